@@ -1,0 +1,138 @@
+"""One loss for any mix of size targets, scribbles, clicks and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from monai.losses import DiceCELoss
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.modules.loss import _Loss
+
+from medsize.losses.potts import PottsLoss
+from medsize.losses.size_kl import SizeKLLoss
+
+__all__ = ["IGNORE_INDEX", "CompositeLoss"]
+
+IGNORE_INDEX = 255
+"""Label of voxels that nobody labelled."""
+
+
+class CompositeLoss(_Loss):
+    """
+    Weighted sum of a size loss, a Potts regulariser, a partial cross-entropy on scribbles or clicks, and a mask loss.
+
+    Every term is averaged over the items that carry its label, so a batch may mix items with a size only, with clicks,
+    with a mask, or with several of them. A weight may be changed during training, for example with MONAI's handler::
+
+        _target_: ParamSchedulerHandler
+        parameter_setter: "$lambda weight: setattr(@train#loss, 'potts_weight', weight)"
+        value_calculator: linear
+
+    Args:
+        size_loss: a :class:`medsize.losses.SizeLoss`. Defaults to ``SizeKLLoss()``.
+        potts_loss: called as ``potts_loss(logits, image, mask)``. Defaults to ``PottsLoss()``.
+        mask_loss: called as ``mask_loss(logits, label)``. Defaults to MONAI's
+            ``DiceCELoss(softmax=True, to_onehot_y=True)``.
+        size_weight: weight of the size term. Defaults to 1.
+        potts_weight: weight of the Potts term. Defaults to 0.
+        scribble_weight: weight of the cross-entropy on scribbles and clicks. Defaults to 1.
+        mask_weight: weight of the mask term. Defaults to 1.
+
+    Example:
+        >>> import torch
+        >>> from medsize.losses import CompositeLoss
+        >>> loss = CompositeLoss(potts_weight=0.1)
+        >>> targets = {"image": torch.rand(2, 1, 8, 8), "size": torch.tensor([[0.7, 0.3], [0.9, 0.1]])}
+        >>> value = loss(torch.zeros(2, 2, 8, 8), targets)
+        >>> sorted(loss.terms)
+        ['potts', 'size']
+    """
+
+    def __init__(
+        self,
+        size_loss: nn.Module | None = None,
+        potts_loss: nn.Module | None = None,
+        mask_loss: nn.Module | None = None,
+        size_weight: float = 1.0,
+        potts_weight: float = 0.0,
+        scribble_weight: float = 1.0,
+        mask_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.size_loss = SizeKLLoss() if size_loss is None else size_loss
+        self.potts_loss = PottsLoss() if potts_loss is None else potts_loss
+        self.mask_loss = DiceCELoss(softmax=True, to_onehot_y=True) if mask_loss is None else mask_loss
+        self.size_weight = size_weight
+        self.potts_weight = potts_weight
+        self.scribble_weight = scribble_weight
+        self.mask_weight = mask_weight
+        self.terms: dict[str, torch.Tensor] = {}
+        """The terms of the last call, unweighted and detached, by name: those that were computed."""
+
+    def forward(self, logits: torch.Tensor, targets: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """
+        Args:
+            logits: network output without activation, shape ``(B, K, *spatial)``.
+            targets: what :class:`medsize.engines.PrepareSizeBatch` makes, any of
+
+                - ``size``: ``(B, K)`` fractions or ``(B, 2, K)`` intervals; [0, 1] for all classes where unknown,
+                - ``group``: ``(B,)`` integers, items that share a size target,
+                - ``image``: ``(B, C, *spatial)``, which the Potts term needs,
+                - ``scribble``: ``(B, 1, *spatial)`` class indices, 255 where nobody labelled,
+                - ``label``: ``(B, 1, *spatial)`` class indices, all 255 for an item without a mask,
+                - ``valid``: ``(B, 1, *spatial)``, the voxels that belong to Ω.
+
+        Returns:
+            the weighted sum, a scalar; zero where a batch carries no label at all.
+
+        Raises:
+            ValueError: when the Potts term has a weight but ``targets`` has no ``image``, or a label is unfit
+                (see the losses).
+        """
+        terms: dict[str, tuple[float, torch.Tensor]] = {}
+        if self.size_weight and "size" in targets:
+            size = self._size(logits, targets)
+            if size is not None:
+                terms["size"] = (self.size_weight, size)
+        if self.potts_weight:
+            if "image" not in targets:
+                raise ValueError("the Potts term needs the image: targets must hold the key 'image'.")
+            potts = self.potts_loss(logits, targets["image"], targets.get("valid"))
+            terms["potts"] = (self.potts_weight, potts)
+        if self.scribble_weight and "scribble" in targets:
+            scribble = targets["scribble"].squeeze(1).long()
+            if bool((scribble != IGNORE_INDEX).any()):
+                entropy = F.cross_entropy(logits, scribble, ignore_index=IGNORE_INDEX)
+                terms["scribble"] = (self.scribble_weight, entropy)
+        if self.mask_weight and "label" in targets:
+            present = (targets["label"] != IGNORE_INDEX).flatten(1).any(dim=-1)
+            if bool(present.all()):
+                terms["mask"] = (self.mask_weight, self.mask_loss(logits, targets["label"]))
+            elif bool(present.any()):
+                terms["mask"] = (self.mask_weight, self.mask_loss(logits[present], targets["label"][present]))
+        self.terms = {name: term.detach() for name, (_, term) in terms.items()}
+        if not terms:
+            return logits.sum() * 0.0
+        return torch.stack([weight * term.float() for weight, term in terms.values()]).sum()
+
+    def _size(self, logits: torch.Tensor, targets: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+        """Mean size loss over the items that carry a size; ``None`` where none does."""
+        size, group, valid = targets["size"], targets.get("group"), targets.get("valid")
+        stated = _states_something(size)
+        if not bool(stated.any()):
+            return None
+        if not bool(stated.all()):
+            logits, size = logits[stated], size[stated]
+            group = None if group is None else group[stated]
+            valid = None if valid is None else valid[stated]
+        loss: torch.Tensor = self.size_loss(logits, size, valid, group=group)
+        return loss
+
+
+def _states_something(size: torch.Tensor) -> torch.Tensor:
+    """Whether the target of an item says anything: every interval narrower than [0, 1] does. Shape ``(B,)``."""
+    if size.ndim == 2:
+        return torch.ones(size.shape[0], dtype=torch.bool, device=size.device)
+    return (size[:, 1] - size[:, 0] < 1).any(dim=-1)

@@ -1,0 +1,107 @@
+"""Base of the losses that compare the average softmax of a region with a size target."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from monai.utils import LossReduction
+from torch.nn.modules.loss import _Loss
+
+from medsize.losses.average_softmax import log_average_softmax
+from medsize.losses.size_target import check_size_target, merge_groups
+
+__all__ = ["SizeLoss"]
+
+
+class SizeLoss(_Loss):
+    """
+    A loss of the predicted relative sizes S̄ alone; subclasses say which by :meth:`divergence`.
+
+    All subclasses are called alike, so that one can take another's place in a config.
+
+    Args:
+        reduction: {``"none"``, ``"mean"``, ``"sum"``}. Reduction over the items (or groups). Defaults to ``"mean"``.
+
+    Raises:
+        ValueError: when ``reduction`` is not one of these.
+    """
+
+    def __init__(self, reduction: LossReduction | str = LossReduction.MEAN) -> None:
+        super().__init__(reduction=LossReduction(reduction).value)
+
+    def forward(
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        known: torch.Tensor | None = None,
+        group: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """
+        Args:
+            logits: network output without activation, shape ``(B, K, *spatial)``.
+            target: size target, as fractions of Ω: ``(B, K)``, summing to 1; or, where only bounds are known,
+                ``(B, 2, K)``, the low ends in ``target[:, 0]`` and the high ends in ``target[:, 1]``.
+            mask: voxels that belong to Ω (non-zero), shape ``(B, 1, *spatial)``. Default: all of them.
+            known: classes whose size the target really states, bool, shape ``(K,)`` or ``(B, K)``. The others are
+                merged with the background, and their entries in ``target`` count for that merged class.
+                Default: all known.
+            group: integers of shape ``(B,)``. Items of one group (the slices of a volume) share one target, and S̄ is
+                averaged over all of them. Default: every item for itself.
+
+        Returns:
+            the loss: a scalar, or for ``reduction="none"`` shape ``(B,)`` (``(G,)`` with G groups).
+
+        Raises:
+            ValueError: when ``target`` is not a size target (the message names the item), ``known`` has a wrong shape,
+                ``mask`` does not fit or is empty, or the targets of one group differ.
+        """
+        num_items, num_classes = logits.shape[:2]
+        box = check_size_target(target, num_items, num_classes)
+        log_fraction = log_average_softmax(logits, mask)
+        if group is not None:
+            count = None if mask is None else (mask != 0).flatten(1).sum(dim=-1)
+            if known is not None and known.ndim == 2:
+                known = merge_groups(log_fraction, known.to(log_fraction), count, group)[1].bool()
+            log_fraction, box = merge_groups(log_fraction, box, count, group)
+        box = box.to(log_fraction)
+        if known is not None:
+            box = _widen_unknown(box, known.to(box.device))
+        if target.ndim == 2 and known is None:
+            # A target without freedom needs no search for the nearest distribution.
+            loss = self.divergence(log_fraction, box[:, 0], box[:, 0])
+        else:
+            loss = self.divergence(log_fraction, box[:, 0], box[:, 1])
+        if self.reduction == LossReduction.MEAN.value:
+            return loss.mean()
+        if self.reduction == LossReduction.SUM.value:
+            return loss.sum()
+        return loss
+
+    @abstractmethod
+    def divergence(self, log_fraction: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            log_fraction: ``ln S̄``, shape ``(B, K)``.
+            low: lower ends of the target, shape ``(B, K)``.
+            high: upper ends, shape ``(B, K)``; the same tensor as ``low`` where the target is a distribution.
+
+        Returns:
+            the loss of each item, shape ``(B,)``.
+        """
+        raise NotImplementedError(f"Subclass {type(self).__name__} must implement this method.")
+
+
+def _widen_unknown(box: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Give the unknown classes and the background the box [0, 1]: their split is free, their sum is not."""
+    num_items, _, num_classes = box.shape
+    if known.shape not in ((num_classes,), (num_items, num_classes)):
+        raise ValueError(
+            f"known must have the shape (K,) = {(num_classes,)} or (B, K) = {(num_items, num_classes)}, "
+            f"got {tuple(known.shape)}."
+        )
+    free = ~known.bool().expand(num_items, -1).clone()
+    free[:, 0] |= free.any(dim=-1)
+    low, high = box.unbind(dim=1)
+    return torch.stack([low.masked_fill(free, 0.0), high.masked_fill(free, 1.0)], dim=1)
