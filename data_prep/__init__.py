@@ -1,0 +1,1 @@
+"""Preparation of public data sets: one runnable module for each source."""

@@ -1,0 +1,90 @@
+"""
+Prepare ACDC, the cardiac MR of the Automated Cardiac Diagnosis Challenge.
+
+    python -m data_prep.acdc FOLDER --output-dir OUT [--validation 46-60] [--clicks]
+
+FOLDER holds ``patientNNN/patientNNN_frameMM.nii.gz`` with ``…_gt.nii.gz`` masks, at any depth, as the challenge ships
+them; ``…_scribble.nii.gz`` beside them are used where they are. OUT gets ``datalist.json``, with sizes measured in the
+masks, all scans of a patient in one fold, and a region of interest as one click on the heart would give it.
+
+Bernard et al. "Deep Learning Techniques for Automatic MRI Cardiac Multi-Structures Segmentation and Diagnosis".
+IEEE Transactions on Medical Imaging 2018. Licence of the data: CC BY-NC-SA 4.0.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medsize.data import assign_folds, describe_scans
+
+CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
+SCRIBBLE_UNLABELLED = 4
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds the patients' folders.", exists=True)],
+    output_dir: Annotated[Path, typer.Option(help="Folder to write datalist.json to.")],
+    validation: Annotated[
+        str | None, typer.Option(help="Patients of fold 0, such as 46-60. Default: dealt out to the folds in turn.")
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 4,
+    clicks: Annotated[bool, typer.Option(help="Simulate one click per class and slice, in place of scribbles.")] = False,
+    roi_shift_mm: Annotated[float, typer.Option(help="Largest random shift of the region of interest.")] = 12.0,
+    seed: Annotated[int, typer.Option(help="Seed of the shifts.")] = 0,
+) -> None:
+    """Write a data list for ACDC."""
+    masks = sorted(folder.rglob("patient*_frame*_gt.nii.gz"))
+    if not masks:
+        raise typer.BadParameter(f"no patientNNN_frameMM_gt.nii.gz below {folder}.", param_hint="FOLDER")
+    subjects = {mask: mask.name.split("_")[0] for mask in masks}
+    fold_of = _folds(sorted(set(subjects.values())), validation, folds)
+    scans = []
+    for mask in masks:
+        image = mask.with_name(mask.name.replace("_gt", ""))
+        scan: dict[str, Any] = {
+            "image": str(image.relative_to(folder)),
+            "label": str(mask.relative_to(folder)),
+            "subject": subjects[mask],
+            "fold": fold_of[subjects[mask]],
+        }
+        scribble = mask.with_name(mask.name.replace("_gt", "_scribble"))
+        if scribble.is_file() and not clicks:
+            scan["scribble"] = str(scribble.relative_to(folder))
+        scans.append(scan)
+    data_list = output_dir / "datalist.json"
+    describe_scans(
+        data_list,
+        folder,
+        scans,
+        CLASSES,
+        roi_shift_mm=roi_shift_mm,
+        click_dir=output_dir / "clicks" if clicks else None,
+        seed=seed,
+        name="ACDC",
+        licence="CC BY-NC-SA 4.0",
+        reference="Bernard et al., IEEE TMI 2018",
+        scribble_unlabelled=255 if clicks else SCRIBBLE_UNLABELLED,
+    )
+    typer.echo(f"{data_list}: {len(scans)} scans of {len(fold_of)} patients")
+
+
+def _folds(subjects: list[str], validation: str | None, num_folds: int) -> dict[str, int]:
+    if validation is None:
+        return assign_folds(subjects, num_folds)
+    match = re.fullmatch(r"(\d+)-(\d+)", validation)
+    if match is None:
+        raise typer.BadParameter(f"got {validation}, expected a range such as 46-60.", param_hint="--validation")
+    first, last = (int(number) for number in match.groups())
+    held_out = {s for s in subjects if first <= int(s.removeprefix("patient")) <= last}
+    if not held_out or len(held_out) == len(subjects):
+        raise typer.BadParameter(f"{validation} leaves no patient on one side.", param_hint="--validation")
+    others = assign_folds([s for s in subjects if s not in held_out], num_folds - 1)
+    return {s: 0 for s in held_out} | {s: fold + 1 for s, fold in others.items()}
+
+
+if __name__ == "__main__":
+    typer.run(main)

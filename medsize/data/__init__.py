@@ -1,0 +1,24 @@
+"""Data lists, their checks, and the phantom cohort."""
+
+from medsize.data.data_list import Cohort, DataListError, load_cohort
+from medsize.data.describe import assign_folds, describe_mask, describe_scans, write_clicks, write_data_list
+from medsize.data.phantom import PHANTOM_CLASSES, make_phantom, write_phantom_cohort
+from medsize.data.preflight import check_run, open_cohort
+from medsize.data.scan_check import check_scans
+
+__all__ = [
+    "PHANTOM_CLASSES",
+    "Cohort",
+    "DataListError",
+    "assign_folds",
+    "check_run",
+    "check_scans",
+    "describe_mask",
+    "describe_scans",
+    "load_cohort",
+    "make_phantom",
+    "open_cohort",
+    "write_clicks",
+    "write_data_list",
+    "write_phantom_cohort",
+]

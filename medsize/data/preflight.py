@@ -1,0 +1,101 @@
+"""What a training workflow checks before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from medsize.data.data_list import Cohort, DataListError, load_cohort
+from medsize.data.scan_check import check_scans
+
+__all__ = ["check_run", "open_cohort"]
+
+
+def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
+    """
+    :func:`load_cohort` for configs: a faulty data list ends the program with its message alone.
+
+    Raises:
+        SystemExit: with the message, when the data list is faulty.
+    """
+    try:
+        return load_cohort(data_list, dataset_dir)
+    except DataListError as e:
+        _exit(e)
+
+
+def check_run(
+    cohort: Cohort,
+    supervision: str,
+    fold: int | None,
+    size_level: str,
+    num_masks: int | None,
+    num_classes: int,
+    region_mm: Sequence[float],
+    use_roi: bool,
+    output_dir: str | None = None,
+    checkpoint: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """
+    Check a run before it starts; the program ends with one message that lists all that is wrong.
+
+    Args:
+        cohort: what to train and validate on.
+        supervision: see :meth:`Cohort.training_items`, as are ``fold``, ``size_level`` and ``num_masks``.
+        num_classes: K, with the background, as the network has it.
+        region_mm: extent of the region given to the network along each axis, mm; −1 for all of an axis.
+        use_roi: whether items are cropped to their roi.
+        output_dir: folder of the run; ``None`` where nothing is trained.
+        checkpoint: weights that must exist before the run.
+        resume: go on from the last checkpoint in ``output_dir``.
+        overwrite: allow a new run in an ``output_dir`` that holds one.
+
+    Raises:
+        SystemExit: with the message.
+    """
+    problems = []
+    if num_classes != cohort.num_classes:
+        problems.append(
+            f"num_classes is {num_classes}, but 'labels' has {cohort.num_classes}: {', '.join(cohort.class_names)}."
+        )
+    validation = cohort.validation_items(fold)
+    if not validation:
+        problems.append(f"there is no item to validate on: none has the fold {fold}. Set val_fold, or give the items folds.")
+    training: list[dict[str, Any]] = []
+    try:
+        training = cohort.training_items(supervision, fold, size_level, num_masks)
+    except DataListError as e:
+        problems += e.problems
+    if use_roi:
+        problems += [
+            f"{item['image']}: the item has no roi. Add one, or set use_roi to false."
+            for item in (*training, *validation)
+            if "roi" not in item
+        ]
+    if output_dir is not None:
+        problems += _output_problems(Path(output_dir), resume, overwrite)
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        problems.append(f"there are no weights at {checkpoint}.")
+    if not problems:
+        problems = check_scans([*training, *validation], num_classes, cohort.scribble_unlabelled, region_mm)
+    if problems:
+        _exit(DataListError(cohort.source, problems))
+
+
+def _output_problems(output_dir: Path, resume: bool, overwrite: bool) -> list[str]:
+    last = output_dir / "checkpoint.pt"
+    if resume and not last.is_file():
+        return [f"resume is true, but there is no checkpoint to go on from at {last}."]
+    if last.is_file() and not resume and not overwrite:
+        return [
+            f"output_dir {output_dir} already holds a run. Give another output_dir, go on with it by --resume true, "
+            "or replace it by --overwrite true."
+        ]
+    return []
+
+
+def _exit(error: DataListError) -> NoReturn:
+    raise SystemExit(f"medsize found what would spoil this run, and has not started it.\n{error}") from None

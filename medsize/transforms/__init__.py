@@ -1,0 +1,56 @@
+"""Transforms between masks, clinicians' measurements and the fractions that the losses take."""
+
+from medsize.transforms.click_from_mask import ClickFromMask, ClickFromMaskD, ClickFromMaskd, ClickFromMaskDict
+from medsize.transforms.compute_size_target import (
+    ComputeSizeTarget,
+    ComputeSizeTargetD,
+    ComputeSizeTargetd,
+    ComputeSizeTargetDict,
+)
+from medsize.transforms.crop_to_roi import CropToRoi, CropToRoiD, CropToRoid, CropToRoiDict
+from medsize.transforms.fill_missing_targets import (
+    FillMissingTargets,
+    FillMissingTargetsD,
+    FillMissingTargetsd,
+    FillMissingTargetsDict,
+)
+from medsize.transforms.size_to_fraction import SizeToFraction, SizeToFractionD, SizeToFractiond, SizeToFractionDict
+from medsize.transforms.slices import (
+    RandSampleSlicesD,
+    RandSampleSlicesd,
+    RandSampleSlicesDict,
+    SplitSlicesD,
+    SplitSlicesd,
+    SplitSlicesDict,
+)
+from medsize.transforms.voxel_size import voxel_size
+
+__all__ = [
+    "ClickFromMask",
+    "ClickFromMaskD",
+    "ClickFromMaskDict",
+    "ClickFromMaskd",
+    "ComputeSizeTarget",
+    "ComputeSizeTargetD",
+    "ComputeSizeTargetDict",
+    "ComputeSizeTargetd",
+    "CropToRoi",
+    "CropToRoiD",
+    "CropToRoiDict",
+    "CropToRoid",
+    "FillMissingTargets",
+    "FillMissingTargetsD",
+    "FillMissingTargetsDict",
+    "FillMissingTargetsd",
+    "RandSampleSlicesD",
+    "RandSampleSlicesDict",
+    "RandSampleSlicesd",
+    "SizeToFraction",
+    "SizeToFractionD",
+    "SizeToFractionDict",
+    "SizeToFractiond",
+    "SplitSlicesD",
+    "SplitSlicesDict",
+    "SplitSlicesd",
+    "voxel_size",
+]

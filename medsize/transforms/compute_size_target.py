@@ -1,0 +1,96 @@
+"""From a mask to physical sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends
+
+from medsize.transforms.voxel_size import source_of, voxel_size
+
+__all__ = ["ComputeSizeTarget", "ComputeSizeTargetD", "ComputeSizeTargetDict", "ComputeSizeTargetd"]
+
+
+class ComputeSizeTarget(Transform):
+    """
+    Size of each structure in a mask: mm³ for a volume, mm² for a slice.
+
+    Args:
+        num_classes: K, with the background.
+        per_slice: areas (mm²) in each slice along the last axis of a volume, instead of volumes. Defaults to False.
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(self, num_classes: int, per_slice: bool = False) -> None:
+        self.num_classes = num_classes
+        self.per_slice = per_slice
+
+    def __call__(self, mask: MetaTensor) -> torch.Tensor:
+        """
+        Args:
+            mask: class indices, shape ``(1, *spatial)``.
+
+        Returns:
+            sizes of the foreground classes, float64, shape ``(K − 1,)``, or ``(K − 1, Z)`` with ``per_slice``.
+
+        Raises:
+            ValueError: when ``mask`` has several channels, or holds a value that is no class, or its affine is
+                missing or degenerate.
+        """
+        if mask.shape[0] != 1:
+            raise ValueError(f"{source_of(mask)}: a mask must have one channel of class indices, got {mask.shape[0]}.")
+        if self.per_slice and mask.ndim != 4:
+            raise ValueError(f"{source_of(mask)}: sizes per slice need a volume (1, H, W, Z), got {tuple(mask.shape)}.")
+        labels = torch.as_tensor(mask).long()
+        lowest, highest = int(labels.min()), int(labels.max())
+        if lowest < 0 or highest >= self.num_classes:
+            raise ValueError(
+                f"{source_of(mask)}: values from {lowest} to {highest} in a mask of {self.num_classes} classes."
+            )
+        if not self.per_slice:
+            counts = torch.bincount(labels.flatten(), minlength=self.num_classes)[1:]
+            return counts.double() * voxel_size(mask)
+        by_slice = [torch.bincount(s.flatten(), minlength=self.num_classes)[1:] for s in labels.unbind(dim=-1)]
+        return torch.stack(by_slice, dim=-1).double() * voxel_size(mask, num_axes=2)
+
+
+class ComputeSizeTargetd(MapTransform):
+    """
+    Dictionary-based wrapper of :class:`ComputeSizeTarget`.
+
+    Args:
+        keys: mask to measure.
+        num_classes: K, with the background.
+        size_key: key to write the sizes to. Defaults to ``"size"``.
+        per_slice: see :class:`ComputeSizeTarget`.
+        allow_missing_keys: don't raise an exception if a key is missing.
+    """
+
+    backend = ComputeSizeTarget.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        num_classes: int,
+        size_key: str = "size",
+        per_slice: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.size_key = size_key
+        self.transform = ComputeSizeTarget(num_classes, per_slice)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[self.size_key] = self.transform(d[key])
+        return d
+
+
+ComputeSizeTargetD = ComputeSizeTargetDict = ComputeSizeTargetd

@@ -1,0 +1,113 @@
+"""From physical sizes to fractions of the tensor that the network is fed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends
+
+from medsize.transforms.voxel_size import source_of, voxel_size
+
+__all__ = ["SizeToFraction", "SizeToFractionD", "SizeToFractionDict", "SizeToFractiond"]
+
+
+class SizeToFraction(Transform):
+    """
+    Physical sizes as fractions of the region Ω that a tensor covers, with the background as class 0.
+
+    Put it after every spatial transform. Cropping, padding, resampling, flips and zooms before it need no care: the
+    fraction follows from the affine and shape at hand, as long as the organ stays in view.
+
+    Args:
+        per_slice: the sizes are mm² in each slice along the last axis of a volume, and each slice is its own Ω.
+            Defaults to False.
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(self, per_slice: bool = False) -> None:
+        self.per_slice = per_slice
+
+    def __call__(self, size: torch.Tensor, image: MetaTensor) -> torch.Tensor:
+        """
+        Args:
+            size: mm³ (mm² where ``image`` is 2D) of the foreground classes, shape ``(K − 1,)`` or, for intervals,
+                ``(2, K − 1)``: low and high ends, [0, ∞] where unknown. With ``per_slice`` mm², and a further axis of
+                length Z.
+            image: channel-first, shape ``(C, *spatial)``.
+
+        Returns:
+            low and high ends of the fractions, float32, shape ``(2, K)``, or ``(2, K, Z)`` with ``per_slice``.
+            Where the sizes are exact, both ends are equal and sum to 1.
+
+        Raises:
+            ValueError: when the organs fill Ω or more, a size is negative or NaN, ``size`` has a wrong shape, or the
+                affine is degenerate. The message names the file, where it is known.
+        """
+        size = torch.as_tensor(size, dtype=torch.float64)
+        shape = tuple(image.peek_pending_shape())
+        if self.per_slice and (len(shape) != 3 or size.shape[-1] != shape[-1]):
+            raise ValueError(
+                f"{source_of(image)}: sizes per slice, of shape {tuple(size.shape)}, do not fit an image of shape {shape}."
+            )
+        point_ndim = 2 if self.per_slice else 1
+        if size.ndim == point_ndim:
+            size = size.expand(2, *size.shape)
+        if size.ndim != point_ndim + 1 or size.shape[0] != 2:
+            raise ValueError(f"{source_of(image)}: sizes must be (K − 1,) or (2, K − 1), got {tuple(size.shape)}.")
+        if bool((size.isnan() | (size < 0)).any()):
+            raise ValueError(f"{source_of(image)}: a size is negative or NaN: {size.tolist()}.")
+
+        region = shape[:2] if self.per_slice else shape
+        measure = voxel_size(image, len(region)) * math.prod(region)
+        low, high = size / measure
+        high = high.clamp_max(1.0)
+        if bool((low.sum(dim=0) >= 1).any()):
+            unit = "mm²" if len(region) == 2 else "mm³"
+            raise ValueError(
+                f"{source_of(image)}: the organs take {float(low.sum(dim=0).max() * measure):.6g} {unit}, but the region "
+                f"given to the network has only {measure:.6g} {unit}. Are the sizes in the right unit, and is the crop "
+                "large enough?"
+            )
+        background = torch.stack([(1 - high.sum(dim=0)).clamp_min(0), 1 - low.sum(dim=0)])
+        return torch.cat([background.unsqueeze(1), torch.stack([low, high])], dim=1).float()
+
+
+class SizeToFractiond(MapTransform):
+    """
+    Dictionary-based wrapper of :class:`SizeToFraction`.
+
+    Args:
+        keys: sizes to convert, in place.
+        image_key: the tensor that is Ω. Defaults to ``"image"``.
+        per_slice: see :class:`SizeToFraction`.
+        allow_missing_keys: don't raise an exception if a key is missing.
+    """
+
+    backend = SizeToFraction.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection = "size",
+        image_key: str = "image",
+        per_slice: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+        self.transform = SizeToFraction(per_slice)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.transform(d[key], d[self.image_key])
+        return d
+
+
+SizeToFractionD = SizeToFractionDict = SizeToFractiond

@@ -1,0 +1,79 @@
+"""From volumes to the slices that a 2D network is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, RandomizableTransform
+
+__all__ = [
+    "RandSampleSlicesD",
+    "RandSampleSlicesDict",
+    "RandSampleSlicesd",
+    "SplitSlicesD",
+    "SplitSlicesDict",
+    "SplitSlicesd",
+]
+
+
+class RandSampleSlicesd(RandomizableTransform, MapTransform):
+    """
+    Keep a few randomly chosen slices of a volume, along its last axis.
+
+    The affine still describes the plane of the slices; along the last axis it loses its meaning.
+
+    Args:
+        keys: images, masks, scribbles and sizes per slice, all with Z as the last axis.
+        num_slices: how many slices to keep; all where the volume has no more.
+        allow_missing_keys: don't raise an exception if a key is missing.
+    """
+
+    def __init__(self, keys: KeysCollection, num_slices: int, allow_missing_keys: bool = False) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob=1.0)
+        self.num_slices = num_slices
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        present = list(self.key_iterator(d))
+        num_slices = d[present[0]].shape[-1]
+        if num_slices <= self.num_slices:
+            return d
+        chosen = torch.as_tensor(self.R.permutation(num_slices)[: self.num_slices])
+        for key in present:
+            d[key] = d[key][..., chosen]
+        return d
+
+
+class SplitSlicesd(MapTransform):
+    """
+    Turn a volume into a list of slices, which MONAI's collation strings together into a batch.
+
+    Args:
+        keys: images, masks, scribbles and sizes per slice, with Z as the last axis: each slice gets its own.
+            They become plain tensors: 2D tensors under a volume's affine would mislead.
+        shared_keys: entries of the volume that every slice gets as they are, such as its size target and its group.
+        allow_missing_keys: don't raise an exception if a key is missing.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, shared_keys: tuple[str, ...] = (), allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.shared_keys = tuple(shared_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:  # type: ignore[override]
+        d = dict(data)
+        slices = {key: torch.Tensor.unbind(d[key], dim=-1) for key in self.key_iterator(d)}
+        plain = {
+            key: [s.as_tensor() if hasattr(s, "as_tensor") else s for s in parts] for key, parts in slices.items()
+        }
+        shared = {key: d[key] for key in self.shared_keys if key in d}
+        return [dict(zip(plain, parts, strict=True), **shared) for parts in zip(*plain.values(), strict=True)]
+
+
+RandSampleSlicesD = RandSampleSlicesDict = RandSampleSlicesd
+SplitSlicesD = SplitSlicesDict = SplitSlicesd

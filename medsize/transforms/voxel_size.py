@@ -1,0 +1,41 @@
+"""Physical size of a voxel, from the affine of the tensor at hand."""
+
+from __future__ import annotations
+
+import torch
+from monai.data import MetaTensor
+
+__all__ = ["voxel_size"]
+
+
+def voxel_size(image: MetaTensor, num_axes: int | None = None) -> float:
+    """
+    Volume (mm³) or area (mm²) that one voxel covers.
+
+    It is the square root of the Gram determinant of the affine's columns, which is right for oblique and sheared
+    grids, too. Pending lazy transforms are counted in.
+
+    Args:
+        image: channel-first, shape ``(C, *spatial)``.
+        num_axes: how many leading spatial axes span the voxel; 2 gives the in-plane area of a volume's slices.
+            Default: all of ``image``.
+
+    Raises:
+        ValueError: when ``image`` carries no affine, or the affine is not finite or degenerate. The message names
+            the file, where it is known.
+    """
+    num_axes = image.ndim - 1 if num_axes is None else num_axes
+    if not isinstance(image, MetaTensor):
+        raise ValueError("the image carries no affine: sizes in mm need a MetaTensor, as LoadImaged makes it.")
+    affine = torch.as_tensor(image.peek_pending_affine(), dtype=torch.float64)
+    columns = affine[:-1, :-1][:, :num_axes]
+    size = float((columns.T @ columns).det().clamp_min(0).sqrt())
+    if not (1e-12 < size < float("inf")):
+        raise ValueError(f"{source_of(image)}: the affine is degenerate, a voxel has no size: {affine.tolist()}.")
+    return size
+
+
+def source_of(image: torch.Tensor) -> str:
+    """The file an image came from, for messages."""
+    meta = getattr(image, "meta", {})
+    return str(meta.get("filename_or_obj", "an image that was not read from a file"))
