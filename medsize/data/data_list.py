@@ -21,6 +21,7 @@ SizeValue = float | tuple[float, float] | None
 """A size; its low and high end; or None where it is unknown."""
 
 SUPERVISIONS = ("size", "mask", "scribble")
+VALIDATION_KEYS = {"image": "image", "roi": "roi", "label": "label", "subject": "subject", "size": "true_size"}
 
 
 class DataListError(ValueError):
@@ -101,10 +102,15 @@ class Cohort:
 
     def validation_items(self, fold: int | None = 0) -> list[dict[str, Any]]:
         """
-        Items to validate on, with all that is known of them: the section ``validation`` if there is one, else the
-        items of ``fold``. ``None`` for no validation.
+        Items to validate on: the section ``validation`` if there is one, else the items of ``fold``.
+
+        They hold ``image``, ``roi``, ``label`` and ``subject``, and the size of the whole scan under ``true_size``.
         """
-        return [dict(item) for item in self.items if self._is_validation(item, fold)]
+        return [
+            {new: item[key] for key, new in VALIDATION_KEYS.items() if key in item}
+            for item in self.items
+            if self._is_validation(item, fold)
+        ]
 
     def training_items(
         self, supervision: str = "size", fold: int | None = 0, size_level: str = "slice", num_masks: int | None = None
@@ -301,6 +307,8 @@ def _resolve(
         if intervals is not None and Path(entry["image"]).is_file():
             scale = _unit_in_mm(entry["image"], unit, per_slice=key == "slice_size", where=where, problems=problems)
             entry[key] = (intervals if key == "slice_size" else intervals[..., 0]) * scale
+    if "slice_size" in entry and "size" not in entry:
+        entry["size"] = entry["slice_size"].sum(dim=-1) * _slice_distance(entry["image"], where, problems)
     return entry
 
 
@@ -332,15 +340,26 @@ def _intervals(
 def _unit_in_mm(image: str, unit: str | None, per_slice: bool, where: str, problems: list[str]) -> float:
     """mm³ (mm² per slice) in one unit of size."""
     if unit == "fraction":
-        try:
-            header = nibabel.load(image).header
-            zooms, shape = header.get_zooms(), header.get_data_shape()
-        except (OSError, nibabel.filebasedimages.ImageFileError) as e:
-            problems.append(f"{where}: the image cannot be read, so a fraction of it has no size: {e}.")
-            return 1.0
         axes = 2 if per_slice else 3
-        return float(math.prod(float(z) for z in zooms[:axes]) * math.prod(shape[:axes]))
+        zooms, shape = _header(image, where, problems)
+        return math.prod(zooms[:axes]) * math.prod(shape[:axes])
     return 1000.0 if unit == "mL" and not per_slice else 1.0
+
+
+def _slice_distance(image: str, where: str, problems: list[str]) -> float:
+    """mm between the slices along the last axis."""
+    return _header(image, where, problems)[0][2]
+
+
+def _header(image: str, where: str, problems: list[str]) -> tuple[list[float], list[int]]:
+    """Voxel size in mm and shape of a scan, both of three axes."""
+    try:
+        header = nibabel.load(image).header
+        zooms, shape = [float(z) for z in header.get_zooms()[:3]], list(header.get_data_shape()[:3])
+    except (OSError, nibabel.filebasedimages.ImageFileError) as e:
+        problems.append(f"{where}: the image {image} cannot be read: {e}.")
+        return [1.0] * 3, [1] * 3
+    return zooms + [1.0] * (3 - len(zooms)), shape + [1] * (3 - len(shape))
 
 
 def _split_problems(sections: Iterable[tuple[str, Item]]) -> list[str]:

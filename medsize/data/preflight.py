@@ -64,6 +64,11 @@ def check_run(
     validation = cohort.validation_items(fold)
     if not validation:
         problems.append(f"there is no item to validate on: none has the fold {fold}. Set val_fold, or give the items folds.")
+    problems += [
+        f"{item['image']}: the item is for validation, but has neither 'size' nor 'label' to validate with."
+        for item in validation
+        if "true_size" not in item and "label" not in item
+    ]
     training: list[dict[str, Any]] = []
     try:
         training = cohort.training_items(supervision, fold, size_level, num_masks)

@@ -122,7 +122,7 @@ def _size_faults(item: dict[str, Any], image: Any, region_mm: Sequence[float] | 
     path = item["image"]
     extent = np.asarray(image.header.get_zooms()[:3], dtype=float) * image.shape
     region = None if region_mm is None else np.where(np.asarray(region_mm) < 0, extent, region_mm)
-    for key in ("size", "slice_size"):
+    for key in ("size", "true_size"):
         size = item.get(key)
         if size is None:
             continue

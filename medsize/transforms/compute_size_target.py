@@ -67,8 +67,10 @@ class ComputeSizeTargetd(MapTransform):
     Args:
         keys: mask to measure.
         num_classes: K, with the background.
-        size_key: key to write the sizes to. Defaults to ``"size"``.
+        size_key: key to write the sizes to, as low and high ends, which are equal: ``(2, K − 1)`` or, with
+            ``per_slice``, ``(2, K − 1, Z)``. Defaults to ``"size"``.
         per_slice: see :class:`ComputeSizeTarget`.
+        overwrite: measure the mask even where ``size_key`` is there already. Defaults to True.
         allow_missing_keys: don't raise an exception if a key is missing.
     """
 
@@ -80,16 +82,20 @@ class ComputeSizeTargetd(MapTransform):
         num_classes: int,
         size_key: str = "size",
         per_slice: bool = False,
+        overwrite: bool = True,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.size_key = size_key
+        self.overwrite = overwrite
         self.transform = ComputeSizeTarget(num_classes, per_slice)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            d[self.size_key] = self.transform(d[key])
+            if self.overwrite or self.size_key not in d:
+                sizes = self.transform(d[key])
+                d[self.size_key] = torch.stack([sizes, sizes])
         return d
 
 

@@ -1,0 +1,157 @@
+"""One row of figures for each case and structure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from ignite.engine import Engine, Events
+from monai.metrics import compute_dice, compute_hausdorff_distance
+
+from medsize.handlers.run_record import RunRecord
+from medsize.metrics.size_error import volumes_of
+
+__all__ = ["CaseTable"]
+
+
+class CaseTable:
+    """
+    Write ``metrics.csv``, one row per case and structure, and the run's ``summary.json``.
+
+    Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml`` and
+    ``relative_size_error``. Dice and HD95 need a mask; without one they stay empty, and the true volume is the given
+    size. Dice stays empty where a structure is neither predicted nor there, HD95 where it is missing on one side, and
+    the relative size error where there is nothing to relate to.
+
+    Args:
+        output_dir: folder to write to.
+        structures: names of the foreground classes.
+        batch_transform: picks the items from ``engine.state.batch``: dictionaries with ``subject``, a decollated
+            ``image``, ``true_size`` if known (mm³, ``(2, K − 1)``), and ``label`` if there is one, ``(1, *spatial)``.
+        output_transform: picks the one-hot predictions ``(K, *spatial)`` from ``engine.state.output``, in the space of
+            the labels.
+        record: record to write the summary to. Default: none.
+        summarise: called with the table; further entries of the summary. Default: none.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        structures: Sequence[str],
+        output_transform: Callable,
+        batch_transform: Callable = lambda batch: batch,
+        record: RunRecord | None = None,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.structures = list(structures)
+        self.batch_transform = batch_transform
+        self.output_transform = output_transform
+        self.record = record
+        self._rows: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: an evaluator.
+        """
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_cases)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, _: Engine) -> None:
+        self._rows = []
+
+    def _add_cases(self, engine: Engine) -> None:
+        items = self.batch_transform(engine.state.batch)
+        for item, prediction in zip(items, self.output_transform(engine.state.output), strict=True):
+            self._rows += self._rows_of(item, prediction)
+
+    def _rows_of(self, item: dict[str, Any], prediction: torch.Tensor) -> list[dict[str, Any]]:
+        onehot = prediction.unsqueeze(0)
+        volumes = volumes_of(onehot)[0].tolist()
+        count = len(self.structures)
+        dice, distance, true = [math.nan] * count, [math.nan] * count, [math.nan] * count
+        if "label" in item:
+            label = torch.as_tensor(item["label"]).long()
+            true_onehot = onehot.new_zeros(onehot.shape)
+            true_onehot = torch.zeros_like(torch.as_tensor(onehot)).scatter_(1, label.unsqueeze(0).to(onehot.device), 1)
+            dice = compute_dice(torch.as_tensor(onehot), true_onehot, include_background=False)[0].tolist()
+            spacing = prediction.affine[:3, :3].norm(dim=0).tolist()  # type: ignore[attr-defined]
+            distance = _hausdorff_95(torch.as_tensor(onehot)[0, 1:], true_onehot[0, 1:], spacing)
+            per_voxel = float(np.prod(spacing))
+            true = [float(true_onehot[0, k].sum()) * per_voxel for k in range(1, count + 1)]
+        elif "true_size" in item:
+            low, high = item["true_size"]
+            true = torch.where(high.isfinite(), (low + high) / 2, torch.nan).tolist()
+        return [
+            {
+                "image": str(item["image"].meta["filename_or_obj"]),
+                "subject": item.get("subject"),
+                "structure": name,
+                "dice": dice[k],
+                "hd95_mm": distance[k],
+                "volume_ml": volumes[k] / 1000,
+                "true_volume_ml": true[k] / 1000,
+                "relative_size_error": abs(volumes[k] - true[k]) / true[k] if true[k] > 0 else math.nan,
+            }
+            for k, name in enumerate(self.structures)
+        ]
+
+    def _write(self, _: Engine) -> None:
+        table = pd.DataFrame(self._rows)
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        partial = self.output_dir / ".partial_metrics.csv"
+        table.to_csv(partial, index=False, float_format="%.6g")
+        partial.replace(self.output_dir / "metrics.csv")
+        if self.record is not None:
+            self.record.write_summary(cases=int(table["image"].nunique()), results=summarise(table))
+
+
+def summarise(table: pd.DataFrame) -> dict[str, Any]:
+    """
+    Mean and standard deviation over the cases of each structure's figures, and their means over the structures.
+
+    Args:
+        table: rows as :class:`CaseTable` writes them.
+
+    Returns:
+        by figure: ``mean`` over the structures and, by structure, ``mean``, ``std`` and the number of ``cases`` in
+        which it is defined; ``None`` where it is defined in none.
+    """
+    figures = {}
+    for figure in ("dice", "hd95_mm", "relative_size_error"):
+        by_structure = {}
+        for name, values in table.groupby("structure", sort=False)[figure]:
+            defined = values.dropna()
+            by_structure[str(name)] = {
+                "mean": round(float(defined.mean()), 4) if len(defined) else None,
+                "std": round(float(defined.std(ddof=0)), 4) if len(defined) else None,
+                "cases": len(defined),
+            }
+        means = [entry["mean"] for entry in by_structure.values() if entry["mean"] is not None]
+        figures[figure] = {"mean": round(float(np.mean(means)), 4) if means else None, "structures": by_structure}
+    return figures
+
+
+def _hausdorff_95(prediction: torch.Tensor, truth: torch.Tensor, spacing: Sequence[float]) -> list[float]:
+    """95th percentile of the Hausdorff distance in mm of each class; NaN where a class is missing on one side."""
+    distances = []
+    for p, t in zip(prediction, truth, strict=True):
+        if not bool(p.any()) or not bool(t.any()):
+            distances.append(math.nan)
+            continue
+        # Only the box around both counts; the distance transforms are much cheaper there.
+        occupied = ((p > 0) | (t > 0)).nonzero()
+        box = tuple(
+            slice(max(int(a) - 1, 0), int(b) + 2)
+            for a, b in zip(occupied.amin(dim=0), occupied.amax(dim=0), strict=True)
+        )
+        pair = (x[box][None, None] for x in (p, t))
+        distance = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=list(spacing))
+        distances.append(float(distance))
+    return distances

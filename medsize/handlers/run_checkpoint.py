@@ -1,0 +1,109 @@
+"""Checkpoints that survive being interrupted at any moment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import DiskSaver
+
+__all__ = ["RunCheckpoint"]
+
+
+class RunCheckpoint:
+    """
+    Save all that a run needs to go on after every epoch, and the best weights after every validation.
+
+    ``checkpoint.pt`` holds the state of every object, the epoch and the best score so far; ``model.pt`` the network's
+    weights alone. Each file is replaced in one step, so that a kill leaves the earlier one. Both load with
+    ``weights_only=True``.
+
+    Args:
+        save_dir: folder to save to.
+        objects: whatever has ``state_dict`` and ``load_state_dict``, by name; ``"network"`` is the one whose best
+            weights are kept. The trainer itself need not be among them.
+        evaluator: engine whose key metric says which weights are best.
+        lower_is_better: whether the smallest key metric is the best. Defaults to True, for errors.
+        resume: go on from ``checkpoint.pt`` when the trainer starts. Defaults to False.
+        device: where to load to. Default: where each tensor was saved from.
+
+    Raises:
+        ValueError: when ``objects`` has no ``"network"``.
+    """
+
+    LAST = "checkpoint.pt"
+    BEST = "model.pt"
+
+    def __init__(
+        self,
+        save_dir: str,
+        objects: Mapping[str, Any],
+        evaluator: Engine,
+        lower_is_better: bool = True,
+        resume: bool = False,
+        device: torch.device | None = None,
+    ) -> None:
+        if "network" not in objects:
+            raise ValueError(f"objects must hold the 'network', got {', '.join(objects)}.")
+        self.save_dir = Path(save_dir)
+        self.objects = dict(objects)
+        self.evaluator = evaluator
+        self.lower_is_better = lower_is_better
+        self.resume = resume
+        self.device = device
+        self.best_score: float | None = None
+        self.logger = logging.getLogger(__name__)
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Attach behind the handler that validates, which attaches to the same events.
+
+        Args:
+            engine: the trainer.
+        """
+        self.save_dir.mkdir(parents=True, exist_ok=True)
+        self._saver = DiskSaver(str(self.save_dir), atomic=True, create_dir=False, require_empty=False)
+        if self.resume:
+            engine.add_event_handler(Events.STARTED, self._load)
+        self.evaluator.add_event_handler(Events.COMPLETED, self._save_if_best)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+
+    def _save(self, engine: Engine) -> None:
+        state = {name: thing.state_dict() for name, thing in self.objects.items()}
+        state["progress"] = {
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "epoch_length": engine.state.epoch_length,
+            "best_score": self.best_score,
+        }
+        self._saver(state, self.LAST)
+
+    def _save_if_best(self, evaluator: Engine) -> None:
+        score = float(evaluator.state.metrics[evaluator.state.key_metric_name])
+        if score != score:
+            self.logger.warning("the key metric is NaN: no weights are kept for this validation.")
+            return
+        better = self.best_score is None or (score < self.best_score) == self.lower_is_better and score != self.best_score
+        if better:
+            self.best_score = score
+            self._saver(self.objects["network"].state_dict(), self.BEST)
+
+    def _load(self, engine: Engine) -> None:
+        file = self.save_dir / self.LAST
+        state = torch.load(file, map_location=self.device, weights_only=True)
+        progress = state["progress"]
+        if progress["epoch_length"] != engine.state.epoch_length:
+            raise ValueError(
+                f"{file} was saved by a run of {progress['epoch_length']} iterations an epoch, this one has "
+                f"{engine.state.epoch_length}: go on with the data list and batch size that it was started with."
+            )
+        for name, thing in self.objects.items():
+            thing.load_state_dict(state[name])
+        engine.state.epoch = progress["epoch"]
+        engine.state.iteration = progress["iteration"]
+        self.best_score = progress["best_score"]
+        self.logger.info(f"went on from {file} after epoch {progress['epoch']}")

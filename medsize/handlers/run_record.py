@@ -1,0 +1,187 @@
+"""What a run did, to be read afterwards."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+__all__ = ["RunRecord"]
+
+PACKAGES = ("medsize", "monai", "torch", "pytorch-ignite", "numpy", "nibabel", "scipy")
+
+
+class RunRecord:
+    """
+    Keep a run's config, its course and its summary in its output folder.
+
+    - ``config.yaml``: the config as it was run, overrides and overlays merged, top-level values resolved;
+    - ``epochs.csv``: for every epoch the mean loss and its terms, the metrics of the last validation, seconds, and the
+      seconds that training waited for the loader;
+    - ``summary.json``: written by :meth:`write_summary`.
+
+    Args:
+        output_dir: folder of the run; created where missing.
+        facts: what else shall stand in the summary: seed, hash of the data list, and the like.
+        loss_function: a loss that keeps its last terms in ``terms``.
+        evaluator: engine whose metrics are recorded with each epoch.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        facts: Mapping[str, Any],
+        loss_function: Any = None,
+        evaluator: Engine | None = None,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.facts = dict(facts)
+        self.loss_function = loss_function
+        self.evaluator = evaluator
+        self._sums: dict[str, float] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._epoch_started = self._batch_started = self._waited = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: the trainer.
+        """
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        engine.add_event_handler(Events.GET_BATCH_STARTED, self._start_waiting)
+        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._stop_waiting)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_terms)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
+
+    def write_config(self) -> None:
+        """Write the config of the bundle workflow that is running; outside one there is none to write."""
+        parser = _running_parser()
+        if parser is None:
+            return
+        config = dict(parser.config)
+        for key, value in config.items():
+            if isinstance(value, str) and value.startswith(("$", "@")) and key not in ("imports",):
+                resolved = parser.ref_resolver.resolved_content.get(key)
+                if isinstance(resolved, bool | int | float | str):
+                    config[key] = resolved
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        ConfigParser.export_config_file(config, str(self.output_dir / "config.yaml"), fmt="yaml", sort_keys=False)
+
+    def write_summary(self, **results: Any) -> None:
+        """
+        Write ``summary.json``.
+
+        Args:
+            results: what the evaluation found.
+        """
+        steady = [row for row in self._rows if row["epoch"] > 1] or self._rows
+        summary = {
+            **self.facts,
+            "epochs": self._rows[-1]["epoch"] if self._rows else None,
+            "training_seconds": round(sum(row["seconds"] for row in self._rows), 2) if self._rows else None,
+            "loader_share": (
+                round(sum(r["loader_seconds"] for r in steady) / sum(r["seconds"] for r in steady), 4) if steady else None
+            ),
+            **results,
+            "peak_memory_mb": round(_peak_memory_mb(), 1),
+            "threads": torch.get_num_threads(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "versions": {"python": platform.python_version(), **_versions()},
+        }
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        partial = self.output_dir / ".partial_summary.json"
+        partial.write_text(json.dumps(summary, indent=2) + "\n")
+        os.replace(partial, self.output_dir / "summary.json")
+
+    def _start(self, engine: Engine) -> None:
+        self.write_config()
+        self._rows = []
+        file = self.output_dir / "epochs.csv"
+        if engine.state.epoch and file.is_file():
+            with file.open() as lines:
+                rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+            self._rows = [row for row in rows if row["epoch"] <= engine.state.epoch]
+
+    def _start_epoch(self, _: Engine) -> None:
+        self._epoch_started = time.perf_counter()
+        self._waited = 0.0
+        self._sums = {}
+
+    def _start_waiting(self, _: Engine) -> None:
+        self._batch_started = time.perf_counter()
+
+    def _stop_waiting(self, _: Engine) -> None:
+        self._waited += time.perf_counter() - self._batch_started
+
+    def _add_terms(self, engine: Engine) -> None:
+        output = engine.state.output
+        loss = output[0]["loss"] if isinstance(output, list) else output["loss"]
+        values = {"loss": float(loss.detach()), "iterations": 1.0}
+        for name, term in getattr(self.loss_function, "terms", {}).items():
+            values[name] = float(term)
+            values[f"{name} count"] = 1.0
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def _end_epoch(self, engine: Engine) -> None:
+        row: dict[str, Any] = {
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "loss": self._sums["loss"] / self._sums["iterations"],
+        }
+        for name, total in self._sums.items():
+            if f"{name} count" in self._sums:
+                row[name] = total / self._sums[f"{name} count"]
+        if self.evaluator is not None:
+            row |= {name: float(value) for name, value in self.evaluator.state.metrics.items()}
+        row["seconds"] = time.perf_counter() - self._epoch_started
+        row["loader_seconds"] = self._waited
+        self._rows.append(row)
+        columns = list(dict.fromkeys(key for row in self._rows for key in row))
+        partial = self.output_dir / ".partial_epochs.csv"
+        with partial.open("w", newline="") as lines:
+            writer = csv.DictWriter(lines, columns)
+            writer.writeheader()
+            writer.writerows(self._rows)
+        os.replace(partial, self.output_dir / "epochs.csv")
+
+
+def _running_parser() -> ConfigParser | None:
+    # A config expression cannot name its own parser, so it is looked up among the callers.
+    frame = sys._getframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, ConfigWorkflow):
+            return caller.parser
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def _peak_memory_mb() -> float:
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated() / 2**20)
+    per_unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_unit
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

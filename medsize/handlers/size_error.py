@@ -1,0 +1,51 @@
+"""Size metrics as Ignite metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from monai.handlers import IgniteMetricHandler
+from monai.utils import MetricReduction
+
+from medsize.metrics.size_error import RelativeSizeError, VolumeError
+
+__all__ = ["MeanRelativeSizeError", "MeanVolumeError"]
+
+
+class MeanRelativeSizeError(IgniteMetricHandler):
+    """
+    mRE, the mean over cases and present structures of |v̂ − v| / v: a key metric that needs no mask. Lower is better.
+
+    Args:
+        output_transform: picks ``(y_pred, y)`` from ``engine.state.output``, see
+            :class:`medsize.metrics.RelativeSizeError`; for example ``monai.handlers.from_engine(["pred", "true_size"])``.
+        reduction: see :class:`medsize.metrics.RelativeSizeError`.
+        save_details: keep each case's values in ``engine.state.metric_details``. Defaults to True.
+    """
+
+    def __init__(
+        self,
+        output_transform: Callable,
+        reduction: MetricReduction | str = MetricReduction.MEAN,
+        save_details: bool = True,
+    ) -> None:
+        super().__init__(RelativeSizeError(reduction), output_transform=output_transform, save_details=save_details)
+
+
+class MeanVolumeError(IgniteMetricHandler):
+    """
+    Mean signed volume error v̂ − v in mL, over cases and structures.
+
+    Args:
+        output_transform: see :class:`MeanRelativeSizeError`.
+        reduction: see :class:`medsize.metrics.VolumeError`.
+        save_details: keep each case's values in ``engine.state.metric_details``. Defaults to True.
+    """
+
+    def __init__(
+        self,
+        output_transform: Callable,
+        reduction: MetricReduction | str = MetricReduction.MEAN,
+        save_details: bool = True,
+    ) -> None:
+        super().__init__(VolumeError(reduction), output_transform=output_transform, save_details=save_details)
