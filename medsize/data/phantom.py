@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from medsize.data.describe import describe_mask, write_data_list
+from medsize.data.describe import describe_mask, write_clicks, write_data_list
 
 __all__ = ["PHANTOM_CLASSES", "make_phantom", "write_phantom_cohort"]
 
@@ -46,7 +46,7 @@ def make_phantom(shape: tuple[int, int, int], rng: np.random.Generator) -> tuple
     image = 0.05 + 0.4 * body
     mask = np.zeros(shape, dtype=np.uint8)
     centers = np.array([[-0.3, 0.1, 0.0], [0.4, -0.2, 0.0], [0.25, 0.4, 0.0]])
-    sizes = (0.42, 0.26, 0.16)
+    sizes = (0.42, 0.28, 0.2)
     for k, (center, size, contrast) in enumerate(zip(centers, sizes, CONTRASTS, strict=True), start=1):
         if rng.uniform() < 0.05:
             continue
@@ -69,7 +69,7 @@ def write_phantom_cohort(
     seed: int = 0,
 ) -> Path:
     """
-    Write a phantom cohort: NIfTI scans, masks, and the data list with their sizes.
+    Write a phantom cohort: NIfTI scans, masks, one click per class and slice, and the data list with their sizes.
 
     Args:
         output_dir: folder to write to; created where missing.
@@ -93,14 +93,19 @@ def write_phantom_cohort(
             nifti = nibabel.Nifti1Image(array, affine)
             nifti.header.set_xyzt_units("mm")
             nibabel.save(nifti, root / folder / f"{name}.nii.gz")
+        mask_file = root / "masks" / f"{name}.nii.gz"
+        click_file = root / "clicks" / f"{name}.nii.gz"
+        click_file.unlink(missing_ok=True)
+        write_clicks(mask_file, click_file)
         items.append(
             {
                 "image": f"images/{name}.nii.gz",
                 "label": f"masks/{name}.nii.gz",
+                "scribble": f"clicks/{name}.nii.gz",
                 "subject": name,
                 "fold": number % num_folds,
                 **describe_mask(
-                    root / "masks" / f"{name}.nii.gz",
+                    mask_file,
                     PHANTOM_CLASSES,
                     roi_shift_mm=12.0,
                     rng=np.random.default_rng([seed, number, 1]),

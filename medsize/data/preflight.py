@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from medsize.data.data_list import Cohort, DataListError, load_cohort
 from medsize.data.scan_check import check_scans
+from medsize.networks.initialise import INITS
 
 __all__ = ["check_run", "open_cohort"]
 
@@ -27,13 +28,14 @@ def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
 
 def check_run(
     cohort: Cohort,
-    supervision: str,
+    supervision: str | None,
     fold: int | None,
     size_level: str,
     num_masks: int | None,
     num_classes: int,
     region_mm: Sequence[float],
     use_roi: bool,
+    init: str = "random",
     output_dir: str | None = None,
     checkpoint: str | None = None,
     resume: bool = False,
@@ -44,10 +46,12 @@ def check_run(
 
     Args:
         cohort: what to train and validate on.
-        supervision: see :meth:`Cohort.training_items`, as are ``fold``, ``size_level`` and ``num_masks``.
+        supervision: see :meth:`Cohort.training_items`, as are ``fold``, ``size_level`` and ``num_masks``. ``None``
+            where nothing is trained.
         num_classes: K, with the background, as the network has it.
         region_mm: extent of the region given to the network along each axis, mm; −1 for all of an axis.
         use_roi: whether items are cropped to their roi.
+        init: see :func:`medsize.networks.initialise`.
         output_dir: folder of the run; ``None`` where nothing is trained.
         checkpoint: weights that must exist before the run.
         resume: go on from the last checkpoint in ``output_dir``.
@@ -70,10 +74,11 @@ def check_run(
         if "true_size" not in item and "label" not in item
     ]
     training: list[dict[str, Any]] = []
-    try:
-        training = cohort.training_items(supervision, fold, size_level, num_masks)
-    except DataListError as e:
-        problems += e.problems
+    if supervision is not None:
+        try:
+            training = cohort.training_items(supervision, fold, size_level, num_masks)
+        except DataListError as e:
+            problems += e.problems
     if use_roi:
         problems += [
             f"{item['image']}: the item has no roi. Add one, or set use_roi to false."
@@ -82,6 +87,10 @@ def check_run(
         ]
     if output_dir is not None:
         problems += _output_problems(Path(output_dir), resume, overwrite)
+    if init not in INITS:
+        problems.append(f"init is '{init}': it must be one of {', '.join(INITS)}.")
+    if init == "checkpoint" and checkpoint is None:
+        problems.append("init is 'checkpoint': set init_checkpoint to the file of the weights.")
     if checkpoint is not None and not Path(checkpoint).is_file():
         problems.append(f"there are no weights at {checkpoint}.")
     if not problems:

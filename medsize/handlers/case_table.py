@@ -36,7 +36,6 @@ class CaseTable:
         output_transform: picks the one-hot predictions ``(K, *spatial)`` from ``engine.state.output``, in the space of
             the labels.
         record: record to write the summary to. Default: none.
-        summarise: called with the table; further entries of the summary. Default: none.
     """
 
     def __init__(
@@ -65,6 +64,8 @@ class CaseTable:
 
     def _start(self, _: Engine) -> None:
         self._rows = []
+        if self.record is not None:
+            self.record.write_config()
 
     def _add_cases(self, engine: Engine) -> None:
         items = self.batch_transform(engine.state.batch)
@@ -78,7 +79,6 @@ class CaseTable:
         dice, distance, true = [math.nan] * count, [math.nan] * count, [math.nan] * count
         if "label" in item:
             label = torch.as_tensor(item["label"]).long()
-            true_onehot = onehot.new_zeros(onehot.shape)
             true_onehot = torch.zeros_like(torch.as_tensor(onehot)).scatter_(1, label.unsqueeze(0).to(onehot.device), 1)
             dice = compute_dice(torch.as_tensor(onehot), true_onehot, include_background=False)[0].tolist()
             spacing = prediction.affine[:3, :3].norm(dim=0).tolist()  # type: ignore[attr-defined]

@@ -30,6 +30,7 @@ class RunRecord:
     - ``config.yaml``: the config as it was run, overrides and overlays merged, top-level values resolved;
     - ``epochs.csv``: for every epoch the mean loss and its terms, the metrics of the last validation, seconds, and the
       seconds that training waited for the loader;
+    - ``inference.json``: an overlay for the bundle's inference config, with the values of ``inference``;
     - ``summary.json``: written by :meth:`write_summary`.
 
     Args:
@@ -37,6 +38,7 @@ class RunRecord:
         facts: what else shall stand in the summary: seed, hash of the data list, and the like.
         loss_function: a loss that keeps its last terms in ``terms``.
         evaluator: engine whose metrics are recorded with each epoch.
+        inference: values that inference must share with the training.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class RunRecord:
         facts: Mapping[str, Any],
         loss_function: Any = None,
         evaluator: Engine | None = None,
+        inference: Mapping[str, Any] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
+        self.inference = inference
         self.facts = dict(facts)
         self.loss_function = loss_function
         self.evaluator = evaluator
@@ -108,6 +112,8 @@ class RunRecord:
 
     def _start(self, engine: Engine) -> None:
         self.write_config()
+        if self.inference is not None:
+            (self.output_dir / "inference.json").write_text(json.dumps(dict(self.inference), indent=2) + "\n")
         self._rows = []
         file = self.output_dir / "epochs.csv"
         if engine.state.epoch and file.is_file():

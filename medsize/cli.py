@@ -1,0 +1,47 @@
+"""The command line, ``medsize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medsize import __version__
+
+app = typer.Typer(help="Train medical image segmenters from approximate sizes.", no_args_is_help=True)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Train medical image segmenters from approximate sizes."""
+
+
+@app.command()
+def phantom(
+    output_dir: Annotated[Path, typer.Argument(help="Folder to write the cohort to.")],
+    scans: Annotated[int, typer.Option(help="How many scans.", min=1)] = 24,
+    shape: Annotated[tuple[int, int, int], typer.Option(help="Voxels along each axis.")] = (64, 64, 12),
+    spacing: Annotated[tuple[float, float, float], typer.Option(help="mm along each axis.")] = (3.0, 3.0, 8.0),
+    folds: Annotated[int, typer.Option(help="Number of folds.", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 0,
+) -> None:
+    """Write a phantom cohort: synthetic scans, masks, clicks, and a data list with sizes."""
+    from medsize.data import write_phantom_cohort
+
+    data_list = write_phantom_cohort(output_dir, scans, shape, spacing, folds, seed)
+    typer.echo(f"{data_list}: {scans} phantom scans")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,45 @@
+"""Where a network's training starts from."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from monai.networks import copy_model_state
+from torch import nn
+
+__all__ = ["INITS", "initialise"]
+
+INITS = ("random", "checkpoint")
+
+
+def initialise(network: nn.Module, init: str = "random", checkpoint: str | Path | None = None) -> nn.Module:
+    """
+    Give a network its starting weights.
+
+    Args:
+        network: changed in place.
+        init: ``"random"``, as it was built; or ``"checkpoint"``, a state dict, from which every tensor is taken whose
+            name and shape match. How many were is logged.
+        checkpoint: file of the state dict, or of a dictionary that holds it under ``"network"``.
+
+    Returns:
+        the same network.
+
+    Raises:
+        ValueError: when ``init`` is neither, ``checkpoint`` is missing, or nothing in it matches.
+    """
+    if init not in INITS:
+        raise ValueError(f"init is '{init}': it must be one of {', '.join(INITS)}.")
+    if init == "random":
+        return network
+    if checkpoint is None:
+        raise ValueError("init is 'checkpoint': it needs the file of the weights, init_checkpoint.")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    _, loaded, kept = copy_model_state(network, state.get("network", state))
+    if not loaded:
+        raise ValueError(f"{checkpoint}: no tensor matches the network's in name and shape.")
+    message = f"{checkpoint}: {len(loaded)} tensors loaded, {len(kept)} left as they were"
+    logging.getLogger(__name__).info(message + (f": {', '.join(kept)}" if kept else ""))
+    return network
