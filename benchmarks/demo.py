@@ -78,15 +78,34 @@ def train(label: str, cohort: Path, output_dir: Path, epochs: int) -> int:
     run.mkdir(parents=True, exist_ok=True)
     overlays, options = SUPERVISIONS[label]
     files = [str(CONFIGS / name) for name in ("train.yaml", *overlays)]
-    training = ["--config_file", str(files), "--dataset_dir", str(cohort), "--output_dir", str(run), *COMMON, *options]
+    training = [
+        "--config_file",
+        str(files),
+        "--dataset_dir",
+        str(cohort),
+        "--output_dir",
+        str(run),
+        *COMMON,
+        *options,
+    ]
     training += ["--max_epochs", str(epochs), "--overwrite", "True"]
     inference = ["--config_file", str([str(CONFIGS / "inference.yaml"), str(run / "inference.json")])]
     inference += ["--dataset_dir", str(cohort / "images"), "--output_dir", str(run / "segmentations")]
     with (run / "log.txt").open("w") as log:
         for arguments in (training, inference):
-            command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(CONFIGS.parent), *arguments]
+            command = [
+                sys.executable,
+                "-m",
+                "monai.bundle",
+                "run",
+                "--bundle_root",
+                str(CONFIGS.parent),
+                *arguments,
+            ]
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False).returncode
+            code = subprocess.run(
+                command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
+            ).returncode
             if code:
                 return code
     return 0
@@ -95,7 +114,14 @@ def train(label: str, cohort: Path, output_dir: Path, epochs: int) -> int:
 def results_table(output_dir: Path) -> Table:
     """One row for each supervision."""
     table = Table(title="phantom cohort, validation scans")
-    for column in ("supervision", "Dice", *(f"Dice {name}" for name in PHANTOM_CLASSES[1:]), "HD95 mm", "mRE", "seconds"):
+    for column in (
+        "supervision",
+        "Dice",
+        *(f"Dice {name}" for name in PHANTOM_CLASSES[1:]),
+        "HD95 mm",
+        "mRE",
+        "seconds",
+    ):
         table.add_column(column, justify="left" if column == "supervision" else "right")
     for label in SUPERVISIONS:
         summary = json.loads((run_dir(label, output_dir) / "summary.json").read_text())
@@ -116,12 +142,22 @@ def draw(cohort: Path, output_dir: Path) -> Path:
     for row, item in zip(axes, shown, strict=True):
         image = np.asarray(nibabel.load(cohort / item["image"]).dataobj)
         name = Path(item["image"]).name.replace(".nii.gz", "_seg.nii.gz")
-        masks = [cohort / item["label"], *(run_dir(label, output_dir) / "segmentations" / name for label in SUPERVISIONS)]
+        masks = [
+            cohort / item["label"],
+            *(run_dir(label, output_dir) / "segmentations" / name for label in SUPERVISIONS),
+        ]
         z = image.shape[2] // 2
         for axis, title, mask_file in zip(row, columns, masks, strict=True):
             mask = np.asarray(nibabel.load(mask_file).dataobj)[..., z]
             axis.imshow(image[..., z].T, cmap="gray", vmin=0, vmax=1.1)
-            axis.imshow(np.ma.masked_equal(mask, 0).T, cmap="viridis", vmin=0, vmax=3, alpha=0.6, interpolation="nearest")
+            axis.imshow(
+                np.ma.masked_equal(mask, 0).T,
+                cmap="viridis",
+                vmin=0,
+                vmax=3,
+                alpha=0.6,
+                interpolation="nearest",
+            )
             axis.set_title(title, fontsize=9)
             axis.axis("off")
     figure.suptitle("Phantom scans (synthetic, no patient)")

@@ -101,7 +101,13 @@ def cell_dir(setting: Setting, label: str, work_dir: Path) -> Path:
 
 def overrides(setting: Setting, label: str) -> list[str]:
     """What sets a cell apart from the bundle's defaults, as command line arguments."""
-    values = {"seed": SEED, "epoch_scans": EPOCH_SCANS, "val_interval": 10, **setting.overrides, **SUPERVISIONS[label]}
+    values = {
+        "seed": SEED,
+        "epoch_scans": EPOCH_SCANS,
+        "val_interval": 10,
+        **setting.overrides,
+        **SUPERVISIONS[label],
+    }
     return [part for key, value in values.items() for part in (f"--{key}", str(value))]
 
 

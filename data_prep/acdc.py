@@ -29,10 +29,13 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Folder that holds the patients' folders.", exists=True)],
     output_dir: Annotated[Path, typer.Option(help="Folder to write datalist.json to.")],
     validation: Annotated[
-        str | None, typer.Option(help="Patients of fold 0, such as 46-60. Default: dealt out to the folds in turn.")
+        str | None,
+        typer.Option(help="Patients of fold 0, such as 46-60. Default: dealt out to the folds in turn."),
     ] = None,
     folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 4,
-    clicks: Annotated[bool, typer.Option(help="Simulate one click per class and slice, in place of scribbles.")] = False,
+    clicks: Annotated[
+        bool, typer.Option(help="Simulate one click per class and slice, in place of scribbles.")
+    ] = False,
     roi_shift_mm: Annotated[float, typer.Option(help="Largest random shift of the region of interest.")] = 12.0,
     seed: Annotated[int, typer.Option(help="Seed of the shifts.")] = 0,
 ) -> None:
@@ -83,7 +86,7 @@ def _folds(subjects: list[str], validation: str | None, num_folds: int) -> dict[
     if not held_out or len(held_out) == len(subjects):
         raise typer.BadParameter(f"{validation} leaves no patient on one side.", param_hint="--validation")
     others = assign_folds([s for s in subjects if s not in held_out], num_folds - 1)
-    return {s: 0 for s in held_out} | {s: fold + 1 for s, fold in others.items()}
+    return dict.fromkeys(held_out, 0) | {s: fold + 1 for s, fold in others.items()}
 
 
 if __name__ == "__main__":

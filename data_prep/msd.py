@@ -28,7 +28,8 @@ def main(
     folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
     clicks: Annotated[bool, typer.Option(help="Simulate one click per class and slice.")] = False,
     roi_shift_mm: Annotated[
-        float | None, typer.Option(help="Also state a region of interest, shifted at random by up to so many mm.")
+        float | None,
+        typer.Option(help="Also state a region of interest, shifted at random by up to so many mm."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the shifts.")] = 0,
 ) -> None:

@@ -32,7 +32,11 @@ def phantom(
     output_dir: Annotated[Path, typer.Argument(help="Folder to write the cohort to.")],
     scans: Annotated[int, typer.Option(help="How many scans.", min=1)] = 24,
     shape: Annotated[tuple[int, int, int], typer.Option(help="Voxels along each axis.")] = (64, 64, 12),
-    spacing: Annotated[tuple[float, float, float], typer.Option(help="mm along each axis.")] = (3.0, 3.0, 8.0),
+    spacing: Annotated[tuple[float, float, float], typer.Option(help="mm along each axis.")] = (
+        3.0,
+        3.0,
+        8.0,
+    ),
     folds: Annotated[int, typer.Option(help="Number of folds.", min=1)] = 3,
     seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 0,
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import nibabel
 import torch
+from nibabel.filebasedimages import ImageFileError
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 __all__ = ["Cohort", "DataListError", "Item", "Roi", "load_cohort"]
@@ -21,7 +22,13 @@ SizeValue = float | tuple[float, float] | None
 """A size; its low and high end; or None where it is unknown."""
 
 SUPERVISIONS = ("size", "mask", "scribble")
-VALIDATION_KEYS = {"image": "image", "roi": "roi", "label": "label", "subject": "subject", "size": "true_size"}
+VALIDATION_KEYS = {
+    "image": "image",
+    "roi": "roi",
+    "label": "label",
+    "subject": "subject",
+    "size": "true_size",
+}
 
 
 class DataListError(ValueError):
@@ -113,7 +120,11 @@ class Cohort:
         ]
 
     def training_items(
-        self, supervision: str = "size", fold: int | None = 0, size_level: str = "slice", num_masks: int | None = None
+        self,
+        supervision: str = "size",
+        fold: int | None = 0,
+        size_level: str = "slice",
+        num_masks: int | None = None,
     ) -> list[dict[str, Any]]:
         """
         Items to train on, stripped of every label that ``supervision`` does not name.
@@ -133,14 +144,18 @@ class Cohort:
         kinds = supervision.split("+")
         problems = []
         if not set(kinds) <= set(SUPERVISIONS):
-            problems.append(f"supervision is '{supervision}': it must be any of {', '.join(SUPERVISIONS)}, joined by +.")
+            problems.append(
+                f"supervision is '{supervision}': it must be any of {', '.join(SUPERVISIONS)}, joined by +."
+            )
         if size_level not in ("slice", "volume"):
             problems.append(f"size_level is '{size_level}': it must be slice or volume.")
         if num_masks is not None and num_masks < 1:
             problems.append(f"num_masks is {num_masks}: it must be at least 1, or null for all masks.")
         candidates = [item for item in self.items if not self._is_validation(item, fold)]
         if not candidates:
-            problems.append(f"there is no item to train on: the data list has {len(self.items)}, validation fold {fold}.")
+            problems.append(
+                f"there is no item to train on: the data list has {len(self.items)}, validation fold {fold}."
+            )
         if problems:
             raise DataListError(self.source, problems)
 
@@ -148,7 +163,9 @@ class Cohort:
         size_key = "slice_size" if size_level == "slice" else "size"
         selected = []
         for item in candidates:
-            kept = {key: item[key] for key in ("image", "roi", "subject", "fold", "group") if key in item}
+            kept: dict[str, Any] = {
+                key: item[key] for key in ("image", "roi", "subject", "fold", "group") if key in item
+            }
             if "size" in kinds and size_key in item:
                 kept["size"] = item[size_key]
             if "scribble" in kinds and "scribble" in item:
@@ -161,7 +178,8 @@ class Cohort:
             needed = {"size": size_key, "mask": "label", "scribble": "scribble"}
             keys = " or ".join(f"'{needed[kind]}'" for kind in kinds)
             raise DataListError(
-                self.source, [f"supervision is '{supervision}', but none of {len(candidates)} training items has {keys}."]
+                self.source,
+                [f"supervision is '{supervision}', but none of {len(candidates)} training items has {keys}."],
             )
         return selected
 
@@ -260,7 +278,7 @@ def _class_names(labels: dict[str, str], problems: list[str]) -> list[str]:
     try:
         by_index = {int(index): name for index, name in labels.items()}
     except ValueError:
-        problems.append(f"'labels' must map class indices to names, such as {{\"0\": \"background\"}}, got {labels}.")
+        problems.append(f'\'labels\' must map class indices to names, such as {{"0": "background"}}, got {labels}.')
         return list(labels.values())
     if sorted(by_index) != list(range(len(by_index))) or len(by_index) < 2:
         problems.append(f"'labels' must number the classes 0, 1, …, with background 0 and a structure, got {labels}.")
@@ -296,7 +314,9 @@ def _resolve(
         for name in stated:
             if name not in class_names[1:]:
                 close = difflib.get_close_matches(name, class_names[1:], n=1)
-                hint = f" Did you mean '{close[0]}'?" if close else f" The structures are: {', '.join(class_names[1:])}."
+                hint = (
+                    f" Did you mean '{close[0]}'?" if close else f" The structures are: {', '.join(class_names[1:])}."
+                )
                 problems.append(f"{where}: {key} names '{name}', which is no structure of 'labels'.{hint}")
         values = {name: value if isinstance(value, list) else [value] for name, value in stated.items()}
         if len({len(v) for v in values.values()}) > 1:
@@ -356,7 +376,7 @@ def _header(image: str, where: str, problems: list[str]) -> tuple[list[float], l
     try:
         header = nibabel.load(image).header
         zooms, shape = [float(z) for z in header.get_zooms()[:3]], list(header.get_data_shape()[:3])
-    except (OSError, nibabel.filebasedimages.ImageFileError) as e:
+    except (OSError, ImageFileError) as e:
         problems.append(f"{where}: the image {image} cannot be read: {e}.")
         return [1.0] * 3, [1] * 3
     return zooms + [1.0] * (3 - len(zooms)), shape + [1] * (3 - len(shape))

@@ -20,7 +20,10 @@ __all__ = ["assign_folds", "describe_mask", "describe_scans", "write_clicks", "w
 
 
 def describe_mask(
-    mask_file: Path, class_names: Sequence[str], roi_shift_mm: float | None = None, rng: np.random.Generator | None = None
+    mask_file: Path,
+    class_names: Sequence[str],
+    roi_shift_mm: float | None = None,
+    rng: np.random.Generator | None = None,
 ) -> dict[str, Any]:
     """
     What a mask says of a scan, as entries of a data list.
@@ -37,7 +40,9 @@ def describe_mask(
     """
     mask = nibabel.load(mask_file)
     labels = MetaTensor(
-        np.asarray(mask.dataobj)[None].astype(np.int64), affine=mask.affine, meta={"filename_or_obj": str(mask_file)}
+        np.asarray(mask.dataobj)[None].astype(np.int64),
+        affine=mask.affine,
+        meta={"filename_or_obj": str(mask_file)},
     )
     volumes = ComputeSizeTarget(len(class_names))(labels)
     areas = ComputeSizeTarget(len(class_names), per_slice=True)(labels)
@@ -50,7 +55,9 @@ def describe_mask(
     }
     if roi_shift_mm is not None:
         foreground = np.argwhere(np.asarray(labels[0]) > 0)
-        middle = (foreground.min(axis=0) + foreground.max(axis=0)) / 2 if len(foreground) else np.array(labels.shape[1:]) / 2
+        middle = (
+            (foreground.min(axis=0) + foreground.max(axis=0)) / 2 if len(foreground) else np.array(labels.shape[1:]) / 2
+        )
         center = mask.affine[:3, :3] @ middle + mask.affine[:3, 3]
         shift = (rng or np.random.default_rng(0)).uniform(-roi_shift_mm, roi_shift_mm, size=3)
         # The shift stays in the plane of the slices, where the crop is made.
@@ -129,7 +136,9 @@ def assign_folds(subjects: Sequence[str], num_folds: int) -> dict[str, int]:
     return {subject: i % num_folds for i, subject in enumerate(sorted(set(subjects)))}
 
 
-def write_data_list(path: Path, class_names: Sequence[str], items: Sequence[Mapping[str, Any]], **top_level: Any) -> None:
+def write_data_list(
+    path: Path, class_names: Sequence[str], items: Sequence[Mapping[str, Any]], **top_level: Any
+) -> None:
     """Write a data list under its final name only when it is complete."""
     content = {
         "labels": {str(k): name for k, name in enumerate(class_names)},

@@ -113,5 +113,12 @@ def write_phantom_cohort(
             }
         )
     path = root / "datalist.json"
-    write_data_list(path, PHANTOM_CLASSES, items, name="phantom", description="synthetic phantom, no patient", size_unit="mm3")
+    write_data_list(
+        path,
+        PHANTOM_CLASSES,
+        items,
+        name="phantom",
+        description="synthetic phantom, no patient",
+        size_unit="mm3",
+    )
     return path

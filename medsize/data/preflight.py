@@ -67,7 +67,9 @@ def check_run(
         )
     validation = cohort.validation_items(fold)
     if not validation:
-        problems.append(f"there is no item to validate on: none has the fold {fold}. Set val_fold, or give the items folds.")
+        problems.append(
+            f"there is no item to validate on: none has the fold {fold}. Set val_fold, or give the items folds."
+        )
     problems += [
         f"{item['image']}: the item is for validation, but has neither 'size' nor 'label' to validate with."
         for item in validation

@@ -11,6 +11,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import torch
+from nibabel.filebasedimages import ImageFileError
 from rich.console import Console
 from rich.progress import track
 
@@ -18,7 +19,7 @@ from medsize.losses.composite import IGNORE_INDEX
 
 __all__ = ["check_scans"]
 
-UNREADABLE = (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError)
+UNREADABLE = (OSError, EOFError, ValueError, ImageFileError)
 """What nibabel and zlib raise for truncated and broken files."""
 
 
@@ -46,9 +47,7 @@ def check_scans(
         one message per fault, naming the file. Empty where all is well.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
-        found = pool.map(
-            lambda item: list(_faults(item, num_classes, scribble_unlabelled, region_mm)), items
-        )
+        found = pool.map(lambda item: list(_faults(item, num_classes, scribble_unlabelled, region_mm)), items)
         shown = track(
             found,
             total=len(items),

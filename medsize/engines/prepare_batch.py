@@ -31,7 +31,7 @@ class PrepareSizeBatch(PrepareBatch):
         self.channels_last = channels_last
         self.image_key = image_key
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         batchdata: Mapping[str, torch.Tensor],
         device: str | torch.device | None = None,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from ignite.engine import Engine, Events
+from monai.data import MetaTensor
 from monai.metrics import compute_dice, compute_hausdorff_distance
 
 from medsize.handlers.run_record import RunRecord
@@ -72,17 +73,17 @@ class CaseTable:
         for item, prediction in zip(items, self.output_transform(engine.state.output), strict=True):
             self._rows += self._rows_of(item, prediction)
 
-    def _rows_of(self, item: dict[str, Any], prediction: torch.Tensor) -> list[dict[str, Any]]:
-        onehot = prediction.unsqueeze(0)
-        volumes = volumes_of(onehot)[0].tolist()
+    def _rows_of(self, item: dict[str, Any], prediction: MetaTensor) -> list[dict[str, Any]]:
+        volumes = volumes_of(prediction.unsqueeze(0))[0].tolist()
+        onehot = prediction.as_tensor().unsqueeze(0)
         count = len(self.structures)
         dice, distance, true = [math.nan] * count, [math.nan] * count, [math.nan] * count
         if "label" in item:
             label = torch.as_tensor(item["label"]).long()
-            true_onehot = torch.zeros_like(torch.as_tensor(onehot)).scatter_(1, label.unsqueeze(0).to(onehot.device), 1)
-            dice = compute_dice(torch.as_tensor(onehot), true_onehot, include_background=False)[0].tolist()
-            spacing = prediction.affine[:3, :3].norm(dim=0).tolist()  # type: ignore[attr-defined]
-            distance = _hausdorff_95(torch.as_tensor(onehot)[0, 1:], true_onehot[0, 1:], spacing)
+            true_onehot = torch.zeros_like(onehot).scatter_(1, label.unsqueeze(0).to(onehot.device), 1)
+            dice = compute_dice(onehot, true_onehot, include_background=False)[0].tolist()
+            spacing = prediction.affine[:3, :3].norm(dim=0).tolist()
+            distance = _hausdorff_95(onehot[0, 1:], true_onehot[0, 1:], spacing)
             per_voxel = float(np.prod(spacing))
             true = [float(true_onehot[0, k].sum()) * per_voxel for k in range(1, count + 1)]
         elif "true_size" in item:
@@ -134,7 +135,10 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
                 "cases": len(defined),
             }
         means = [entry["mean"] for entry in by_structure.values() if entry["mean"] is not None]
-        figures[figure] = {"mean": round(float(np.mean(means)), 4) if means else None, "structures": by_structure}
+        figures[figure] = {
+            "mean": round(float(np.mean(means)), 4) if means else None,
+            "structures": by_structure,
+        }
     return figures
 
 

@@ -78,11 +78,16 @@ def overlay(image: torch.Tensor, onehot: torch.Tensor) -> torch.Tensor:
     Returns:
         RGB in [0, 1], ``(3, H, W)``.
     """
-    image, labels = torch.as_tensor(image)[:1].cpu(), torch.as_tensor(onehot).argmax(dim=0, keepdim=True).cpu()
+    image, labels = (
+        torch.as_tensor(image)[:1].cpu(),
+        torch.as_tensor(onehot).argmax(dim=0, keepdim=True).cpu(),
+    )
     if image.ndim == 4:
         z = int((labels > 0).flatten(0, 2).sum(dim=0).argmax()) if bool(labels.any()) else image.shape[-1] // 2
         image, labels = image[..., z], labels[..., z]
     # A scale of the colour map that does not depend on which classes a slice holds.
     scaled = labels.float() / max(onehot.shape[0] - 1, 1)
-    picture: Any = blend_images(image, scaled, alpha=0.5, cmap="turbo", rescale_arrays=False, transparent_background=True)
+    picture: Any = blend_images(
+        image, scaled, alpha=0.5, cmap="turbo", rescale_arrays=False, transparent_background=True
+    )
     return torch.as_tensor(picture).clamp(0, 1)

@@ -26,7 +26,7 @@ class LossProgress(ProgressBar):
         super().__init__(desc="training", disable=not sys.stderr.isatty(), mininterval=1.0, **kwargs)
         self.loss_function = loss_function
 
-    def attach(self, engine: Engine) -> None:  # type: ignore[override]
+    def attach(self, engine: Engine) -> None:
         """
         Args:
             engine: the trainer.

@@ -87,7 +87,9 @@ class RunCheckpoint:
         if score != score:
             self.logger.warning("the key metric is NaN: no weights are kept for this validation.")
             return
-        better = self.best_score is None or (score < self.best_score) == self.lower_is_better and score != self.best_score
+        better = self.best_score is None or (
+            (score < self.best_score) == self.lower_is_better and score != self.best_score
+        )
         if better:
             self.best_score = score
             self._saver(self.objects["network"].state_dict(), self.BEST)

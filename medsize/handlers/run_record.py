@@ -97,7 +97,9 @@ class RunRecord:
             "epochs": self._rows[-1]["epoch"] if self._rows else None,
             "training_seconds": round(sum(row["seconds"] for row in self._rows), 2) if self._rows else None,
             "loader_share": (
-                round(sum(r["loader_seconds"] for r in steady) / sum(r["seconds"] for r in steady), 4) if steady else None
+                round(sum(r["loader_seconds"] for r in steady) / sum(r["seconds"] for r in steady), 4)
+                if steady
+                else None
             ),
             **results,
             "peak_memory_mb": round(_peak_memory_mb(), 1),
@@ -110,21 +112,27 @@ class RunRecord:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
         os.replace(partial, self.output_dir / "summary.json")
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, _: Engine) -> None:
         self.write_config()
         if self.inference is not None:
             (self.output_dir / "inference.json").write_text(json.dumps(dict(self.inference), indent=2) + "\n")
         self._rows = []
-        file = self.output_dir / "epochs.csv"
-        if engine.state.epoch and file.is_file():
-            with file.open() as lines:
-                rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
-            self._rows = [row for row in rows if row["epoch"] <= engine.state.epoch]
 
-    def _start_epoch(self, _: Engine) -> None:
+    def _start_epoch(self, engine: Engine) -> None:
+        if not self._rows and engine.state.epoch > 1:
+            self._rows = self._rows_before(engine.state.epoch)
         self._epoch_started = time.perf_counter()
         self._waited = 0.0
         self._sums = {}
+
+    def _rows_before(self, epoch: int) -> list[dict[str, Any]]:
+        """Rows of the epochs that a resumed run had finished."""
+        file = self.output_dir / "epochs.csv"
+        if not file.is_file():
+            return []
+        with file.open() as lines:
+            rows = [{key: json.loads(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+        return [row for row in rows if row["epoch"] < epoch]
 
     def _start_waiting(self, _: Engine) -> None:
         self._batch_started = time.perf_counter()

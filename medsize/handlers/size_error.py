@@ -14,11 +14,14 @@ __all__ = ["MeanRelativeSizeError", "MeanVolumeError"]
 
 class MeanRelativeSizeError(IgniteMetricHandler):
     """
-    mRE, the mean over cases and present structures of |v̂ − v| / v: a key metric that needs no mask. Lower is better.
+    mRE, the mean over the present structures of |v̂ − v| / v, averaged over the cases. Lower is better.
+
+    A key metric that needs no mask.
 
     Args:
         output_transform: picks ``(y_pred, y)`` from ``engine.state.output``, see
-            :class:`medsize.metrics.RelativeSizeError`; for example ``monai.handlers.from_engine(["pred", "true_size"])``.
+            :class:`medsize.metrics.RelativeSizeError`; for example
+            ``monai.handlers.from_engine(["pred", "given_size"])``.
         reduction: see :class:`medsize.metrics.RelativeSizeError`.
         save_details: keep each case's values in ``engine.state.metric_details``. Defaults to True.
     """

@@ -72,9 +72,7 @@ class PottsLoss(_Loss):
         self.contrast = contrast
         self.spacing = spacing
 
-    def forward(
-        self, logits: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, logits: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """
         Args:
             logits: network output without activation, shape ``(B, K, *spatial)``, 2 or 3 spatial dimensions.
@@ -95,7 +93,8 @@ class PottsLoss(_Loss):
             )
         if mask is not None and mask.shape != (logits.shape[0], 1, *spatial):
             raise ValueError(
-                f"mask must have the shape (B, 1, *spatial) = {(logits.shape[0], 1, *spatial)}, got {tuple(mask.shape)}."
+                f"mask must have the shape (B, 1, *spatial) = {(logits.shape[0], 1, *spatial)}, "
+                f"got {tuple(mask.shape)}."
             )
         if self.spacing is not None and len(self.spacing) != len(spatial):
             raise ValueError(f"spacing has {len(self.spacing)} axes, logits have {len(spatial)} spatial ones.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from monai.data import MetaTensor
 from monai.metrics import CumulativeIterationMetric, do_metric_reduction
 from monai.utils import MetricReduction
 
@@ -11,7 +12,7 @@ from medsize.transforms.voxel_size import voxel_size
 __all__ = ["RelativeSizeError", "VolumeError", "volumes_of"]
 
 
-def volumes_of(onehot: torch.Tensor) -> torch.Tensor:
+def volumes_of(onehot: MetaTensor) -> torch.Tensor:
     """
     Physical sizes of the foreground classes.
 
@@ -21,8 +22,8 @@ def volumes_of(onehot: torch.Tensor) -> torch.Tensor:
     Returns:
         mm³ (mm² in 2D), float64, shape ``(B, K − 1)``.
     """
-    counts = torch.as_tensor(onehot)[:, 1:].double().flatten(2).sum(dim=-1)
-    return counts * voxel_size(onehot[0])
+    voxel = voxel_size(onehot[0])
+    return onehot.as_tensor()[:, 1:].double().flatten(2).sum(dim=-1) * voxel
 
 
 class _SizeMetric(CumulativeIterationMetric):
@@ -69,7 +70,7 @@ class RelativeSizeError(_SizeMetric):
         get_not_nans: also return how many values counted. Defaults to False.
     """
 
-    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: object) -> torch.Tensor:  # type: ignore[override]
+    def _compute_tensor(self, y_pred: MetaTensor, y: torch.Tensor, **kwargs: object) -> torch.Tensor:
         low, high = self._ends(torch.as_tensor(y))
         volumes = volumes_of(y_pred).to(low)
         middle = (low + high) / 2
@@ -88,7 +89,7 @@ class VolumeError(_SizeMetric):
         get_not_nans: also return how many values counted. Defaults to False.
     """
 
-    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: object) -> torch.Tensor:  # type: ignore[override]
+    def _compute_tensor(self, y_pred: MetaTensor, y: torch.Tensor, **kwargs: object) -> torch.Tensor:
         low, high = self._ends(torch.as_tensor(y))
         volumes = volumes_of(y_pred).to(low)
         error = ((volumes - high).relu() - (low - volumes).relu()) / 1000

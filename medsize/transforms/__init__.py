@@ -1,6 +1,11 @@
 """Transforms between masks, clinicians' measurements and the fractions that the losses take."""
 
-from medsize.transforms.click_from_mask import ClickFromMask, ClickFromMaskD, ClickFromMaskd, ClickFromMaskDict
+from medsize.transforms.click_from_mask import (
+    ClickFromMask,
+    ClickFromMaskD,
+    ClickFromMaskd,
+    ClickFromMaskDict,
+)
 from medsize.transforms.compute_size_target import (
     ComputeSizeTarget,
     ComputeSizeTargetD,
@@ -14,7 +19,12 @@ from medsize.transforms.fill_missing_targets import (
     FillMissingTargetsd,
     FillMissingTargetsDict,
 )
-from medsize.transforms.size_to_fraction import SizeToFraction, SizeToFractionD, SizeToFractiond, SizeToFractionDict
+from medsize.transforms.size_to_fraction import (
+    SizeToFraction,
+    SizeToFractionD,
+    SizeToFractiond,
+    SizeToFractionDict,
+)
 from medsize.transforms.slices import (
     RandSampleSlicesD,
     RandSampleSlicesd,

@@ -47,7 +47,7 @@ class ComputeSizeTarget(Transform):
             raise ValueError(f"{source_of(mask)}: a mask must have one channel of class indices, got {mask.shape[0]}.")
         if self.per_slice and mask.ndim != 4:
             raise ValueError(f"{source_of(mask)}: sizes per slice need a volume (1, H, W, Z), got {tuple(mask.shape)}.")
-        labels = torch.as_tensor(mask).long()
+        labels = (mask.as_tensor() if isinstance(mask, MetaTensor) else mask).long()
         lowest, highest = int(labels.min()), int(labels.max())
         if lowest < 0 or highest >= self.num_classes:
             raise ValueError(

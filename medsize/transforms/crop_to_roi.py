@@ -32,9 +32,7 @@ class CropToRoi(Crop):
         super().__init__()
         self.extent = tuple(extent)
 
-    def __call__(  # type: ignore[override]
-        self, img: MetaTensor, roi: Mapping[str, Any], lazy: bool | None = None
-    ) -> torch.Tensor:
+    def __call__(self, img: MetaTensor, roi: Mapping[str, Any], lazy: bool | None = None) -> torch.Tensor:
         """
         Args:
             img: channel-first, shape ``(C, *spatial)``, three spatial axes.
@@ -65,9 +63,7 @@ class CropToRoi(Crop):
             stop = torch.ceil(corners.max(dim=0).values + 0.5)
         else:
             raise ValueError(f"{source_of(img)}: a roi must state center_mm or box_mm, got {dict(roi)}.")
-        slices = tuple(
-            slice(max(int(a), 0), min(int(b), n)) for a, b, n in zip(start, stop, shape, strict=True)
-        )
+        slices = tuple(slice(max(int(a), 0), min(int(b), n)) for a, b, n in zip(start, stop, shape, strict=True))
         if any(s.stop <= s.start for s in slices):
             raise ValueError(f"{source_of(img)}: the roi {dict(roi)} lies outside the image.")
         return super().__call__(img, slices, lazy=lazy)

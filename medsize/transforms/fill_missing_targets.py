@@ -56,7 +56,10 @@ class FillMissingTargetsd(Transform):
     """
 
     def __init__(
-        self, num_classes: int, keys: tuple[str, ...] = ("size", "label", "scribble"), image_key: str = "image"
+        self,
+        num_classes: int,
+        keys: tuple[str, ...] = ("size", "label", "scribble"),
+        image_key: str = "image",
     ) -> None:
         self.keys = tuple(keys)
         self.image_key = image_key

@@ -54,7 +54,8 @@ class SizeToFraction(Transform):
         shape = tuple(image.peek_pending_shape())
         if self.per_slice and (len(shape) != 3 or size.shape[-1] != shape[-1]):
             raise ValueError(
-                f"{source_of(image)}: sizes per slice, of shape {tuple(size.shape)}, do not fit an image of shape {shape}."
+                f"{source_of(image)}: sizes per slice, of shape {tuple(size.shape)}, do not fit an image of "
+                f"shape {shape}."
             )
         point_ndim = 2 if self.per_slice else 1
         if size.ndim == point_ndim:
@@ -71,9 +72,9 @@ class SizeToFraction(Transform):
         if bool((low.sum(dim=0) >= 1).any()):
             unit = "mm²" if len(region) == 2 else "mm³"
             raise ValueError(
-                f"{source_of(image)}: the organs take {float(low.sum(dim=0).max() * measure):.6g} {unit}, but the region "
-                f"given to the network has only {measure:.6g} {unit}. Are the sizes in the right unit, and is the crop "
-                "large enough?"
+                f"{source_of(image)}: the organs take {float(low.sum(dim=0).max() * measure):.6g} {unit}, "
+                f"but the region given to the network has only {measure:.6g} {unit}. "
+                "Are the sizes in the right unit, and is the crop large enough?"
             )
         background = torch.stack([(1 - high.sum(dim=0)).clamp_min(0), 1 - low.sum(dim=0)])
         return torch.cat([background.unsqueeze(1), torch.stack([low, high])], dim=1).float()

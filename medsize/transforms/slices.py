@@ -65,12 +65,10 @@ class SplitSlicesd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.shared_keys = tuple(shared_keys)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:  # type: ignore[override]
+    def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:
         d = dict(data)
         slices = {key: torch.Tensor.unbind(d[key], dim=-1) for key in self.key_iterator(d)}
-        plain = {
-            key: [s.as_tensor() if hasattr(s, "as_tensor") else s for s in parts] for key, parts in slices.items()
-        }
+        plain = {key: [s.as_tensor() if hasattr(s, "as_tensor") else s for s in parts] for key, parts in slices.items()}
         shared = {key: d[key] for key in self.shared_keys if key in d}
         return [dict(zip(plain, parts, strict=True), **shared) for parts in zip(*plain.values(), strict=True)]
 

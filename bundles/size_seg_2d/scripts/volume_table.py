@@ -39,7 +39,7 @@ class VolumeTable:
         self._rows = []
 
     def _add(self, engine: Engine) -> None:
-        for item, output in zip(engine.state.batch, engine.state.output):
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             prediction = output["pred"]
             voxel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / 1000
             counts = torch.bincount(torch.as_tensor(prediction).long().flatten(), minlength=len(self.structures) + 1)

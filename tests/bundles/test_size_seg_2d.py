@@ -1,0 +1,397 @@
+"""The 2D bundle trains, evaluates and segments by MONAI's own commands."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK
+import torch
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from tests.bundles.conftest import SMALL
+from tests.conftest import BUNDLE_2D
+
+CONFIGS = BUNDLE_2D / "configs"
+
+
+def losses_of(run: Path) -> list[float]:
+    return [float(row["loss"]) for row in csv.DictReader((run / "epochs.csv").open())]
+
+
+def test_training_leaves_a_record(trained: Path) -> None:
+    config = ConfigParser.load_config_file(str(trained / "config.yaml"))
+    assert config["max_epochs"] == 2
+    assert config["use_roi"] is True
+    assert config["num_classes"] == 4
+    summary = json.loads((trained / "summary.json").read_text())
+    assert summary["supervision"] == "size"
+    assert summary["seed"] == 0
+    assert len(summary["data_list_sha256"]) == 64
+    assert summary["epochs"] == 2
+    assert summary["training_scans"] == 6
+    assert summary["cases"] == 3
+    assert 0 < summary["training_seconds"] < 600
+    table = pd.read_csv(trained / "metrics.csv")
+    assert list(table.columns) == [
+        "image",
+        "subject",
+        "structure",
+        "dice",
+        "hd95_mm",
+        "volume_ml",
+        "true_volume_ml",
+        "relative_size_error",
+    ]
+    assert len(table) == 9
+    assert table["true_volume_ml"].notna().all()
+    assert len(losses_of(trained)) == 2
+    for name in ("checkpoint.pt", "model.pt"):
+        torch.load(trained / name, weights_only=True)
+    assert list((trained / "tensorboard").glob("events*"))
+
+
+def test_recorded_config_runs_again(run_bundle: Callable, trained: Path, tmp_path: Path) -> None:
+    run_bundle(
+        [trained / "config.yaml"],
+        "--output_dir",
+        tmp_path / "again",
+        "--meta_file",
+        CONFIGS / "metadata.json",
+        cwd=tmp_path,
+    )
+    assert losses_of(tmp_path / "again") == pytest.approx(losses_of(trained), rel=1e-5)
+
+
+def test_evaluation_finds_what_training_found(
+    run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    run_bundle(
+        ["train.yaml", "evaluate.yaml"],
+        "--dataset_dir",
+        phantoms,
+        "--output_dir",
+        trained,
+        "--use_roi",
+        "True",
+        *SMALL[:4],
+        "--evaluation_dir",
+        tmp_path / "evaluation",
+        cwd=tmp_path,
+    )
+    first, second = (pd.read_csv(folder / "metrics.csv") for folder in (trained, tmp_path / "evaluation"))
+    pd.testing.assert_frame_equal(first, second)
+    summary = json.loads((tmp_path / "evaluation" / "summary.json").read_text())
+    assert summary["results"] == json.loads((trained / "summary.json").read_text())["results"]
+    assert summary["checkpoint"].endswith("model.pt")
+
+
+def test_inference_writes_masks_in_the_space_of_the_scans(
+    run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "segmentations"
+    run_bundle(
+        ["inference.yaml", trained / "inference.json"],
+        "--dataset_dir",
+        phantoms / "images",
+        "--output_dir",
+        output,
+        cwd=tmp_path,
+    )
+    volumes = pd.read_csv(output / "volumes.csv")
+    assert list(volumes.columns) == ["image", "liver (mL)", "kidney (mL)", "lesion (mL)"]
+    assert len(volumes) == 9
+    for row in volumes.itertuples(index=False):
+        image = SimpleITK.ReadImage(row[0])
+        mask = SimpleITK.ReadImage(str(output / Path(row[0]).name.replace(".nii.gz", "_seg.nii.gz")))
+        assert mask.GetSize() == image.GetSize()
+        assert mask.GetSpacing() == pytest.approx(image.GetSpacing())
+        assert mask.GetOrigin() == pytest.approx(image.GetOrigin())
+        assert mask.GetDirection() == pytest.approx(image.GetDirection())
+        labels = SimpleITK.GetArrayFromImage(mask)
+        for k in (1, 2, 3):
+            assert row[k] == pytest.approx((labels == k).sum() * np.prod(image.GetSpacing()) / 1000, rel=1e-4)
+
+
+def test_inference_on_a_roi_finds_what_evaluation_found(
+    run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "segmentations"
+    run_bundle(
+        ["inference.yaml", "inference_roi.yaml", trained / "inference.json"],
+        "--dataset_dir",
+        phantoms,
+        "--output_dir",
+        output,
+        cwd=tmp_path,
+    )
+    volumes = pd.read_csv(output / "volumes.csv").set_index("image")
+    for row in pd.read_csv(trained / "metrics.csv").itertuples():
+        assert volumes.loc[row.image, f"{row.structure} (mL)"] == pytest.approx(row.volume_ml, rel=1e-4)
+
+
+def test_inference_needs_no_medsize(trained: Path, phantoms: Path, tmp_path: Path) -> None:
+    (tmp_path / "medsize").mkdir()
+    (tmp_path / "medsize" / "__init__.py").write_text("raise ImportError('medsize must not be imported')")
+    files = [str(CONFIGS / "inference.yaml"), str(trained / "inference.json")]
+    arguments = ["--bundle_root", BUNDLE_2D, "--config_file", files, "--dataset_dir", phantoms / "images"]
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "monai.bundle",
+            "run",
+            *map(str, arguments),
+            "--output_dir",
+            str(tmp_path / "out"),
+        ],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+    )
+    assert (tmp_path / "out" / "volumes.csv").is_file()
+
+
+def test_masks_never_reach_size_supervision(
+    run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    for item in content["training"]:
+        if item["fold"] != 0:
+            del item["label"]
+    data_list = tmp_path / "datalist.json"
+    data_list.write_text(json.dumps(content))
+    run_bundle(
+        ["train.yaml"],
+        "--dataset_dir",
+        phantoms,
+        "--data_list",
+        data_list,
+        "--output_dir",
+        tmp_path / "run",
+        "--use_roi",
+        "True",
+        *SMALL,
+        cwd=tmp_path,
+    )
+    assert losses_of(tmp_path / "run") == losses_of(trained)
+
+
+@pytest.mark.parametrize(
+    ("overlays", "options", "terms"),
+    [
+        (["mask_supervision.yaml"], [], {"mask"}),
+        ([], ["--supervision", "size+scribble"], {"size", "potts", "scribble"}),
+        ([], ["--supervision", "size+mask", "--num_masks", "2"], {"size", "potts", "mask"}),
+        ([], ["--size_level", "volume", "--batch_size", "2"], {"size", "potts"}),
+    ],
+    ids=["masks", "sizes and clicks", "sizes and some masks", "one size per volume"],
+)
+def test_every_supervision_trains(
+    run_bundle: Callable,
+    phantoms: Path,
+    tmp_path: Path,
+    overlays: list[str],
+    options: list[str],
+    terms: set[str],
+) -> None:
+    run_bundle(
+        ["train.yaml", *overlays],
+        "--dataset_dir",
+        phantoms,
+        "--output_dir",
+        tmp_path / "run",
+        *SMALL,
+        *options,
+        cwd=tmp_path,
+    )
+    rows = list(csv.DictReader((tmp_path / "run" / "epochs.csv").open()))
+    assert {term for term in ("size", "potts", "scribble", "mask") if rows[-1].get(term)} == terms
+    assert all(np.isfinite(losses_of(tmp_path / "run")))
+
+
+def test_a_killed_run_goes_on_to_the_same_losses(run_bundle: Callable, phantoms: Path, tmp_path: Path) -> None:
+    options = ["--dataset_dir", phantoms, *SMALL[:4], "--max_epochs", "6", "--val_interval", "2"]
+    run_bundle(["train.yaml"], *options, "--output_dir", tmp_path / "whole", cwd=tmp_path)
+    output = tmp_path / "killed"
+    files = [str(CONFIGS / "train.yaml")]
+    arguments = ["--bundle_root", BUNDLE_2D, "--config_file", files, *options, "--output_dir", output]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "monai.bundle", "run", *map(str, arguments)],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not ((output / "epochs.csv").is_file() and len(losses_of(output)) >= 2) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
+    run_bundle(["train.yaml"], *options, "--output_dir", output, "--resume", "True", cwd=tmp_path)
+    assert losses_of(output) == pytest.approx(losses_of(tmp_path / "whole"), rel=1e-5)
+    whole, resumed = (torch.load(tmp_path / run / "model.pt", weights_only=True) for run in ("whole", "killed"))
+    for name, tensor in whole.items():
+        torch.testing.assert_close(resumed[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_bad_input_ends_before_the_first_step(
+    run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    content["training"][1]["size"]["livr"] = content["training"][1]["size"].pop("liver")
+    data_list = tmp_path / "datalist.json"
+    data_list.write_text(json.dumps(content))
+    before = {file: file.read_bytes() for file in trained.rglob("*") if file.is_file()}
+    result = run_bundle(
+        ["train.yaml"],
+        "--dataset_dir",
+        phantoms,
+        "--data_list",
+        data_list,
+        "--output_dir",
+        trained,
+        *SMALL,
+        "--overwrite",
+        "True",
+        cwd=tmp_path,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "training[1] (images/phantom_001.nii.gz): size names 'livr'" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert {file: file.read_bytes() for file in trained.rglob("*") if file.is_file()} == before
+
+
+def test_a_truncated_scan_ends_before_the_first_step(run_bundle: Callable, phantoms: Path, tmp_path: Path) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes((phantoms / content["training"][1]["image"]).read_bytes()[:-2000])
+    content["training"][1]["image"] = str(broken)
+    data_list = tmp_path / "datalist.json"
+    data_list.write_text(json.dumps(content))
+    result = run_bundle(
+        ["train.yaml"],
+        "--dataset_dir",
+        phantoms,
+        "--data_list",
+        data_list,
+        "--output_dir",
+        tmp_path / "run",
+        *SMALL,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert f"{broken}: the image cannot be read" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_metadata_follows_the_model_zoos_schema(real_scans: Path) -> None:
+    schema = real_scans.parent / "schema" / "meta_schema_20240725.json"
+    if not schema.is_file():
+        pytest.skip(f"no schema at {schema}")
+    metadata = json.loads((CONFIGS / "metadata.json").read_text())
+    jsonschema.validate(metadata, json.loads(schema.read_text()))
+
+
+@pytest.mark.parametrize(("configs", "kind"), [(["train.yaml"], "train"), (["train.yaml", "evaluate.yaml"], "infer")])
+def test_bundle_has_the_properties_that_monai_asks_for(
+    phantoms: Path, trained: Path, tmp_path: Path, configs: list[str], kind: str
+) -> None:
+    output = tmp_path / "run" if kind == "train" else trained
+    workflow = ConfigWorkflow(
+        [str(CONFIGS / config) for config in configs],
+        workflow_type=kind,
+        logging_file=False,
+        bundle_root=str(BUNDLE_2D),
+        dataset_dir=str(phantoms),
+        output_dir=str(output),
+        spacing=[6.0, 6.0],
+        roi_size=[32, 32],
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_inference_has_the_properties_that_monai_asks_for(phantoms: Path, trained: Path) -> None:
+    workflow = ConfigWorkflow(
+        [str(CONFIGS / "inference.yaml"), str(trained / "inference.json")],
+        workflow_type="infer",
+        logging_file=False,
+        bundle_root=str(BUNDLE_2D),
+        dataset_dir=str(phantoms / "images"),
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_training_and_inference_define_the_same_network() -> None:
+    train, inference = (
+        yaml.safe_load((CONFIGS / name).read_text())["network_def"] for name in ("train.yaml", "inference.yaml")
+    )
+    assert train == inference
+
+
+def test_real_scans_train_and_evaluate(
+    run_bundle: Callable, command: Callable, real_scans: Path, tmp_path: Path
+) -> None:
+    command("data_prep.acdc", real_scans / "ACDC", "--output-dir", tmp_path, "--validation", "46-60", cwd=tmp_path)
+    content = json.loads((tmp_path / "datalist.json").read_text())
+    kept = [item for item in content["training"] if item["subject"] in ("patient001", "patient002", "patient046")]
+    content["training"] = kept
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+    run_bundle(
+        ["train.yaml"],
+        "--dataset_dir",
+        real_scans / "ACDC",
+        "--data_list",
+        tmp_path / "datalist.json",
+        "--use_roi",
+        "True",
+        "--output_dir",
+        tmp_path / "run",
+        "--spacing",
+        "[3.0,3.0]",
+        "--roi_size",
+        "[64,64]",
+        "--max_epochs",
+        "1",
+        "--val_interval",
+        "1",
+        "--supervision",
+        "size+scribble",
+        cwd=tmp_path,
+    )
+    table = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert set(table["subject"]) == {"patient046"}
+    image = Path(table["image"][0])
+    mask = nibabel.load(image.with_name(image.name.replace(".nii.gz", "_gt.nii.gz")))
+    counted = (np.asarray(mask.dataobj) == 3).sum() * 22.5 / 1000
+    row = table[(table["image"] == str(image)) & (table["structure"] == "left ventricle")]
+    assert row["true_volume_ml"].item() == pytest.approx(counted, rel=1e-4)
+
+
+def test_volume_table_is_importable_alone() -> None:
+    spec = importlib.util.spec_from_file_location("volume_table", BUNDLE_2D / "scripts" / "volume_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.VolumeTable("volumes.csv", ["liver"]).structures == ["liver"]

@@ -1,0 +1,232 @@
+"""A data list is read right, or refused with all its faults named."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from medsize.data import DataListError, load_cohort
+
+Writer = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Writer:
+    """Write a data list beside three scans of 10 × 10 × 4 voxels of 2 × 2 × 5 mm."""
+    for name in ("a", "b", "c"):
+        image = nibabel.Nifti1Image(np.zeros((10, 10, 4), dtype=np.float32), np.diag([2.0, 2.0, 5.0, 1.0]))
+        nibabel.save(image, tmp_path / f"{name}.nii.gz")
+
+    def write_list(*items: dict[str, Any], **top_level: Any) -> Path:
+        content = {
+            "labels": {"0": "background", "1": "liver", "2": "kidney"},
+            "size_unit": "mL",
+            "training": list(items),
+            **top_level,
+        }
+        path = tmp_path / "datalist.json"
+        path.write_text(json.dumps(content))
+        return path
+
+    return write_list
+
+
+def problems_of(path: Path) -> str:
+    with pytest.raises(DataListError) as caught:
+        load_cohort(path, path.parent)
+    return str(caught.value)
+
+
+def test_sizes_become_intervals_in_mm3(write: Writer) -> None:
+    path = write(
+        {"image": "a.nii.gz", "size": {"liver": 1.5, "kidney": [0.1, 0.2]}},
+        {"image": "b.nii.gz", "size": {"kidney": None}},
+    )
+    first, second = load_cohort(path, path.parent).items
+    torch.testing.assert_close(first["size"], torch.tensor([[1500.0, 100.0], [1500.0, 200.0]]).double())
+    torch.testing.assert_close(second["size"], torch.tensor([[0.0, 0.0], [math.inf, math.inf]]).double())
+
+
+def test_absent_is_not_unknown(write: Writer) -> None:
+    path = write({"image": "a.nii.gz", "size": {"liver": 0}})
+    (item,) = load_cohort(path, path.parent).items
+    assert item["size"][:, 0].tolist() == [0, 0]
+    assert item["size"][:, 1].tolist() == [0, math.inf]
+
+
+def test_fractions_are_of_the_original_field_of_view(write: Writer) -> None:
+    path = write(
+        {"image": "a.nii.gz", "size": {"liver": 0.25}, "slice_size": {"kidney": [0, 0.5, None, 0.1]}},
+        size_unit="fraction",
+    )
+    (item,) = load_cohort(path, path.parent).items
+    assert item["size"][0, 0].item() == pytest.approx(0.25 * 400 * 20)
+    assert item["slice_size"].shape == (2, 2, 4)
+    assert item["slice_size"][0, 1].tolist() == pytest.approx([0, 200, 0, 40])
+    assert item["slice_size"][1, 1].tolist() == pytest.approx([0, 200, math.inf, 40])
+
+
+def test_sizes_per_slice_are_in_mm2_and_add_up_to_the_volume(write: Writer) -> None:
+    path = write({"image": "a.nii.gz", "slice_size": {"liver": [1, 2, 3, 4], "kidney": [1, 1, None, 1]}})
+    (item,) = load_cohort(path, path.parent).items
+    assert item["slice_size"][0, 0].tolist() == [1, 2, 3, 4]
+    assert item["size"][:, 0].tolist() == [50, 50]
+    assert item["size"][1, 1].item() == math.inf
+
+
+def test_size_supervision_holds_no_mask(phantoms: Path) -> None:
+    cohort = load_cohort(phantoms / "datalist.json", phantoms)
+    for supervision, keys in {
+        "size": {"size"},
+        "mask": {"label"},
+        "scribble": {"scribble"},
+        "size+scribble": {"size", "scribble"},
+    }.items():
+        for item in cohort.training_items(supervision):
+            assert item.keys() & {"size", "label", "scribble"} == keys
+
+
+def test_training_and_validation_share_no_subject(phantoms: Path) -> None:
+    cohort = load_cohort(phantoms / "datalist.json", phantoms)
+    training = {item["subject"] for item in cohort.training_items(fold=1)}
+    validation = {item["subject"] for item in cohort.validation_items(fold=1)}
+    assert len(training) == 6
+    assert len(validation) == 3
+    assert not training & validation
+
+
+def test_masks_of_a_few_subjects_and_sizes_of_all(phantoms: Path) -> None:
+    cohort = load_cohort(phantoms / "datalist.json", phantoms)
+    items = cohort.training_items("size+mask", num_masks=2)
+    assert sum("label" in item for item in items) == 2
+    assert all("size" in item for item in items)
+    assert len(cohort.training_items("mask", num_masks=2)) == 2
+
+
+def test_size_level_picks_volumes_or_slices(phantoms: Path) -> None:
+    cohort = load_cohort(phantoms / "datalist.json", phantoms)
+    assert cohort.training_items(size_level="slice")[0]["size"].shape == (2, 3, 6)
+    assert cohort.training_items(size_level="volume")[0]["size"].shape == (2, 3)
+
+
+def test_section_for_validation_wins_over_folds(write: Writer) -> None:
+    path = write({"image": "a.nii.gz", "size": {"liver": 1}}, validation=[{"image": "b.nii.gz", "size": {"liver": 1}}])
+    cohort = load_cohort(path, path.parent)
+    assert [Path(i["image"]).name for i in cohort.validation_items(0)] == ["b.nii.gz"]
+    assert [Path(i["image"]).name for i in cohort.training_items("size", 0, "volume")] == ["a.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"image": "missing.nii.gz"}, r"training[0] (missing.nii.gz): the image"),
+        ({"image": "a.nii.gz", "label": "gone.nii.gz"}, "gone.nii.gz does not exist"),
+        (
+            {"image": "a.nii.gz", "szie": {}},
+            "training[0] (a.nii.gz): unknown key 'szie'. Did you mean 'size'?",
+        ),
+        ({"label": "a.nii.gz"}, "training[0] (no image): the key 'image' is missing"),
+        (
+            {"image": "a.nii.gz", "size": {"livr": 1}},
+            "names 'livr', which is no structure of 'labels'. Did you mean 'liver'?",
+        ),
+        ({"image": "a.nii.gz", "size": {"spleen": 1}}, "The structures are: liver, kidney"),
+        ({"image": "a.nii.gz", "size": {"liver": -2}}, "size of 'liver' is -2.0: a size cannot be negative"),
+        (
+            {"image": "a.nii.gz", "size": {"liver": math.nan}},
+            "size of 'liver' is nan: it must be a finite number",
+        ),
+        ({"image": "a.nii.gz", "size": {"liver": [3, 2]}}, "the low end is above the high end"),
+        ({"image": "a.nii.gz", "size": {"liver": "large"}}, "'size.liver"),
+        (
+            {"image": "a.nii.gz", "slice_size": {"liver": [1, 2], "kidney": [1]}},
+            "differing numbers of slices (liver: 2, kidney: 1)",
+        ),
+        ({"image": "a.nii.gz", "slice_size": {"liver": [1, 2, -1, 0]}}, "of 'liver' in slice 2 is -1.0"),
+        (
+            {"image": "a.nii.gz", "roi": {"center_mm": [1, 2]}},
+            "training[0] (a.nii.gz): the key 'roi.center_mm.2' is missing",
+        ),
+        ({"image": "a.nii.gz", "roi": {}}, "a roi states either center_mm or box_mm"),
+    ],
+)
+def test_bad_items_are_refused_by_name(write: Writer, item: dict, message: str) -> None:
+    assert message in problems_of(write(item))
+
+
+@pytest.mark.parametrize(
+    ("top_level", "message"),
+    [
+        ({"training": []}, "the list 'training' is empty"),
+        ({"labels": {"1": "liver"}}, "must number the classes 0, 1"),
+        ({"labels": {"background": "0"}}, "must map class indices to names"),
+        ({"labels": {"0": "background", "1": "liver", "2": "liver"}}, "names a class twice"),
+        ({"size_unit": None}, "the data list has no 'size_unit'"),
+        ({"size_unit": "litres"}, "'size_unit' is litres"),
+    ],
+)
+def test_bad_lists_are_refused(write: Writer, top_level: dict, message: str) -> None:
+    assert message in problems_of(write({"image": "a.nii.gz", "size": {"liver": 1}}, **top_level))
+
+
+def test_a_subject_in_two_folds_is_refused(write: Writer) -> None:
+    path = write({"image": "a.nii.gz", "subject": "s", "fold": 0}, {"image": "b.nii.gz", "subject": "s", "fold": 1})
+    assert "the subject 's' is in more than one split: fold 0, fold 1" in problems_of(path)
+
+
+def test_a_subject_in_training_and_validation_is_refused(write: Writer) -> None:
+    path = write({"image": "a.nii.gz", "subject": "s"}, validation=[{"image": "b.nii.gz", "subject": "s"}])
+    assert "the subject 's' is in more than one split: training, validation" in problems_of(path)
+
+
+def test_a_scan_in_two_folds_is_refused(write: Writer) -> None:
+    path = write({"image": "a.nii.gz", "subject": "s", "fold": 0}, {"image": "a.nii.gz", "subject": "t", "fold": 1})
+    assert "the image 'a.nii.gz' is in more than one split" in problems_of(path)
+
+
+def test_all_faults_are_named_at_once(write: Writer) -> None:
+    message = problems_of(
+        write(
+            {"image": "x.nii.gz"},
+            {"image": "a.nii.gz", "size": {"livr": 1}},
+            {"image": "b.nii.gz", "size": {"liver": -1}},
+        )
+    )
+    assert "3 problems" in message
+
+
+def test_what_is_no_data_list_is_refused(tmp_path: Path) -> None:
+    assert "there is no such file" in problems_of(tmp_path / "nothing.json")
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"training": [')
+    assert "it is not JSON" in problems_of(broken)
+    broken.write_text("[]")
+    assert "must be a JSON object" in problems_of(broken)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"supervision": "sizes"}, "supervision is 'sizes'"),
+        ({"size_level": "scan"}, "size_level is 'scan'"),
+        ({"num_masks": 0}, "num_masks is 0"),
+    ],
+)
+def test_bad_choices_are_refused(phantoms: Path, arguments: dict, message: str) -> None:
+    cohort = load_cohort(phantoms / "datalist.json", phantoms)
+    with pytest.raises(DataListError, match=message):
+        cohort.training_items(**arguments)
+
+
+def test_supervision_that_no_item_has_is_refused(write: Writer) -> None:
+    path = write({"image": "a.nii.gz", "size": {"liver": 1}})
+    with pytest.raises(DataListError, match="none of 1 training items has 'slice_size'"):
+        load_cohort(path, path.parent).training_items("size")

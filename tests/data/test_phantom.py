@@ -1,0 +1,43 @@
+"""The phantom cohort is reproducible, and its data list is true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from medsize.data import check_scans, load_cohort, make_phantom, write_phantom_cohort
+
+
+def test_the_same_seed_gives_the_same_scan() -> None:
+    first, second = (make_phantom((24, 24, 6), np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+    other = make_phantom((24, 24, 6), np.random.default_rng(4))
+    assert (other[0] != first[0]).any()
+
+
+def test_organs_vary_in_size_and_differ_in_intensity(phantoms: Path) -> None:
+    cohort = load_cohort(phantoms / "datalist.json", phantoms)
+    sizes = np.stack([item["size"][0].numpy() for item in cohort.items])
+    present = np.where(sizes > 0, sizes, np.nan)
+    assert (np.nanstd(present, axis=0) > 0.1 * np.nanmean(present, axis=0)).all()
+    image, mask = make_phantom((48, 48, 8), np.random.default_rng(0))
+    means = [image[mask == k].mean() for k in range(1, 4)]
+    assert means[1] > means[0] > means[2]
+
+
+def test_stated_sizes_are_those_of_the_masks(phantoms: Path) -> None:
+    cohort = load_cohort(phantoms / "datalist.json", phantoms)
+    for item in cohort.items:
+        mask = nibabel.load(item["label"])
+        counted = np.bincount(np.asarray(mask.dataobj).ravel(), minlength=4)[1:] * 6 * 6 * 16
+        np.testing.assert_allclose(item["size"][0], counted)
+        np.testing.assert_allclose(item["slice_size"][0].sum(axis=-1) * 16, counted, rtol=1e-5)
+    assert check_scans(list(cohort.items), 4) == []
+
+
+def test_flat_phantoms_can_be_made(tmp_path: Path) -> None:
+    path = write_phantom_cohort(tmp_path, num_scans=3, shape=(32, 32, 1))
+    assert check_scans(list(load_cohort(path, tmp_path).items), 4) == []

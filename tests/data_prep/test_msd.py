@@ -1,0 +1,36 @@
+"""Decathlon tasks are prepared with all scans of a subject in one fold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from data_prep.msd import subject_of
+from medsize.data import check_scans, load_cohort
+
+
+def test_both_sides_of_a_hippocampus_are_one_subject() -> None:
+    assert subject_of("./imagesTr/hippocampus_007.nii.gz") == subject_of("hippocampus_008.nii.gz")
+    assert subject_of("hippocampus_008.nii.gz") != subject_of("hippocampus_009.nii.gz")
+    assert subject_of("./imagesTr/liver_007.nii.gz") == "liver_007"
+
+
+def test_hippocampus(command: Callable, real_scans: Path, tmp_path: Path) -> None:
+    source = real_scans / "Task04_Hippocampus"
+    command("data_prep.msd", source, "--output-dir", tmp_path / "out", cwd=tmp_path)
+    prepared = json.loads((tmp_path / "out" / "datalist.json").read_text())
+    assert prepared["labels"] == {"0": "background", "1": "Anterior", "2": "Posterior"}
+    assert len(prepared["training"]) == 199
+    folds: dict[str, set[int]] = {}
+    for item in prepared["training"]:
+        folds.setdefault(item["subject"], set()).add(item["fold"])
+    assert all(len(found) == 1 for found in folds.values())
+    cohort = load_cohort(tmp_path / "out" / "datalist.json", source)
+    assert check_scans(cohort.validation_items(0)[:5], 3) == []
+
+
+def test_what_is_no_task_is_refused(command: Callable, tmp_path: Path) -> None:
+    result = command("data_prep.msd", tmp_path, "--output-dir", tmp_path / "out", cwd=tmp_path, check=False)
+    assert result.returncode != 0
+    assert "not a Decathlon task" in result.stderr.replace("\n", " ")

@@ -1,0 +1,219 @@
+"""Handlers keep what a run did, and let it go on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.data import MetaTensor
+from monai.metrics import compute_hausdorff_distance
+
+from medsize.handlers import (
+    CaseTable,
+    OverlayHandler,
+    RunCheckpoint,
+    RunRecord,
+    SeedEpochs,
+    overlay,
+    summarise,
+)
+
+
+def evaluator_of(scores: list[float]) -> Engine:
+    """An evaluator whose key metric takes these values one run after the other."""
+    engine = Engine(lambda *_: None)
+    engine.state.metrics = {}
+    remaining = iter(scores)
+
+    @engine.on(Events.EPOCH_COMPLETED)
+    def score(engine: Engine) -> None:
+        engine.state.key_metric_name = "size_error"
+        engine.state.metrics["size_error"] = next(remaining)
+
+    return engine
+
+
+def train(folder: Path, scores: list[float], resume: bool = False, epochs: int = 3) -> torch.nn.Module:
+    network = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(network.parameters(), 0.1)
+
+    def step(engine: Engine, batch: torch.Tensor) -> float:
+        optimizer.zero_grad()
+        loss = network(batch).square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    trainer, evaluator = Engine(step), evaluator_of(scores)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda _: evaluator.run([0]))
+    RunCheckpoint(str(folder), {"network": network, "optimizer": optimizer}, evaluator, resume=resume).attach(trainer)
+    trainer.run(torch.ones(4, 1, 2), max_epochs=epochs)
+    return network
+
+
+def test_best_weights_are_those_of_the_lowest_error(tmp_path: Path) -> None:
+    train(tmp_path, [0.5, 0.2, 0.4])
+    last = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    best = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert last["progress"]["epoch"] == 3
+    assert last["progress"]["best_score"] == 0.2
+    assert not torch.equal(best["weight"], last["network"]["weight"])
+
+
+def test_a_worse_score_after_resuming_does_not_replace_the_best(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    train(tmp_path, [0.5, 0.2, 0.4])
+    best = torch.load(tmp_path / "model.pt", weights_only=True)
+    train(tmp_path, [0.3], resume=True, epochs=4)
+    assert torch.equal(best["weight"], torch.load(tmp_path / "model.pt", weights_only=True)["weight"])
+
+
+def test_resumed_weights_equal_those_of_an_undisturbed_run(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    whole = train(tmp_path / "whole", [0.5] * 6, epochs=6)
+    torch.manual_seed(0)
+    train(tmp_path / "parts", [0.5] * 3, epochs=3)
+    parts = train(tmp_path / "parts", [0.5] * 3, resume=True, epochs=6)
+    torch.testing.assert_close(parts.weight, whole.weight, rtol=0, atol=0)
+
+
+def test_nan_scores_keep_no_weights(tmp_path: Path) -> None:
+    train(tmp_path, [math.nan] * 3)
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_a_checkpoint_of_another_epoch_length_is_refused(tmp_path: Path) -> None:
+    train(tmp_path, [0.1] * 3)
+    trainer, network = Engine(lambda *_: None), torch.nn.Linear(2, 1)
+    RunCheckpoint(str(tmp_path), {"network": network}, evaluator_of([]), resume=True).attach(trainer)
+    with pytest.raises(ValueError, match="a run of 4 iterations an epoch, this one has 7"):
+        trainer.run(range(7), max_epochs=4)
+
+
+def test_every_epoch_has_randomness_of_its_own(tmp_path: Path) -> None:
+    drawn: dict[int, list[float]] = {}
+    generator = torch.Generator()
+
+    def engine() -> Engine:
+        made = Engine(
+            lambda e, _: drawn.setdefault(e.state.epoch, []).append(torch.rand(1, generator=generator).item())
+        )
+        SeedEpochs(5, None, generator).attach(made)
+        return made
+
+    engine().run(range(2), max_epochs=3)
+    first = dict(drawn)
+    drawn.clear()
+    resumed = engine()
+    resumed.state.epoch, resumed.state.iteration = 2, 4
+    resumed.state.max_epochs, resumed.state.epoch_length = 3, 2
+    resumed.run(range(2))
+    assert drawn == {3: first[3]}
+    assert len({tuple(values) for values in first.values()}) == 3
+
+
+class Terms:
+    terms = {"size": torch.tensor(0.5)}
+
+
+def test_record_keeps_epochs_and_summary(tmp_path: Path) -> None:
+    record = RunRecord(str(tmp_path), {"seed": 3}, Terms(), inference={"num_classes": 2})
+    trainer = Engine(lambda *_: {"loss": torch.tensor(2.0)})
+    record.attach(trainer)
+    trainer.run(range(3), max_epochs=2)
+    record.write_summary(cases=1)
+    rows = list(csv.DictReader((tmp_path / "epochs.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {float(row["loss"]) for row in rows} == {2.0}
+    assert {float(row["size"]) for row in rows} == {0.5}
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["seed"] == 3
+    assert summary["epochs"] == 2
+    assert summary["versions"]["monai"]
+    assert summary["peak_memory_mb"] > 0
+    assert json.loads((tmp_path / "inference.json").read_text()) == {"num_classes": 2}
+
+
+AFFINE = torch.diag(torch.tensor([2.0, 2.0, 5.0, 1.0]))
+
+
+def onehot(labels: torch.Tensor, num_classes: int = 3) -> MetaTensor:
+    return MetaTensor(torch.stack([(labels == k).float() for k in range(num_classes)]), affine=AFFINE)
+
+
+def test_case_table_holds_the_figures_of_every_case(tmp_path: Path) -> None:
+    label = torch.zeros(12, 12, 4)
+    label[2:8, 2:8, 1:3] = 1
+    predicted = torch.zeros(12, 12, 4)
+    predicted[3:9, 2:8, 1:3] = 1
+    image = MetaTensor(torch.zeros(1, 12, 12, 4), affine=AFFINE, meta={"filename_or_obj": "scan.nii.gz"})
+    size = torch.tensor([[1000.0, 0.0], [1000.0, math.inf]])
+    batch = [
+        {"image": image, "label": MetaTensor(label[None], affine=AFFINE), "subject": "a"},
+        {"image": image, "true_size": size, "subject": "b"},
+    ]
+    engine = Engine(lambda engine, batch: [onehot(predicted), onehot(predicted)])
+    CaseTable(str(tmp_path), ["liver", "kidney"], lambda x: x, record=RunRecord(str(tmp_path), {})).attach(engine)
+    engine.run([batch])
+    table = pd.read_csv(tmp_path / "metrics.csv").set_index(["subject", "structure"])
+    row = table.loc[("a", "liver")]
+    assert row["dice"] == pytest.approx(2 * 60 / 144, rel=1e-5)
+    expected = compute_hausdorff_distance(
+        onehot(predicted)[None, 1:2].as_tensor(),
+        onehot(label)[None, 1:2].as_tensor(),
+        include_background=True,
+        percentile=95,
+        spacing=[2, 2, 5],
+    )
+    assert row["hd95_mm"] == pytest.approx(float(expected))
+    assert row["volume_ml"] == pytest.approx(72 * 20 / 1000)
+    assert row["relative_size_error"] == 0
+    assert table.loc[("a", "kidney"), ["dice", "hd95_mm", "relative_size_error"]].isna().all()
+    assert table.loc[("b", "liver"), "true_volume_ml"] == 1
+    assert table.loc[("b", "liver"), "relative_size_error"] == pytest.approx(0.44)
+    assert table.loc[("b", "kidney"), ["dice", "true_volume_ml"]].isna().all()
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["cases"] == 1
+    assert summary["results"]["dice"]["structures"]["liver"]["cases"] == 1
+
+
+def test_summary_means_are_over_structures() -> None:
+    rows = {
+        "structure": ["a", "b", "a", "b"],
+        "dice": [0.5, 0.9, 0.7, math.nan],
+        "hd95_mm": [math.nan] * 4,
+        "relative_size_error": [0.1, 0.2, 0.3, 0.4],
+    }
+    result = summarise(pd.DataFrame(rows))
+    assert result["dice"]["mean"] == pytest.approx((0.6 + 0.9) / 2)
+    assert result["dice"]["structures"]["a"] == {"mean": 0.6, "std": 0.1, "cases": 2}
+    assert result["hd95_mm"]["mean"] is None
+
+
+def test_overlay_shows_the_slice_with_most_of_the_prediction() -> None:
+    image = torch.zeros(1, 6, 6, 3)
+    image[..., 2] = 0.5
+    labels = torch.zeros(6, 6, 3)
+    labels[1:5, 1:5, 2] = 1
+    picture = overlay(image, onehot(labels))
+    assert picture.shape == (3, 6, 6)
+    assert picture[:, 0, 0].tolist() == pytest.approx([0.5] * 3, abs=1e-2)
+    assert picture[:, 2, 2].std() > 0.05
+
+
+def test_overlays_reach_tensorboard(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    engine = Engine(lambda *_: [{"image": torch.rand(1, 6, 6, 3), "pred": onehot(torch.ones(6, 6, 3))}])
+    OverlayHandler(str(tmp_path), epoch=lambda: 4, num_cases=2).attach(engine)
+    engine.run(range(3))
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert sorted(events.Tags()["images"]) == ["overlay/0", "overlay/1"]
+    assert events.Images("overlay/0")[0].step == 4

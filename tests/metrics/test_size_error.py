@@ -1,0 +1,73 @@
+"""Size metrics need no mask and keep their closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from ignite.engine import Engine
+from monai.data import MetaTensor
+
+from medsize.handlers import MeanRelativeSizeError, MeanVolumeError
+from medsize.metrics import RelativeSizeError, VolumeError, volumes_of
+
+AFFINE = torch.diag(torch.tensor([2.0, 2.0, 5.0, 1.0]))
+
+
+def prediction(*counts: int) -> MetaTensor:
+    """One-hot (K, 10, 10, 10) with so many voxels of the foreground classes, of 20 mm³ each."""
+    labels = torch.zeros(1000, dtype=torch.long)
+    labels[: sum(counts)] = torch.repeat_interleave(torch.arange(1, len(counts) + 1), torch.tensor(counts))
+    onehot = torch.nn.functional.one_hot(labels, len(counts) + 1).T.reshape(-1, 10, 10, 10)
+    return MetaTensor(onehot.float(), affine=AFFINE)
+
+
+def test_volumes_are_in_mm3() -> None:
+    torch.testing.assert_close(volumes_of(prediction(3, 50)[None]), torch.tensor([[60.0, 1000.0]]).double())
+
+
+def test_relative_error_is_the_mean_over_cases_of_that_over_present_structures() -> None:
+    metric = RelativeSizeError()
+    metric([prediction(30, 50)], [torch.tensor([500.0, 0.0])])
+    metric([prediction(10, 0)], [torch.tensor([400.0, 100.0])])
+    expected = (100 / 500 + (200 / 400 + 1.0) / 2) / 2
+    assert metric.aggregate().item() == pytest.approx(expected)
+    assert metric.get_buffer().isnan().sum() == 1
+
+
+def test_intervals_count_the_distance_to_them() -> None:
+    metric = RelativeSizeError("none")
+    metric([prediction(30, 50)], [torch.tensor([[500.0, 1200.0], [700.0, 2800.0]])])
+    torch.testing.assert_close(metric.aggregate(), torch.tensor([[0.0, 200 / 2000]]).double())
+
+
+def test_unknown_sizes_do_not_count() -> None:
+    box = torch.tensor([[0.0, 600.0], [math.inf, 600.0]])
+    relative, volume = RelativeSizeError("none"), VolumeError("none")
+    relative([prediction(30, 50)], [box])
+    volume([prediction(30, 50)], [box])
+    assert relative.aggregate()[0].isnan().tolist() == [True, False]
+    assert volume.aggregate()[0].isnan().tolist() == [True, False]
+
+
+def test_volume_error_is_signed_and_in_ml() -> None:
+    metric = VolumeError("mean_batch")
+    metric([prediction(30, 50)], [torch.tensor([100.0, 3000.0])])
+    torch.testing.assert_close(metric.aggregate(), torch.tensor([0.5, -2.0]))
+
+
+def test_handlers_report_to_their_engine() -> None:
+    outputs = [([prediction(30, 50)], [torch.tensor([500.0, 1000.0])])]
+    engine = Engine(lambda _, batch: batch)
+    MeanRelativeSizeError(output_transform=lambda x: x).attach(engine, "size_error")
+    MeanVolumeError(output_transform=lambda x: x).attach(engine, "volume_error")
+    state = engine.run(outputs)
+    assert state.metrics["size_error"] == pytest.approx((0.2 + 0.0) / 2)
+    assert state.metrics["volume_error"] == pytest.approx(0.05)
+    assert state.metric_details["size_error"].shape == (1, 2)
+
+
+def test_aggregate_before_any_case_is_refused() -> None:
+    with pytest.raises(ValueError, match="data to aggregate"):
+        RelativeSizeError().aggregate()

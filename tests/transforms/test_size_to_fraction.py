@@ -1,0 +1,213 @@
+"""Whatever MONAI does to the scan before it, SizeToFractiond states what the transformed mask holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.data import MetaTensor
+from monai.transforms import (
+    Compose,
+    CropForegroundd,
+    Flipd,
+    Orientationd,
+    RandAffined,
+    RandFlipd,
+    RandRotate90d,
+    RandZoomd,
+    Resized,
+    ResizeWithPadOrCropd,
+    Rotate90d,
+    Spacingd,
+    SpatialPadd,
+    Transform,
+    Zoomd,
+)
+
+from medsize.transforms import (
+    ComputeSizeTarget,
+    ComputeSizeTargetd,
+    SizeToFraction,
+    SizeToFractiond,
+    SizeToFractionDict,
+)
+
+NUM_CLASSES = 3
+KEYS = ["image", "mask"]
+
+
+def scan(seed: int, num_axes: int = 3, oblique: bool = True) -> dict[str, Any]:
+    """A scan with two smooth organs well inside, on an anisotropic and perhaps oblique grid."""
+    rng = np.random.default_rng(seed)
+    shape = (40, 44, 36)[:num_axes]
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    label = np.zeros(shape, dtype=np.float32)
+    for k, (center, radius) in enumerate([(0.42, 8.0), (0.62, 5.0)], start=1):
+        middle = np.array(shape) * center + rng.uniform(-1, 1, num_axes)
+        radii = radius * rng.uniform(0.8, 1.1, num_axes)
+        label[(((grid - middle) / radii) ** 2).sum(axis=-1) < 1] = k
+    affine = np.diag([*rng.uniform(0.5, 3.0, 3), 1.0])
+    if oblique:
+        rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        affine[:3, :3] = rotation @ affine[:3, :3]
+    affine[:3, 3] = rng.uniform(-100, 100, 3)
+    tensor = MetaTensor(label[None], affine=affine)
+    return {"image": tensor.clone(), "label": tensor}
+
+
+def onehot(label: MetaTensor) -> MetaTensor:
+    """Channels that stay fractional under interpolation, so that resampling does not shift their boundaries."""
+    return MetaTensor(torch.cat([(label.as_tensor() == k).float() for k in range(NUM_CLASSES)]), affine=label.affine)
+
+
+def fractions_of(channels: MetaTensor) -> torch.Tensor:
+    foreground = channels.as_tensor().flatten(1).mean(dim=1)[1:]
+    return torch.cat([1 - foreground.sum(dim=0, keepdim=True), foreground])
+
+
+def stated_and_counted(
+    item: dict[str, Any], *transforms: Transform, lazy: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    item = ComputeSizeTargetd("label", NUM_CLASSES)(item)
+    item["mask"] = onehot(item["label"])
+    pipeline = Compose([*transforms, SizeToFractiond("size")], lazy=lazy)
+    pipeline.set_random_state(3)
+    result = pipeline(item)
+    return result["size"], fractions_of(result["mask"])
+
+
+def linear(num_axes: int) -> str:
+    return "bilinear" if num_axes == 2 else "trilinear"
+
+
+EXACT = {
+    "nothing": lambda n: [],
+    "crop around the organs": lambda n: [CropForegroundd(KEYS, source_key="label", margin=3)],
+    "pad": lambda n: [SpatialPadd(KEYS, spatial_size=[60, 60, 50][:n])],
+    "crop or pad": lambda n: [ResizeWithPadOrCropd(KEYS, spatial_size=[64, 38, 36][:n])],
+    "flips": lambda n: [Flipd(KEYS, spatial_axis=0), RandFlipd(KEYS, prob=1.0, spatial_axis=1)],
+    "quarter turns": lambda n: [Rotate90d(KEYS), RandRotate90d(KEYS, prob=1.0)],
+}
+RESAMPLED = {
+    "spacing": lambda n: [Spacingd(KEYS, pixdim=[1.1, 0.8, 1.3][:n])],
+    "resize": lambda n: [Resized(KEYS, spatial_size=[70, 60, 64][:n], mode=linear(n))],
+    "zoom, size kept": lambda n: [Zoomd(KEYS, zoom=1.3, keep_size=True, mode=linear(n))],
+    "zoom, size changed": lambda n: [Zoomd(KEYS, zoom=1.6, keep_size=False, mode=linear(n))],
+    "random zoom": lambda n: [RandZoomd(KEYS, prob=1.0, min_zoom=0.85, max_zoom=1.4, mode=linear(n))],
+    "random affine": lambda n: [
+        RandAffined(
+            KEYS,
+            prob=1.0,
+            rotate_range=[0.4] * (3 if n == 3 else 1),
+            scale_range=[0.15] * n,
+            shear_range=[0.1] * n,
+            translate_range=[2] * n,
+        )
+    ],
+    "everything": lambda n: [
+        CropForegroundd(KEYS, source_key="label", margin=8),
+        Spacingd(KEYS, pixdim=[0.9] * n),
+        SpatialPadd(KEYS, spatial_size=[96] * n),
+        RandAffined(KEYS, prob=1.0, rotate_range=[0.3] * (3 if n == 3 else 1), scale_range=[0.1] * n),
+        RandFlipd(KEYS, prob=1.0, spatial_axis=0),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("num_axes", [2, 3])
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_fraction_is_exact_after_transforms_that_keep_voxels(name: str, num_axes: int, seed: int) -> None:
+    stated, counted = stated_and_counted(scan(seed, num_axes), *EXACT[name](num_axes))
+    torch.testing.assert_close(stated[0], counted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(stated[0], stated[1])
+
+
+@pytest.mark.parametrize("name", RESAMPLED)
+@pytest.mark.parametrize("num_axes", [2, 3])
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_fraction_is_right_after_resampling(name: str, num_axes: int, seed: int) -> None:
+    stated, counted = stated_and_counted(scan(seed, num_axes, oblique=num_axes == 3), *RESAMPLED[name](num_axes))
+    # What remains is the error of linear interpolation.
+    torch.testing.assert_close(stated[0, 1:], counted[1:], rtol=0.03, atol=0.0)
+
+
+def test_lazy_transforms_are_counted_in() -> None:
+    stated, counted = stated_and_counted(
+        scan(5),
+        Spacingd(KEYS, pixdim=[1.0, 1.0, 1.0]),
+        Orientationd(KEYS, axcodes="RAS", labels=None),
+        lazy=True,
+    )
+    torch.testing.assert_close(stated[0, 1:], counted[1:], rtol=0.03, atol=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), unit=st.sampled_from([1.0, 1000.0]))
+def test_sizes_come_back_from_fractions(seed: int, unit: float) -> None:
+    item = scan(seed)
+    sizes = ComputeSizeTarget(NUM_CLASSES)(item["label"]) * unit / 1000
+    fractions = SizeToFraction()(sizes, item["image"]).double()
+    region = float(torch.linalg.det(item["image"].affine[:3, :3]).abs()) * item["image"].numel()
+    torch.testing.assert_close(fractions[0, 1:] * region, sizes, rtol=1e-6, atol=1e-4)
+    assert float(fractions[0].sum()) == pytest.approx(1)
+
+
+def test_sizes_per_slice_become_fractions_of_each_slice() -> None:
+    item = scan(2)
+    areas = ComputeSizeTarget(NUM_CLASSES, per_slice=True)(item["label"])
+    fractions = SizeToFraction(per_slice=True)(areas, item["image"])
+    for z in range(item["label"].shape[-1]):
+        torch.testing.assert_close(
+            fractions[0, :, z], fractions_of(onehot(item["label"])[..., z]), rtol=1e-5, atol=1e-7
+        )
+
+
+def test_intervals_and_unknown_sizes_keep_their_ends() -> None:
+    image = MetaTensor(torch.zeros(1, 10, 10, 10), affine=torch.diag(torch.tensor([1.0, 2.0, 5.0, 1.0])))
+    box = SizeToFraction()(torch.tensor([[1000.0, 0.0], [2000.0, torch.inf]]), image)
+    torch.testing.assert_close(box, torch.tensor([[0.0, 0.1, 0.0], [0.9, 0.2, 1.0]]))
+
+
+def test_organs_that_fill_the_region_are_refused_by_file() -> None:
+    image = MetaTensor(torch.zeros(1, 4, 4, 4), affine=torch.eye(4), meta={"filename_or_obj": "scan_7.nii.gz"})
+    with pytest.raises(ValueError, match=r"scan_7\.nii\.gz: the organs take 70 mm³.*has only 64 mm³"):
+        SizeToFraction()(torch.tensor([40.0, 30.0]), image)
+
+
+def test_degenerate_affine_is_refused_by_file() -> None:
+    image = MetaTensor(
+        torch.zeros(1, 4, 4, 4),
+        affine=torch.diag(torch.tensor([1.0, 0.0, 1.0, 1.0])),
+        meta={"filename_or_obj": "scan_8.nii.gz"},
+    )
+    with pytest.raises(ValueError, match=r"scan_8\.nii\.gz: the affine is degenerate"):
+        SizeToFraction()(torch.tensor([1.0]), image)
+
+
+@pytest.mark.parametrize("size", [[-1.0], [float("nan")]])
+def test_negative_and_nan_sizes_are_refused(size: list[float]) -> None:
+    image = MetaTensor(torch.zeros(1, 4, 4, 4), affine=torch.eye(4))
+    with pytest.raises(ValueError, match="negative or NaN"):
+        SizeToFraction()(torch.tensor(size), image)
+
+
+def test_plain_tensors_are_refused() -> None:
+    with pytest.raises(ValueError, match="carries no affine"):
+        ComputeSizeTarget(2)(torch.zeros(1, 4, 4))  # type: ignore[arg-type]
+
+
+def test_masks_with_unknown_values_are_refused_by_file() -> None:
+    mask = MetaTensor(torch.full((1, 4, 4), 3.0), affine=torch.eye(4), meta={"filename_or_obj": "mask.nii.gz"})
+    with pytest.raises(ValueError, match=r"mask\.nii\.gz: values from 3 to 3 in a mask of 3 classes"):
+        ComputeSizeTarget(3)(mask)
+
+
+def test_aliases_are_the_same_class() -> None:
+    assert SizeToFractionDict is SizeToFractiond
