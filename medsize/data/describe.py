@@ -58,12 +58,12 @@ def describe_mask(
         middle = (
             (foreground.min(axis=0) + foreground.max(axis=0)) / 2 if len(foreground) else np.array(labels.shape[1:]) / 2
         )
-        center = mask.affine[:3, :3] @ middle + mask.affine[:3, 3]
         shift = (rng or np.random.default_rng(0)).uniform(-roi_shift_mm, roi_shift_mm, size=3)
-        # The shift stays in the plane of the slices, where the crop is made.
-        normal = mask.affine[:3, 2] / np.linalg.norm(mask.affine[:3, 2])
-        shift -= normal * (normal @ shift)
-        entry["roi"] = {"center_mm": [round(float(c), 2) for c in center + shift]}
+        # The shift stays in the plane of the slices, where the crop is made, and a click stays on the image.
+        shifted = middle + (np.linalg.inv(mask.affine[:3, :3]) @ shift) * [1, 1, 0]
+        clicked = np.clip(shifted, 0, np.array(mask.shape) - 1)
+        center = mask.affine[:3, :3] @ clicked + mask.affine[:3, 3]
+        entry["roi"] = {"center_mm": [round(float(c), 2) for c in center]}
     return entry
 
 
