@@ -25,7 +25,7 @@ SUPERVISIONS = ("size", "mask", "scribble")
 VALIDATION_KEYS = {
     "image": "image",
     "roi": "roi",
-    "label": "label",
+    "label": "true_label",
     "subject": "subject",
     "size": "true_size",
 }
@@ -111,7 +111,8 @@ class Cohort:
         """
         Items to validate on: the section ``validation`` if there is one, else the items of ``fold``.
 
-        They hold ``image``, ``roi``, ``label`` and ``subject``, and the size of the whole scan under ``true_size``.
+        They hold ``image``, ``roi`` and ``subject``, and the truth under names that no training transform knows:
+        ``true_label``, the mask, and ``true_size``, the size of the whole scan.
         """
         return [
             {new: item[key] for key, new in VALIDATION_KEYS.items() if key in item}

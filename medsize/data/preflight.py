@@ -73,7 +73,7 @@ def check_run(
     problems += [
         f"{item['image']}: the item is for validation, but has neither 'size' nor 'label' to validate with."
         for item in validation
-        if "true_size" not in item and "label" not in item
+        if "true_size" not in item and "true_label" not in item
     ]
     training: list[dict[str, Any]] = []
     if supervision is not None:

@@ -76,9 +76,9 @@ def _faults(
     if image.ndim != 3:
         yield f"{path}: a scan must have three axes, got the shape {image.shape}."
         return
-    for key, ignored in (("label", None), ("scribble", scribble_unlabelled)):
+    for key, ignored in (("label", None), ("true_label", None), ("scribble", scribble_unlabelled)):
         if key in item:
-            yield from _label_faults(item[key], key, image, path, num_classes, ignored)
+            yield from _label_faults(item[key], key.removeprefix("true_"), image, path, num_classes, ignored)
     yield from _size_faults(item, image, region_mm)
     if "roi" in item:
         yield from _roi_faults(item["roi"], image, path)

@@ -33,7 +33,8 @@ class CaseTable:
         output_dir: folder to write to.
         structures: names of the foreground classes.
         batch_transform: picks the items from ``engine.state.batch``: dictionaries with ``subject``, a decollated
-            ``image``, ``true_size`` if known (mm³, ``(2, K − 1)``), and ``label`` if there is one, ``(1, *spatial)``.
+            ``image``, ``true_size`` if known (mm³, ``(2, K − 1)``), and ``true_label`` if there is a mask,
+            ``(1, *spatial)``.
         output_transform: picks the one-hot predictions ``(K, *spatial)`` from ``engine.state.output``, in the space of
             the labels.
         record: record to write the summary to. Default: none.
@@ -78,8 +79,8 @@ class CaseTable:
         onehot = prediction.as_tensor().unsqueeze(0)
         count = len(self.structures)
         dice, distance, true = [math.nan] * count, [math.nan] * count, [math.nan] * count
-        if "label" in item:
-            label = torch.as_tensor(item["label"]).long()
+        if "true_label" in item:
+            label = torch.as_tensor(item["true_label"]).long()
             true_onehot = torch.zeros_like(onehot).scatter_(1, label.unsqueeze(0).to(onehot.device), 1)
             dice = compute_dice(onehot, true_onehot, include_background=False)[0].tolist()
             spacing = prediction.affine[:3, :3].norm(dim=0).tolist()

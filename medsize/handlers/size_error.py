@@ -12,7 +12,21 @@ from medsize.metrics.size_error import RelativeSizeError, VolumeError
 __all__ = ["MeanRelativeSizeError", "MeanVolumeError"]
 
 
-class MeanRelativeSizeError(IgniteMetricHandler):
+class _MeanSizeError(IgniteMetricHandler):
+    """An Ignite metric around one of the size metrics."""
+
+    metric: type[RelativeSizeError | VolumeError]
+
+    def __init__(
+        self,
+        output_transform: Callable,
+        reduction: MetricReduction | str = MetricReduction.MEAN,
+        save_details: bool = True,
+    ) -> None:
+        super().__init__(self.metric(reduction), output_transform=output_transform, save_details=save_details)
+
+
+class MeanRelativeSizeError(_MeanSizeError):
     """
     mRE, the mean over the present structures of |v̂ − v| / v, averaged over the cases. Lower is better.
 
@@ -26,16 +40,10 @@ class MeanRelativeSizeError(IgniteMetricHandler):
         save_details: keep each case's values in ``engine.state.metric_details``. Defaults to True.
     """
 
-    def __init__(
-        self,
-        output_transform: Callable,
-        reduction: MetricReduction | str = MetricReduction.MEAN,
-        save_details: bool = True,
-    ) -> None:
-        super().__init__(RelativeSizeError(reduction), output_transform=output_transform, save_details=save_details)
+    metric = RelativeSizeError
 
 
-class MeanVolumeError(IgniteMetricHandler):
+class MeanVolumeError(_MeanSizeError):
     """
     Mean signed volume error v̂ − v in mL, over cases and structures.
 
@@ -45,10 +53,4 @@ class MeanVolumeError(IgniteMetricHandler):
         save_details: keep each case's values in ``engine.state.metric_details``. Defaults to True.
     """
 
-    def __init__(
-        self,
-        output_transform: Callable,
-        reduction: MetricReduction | str = MetricReduction.MEAN,
-        save_details: bool = True,
-    ) -> None:
-        super().__init__(VolumeError(reduction), output_transform=output_transform, save_details=save_details)
+    metric = VolumeError

@@ -192,6 +192,24 @@ def test_masks_never_reach_size_supervision(
     assert losses_of(tmp_path / "run") == losses_of(trained)
 
 
+def test_a_cohort_without_any_mask_trains_and_is_evaluated_by_size(
+    run_bundle: Callable, phantoms: Path, tmp_path: Path
+) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    for item in content["training"]:
+        del item["label"], item["scribble"], item["slice_size"]
+    data_list = tmp_path / "datalist.json"
+    data_list.write_text(json.dumps(content))
+    run_bundle(
+        *(["train.yaml"], "--dataset_dir", phantoms, "--data_list", data_list, "--output_dir", tmp_path / "run"),
+        *("--size_level", "volume", *SMALL),
+        cwd=tmp_path,
+    )
+    table = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert table["dice"].isna().all()
+    assert table["relative_size_error"].notna().any()
+
+
 @pytest.mark.parametrize(
     ("overlays", "options", "terms"),
     [

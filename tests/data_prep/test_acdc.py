@@ -75,5 +75,5 @@ def test_real_layout(command: Callable, real_scans: Path, tmp_path: Path) -> Non
     cohort = load_cohort(tmp_path / "out" / "datalist.json", real_scans / "ACDC")
     items = cohort.validation_items(0)[:4]
     assert check_scans(items, 4, cohort.scribble_unlabelled, [192.0, 192.0, -1]) == []
-    mask = np.asarray(nibabel.load(items[0]["label"]).dataobj)
+    mask = np.asarray(nibabel.load(items[0]["true_label"]).dataobj)
     np.testing.assert_allclose(items[0]["true_size"][0], [(mask == k).sum() * 22.5 for k in (1, 2, 3)])

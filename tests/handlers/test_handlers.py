@@ -155,7 +155,7 @@ def test_case_table_holds_the_figures_of_every_case(tmp_path: Path) -> None:
     image = MetaTensor(torch.zeros(1, 12, 12, 4), affine=AFFINE, meta={"filename_or_obj": "scan.nii.gz"})
     size = torch.tensor([[1000.0, 0.0], [1000.0, math.inf]])
     batch = [
-        {"image": image, "label": MetaTensor(label[None], affine=AFFINE), "subject": "a"},
+        {"image": image, "true_label": MetaTensor(label[None], affine=AFFINE), "subject": "a"},
         {"image": image, "true_size": size, "subject": "b"},
     ]
     engine = Engine(lambda engine, batch: [onehot(predicted), onehot(predicted)])
