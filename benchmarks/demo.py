@@ -35,7 +35,7 @@ PROJECT = Path(__file__).parent.parent
 CONFIGS = PROJECT / "bundles" / "size_seg_2d" / "configs"
 SUPERVISIONS: dict[str, tuple[list[str], list[str]]] = {
     "masks": (["mask_supervision.yaml"], []),
-    "sizes and one click per class and slice": ([], ["--supervision", "size+scribble"]),
+    "sizes + clicks": ([], ["--supervision", "size+scribble"]),
     "sizes": ([], ["--supervision", "size"]),
 }
 COMMON = ["--spacing", "[3.0,3.0]", "--roi_size", "[64,64]", "--val_interval", "20", "--seed", "0"]
@@ -62,14 +62,14 @@ def main(
     figure = draw(cohort, output_dir)
     console.print(f"figure: {figure}\nruns: {output_dir}\n{time.perf_counter() - started:.0f} s in all")
     console.print(
-        "From random weights, sizes alone do not say where an organ is; with clicks they do. "
+        "Clicks: one per class and slice. From random weights, sizes alone do not say where an organ is. "
         "A phantom shows that the software works, not how well the method does on patients."
     )
 
 
 def run_dir(label: str, output_dir: Path) -> Path:
     """Output folder of a run."""
-    return output_dir / label.replace(" ", "_")
+    return output_dir / label.replace(" + ", "_and_")
 
 
 def train(label: str, cohort: Path, output_dir: Path, epochs: int) -> int:

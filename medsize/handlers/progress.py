@@ -13,7 +13,7 @@ __all__ = ["LossProgress"]
 
 class LossProgress(ProgressBar):
     """
-    Ignite's progress bar over the whole training, with remaining time and the terms of the loss.
+    Ignite's progress bar over the epochs of a training, with the remaining time and the terms of the last loss.
 
     It shows on terminals only.
 
@@ -23,7 +23,7 @@ class LossProgress(ProgressBar):
     """
 
     def __init__(self, loss_function: Any, **kwargs: Any) -> None:
-        super().__init__(desc="training", disable=not sys.stderr.isatty(), mininterval=1.0, **kwargs)
+        super().__init__(desc="training", disable=not sys.stderr.isatty(), **kwargs)
         self.loss_function = loss_function
 
     def attach(self, engine: Engine) -> None:
@@ -34,6 +34,6 @@ class LossProgress(ProgressBar):
         super().attach(
             engine,
             output_transform=lambda _: {name: float(term) for name, term in self.loss_function.terms.items()},
-            event_name=Events.ITERATION_COMPLETED,
+            event_name=Events.EPOCH_COMPLETED,
             closing_event_name=Events.COMPLETED,
         )
