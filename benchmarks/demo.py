@@ -122,7 +122,8 @@ def results_table(output_dir: Path) -> Table:
         "mRE",
         "seconds",
     ):
-        table.add_column(column, justify="left" if column == "supervision" else "right")
+        first = column == "supervision"
+        table.add_column(column, justify="left" if first else "right", no_wrap=first)
     for label in SUPERVISIONS:
         summary = json.loads((run_dir(label, output_dir) / "summary.json").read_text())
         results = summary["results"]

@@ -19,8 +19,8 @@ class RunCheckpoint:
     Save all that a run needs to go on after every epoch, and the best weights after every validation.
 
     ``checkpoint.pt`` holds the state of every object, the epoch and the best score so far; ``model.pt`` the network's
-    weights alone. Each file is replaced in one step, so that a kill leaves the earlier one. Both load with
-    ``weights_only=True``.
+    weights alone: the best ones or, with a warning, the last ones where no validation gave a score. Each file is
+    replaced in one step, so that a kill leaves the earlier one. Both load with ``weights_only=True``.
 
     Args:
         save_dir: folder to save to.
@@ -71,6 +71,7 @@ class RunCheckpoint:
             engine.add_event_handler(Events.STARTED, self._load)
         self.evaluator.add_event_handler(Events.COMPLETED, self._save_if_best)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        engine.add_event_handler(Events.COMPLETED, self._save_if_never_scored)
 
     def _save(self, engine: Engine) -> None:
         state = {name: thing.state_dict() for name, thing in self.objects.items()}
@@ -85,13 +86,16 @@ class RunCheckpoint:
     def _save_if_best(self, evaluator: Engine) -> None:
         score = float(evaluator.state.metrics[evaluator.state.key_metric_name])
         if score != score:
-            self.logger.warning("the key metric is NaN: no weights are kept for this validation.")
+            self.logger.warning("the key metric is NaN: this validation cannot say whether the weights are the best.")
             return
-        better = self.best_score is None or (
-            (score < self.best_score) == self.lower_is_better and score != self.best_score
-        )
-        if better:
+        best = self.best_score
+        if best is None or (score < best if self.lower_is_better else score > best):
             self.best_score = score
+            self._saver(self.objects["network"].state_dict(), self.BEST)
+
+    def _save_if_never_scored(self, _: Engine) -> None:
+        if self.best_score is None:
+            self.logger.warning(f"no validation told which weights are best: {self.BEST} holds the last ones.")
             self._saver(self.objects["network"].state_dict(), self.BEST)
 
     def _load(self, engine: Engine) -> None:

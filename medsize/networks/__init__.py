@@ -1,5 +1,7 @@
 """Starting points for networks."""
 
+from medsize.networks.efficientnet_lite import EfficientNetLiteEncoder, lite0_weights
 from medsize.networks.initialise import INITS, initialise
+from medsize.networks.lean_unet import LeanUNet
 
-__all__ = ["INITS", "initialise"]
+__all__ = ["INITS", "EfficientNetLiteEncoder", "LeanUNet", "initialise", "lite0_weights"]

@@ -83,9 +83,12 @@ def test_resumed_weights_equal_those_of_an_undisturbed_run(tmp_path: Path) -> No
     torch.testing.assert_close(parts.weight, whole.weight, rtol=0, atol=0)
 
 
-def test_nan_scores_keep_no_weights(tmp_path: Path) -> None:
-    train(tmp_path, [math.nan] * 3)
-    assert not (tmp_path / "model.pt").exists()
+def test_without_a_score_the_last_weights_are_kept_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = train(tmp_path, [math.nan] * 3)
+    torch.testing.assert_close(torch.load(tmp_path / "model.pt", weights_only=True)["weight"], network.weight.detach())
+    assert "holds the last ones" in caplog.text
 
 
 def test_a_checkpoint_of_another_epoch_length_is_refused(tmp_path: Path) -> None:

