@@ -4,6 +4,7 @@ from medsize.data.data_list import Cohort, DataListError, load_cohort
 from medsize.data.describe import assign_folds, describe_mask, describe_scans, write_clicks, write_data_list
 from medsize.data.phantom import PHANTOM_CLASSES, make_phantom, write_phantom_cohort
 from medsize.data.preflight import check_run, open_cohort
+from medsize.data.sampling import mixed_label_sampler
 from medsize.data.scan_check import check_scans
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "describe_scans",
     "load_cohort",
     "make_phantom",
+    "mixed_label_sampler",
     "open_cohort",
     "write_clicks",
     "write_data_list",

@@ -1,0 +1,31 @@
+"""Scans with a mask are drawn as often as asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from medsize.data import mixed_label_sampler
+
+MIXED = [{"image": str(i), **({"label": "m"} if i < 3 else {})} for i in range(100)]
+
+
+def test_masks_take_their_share_and_all_scans_are_drawn() -> None:
+    drawn = Counter(mixed_label_sampler(MIXED, 20_000, 0.25, torch.Generator().manual_seed(0)))
+    assert sum(drawn[i] for i in range(3)) / 20_000 == pytest.approx(0.25, abs=0.02)
+    assert len(drawn) == 100
+    assert max(drawn[i] for i in range(3, 100)) < 3 * min(drawn[i] for i in range(3, 100))
+
+
+@pytest.mark.parametrize(("items", "share"), [(MIXED, None), (MIXED[:3], 0.25), (MIXED[3:], 0.25)])
+def test_else_every_scan_is_drawn_equally_often(items: list[dict], share: float | None) -> None:
+    drawn = Counter(mixed_label_sampler(items, 4 * len(items), share))
+    assert set(drawn.values()) == {4}
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5])
+def test_shares_out_of_range_are_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="mask_share is"):
+        mixed_label_sampler(MIXED, 10, share)
