@@ -11,7 +11,7 @@ from torch import nn
 
 __all__ = ["INITS", "initialise"]
 
-INITS = ("random", "checkpoint")
+INITS = ("random", "imagenet", "checkpoint")
 
 
 def initialise(network: nn.Module, init: str = "random", checkpoint: str | Path | None = None) -> nn.Module:
@@ -20,19 +20,30 @@ def initialise(network: nn.Module, init: str = "random", checkpoint: str | Path 
 
     Args:
         network: changed in place.
-        init: ``"random"``, as it was built; or ``"checkpoint"``, a state dict, from which every tensor is taken whose
-            name and shape match. How many were is logged.
+        init: ``"random"``, as it was built; ``"imagenet"``, the pretrained weights that the network itself knows, by
+            its method ``load_imagenet_weights``; or ``"checkpoint"``, a state dict, from which every tensor is taken
+            whose name and shape match. How many were is logged.
         checkpoint: file of the state dict, or of a dictionary that holds it under ``"network"``.
 
     Returns:
         the same network.
 
     Raises:
-        ValueError: when ``init`` is neither, ``checkpoint`` is missing, or nothing in it matches.
+        ValueError: when ``init`` is none of these, the network knows no ImageNet weights, ``checkpoint`` is missing,
+            or nothing in it matches.
     """
     if init not in INITS:
         raise ValueError(f"init is '{init}': it must be one of {', '.join(INITS)}.")
     if init == "random":
+        return network
+    if init == "imagenet":
+        load_weights = getattr(network, "load_imagenet_weights", None)
+        if load_weights is None:
+            raise ValueError(
+                f"init is 'imagenet', but {type(network).__name__} has no ImageNet weights: use a LeanUNet, as the "
+                "bundle's overlay imagenet.yaml does."
+            )
+        load_weights()
         return network
     if checkpoint is None:
         raise ValueError("init is 'checkpoint': it needs the file of the weights, init_checkpoint.")

@@ -167,6 +167,33 @@ def test_inference_needs_no_medsize(trained: Path, phantoms: Path, tmp_path: Pat
     assert (tmp_path / "out" / "volumes.csv").is_file()
 
 
+def test_imagenet_weights_train_and_infer(run_bundle: Callable, phantoms: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    run_bundle(
+        *(["train.yaml", "imagenet.yaml"], "--dataset_dir", phantoms, "--output_dir", output, *SMALL), cwd=tmp_path
+    )
+    assert json.loads((output / "summary.json").read_text())["init"] == "imagenet"
+    run_bundle(
+        *(
+            ["train.yaml", "imagenet.yaml", "evaluate.yaml"],
+            "--dataset_dir",
+            phantoms,
+            "--output_dir",
+            output,
+            *SMALL[:4],
+        ),
+        cwd=tmp_path,
+    )
+    first, second = (pd.read_csv(folder / "metrics.csv") for folder in (output, output / "evaluation"))
+    pd.testing.assert_frame_equal(first, second)
+    run_bundle(
+        *(["inference.yaml", "imagenet.yaml", output / "inference.json"], "--dataset_dir", phantoms / "images"),
+        *("--output_dir", tmp_path / "segmentations"),
+        cwd=tmp_path,
+    )
+    assert (tmp_path / "segmentations" / "volumes.csv").is_file()
+
+
 def test_masks_never_reach_size_supervision(
     run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import torch
 from monai.networks.nets import FlexibleUNet
 from torch.nn import functional as F
 
-from medsize.networks import EfficientNetLiteEncoder, LeanUNet, lite0_weights
+from medsize.networks import EfficientNetLiteEncoder, LeanUNet, initialise, lite0_weights
 
 KERNELS = [3, 3, 3, 5, 5, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 3]
 STRIDES = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
@@ -89,16 +89,25 @@ def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
         lite0_weights()
 
 
-@pytest.mark.parametrize("backbone", ["efficientnet-lite0", "efficientnet-b0"])
-def test_lean_unet_gives_logits_of_the_input_size(backbone: str) -> None:
-    network = LeanUNet(in_channels=2, out_channels=3, backbone=backbone)
-    logits = network(torch.rand(2, 2, 64, 96))
+def pretrained_lean_unet() -> LeanUNet:
+    network = LeanUNet(in_channels=1, out_channels=2)
+    initialise(network, "imagenet")
+    return network
+
+
+def test_lean_unet_gives_logits_of_the_input_size() -> None:
+    logits = LeanUNet(in_channels=2, out_channels=3)(torch.rand(2, 2, 64, 96))
     assert logits.shape == (2, 3, 64, 96)
     logits.sum().backward()
 
 
+def test_init_imagenet_gives_the_encoder_its_weights() -> None:
+    state = pretrained_lean_unet().encoder.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in lite0_weights().items())
+
+
 def test_lean_unet_keeps_the_pretrained_statistics_in_training() -> None:
-    network = LeanUNet(in_channels=1, out_channels=2, pretrained=True).train()
+    network = pretrained_lean_unet().train()
     before = {name: buffer.clone() for name, buffer in network.encoder.named_buffers()}
     network(torch.rand(2, 1, 64, 64))
     assert all(torch.equal(before[name], buffer) for name, buffer in network.encoder.named_buffers())
@@ -107,7 +116,7 @@ def test_lean_unet_keeps_the_pretrained_statistics_in_training() -> None:
 
 
 def test_lean_unet_treats_a_batch_as_its_scans_one_by_one() -> None:
-    network = LeanUNet(in_channels=1, out_channels=2, pretrained=True).train()
+    network = pretrained_lean_unet().train()
     scans = torch.rand(3, 1, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(network(scans)[1:2], network(scans[1:2]), rtol=1e-3, atol=1e-4)

@@ -45,6 +45,8 @@ def test_bad_starts_are_refused(tmp_path: Path) -> None:
     torch.save({"other": torch.zeros(2)}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="init is 'pretrained'"):
         initialise(unet(2), "pretrained")
+    with pytest.raises(ValueError, match="UNet has no ImageNet weights"):
+        initialise(unet(2), "imagenet")
     with pytest.raises(ValueError, match="it needs the file"):
         initialise(unet(2), "checkpoint")
     with pytest.raises(ValueError, match="no tensor matches"):
