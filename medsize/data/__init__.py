@@ -2,6 +2,7 @@
 
 from medsize.data.data_list import Cohort, DataListError, load_cohort
 from medsize.data.describe import assign_folds, describe_mask, describe_scans, write_clicks, write_data_list
+from medsize.data.mean_fractions import mean_fractions
 from medsize.data.phantom import PHANTOM_CLASSES, make_phantom, write_phantom_cohort
 from medsize.data.preflight import check_run, open_cohort
 from medsize.data.sampling import mixed_label_sampler
@@ -18,6 +19,7 @@ __all__ = [
     "describe_scans",
     "load_cohort",
     "make_phantom",
+    "mean_fractions",
     "mixed_label_sampler",
     "open_cohort",
     "write_clicks",

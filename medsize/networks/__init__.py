@@ -3,5 +3,6 @@
 from medsize.networks.efficientnet_lite import EfficientNetLiteEncoder, lite0_weights
 from medsize.networks.initialise import INITS, initialise
 from medsize.networks.lean_unet import LeanUNet
+from medsize.networks.output_bias import start_at_fractions
 
-__all__ = ["INITS", "EfficientNetLiteEncoder", "LeanUNet", "initialise", "lite0_weights"]
+__all__ = ["INITS", "EfficientNetLiteEncoder", "LeanUNet", "initialise", "lite0_weights", "start_at_fractions"]

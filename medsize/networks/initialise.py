@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from monai.networks import copy_model_state
 from torch import nn
 
+from medsize.networks.output_bias import start_at_fractions
+
 __all__ = ["INITS", "initialise"]
 
 INITS = ("random", "imagenet", "checkpoint")
 
 
-def initialise(network: nn.Module, init: str = "random", checkpoint: str | Path | None = None) -> nn.Module:
+def initialise(
+    network: nn.Module,
+    init: str = "random",
+    checkpoint: str | Path | None = None,
+    class_fractions: Sequence[float] | None = None,
+) -> nn.Module:
     """
     Give a network its starting weights.
 
@@ -24,6 +32,8 @@ def initialise(network: nn.Module, init: str = "random", checkpoint: str | Path 
             its method ``load_imagenet_weights``; or ``"checkpoint"``, a state dict, from which every tensor is taken
             whose name and shape match. How many were is logged.
         checkpoint: file of the state dict, or of a dictionary that holds it under ``"network"``.
+        class_fractions: let an untrained output start from these, see :func:`start_at_fractions`. Not with
+            ``"checkpoint"``, whose output is trained.
 
     Returns:
         the same network.
@@ -34,6 +44,8 @@ def initialise(network: nn.Module, init: str = "random", checkpoint: str | Path 
     """
     if init not in INITS:
         raise ValueError(f"init is '{init}': it must be one of {', '.join(INITS)}.")
+    if class_fractions is not None and init != "checkpoint":
+        start_at_fractions(network, class_fractions)
     if init == "random":
         return network
     if init == "imagenet":

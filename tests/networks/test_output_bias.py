@@ -1,0 +1,68 @@
+"""An untrained network can start by predicting the cohort's mean fractions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from monai.networks.nets import SegResNet, UNet
+
+from medsize.data import load_cohort, mean_fractions
+from medsize.losses import log_average_softmax
+from medsize.networks import LeanUNet, initialise, start_at_fractions
+
+FRACTIONS = [0.9, 0.07, 0.03]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        UNet(spatial_dims=2, in_channels=1, out_channels=3, channels=(8, 16, 32), strides=(2, 2), num_res_units=2),
+        SegResNet(spatial_dims=2, in_channels=1, out_channels=3, init_filters=8),
+        LeanUNet(in_channels=1, out_channels=3),
+    ],
+    ids=["UNet", "SegResNet", "LeanUNet"],
+)
+def test_networks_start_near_the_fractions(network: torch.nn.Module) -> None:
+    images = torch.rand(4, 1, 64, 64)
+    with torch.no_grad():
+        before = log_average_softmax(network(images)).exp()
+        initialise(network, class_fractions=FRACTIONS)
+        after = log_average_softmax(network(images)).exp()
+    expected = torch.tensor(FRACTIONS).expand(4, -1)
+    assert (after - expected).abs().max() < 0.06
+    assert (after - expected).abs().max() < (before - expected).abs().max()
+
+
+def test_a_trained_output_is_left_alone(tmp_path: Path) -> None:
+    source, target = (UNet(2, 1, 3, channels=(4, 8), strides=(2,)) for _ in range(2))
+    torch.save(source.state_dict(), tmp_path / "weights.pt")
+    initialise(target, "checkpoint", tmp_path / "weights.pt", FRACTIONS)
+    assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
+
+
+def test_unfit_networks_and_fractions_are_refused() -> None:
+    with pytest.raises(ValueError, match="must have a bias and 3 channels"):
+        start_at_fractions(torch.nn.Conv2d(1, 2, 1), FRACTIONS)
+    with pytest.raises(ValueError, match="must have a bias and 3 channels"):
+        start_at_fractions(torch.nn.Linear(1, 3), FRACTIONS)
+    with pytest.raises(ValueError, match="fractions must be positive"):
+        start_at_fractions(torch.nn.Conv2d(1, 2, 1), [1.0, 0.0])
+
+
+@pytest.mark.parametrize("size_level", ["slice", "volume"])
+def test_mean_fractions_are_those_of_the_masks(phantoms: Path, size_level: str) -> None:
+    cohort = load_cohort(phantoms / "datalist.json", phantoms)
+    items = cohort.training_items("size", size_level=size_level)
+    volumes = [cohort.items[item["group"]]["size"][0] for item in items]
+    expected = torch.stack(volumes).mean(dim=0) / (192 * 192 * 6 * 16)
+    found = mean_fractions(items, [192.0, 192.0, -1])
+    assert found is not None
+    assert found[1:] == pytest.approx(expected.tolist(), rel=1e-4)
+    assert sum(found) == pytest.approx(1)
+
+
+def test_a_cohort_without_sizes_has_no_mean_fractions(phantoms: Path) -> None:
+    cohort = load_cohort(phantoms / "datalist.json", phantoms)
+    assert mean_fractions(cohort.training_items("mask"), [192.0, 192.0, -1]) is None
