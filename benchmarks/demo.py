@@ -120,7 +120,7 @@ def results_table(output_dir: Path) -> Table:
         *(f"Dice {name}" for name in PHANTOM_CLASSES[1:]),
         "HD95 mm",
         "mRE",
-        "seconds",
+        "s",
     ):
         first = column == "supervision"
         table.add_column(column, justify="left" if first else "right", no_wrap=first)
