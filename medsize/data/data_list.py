@@ -220,7 +220,7 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
     content = path.read_bytes()
     try:
         raw = json.loads(content)
-    except json.JSONDecodeError as e:
+    except ValueError as e:  # no JSON, or no text at all
         raise DataListError(path, [f"it is not JSON: {e}."]) from e
     if not isinstance(raw, dict):
         raise DataListError(path, ["a data list must be a JSON object with the keys labels and training."])

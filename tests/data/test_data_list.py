@@ -208,6 +208,8 @@ def test_what_is_no_data_list_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('{"training": [')
     assert "it is not JSON" in problems_of(broken)
+    broken.write_bytes(b"\xff\xfe\x00binary")
+    assert "it is not JSON" in problems_of(broken)
     broken.write_text("[]")
     assert "must be a JSON object" in problems_of(broken)
 
