@@ -89,8 +89,7 @@ def main(
         for future in as_completed(futures):
             setting, label = futures[future]
             typer.echo(f"{setting.name} / {label}: {future.result()}")
-            write_table(cells, data, work_dir)
-    write_table(cells, data, work_dir)
+            write_table(cells, work_dir)
 
 
 def cell_dir(setting: Setting, label: str, work_dir: Path) -> Path:
@@ -133,7 +132,7 @@ def run_cell(setting: Setting, label: str, data: Path, work_dir: Path) -> str:
     return "done" if code == 0 else f"failed with exit code {code}, see {output_dir / 'log.txt'}"
 
 
-def write_table(cells: list[tuple[Setting, str]], data: Path, work_dir: Path) -> None:
+def write_table(cells: list[tuple[Setting, str]], work_dir: Path) -> None:
     """Write the finished cells as CSV and as a Markdown table."""
     rows = []
     for setting, label in cells:

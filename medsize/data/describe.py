@@ -13,6 +13,7 @@ import numpy as np
 from monai.data import MetaTensor
 from rich.progress import track
 
+from medsize.data.whole_file import written_whole
 from medsize.transforms.click_from_mask import ClickFromMask
 from medsize.transforms.compute_size_target import ComputeSizeTarget
 
@@ -38,12 +39,7 @@ def describe_mask(
     Returns:
         ``size`` (mm³ per structure), ``slice_size`` (mm² per structure and slice along the last axis), and ``roi``.
     """
-    mask = nibabel.load(mask_file)
-    labels = MetaTensor(
-        np.asarray(mask.dataobj)[None].astype(np.int64),
-        affine=mask.affine,
-        meta={"filename_or_obj": str(mask_file)},
-    )
+    labels = _read_mask(mask_file)
     volumes = ComputeSizeTarget(len(class_names))(labels)
     areas = ComputeSizeTarget(len(class_names), per_slice=True)(labels)
     structures = class_names[1:]
@@ -60,24 +56,32 @@ def describe_mask(
         )
         shift = (rng or np.random.default_rng(0)).uniform(-roi_shift_mm, roi_shift_mm, size=3)
         # The shift stays in the plane of the slices, where the crop is made, and a click stays on the image.
-        shifted = middle + (np.linalg.inv(mask.affine[:3, :3]) @ shift) * [1, 1, 0]
-        clicked = np.clip(shifted, 0, np.array(mask.shape) - 1)
-        center = mask.affine[:3, :3] @ clicked + mask.affine[:3, 3]
+        affine = labels.affine.numpy()
+        shifted = middle + (np.linalg.inv(affine[:3, :3]) @ shift) * [1, 1, 0]
+        clicked = np.clip(shifted, 0, np.array(labels.shape[1:]) - 1)
+        center = affine[:3, :3] @ clicked + affine[:3, 3]
         entry["roi"] = {"center_mm": [round(float(c), 2) for c in center]}
     return entry
+
+
+def _read_mask(mask_file: Path) -> MetaTensor:
+    """Class indices ``(1, *spatial)``, int64."""
+    mask = nibabel.load(mask_file)
+    return MetaTensor(
+        np.asarray(mask.dataobj)[None].astype(np.int64),
+        affine=mask.affine,
+        meta={"filename_or_obj": str(mask_file)},
+    )
 
 
 def write_clicks(mask_file: Path, click_file: Path) -> None:
     """Write one simulated click per class and slice as a scribble file; a file that is there already is kept."""
     if click_file.is_file():
         return
-    mask = nibabel.load(mask_file)
-    labels = MetaTensor(np.asarray(mask.dataobj)[None].astype(np.int64), affine=mask.affine)
+    labels = _read_mask(mask_file)
     clicks = np.asarray(ClickFromMask(per_slice=True)(labels)[0]).astype(np.uint8)
-    click_file.parent.mkdir(parents=True, exist_ok=True)
-    partial = click_file.with_name(f".partial_{click_file.name}")
-    nibabel.save(nibabel.Nifti1Image(clicks, mask.affine), partial)
-    os.replace(partial, click_file)
+    with written_whole(click_file) as file:
+        nibabel.save(nibabel.Nifti1Image(clicks, labels.affine.numpy()), file)
 
 
 def describe_scans(
@@ -146,7 +150,5 @@ def write_data_list(
         "numTraining": len(items),
         "training": list(items),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial_{path.name}")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, path)
+    with written_whole(path) as file:
+        file.write_text(json.dumps(content, indent=1) + "\n")

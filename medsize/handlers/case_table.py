@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.metrics import compute_dice, compute_hausdorff_distance
 
+from medsize.data.whole_file import written_whole
 from medsize.handlers.run_record import RunRecord
 from medsize.metrics.size_error import volumes_of
 
@@ -85,8 +86,7 @@ class CaseTable:
             dice = compute_dice(onehot, true_onehot, include_background=False)[0].tolist()
             spacing = prediction.affine[:3, :3].norm(dim=0).tolist()
             distance = _hausdorff_95(onehot[0, 1:], true_onehot[0, 1:], spacing)
-            per_voxel = float(np.prod(spacing))
-            true = [float(true_onehot[0, k].sum()) * per_voxel for k in range(1, count + 1)]
+            true = volumes_of(MetaTensor(true_onehot, affine=prediction.affine))[0].tolist()
         elif "true_size" in item:
             low, high = item["true_size"]
             true = torch.where(high.isfinite(), (low + high) / 2, torch.nan).tolist()
@@ -106,10 +106,8 @@ class CaseTable:
 
     def _write(self, _: Engine) -> None:
         table = pd.DataFrame(self._rows)
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        partial = self.output_dir / ".partial_metrics.csv"
-        table.to_csv(partial, index=False, float_format="%.6g")
-        partial.replace(self.output_dir / "metrics.csv")
+        with written_whole(self.output_dir / "metrics.csv") as file:
+            table.to_csv(file, index=False, float_format="%.6g")
         if self.record is not None:
             self.record.write_summary(cases=int(table["image"].nunique()), results=summarise(table))
 

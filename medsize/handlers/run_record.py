@@ -18,6 +18,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from medsize.data.whole_file import written_whole
+
 __all__ = ["RunRecord"]
 
 PACKAGES = ("medsize", "monai", "torch", "pytorch-ignite", "numpy", "nibabel", "scipy")
@@ -54,7 +56,7 @@ class RunRecord:
         self.facts = dict(facts)
         self.loss_function = loss_function
         self.evaluator = evaluator
-        self._sums: dict[str, float] = {}
+        self._values: dict[str, list[float]] = {}
         self._rows: list[dict[str, Any]] = []
         self._epoch_started = self._batch_started = self._waited = 0.0
 
@@ -77,7 +79,7 @@ class RunRecord:
             return
         config = dict(parser.config)
         for key, value in config.items():
-            if isinstance(value, str) and value.startswith(("$", "@")) and key not in ("imports",):
+            if isinstance(value, str) and value.startswith(("$", "@")):
                 resolved = parser.ref_resolver.resolved_content.get(key)
                 if isinstance(resolved, bool | int | float | str):
                     config[key] = resolved
@@ -107,10 +109,8 @@ class RunRecord:
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "versions": {"python": platform.python_version(), **_versions()},
         }
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        partial = self.output_dir / ".partial_summary.json"
-        partial.write_text(json.dumps(summary, indent=2) + "\n")
-        os.replace(partial, self.output_dir / "summary.json")
+        with written_whole(self.output_dir / "summary.json") as file:
+            file.write_text(json.dumps(summary, indent=2) + "\n")
 
     def _start(self, _: Engine) -> None:
         self.write_config()
@@ -123,7 +123,7 @@ class RunRecord:
             self._rows = self._rows_before(engine.state.epoch)
         self._epoch_started = time.perf_counter()
         self._waited = 0.0
-        self._sums = {}
+        self._values = {}
 
     def _rows_before(self, epoch: int) -> list[dict[str, Any]]:
         """Rows of the epochs that a resumed run had finished."""
@@ -143,34 +143,25 @@ class RunRecord:
     def _add_terms(self, engine: Engine) -> None:
         output = engine.state.output
         loss = output[0]["loss"] if isinstance(output, list) else output["loss"]
-        values = {"loss": float(loss.detach()), "iterations": 1.0}
-        for name, term in getattr(self.loss_function, "terms", {}).items():
-            values[name] = float(term)
-            values[f"{name} count"] = 1.0
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+        for name, value in {"loss": loss.detach(), **getattr(self.loss_function, "terms", {})}.items():
+            self._values.setdefault(name, []).append(float(value))
 
     def _end_epoch(self, engine: Engine) -> None:
         row: dict[str, Any] = {
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
-            "loss": self._sums["loss"] / self._sums["iterations"],
+            **{name: sum(values) / len(values) for name, values in self._values.items()},
         }
-        for name, total in self._sums.items():
-            if f"{name} count" in self._sums:
-                row[name] = total / self._sums[f"{name} count"]
         if self.evaluator is not None:
             row |= {name: float(value) for name, value in self.evaluator.state.metrics.items()}
         row["seconds"] = time.perf_counter() - self._epoch_started
         row["loader_seconds"] = self._waited
         self._rows.append(row)
         columns = list(dict.fromkeys(key for row in self._rows for key in row))
-        partial = self.output_dir / ".partial_epochs.csv"
-        with partial.open("w", newline="") as lines:
+        with written_whole(self.output_dir / "epochs.csv") as file, file.open("w", newline="") as lines:
             writer = csv.DictWriter(lines, columns)
             writer.writeheader()
             writer.writerows(self._rows)
-        os.replace(partial, self.output_dir / "epochs.csv")
 
 
 def _running_parser() -> ConfigParser | None:

@@ -68,11 +68,10 @@ class SizeLoss(_Loss):
         box = box.to(log_fraction)
         if known is not None:
             box = _widen_unknown(box, known.to(box.device))
+        low, high = box.unbind(dim=1)
         if target.ndim == 2 and known is None:
-            # A target without freedom needs no search for the nearest distribution.
-            loss = self.divergence(log_fraction, box[:, 0], box[:, 0])
-        else:
-            loss = self.divergence(log_fraction, box[:, 0], box[:, 1])
+            high = low  # the same tensor: a target without freedom needs no search for the nearest distribution
+        loss = self.divergence(log_fraction, low, high)
         if self.reduction == LossReduction.MEAN.value:
             return loss.mean()
         if self.reduction == LossReduction.SUM.value:

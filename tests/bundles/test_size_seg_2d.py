@@ -33,6 +33,11 @@ def losses_of(run: Path) -> list[float]:
     return [float(row["loss"]) for row in csv.DictReader((run / "epochs.csv").open())]
 
 
+def write_json(path: Path, content: dict) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
 def test_training_leaves_a_record(trained: Path) -> None:
     config = ConfigParser.load_config_file(str(trained / "config.yaml"))
     assert config["max_epochs"] == 2
@@ -201,8 +206,7 @@ def test_masks_never_reach_size_supervision(
     for item in content["training"]:
         if item["fold"] != 0:
             del item["label"]
-    data_list = tmp_path / "datalist.json"
-    data_list.write_text(json.dumps(content))
+    data_list = write_json(tmp_path / "datalist.json", content)
     run_bundle(
         ["train.yaml"],
         "--dataset_dir",
@@ -225,8 +229,7 @@ def test_a_cohort_without_any_mask_trains_and_is_evaluated_by_size(
     content = json.loads((phantoms / "datalist.json").read_text())
     for item in content["training"]:
         del item["label"], item["scribble"], item["slice_size"]
-    data_list = tmp_path / "datalist.json"
-    data_list.write_text(json.dumps(content))
+    data_list = write_json(tmp_path / "datalist.json", content)
     run_bundle(
         *(["train.yaml"], "--dataset_dir", phantoms, "--data_list", data_list, "--output_dir", tmp_path / "run"),
         *("--size_level", "volume", *SMALL),
@@ -300,8 +303,7 @@ def test_bad_input_ends_before_the_first_step(
 ) -> None:
     content = json.loads((phantoms / "datalist.json").read_text())
     content["training"][1]["size"]["livr"] = content["training"][1]["size"].pop("liver")
-    data_list = tmp_path / "datalist.json"
-    data_list.write_text(json.dumps(content))
+    data_list = write_json(tmp_path / "datalist.json", content)
     before = {file: file.read_bytes() for file in trained.rglob("*") if file.is_file()}
     result = run_bundle(
         ["train.yaml"],
@@ -328,8 +330,7 @@ def test_a_truncated_scan_ends_before_the_first_step(run_bundle: Callable, phant
     broken = tmp_path / "broken.nii.gz"
     broken.write_bytes((phantoms / content["training"][1]["image"]).read_bytes()[:-2000])
     content["training"][1]["image"] = str(broken)
-    data_list = tmp_path / "datalist.json"
-    data_list.write_text(json.dumps(content))
+    data_list = write_json(tmp_path / "datalist.json", content)
     result = run_bundle(
         ["train.yaml"],
         "--dataset_dir",
