@@ -81,7 +81,7 @@ class CaseTable:
         count = len(self.structures)
         dice, distance, true = [math.nan] * count, [math.nan] * count, [math.nan] * count
         if "true_label" in item:
-            label = torch.as_tensor(item["true_label"]).long()
+            label = item["true_label"].as_tensor().long()
             true_onehot = torch.zeros_like(onehot).scatter_(1, label.unsqueeze(0).to(onehot.device), 1)
             dice = compute_dice(onehot, true_onehot, include_background=False)[0].tolist()
             spacing = prediction.affine[:3, :3].norm(dim=0).tolist()
