@@ -93,6 +93,8 @@ def check_run(
         problems.append(f"init is '{init}': it must be one of {', '.join(INITS)}.")
     if init == "checkpoint" and checkpoint is None:
         problems.append("init is 'checkpoint': set init_checkpoint to the file of the weights.")
+    if init == "teacher" and checkpoint is None:
+        problems.append("init is 'teacher': with teacher.yaml, set teacher_checkpoint to a run's model.pt.")
     if checkpoint is not None and not Path(checkpoint).is_file():
         problems.append(f"there are no weights at {checkpoint}.")
     if not problems:

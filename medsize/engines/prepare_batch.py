@@ -10,15 +10,15 @@ from monai.engines import PrepareBatch
 
 __all__ = ["PrepareSizeBatch"]
 
-TARGET_KEYS = ("size", "group", "scribble", "label", "valid")
+TARGET_KEYS = ("size", "group", "scribble", "label", "soft_label", "valid")
 
 
 class PrepareSizeBatch(PrepareBatch):
     """
     ``prepare_batch`` of MONAI's ``SupervisedTrainer`` for :class:`medsize.losses.CompositeLoss`.
 
-    The targets are a dictionary of what the batch holds of ``size``, ``group``, ``scribble``, ``label`` and ``valid``,
-    with the ``image`` for the Potts term.
+    The targets are a dictionary of what the batch holds of ``size``, ``group``, ``scribble``, ``label``,
+    ``soft_label`` and ``valid``, with the ``image`` for the Potts term.
 
     Args:
         channels_last: give the image to the network in channels-last memory format, which convolutions on GPUs with

@@ -1,4 +1,4 @@
-"""One loss for any mix of size targets, scribbles, clicks and masks."""
+"""One loss for any mix of size targets, scribbles, clicks, masks and a teacher's soft labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ IGNORE_INDEX = 255
 
 class CompositeLoss(_Loss):
     """
-    Weighted sum of a size loss, a Potts regulariser, a partial cross-entropy on scribbles or clicks, and a mask loss.
+    Weighted sum of a size loss, a Potts regulariser, a partial cross-entropy on scribbles or clicks, a mask loss, and a
+    loss to a teacher's soft labels.
 
     Every term is averaged over the items that carry its label, so a batch may mix items with a size only, with clicks,
     with a mask, or with several of them. A weight may be changed during training, for example with MONAI's handler::
@@ -35,10 +36,13 @@ class CompositeLoss(_Loss):
         potts_loss: called as ``potts_loss(logits, image, mask)``. Defaults to ``PottsLoss()``.
         mask_loss: called as ``mask_loss(logits, label)``. Defaults to MONAI's
             ``DiceCELoss(softmax=True, to_onehot_y=True)``.
+        soft_label_loss: called as ``soft_label_loss(logits, soft_label)``. Defaults to MONAI's
+            ``DiceCELoss(softmax=True)``.
         size_weight: weight of the size term. Defaults to 1.
         potts_weight: weight of the Potts term. Defaults to 0.
         scribble_weight: weight of the cross-entropy on scribbles and clicks. Defaults to 1.
         mask_weight: weight of the mask term. Defaults to 1.
+        soft_label_weight: weight of the term of the soft labels. Defaults to 1.
 
     Example:
         >>> import torch
@@ -55,19 +59,23 @@ class CompositeLoss(_Loss):
         size_loss: nn.Module | None = None,
         potts_loss: nn.Module | None = None,
         mask_loss: nn.Module | None = None,
+        soft_label_loss: nn.Module | None = None,
         size_weight: float = 1.0,
         potts_weight: float = 0.0,
         scribble_weight: float = 1.0,
         mask_weight: float = 1.0,
+        soft_label_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.size_loss = SizeKLLoss() if size_loss is None else size_loss
         self.potts_loss = PottsLoss() if potts_loss is None else potts_loss
         self.mask_loss = DiceCELoss(softmax=True, to_onehot_y=True) if mask_loss is None else mask_loss
+        self.soft_label_loss = DiceCELoss(softmax=True) if soft_label_loss is None else soft_label_loss
         self.size_weight = size_weight
         self.potts_weight = potts_weight
         self.scribble_weight = scribble_weight
         self.mask_weight = mask_weight
+        self.soft_label_weight = soft_label_weight
         self.terms: dict[str, torch.Tensor] = {}
         """The terms of the last call, unweighted and detached, by name: those that were computed."""
 
@@ -82,6 +90,7 @@ class CompositeLoss(_Loss):
                 - ``image``: ``(B, C, *spatial)``, which the Potts term needs,
                 - ``scribble``: ``(B, 1, *spatial)`` class indices, 255 where nobody labelled,
                 - ``label``: ``(B, 1, *spatial)`` class indices, all 255 for an item without a mask,
+                - ``soft_label``: ``(B, K, *spatial)`` class probabilities,
                 - ``valid``: ``(B, 1, *spatial)``, the voxels that belong to Ω.
 
         Returns:
@@ -112,6 +121,8 @@ class CompositeLoss(_Loss):
                 terms["mask"] = (self.mask_weight, self.mask_loss(logits, targets["label"]))
             elif bool(present.any()):
                 terms["mask"] = (self.mask_weight, self.mask_loss(logits[present], targets["label"][present]))
+        if self.soft_label_weight and "soft_label" in targets:
+            terms["soft_label"] = (self.soft_label_weight, self.soft_label_loss(logits, targets["soft_label"]))
         self.terms = {name: term.detach() for name, (_, term) in terms.items()}
         if not terms:
             return logits.sum() * 0.0

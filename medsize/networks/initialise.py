@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from medsize.networks.output_bias import start_at_fractions
 
 __all__ = ["INITS", "initialise"]
 
-INITS = ("random", "imagenet", "checkpoint")
+INITS = ("random", "imagenet", "teacher", "checkpoint")
 
 
 def initialise(
@@ -22,31 +21,34 @@ def initialise(
     init: str = "random",
     checkpoint: str | Path | None = None,
     class_fractions: Sequence[float] | None = None,
+    strict: bool = False,
 ) -> nn.Module:
     """
     Give a network its starting weights.
 
     Args:
         network: changed in place.
-        init: ``"random"``, as it was built; ``"imagenet"``, the pretrained weights that the network itself knows, by
-            its method ``load_imagenet_weights``; or ``"checkpoint"``, a state dict, from which every tensor is taken
-            whose name and shape match. How many were is logged.
+        init: ``"random"``, as it was built; ``"teacher"``, the same, for a teacher comes in by its soft labels (see
+            :class:`medsize.transforms.SoftLabeld`); ``"imagenet"``, the pretrained weights that the network itself
+            knows, by its method ``load_imagenet_weights``; or ``"checkpoint"``, a state dict, from which every tensor
+            is taken whose name and shape match. What was loaded is printed.
         checkpoint: file of the state dict, or of a dictionary that holds it under ``"network"``.
         class_fractions: let an untrained output start from these, see :func:`start_at_fractions`. Not with
             ``"checkpoint"``, whose output is trained.
+        strict: with ``"checkpoint"``, refuse one that lacks a tensor of the network. Defaults to False.
 
     Returns:
         the same network.
 
     Raises:
         ValueError: when ``init`` is none of these, the network knows no ImageNet weights, ``checkpoint`` is missing,
-            or nothing in it matches.
+            nothing in it matches, or, with ``strict``, not all of the network is in it.
     """
     if init not in INITS:
         raise ValueError(f"init is '{init}': it must be one of {', '.join(INITS)}.")
     if class_fractions is not None and init != "checkpoint":
         start_at_fractions(network, class_fractions)
-    if init == "random":
+    if init in ("random", "teacher"):
         return network
     if init == "imagenet":
         load_weights = getattr(network, "load_imagenet_weights", None)
@@ -63,6 +65,7 @@ def initialise(
     _, loaded, kept = copy_model_state(network, state.get("network", state))
     if not loaded:
         raise ValueError(f"{checkpoint}: no tensor matches the network's in name and shape.")
-    message = f"{checkpoint}: {len(loaded)} tensors loaded, {len(kept)} left as they were"
-    logging.getLogger(__name__).info(message + (f": {', '.join(kept)}" if kept else ""))
+    if strict and kept:
+        raise ValueError(f"{checkpoint}: these tensors of the network are not in it, or differ in shape: {kept}.")
+    print(f"{checkpoint}: {len(loaded)} tensors loaded, {len(kept)} left as they were:", ", ".join(kept) or "none")
     return network

@@ -33,6 +33,7 @@ from medsize.transforms.slices import (
     SplitSlicesd,
     SplitSlicesDict,
 )
+from medsize.transforms.soft_label import ShiftToSize, SoftLabelD, SoftLabeld, SoftLabelDict
 from medsize.transforms.voxel_size import voxel_size
 
 __all__ = [
@@ -55,10 +56,14 @@ __all__ = [
     "RandSampleSlicesD",
     "RandSampleSlicesDict",
     "RandSampleSlicesd",
+    "ShiftToSize",
     "SizeToFraction",
     "SizeToFractionD",
     "SizeToFractionDict",
     "SizeToFractiond",
+    "SoftLabelD",
+    "SoftLabelDict",
+    "SoftLabeld",
     "SplitSlicesD",
     "SplitSlicesDict",
     "SplitSlicesd",

@@ -172,7 +172,7 @@ def test_inference_needs_no_medsize(trained: Path, phantoms: Path, tmp_path: Pat
     assert (tmp_path / "out" / "volumes.csv").is_file()
 
 
-def test_imagenet_weights_train_and_infer(run_bundle: Callable, phantoms: Path, tmp_path: Path) -> None:
+def test_imagenet_weights_train_infer_and_teach(run_bundle: Callable, phantoms: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     run_bundle(
         *(["train.yaml", "imagenet.yaml"], "--dataset_dir", phantoms, "--output_dir", output, *SMALL), cwd=tmp_path
@@ -197,6 +197,17 @@ def test_imagenet_weights_train_and_infer(run_bundle: Callable, phantoms: Path, 
         cwd=tmp_path,
     )
     assert (tmp_path / "segmentations" / "volumes.csv").is_file()
+
+    run_bundle(
+        *(["train.yaml", "teacher.yaml"], "--teacher_checkpoint", output / "model.pt", "--dataset_dir", phantoms),
+        *("--output_dir", tmp_path / "student", *SMALL),
+        cwd=tmp_path,
+    )
+    assert json.loads((tmp_path / "student" / "summary.json").read_text())["init"] == "teacher"
+    rows = list(csv.DictReader((tmp_path / "student" / "epochs.csv").open()))
+    assert {"size", "soft_label"} <= rows[-1].keys()
+    student = torch.load(tmp_path / "student" / "model.pt", weights_only=True)
+    assert not any(name.startswith("encoder") for name in student.get("network", student))
 
 
 def test_masks_never_reach_size_supervision(

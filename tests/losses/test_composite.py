@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from monai.losses import DiceCELoss
+from torch import nn
 from torch.nn import functional as F
 
 from medsize.losses import IGNORE_INDEX, CompositeLoss, PottsLoss, SizeKLLoss, SizeL1Loss
@@ -90,3 +93,14 @@ def test_trains_a_network_under_bfloat16_autocast() -> None:
     loss.backward()
     assert loss.dtype == torch.float32
     assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_soft_labels_pull_the_prediction_to_them() -> None:
+    logits = torch.zeros(2, 3, 8, 8, requires_grad=True)
+    soft = torch.softmax(torch.randn(2, 3, 8, 8), dim=1)
+    loss = CompositeLoss(soft_label_loss=nn.CrossEntropyLoss(), soft_label_weight=2.0)
+    value = loss(logits, {"soft_label": soft})
+    assert value.item() == pytest.approx(2 * math.log(3))
+    (gradient,) = torch.autograd.grad(value, logits)
+    torch.testing.assert_close(gradient, 2 * (1 / 3 - soft) / (2 * 8 * 8))
+    assert set(loss.terms) == {"soft_label"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -25,20 +24,19 @@ def test_random_leaves_the_network_alone() -> None:
 
 @pytest.mark.parametrize("nested", [True, False])
 def test_checkpoint_of_other_classes_gives_all_but_the_last_layer(
-    tmp_path: Path, nested: bool, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, nested: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, target = unet(5), unet(2)
     state = source.state_dict()
     torch.save({"network": state} if nested else state, tmp_path / "weights.pt")
-    with caplog.at_level(logging.INFO):
-        initialise(target, "checkpoint", tmp_path / "weights.pt")
+    initialise(target, "checkpoint", tmp_path / "weights.pt")
     same = [
         name for name, t in target.state_dict().items() if t.shape == state[name].shape and torch.equal(t, state[name])
     ]
     fitting = [name for name, t in target.state_dict().items() if t.shape == state[name].shape]
     assert same == fitting
     assert 0 < len(fitting) < len(state)
-    assert f"{len(fitting)} tensors loaded" in caplog.text
+    assert f"{len(fitting)} tensors loaded" in capsys.readouterr().out
 
 
 def test_bad_starts_are_refused(tmp_path: Path) -> None:
@@ -51,3 +49,6 @@ def test_bad_starts_are_refused(tmp_path: Path) -> None:
         initialise(unet(2), "checkpoint")
     with pytest.raises(ValueError, match="no tensor matches"):
         initialise(unet(2), "checkpoint", tmp_path / "other.pt")
+    torch.save(unet(5).state_dict(), tmp_path / "five_classes.pt")
+    with pytest.raises(ValueError, match="not in it, or differ in shape"):
+        initialise(unet(2), "checkpoint", tmp_path / "five_classes.pt", strict=True)

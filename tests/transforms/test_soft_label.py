@@ -1,0 +1,74 @@
+"""A teacher's soft labels meet the size that is known, and change as little as that needs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from monai.data import MetaTensor
+from monai.inferers import SliceInferer
+from torch import nn
+
+from medsize.transforms import ShiftToSize, SoftLabeld
+
+AFFINE = torch.diag(torch.tensor([2.0, 2.0, 5.0, 1.0]))
+
+
+def exact(fractions: list[float]) -> torch.Tensor:
+    return torch.tensor([[fractions, fractions]])
+
+
+@given(st.integers(0, 2**16), st.lists(st.floats(0.01, 1.0), min_size=3, max_size=3))
+def test_averages_equal_the_size_target(seed: int, parts: list[float]) -> None:
+    logits = 3 * torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    target = [p / sum(parts) for p in parts]
+    soft = ShiftToSize()(logits, exact(target))
+    torch.testing.assert_close(soft.mean(dim=(2, 3))[0], torch.tensor(target), atol=2e-4, rtol=0)
+    torch.testing.assert_close(soft.sum(dim=1), torch.ones(1, 8, 8))
+
+
+def test_one_bias_a_class_is_all_that_changes() -> None:
+    logits = torch.randn(1, 3, 6, 6)
+    soft = ShiftToSize()(logits, exact([0.5, 0.3, 0.2]))
+    bias = soft.log() - logits.log_softmax(dim=1)
+    relative = bias - bias[:, :1]
+    torch.testing.assert_close(relative, relative[..., :1, :1].expand_as(relative), atol=1e-4, rtol=0)
+
+
+def test_absent_classes_get_nothing_and_unknown_sizes_stay_as_predicted() -> None:
+    logits = torch.randn(2, 3, 6, 6)
+    size = torch.tensor([[[0.8, 0.2, 0.0], [0.8, 0.2, 0.0]], [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]])
+    soft = ShiftToSize()(logits, size)
+    assert float(soft[0, 2].max()) == 0
+    torch.testing.assert_close(soft[1], logits[1].softmax(dim=0))
+
+
+class Brightness(nn.Module):
+    """Class 1 where it is bright; it was left in training mode."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert not self.training
+        return torch.cat([-x, x], dim=1)
+
+
+def test_every_slice_meets_its_own_size() -> None:
+    image = MetaTensor(torch.rand(1, 8, 8, 3), affine=AFFINE)
+    area = 8 * 8 * 4.0
+    size = torch.tensor([[0.25, 0.0, 0.5]], dtype=torch.float64) * area
+    inferer = SliceInferer(roi_size=(8, 8), spatial_dim=2)
+    transform = SoftLabeld(Brightness(), num_classes=2, inferer=inferer, per_slice=True)
+    item = transform({"image": image, "size": size})
+    assert item["soft_label"].shape == (2, 8, 8, 3)
+    torch.testing.assert_close(
+        item["soft_label"].as_tensor()[1].mean(dim=(0, 1)), torch.tensor([0.25, 0.0, 0.5]), atol=2e-4, rtol=0
+    )
+    torch.testing.assert_close(item["soft_label"].affine, image.affine)
+
+
+def test_a_scan_without_a_size_keeps_the_prediction_and_one_of_other_classes_is_refused() -> None:
+    image = MetaTensor(torch.rand(1, 8, 8, 8), affine=AFFINE)
+    item = SoftLabeld(Brightness(), num_classes=2)({"image": image})
+    torch.testing.assert_close(item["soft_label"].as_tensor()[1], torch.sigmoid(2 * image.as_tensor()[0]))
+    with pytest.raises(ValueError, match="knows 2 classes, the cohort has 3"):
+        SoftLabeld(Brightness(), num_classes=3)({"image": image})
