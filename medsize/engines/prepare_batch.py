@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from monai.engines import PrepareBatch
 
+from medsize.engines.view import View
+
 __all__ = ["PrepareSizeBatch"]
 
+VOXEL_KEYS = ("image", "scribble", "label", "soft_label", "valid")
 TARGET_KEYS = ("size", "group", "scribble", "label", "soft_label", "valid")
 
 
@@ -24,11 +27,14 @@ class PrepareSizeBatch(PrepareBatch):
         channels_last: give the image to the network in channels-last memory format, which convolutions on GPUs with
             tensor cores prefer; convert the network likewise, ``network.to(memory_format=torch.channels_last)``.
             Defaults to False.
+        two_views: append every item once more, seen in one :class:`View` for all of them, drawn anew for each batch,
+            which the targets then hold as ``view``. Defaults to False.
         image_key: key of the image. Defaults to ``"image"``.
     """
 
-    def __init__(self, channels_last: bool = False, image_key: str = "image") -> None:
+    def __init__(self, channels_last: bool = False, two_views: bool = False, image_key: str = "image") -> None:
         self.channels_last = channels_last
+        self.two_views = two_views
         self.image_key = image_key
 
     def __call__(
@@ -37,7 +43,7 @@ class PrepareSizeBatch(PrepareBatch):
         device: str | torch.device | None = None,
         non_blocking: bool = False,
         **kwargs: Any,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
         """
         Args:
             batchdata: a collated batch, ``image`` of shape ``(B, C, *spatial)``.
@@ -46,13 +52,25 @@ class PrepareSizeBatch(PrepareBatch):
             kwargs: further arguments of ``Tensor.to`` for the image.
 
         Returns:
-            the image ``(B, C, *spatial)``, and the targets by name.
+            the image ``(B, C, *spatial)``, and the targets by name; 2B in place of B with two views.
         """
-        image = batchdata[self.image_key]
-        if self.channels_last:
-            kwargs["memory_format"] = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
-        image = image.to(device=device, non_blocking=non_blocking, **kwargs)
-        targets = {
+        image = batchdata[self.image_key].to(device=device, non_blocking=non_blocking, **kwargs)
+        targets: dict[str, Any] = {"image": image} | {
             key: batchdata[key].to(device=device, non_blocking=non_blocking) for key in TARGET_KEYS if key in batchdata
         }
-        return image, {"image": image, **targets}
+        if self.two_views:
+            view = View.random(image.shape[2:])
+            targets = {key: _append_view(key, target, view) for key, target in targets.items()} | {"view": view}
+        if self.channels_last:
+            memory_format = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
+            targets["image"] = targets["image"].contiguous(memory_format=memory_format)
+        return targets["image"], targets
+
+
+def _append_view(key: str, target: torch.Tensor, view: View) -> torch.Tensor:
+    """The target for the items as they are, followed by that for the items in the view."""
+    if key in VOXEL_KEYS:
+        return torch.cat([target, view.apply(target)])
+    if key == "group":  # the slices of a scan are averaged within a view
+        return torch.cat([target, target + target.max() + 1])
+    return torch.cat([target, target])

@@ -1,5 +1,6 @@
 """Losses that compare predicted with given sizes, and what goes with them."""
 
+from medsize.losses.agreement import AgreementLoss
 from medsize.losses.average_softmax import log_average_softmax
 from medsize.losses.composite import IGNORE_INDEX, CompositeLoss
 from medsize.losses.potts import PottsLoss
@@ -16,6 +17,7 @@ from medsize.losses.size_target import nearest_in_box
 
 __all__ = [
     "IGNORE_INDEX",
+    "AgreementLoss",
     "CompositeLoss",
     "LogBarrierSizeLoss",
     "PottsLoss",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from monai.losses import DiceCELoss
@@ -10,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.loss import _Loss
 
+from medsize.losses.agreement import AgreementLoss
 from medsize.losses.potts import PottsLoss
 from medsize.losses.size_kl import SizeKLLoss
 
@@ -21,8 +23,8 @@ IGNORE_INDEX = 255
 
 class CompositeLoss(_Loss):
     """
-    Weighted sum of a size loss, a Potts regulariser, a partial cross-entropy on scribbles or clicks, a mask loss, and a
-    loss to a teacher's soft labels.
+    Weighted sum of a size loss, a Potts regulariser, a partial cross-entropy on scribbles or clicks, a mask loss, a
+    loss to a teacher's soft labels, and the agreement of two views.
 
     Every term is averaged over the items that carry its label, so a batch may mix items with a size only, with clicks,
     with a mask, or with several of them. A weight may be changed during training, for example with MONAI's handler::
@@ -38,11 +40,13 @@ class CompositeLoss(_Loss):
             ``DiceCELoss(softmax=True, to_onehot_y=True)``.
         soft_label_loss: called as ``soft_label_loss(logits, soft_label)``. Defaults to MONAI's
             ``DiceCELoss(softmax=True)``.
+        agreement_loss: called as ``agreement_loss(logits, other)``. Defaults to ``AgreementLoss()``.
         size_weight: weight of the size term. Defaults to 1.
         potts_weight: weight of the Potts term. Defaults to 0.
         scribble_weight: weight of the cross-entropy on scribbles and clicks. Defaults to 1.
         mask_weight: weight of the mask term. Defaults to 1.
         soft_label_weight: weight of the term of the soft labels. Defaults to 1.
+        agreement_weight: weight of the agreement of two views. Defaults to 0.
 
     Example:
         >>> import torch
@@ -60,26 +64,30 @@ class CompositeLoss(_Loss):
         potts_loss: nn.Module | None = None,
         mask_loss: nn.Module | None = None,
         soft_label_loss: nn.Module | None = None,
+        agreement_loss: nn.Module | None = None,
         size_weight: float = 1.0,
         potts_weight: float = 0.0,
         scribble_weight: float = 1.0,
         mask_weight: float = 1.0,
         soft_label_weight: float = 1.0,
+        agreement_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.size_loss = SizeKLLoss() if size_loss is None else size_loss
         self.potts_loss = PottsLoss() if potts_loss is None else potts_loss
         self.mask_loss = DiceCELoss(softmax=True, to_onehot_y=True) if mask_loss is None else mask_loss
         self.soft_label_loss = DiceCELoss(softmax=True) if soft_label_loss is None else soft_label_loss
+        self.agreement_loss = AgreementLoss() if agreement_loss is None else agreement_loss
         self.size_weight = size_weight
         self.potts_weight = potts_weight
         self.scribble_weight = scribble_weight
         self.mask_weight = mask_weight
         self.soft_label_weight = soft_label_weight
+        self.agreement_weight = agreement_weight
         self.terms: dict[str, torch.Tensor] = {}
         """The terms of the last call, unweighted and detached, by name: those that were computed."""
 
-    def forward(self, logits: torch.Tensor, targets: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def forward(self, logits: torch.Tensor, targets: Mapping[str, Any]) -> torch.Tensor:
         """
         Args:
             logits: network output without activation, shape ``(B, K, *spatial)``.
@@ -91,6 +99,7 @@ class CompositeLoss(_Loss):
                 - ``scribble``: ``(B, 1, *spatial)`` class indices, 255 where nobody labelled,
                 - ``label``: ``(B, 1, *spatial)`` class indices, all 255 for an item without a mask,
                 - ``soft_label``: ``(B, K, *spatial)`` class probabilities,
+                - ``view``: how the second half of the batch sees the first, with a method ``undo``,
                 - ``valid``: ``(B, 1, *spatial)``, the voxels that belong to Ω.
 
         Returns:
@@ -123,12 +132,16 @@ class CompositeLoss(_Loss):
                 terms["mask"] = (self.mask_weight, self.mask_loss(logits[present], targets["label"][present]))
         if self.soft_label_weight and "soft_label" in targets:
             terms["soft_label"] = (self.soft_label_weight, self.soft_label_loss(logits, targets["soft_label"]))
+        if self.agreement_weight and "view" in targets:
+            first, second = logits.chunk(2)
+            agreement = self.agreement_loss(first, targets["view"].undo(second))
+            terms["agreement"] = (self.agreement_weight, agreement)
         self.terms = {name: term.detach() for name, (_, term) in terms.items()}
         if not terms:
             return logits.sum() * 0.0
         return torch.stack([weight * term.float() for weight, term in terms.values()]).sum()
 
-    def _size(self, logits: torch.Tensor, targets: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+    def _size(self, logits: torch.Tensor, targets: Mapping[str, Any]) -> torch.Tensor | None:
         """Mean size loss over the items that carry a size; ``None`` where none does."""
         size, group, valid = targets["size"], targets.get("group"), targets.get("valid")
         stated = _states_something(size)

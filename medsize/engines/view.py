@@ -1,0 +1,55 @@
+"""Views of a batch in which every axis, and its direction, is as good as any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["View"]
+
+
+@dataclass(frozen=True)
+class View:
+    """
+    A symmetry of the voxel grid: axes are exchanged, then flipped. Sizes do not change under it.
+
+    Args:
+        order: the spatial axis that takes the place of each.
+        flips: the axes to flip afterwards.
+    """
+
+    order: tuple[int, ...]
+    flips: tuple[int, ...]
+
+    @classmethod
+    def random(cls, shape: Sequence[int], generator: torch.Generator | None = None) -> View:
+        """
+        Any of the symmetries of a grid but the identity; axes are exchanged only where they are equally long.
+
+        Args:
+            shape: voxels along each axis.
+            generator: draws the symmetry. Default: torch's own.
+        """
+        num_axes = len(shape)
+        while True:
+            order = [-1] * num_axes
+            for length in set(shape):
+                axes = [axis for axis in range(num_axes) if shape[axis] == length]
+                shuffled = torch.randperm(len(axes), generator=generator).tolist()
+                for axis, other in zip(axes, shuffled, strict=True):
+                    order[axis] = axes[other]
+            flipped = torch.randint(0, 2, (num_axes,), generator=generator).tolist()
+            view = cls(tuple(order), tuple(axis for axis in range(num_axes) if flipped[axis]))
+            if view.flips or view.order != tuple(range(num_axes)):
+                return view
+
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, C, *spatial)`` to the same, seen in this view."""
+        return x.permute(0, 1, *(2 + axis for axis in self.order)).flip([2 + axis for axis in self.flips])
+
+    def undo(self, x: torch.Tensor) -> torch.Tensor:
+        """What :meth:`apply` did, undone."""
+        inverse = [self.order.index(axis) for axis in range(len(self.order))]
+        return x.flip([2 + axis for axis in self.flips]).permute(0, 1, *(2 + axis for axis in inverse))
