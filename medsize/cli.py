@@ -47,5 +47,23 @@ def phantom(
     typer.echo(f"{data_list}: {scans} phantom scans")
 
 
+@app.command()
+def ladder(
+    study: Annotated[Path, typer.Argument(help="What to run: a YAML file such as benchmarks/ladder_2d.yaml.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the cohorts.")],
+    work_dir: Annotated[Path, typer.Option(help="Folder for the runs. Finished ones in it are kept.")],
+    workers: Annotated[int, typer.Option(help="Runs at a time, of one thread each.", min=1)] = 2,
+    only: Annotated[str | None, typer.Option(help="Run only cells whose name matches this regular expression.")] = None,
+) -> None:
+    """Train and evaluate a bundle under every kind of supervision that a study names, and write its tables."""
+    from medsize.studies import run_study
+
+    try:
+        succeeded = run_study(study, data.resolve(), work_dir.resolve(), workers, only, report=typer.echo)
+    except ValueError as e:
+        raise typer.BadParameter(str(e)) from e
+    raise typer.Exit(0 if succeeded else 1)
+
+
 if __name__ == "__main__":
     app()

@@ -7,6 +7,7 @@ from medsize.data.phantom import PHANTOM_CLASSES, make_phantom, write_phantom_co
 from medsize.data.preflight import check_run, open_cohort
 from medsize.data.sampling import mixed_label_sampler
 from medsize.data.scan_check import check_scans
+from medsize.data.size_detail import with_size_detail
 
 __all__ = [
     "PHANTOM_CLASSES",
@@ -22,6 +23,7 @@ __all__ = [
     "mean_fractions",
     "mixed_label_sampler",
     "open_cohort",
+    "with_size_detail",
     "write_clicks",
     "write_data_list",
     "write_phantom_cohort",

@@ -25,20 +25,25 @@ def mean_fractions(items: Sequence[Mapping[str, Any]], region_mm: Sequence[float
         K fractions that sum to 1, the background first, each structure at 1e-4 at least; ``None`` where no item
         states a size. A structure whose size is never known counts with 1e-4.
     """
-    area = float(region_mm[0] * region_mm[1])
     found = []
     for item in items:
         if "size" not in item:
             continue
         middle = torch.as_tensor(item["size"]).mean(dim=0)
-        if middle.ndim == 2:
-            fractions = middle / area
-        else:
-            image = nibabel.load(item["image"])
-            depth = float(image.header.get_zooms()[2]) * image.shape[2]
-            fractions = (middle / (area * depth)).unsqueeze(-1)
+        fractions = middle / region_measure(item, region_mm)
+        if fractions.ndim == 1:
+            fractions = fractions.unsqueeze(-1)
         found.append(torch.where(fractions.isfinite(), fractions, torch.nan))
     if not found:
         return None
     mean = torch.cat(found, dim=-1).nanmean(dim=-1).nan_to_num(SMALLEST).clamp_min(SMALLEST)
     return [1 - float(mean.sum()), *mean.tolist()]
+
+
+def region_measure(item: Mapping[str, Any], region_mm: Sequence[float]) -> float:
+    """mm² of the region for an item with sizes of slices, mm³ for one with the size of the whole scan."""
+    area = float(region_mm[0] * region_mm[1])
+    if torch.as_tensor(item["size"]).ndim == 3:
+        return area
+    image = nibabel.load(item["image"])
+    return area * float(image.header.get_zooms()[2]) * image.shape[2]

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from medsize.data.data_list import Cohort, DataListError, load_cohort
 from medsize.data.scan_check import check_scans
+from medsize.data.size_detail import SIZE_DETAILS
 from medsize.networks.initialise import INITS
 
 __all__ = ["check_run", "open_cohort"]
@@ -35,6 +36,7 @@ def check_run(
     num_classes: int,
     region_mm: Sequence[float],
     use_roi: bool,
+    size_detail: str = "given",
     init: str = "random",
     output_dir: str | None = None,
     checkpoint: str | None = None,
@@ -51,6 +53,7 @@ def check_run(
         num_classes: K, with the background, as the network has it.
         region_mm: extent of the region given to the network along each axis, mm; −1 for all of an axis.
         use_roi: whether items are cropped to their roi.
+        size_detail: see :func:`with_size_detail`.
         init: see :func:`medsize.networks.initialise`.
         output_dir: folder of the run; ``None`` where nothing is trained.
         checkpoint: weights that must exist before the run.
@@ -89,6 +92,8 @@ def check_run(
         ]
     if output_dir is not None:
         problems += _output_problems(Path(output_dir), resume, overwrite)
+    if size_detail not in SIZE_DETAILS:
+        problems.append(f"size_detail is '{size_detail}': it must be one of {', '.join(SIZE_DETAILS)}.")
     if init not in INITS:
         problems.append(f"init is '{init}': it must be one of {', '.join(INITS)}.")
     if init == "checkpoint" and checkpoint is None:

@@ -25,8 +25,8 @@ class CaseTable:
     """
     Write ``metrics.csv``, one row per case and structure, and the run's ``summary.json``.
 
-    Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml`` and
-    ``relative_size_error``. Dice and HD95 need a mask; without one they stay empty, and the true volume is the given
+    Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml``,
+    ``volume_error_ml`` (absolute) and ``relative_size_error``. Dice and HD95 need a mask; without one they stay empty, and the true volume is the given
     size. Dice stays empty where a structure is neither predicted nor there, HD95 where it is missing on one side, and
     the relative size error where there is nothing to relate to.
 
@@ -99,6 +99,7 @@ class CaseTable:
                 "hd95_mm": distance[k],
                 "volume_ml": volumes[k] / 1000,
                 "true_volume_ml": true[k] / 1000,
+                "volume_error_ml": abs(volumes[k] - true[k]) / 1000,
                 "relative_size_error": abs(volumes[k] - true[k]) / true[k] if true[k] > 0 else math.nan,
             }
             for k, name in enumerate(self.structures)
@@ -124,7 +125,7 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
         which it is defined; ``None`` where it is defined in none.
     """
     figures = {}
-    for figure in ("dice", "hd95_mm", "relative_size_error"):
+    for figure in ("dice", "hd95_mm", "volume_error_ml", "relative_size_error"):
         by_structure = {}
         for name, values in table.groupby("structure", sort=False)[figure]:
             defined = values.dropna()

@@ -60,6 +60,7 @@ def test_training_leaves_a_record(trained: Path) -> None:
         "hd95_mm",
         "volume_ml",
         "true_volume_ml",
+        "volume_error_ml",
         "relative_size_error",
     ]
     assert len(table) == 9

@@ -179,6 +179,7 @@ def test_case_table_holds_the_figures_of_every_case(tmp_path: Path) -> None:
     assert row["relative_size_error"] == 0
     assert table.loc[("a", "kidney"), ["dice", "hd95_mm", "relative_size_error"]].isna().all()
     assert table.loc[("b", "liver"), "true_volume_ml"] == 1
+    assert table.loc[("b", "liver"), "volume_error_ml"] == pytest.approx(0.44)
     assert table.loc[("b", "liver"), "relative_size_error"] == pytest.approx(0.44)
     assert table.loc[("b", "kidney"), ["dice", "true_volume_ml"]].isna().all()
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -191,6 +192,7 @@ def test_summary_means_are_over_structures() -> None:
         "structure": ["a", "b", "a", "b"],
         "dice": [0.5, 0.9, 0.7, math.nan],
         "hd95_mm": [math.nan] * 4,
+        "volume_error_ml": [1.0, 2.0, 3.0, 4.0],
         "relative_size_error": [0.1, 0.2, 0.3, 0.4],
     }
     result = summarise(pd.DataFrame(rows))

@@ -1,0 +1,5 @@
+"""Studies: many runs of a bundle, side by side, that survive being stopped."""
+
+from medsize.studies.ladder import Study, load_study, run_study
+
+__all__ = ["Study", "load_study", "run_study"]

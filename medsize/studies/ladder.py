@@ -1,0 +1,323 @@
+"""The ladder: what each kind of supervision reaches, from organ tags to all masks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from medsize.data.whole_file import written_whole
+
+__all__ = ["Cell", "Study", "load_study", "run_study"]
+
+TEACHER_KEY = "teacher_checkpoint"
+
+
+class Rung(BaseModel):
+    """One kind of supervision: what sets its run apart."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    overlays: list[str] = []
+    """Configs of the bundle to put over the cohort's."""
+    overrides: dict[str, Any] = {}
+    """Values of single keys."""
+    teacher: str | None = None
+    """A rung whose weights, of the same cohort and seed, teach this one."""
+    replace_overlays: bool = False
+    """Leave out the overlays of the cohort."""
+
+
+class CohortSetting(BaseModel):
+    """A cohort as the network sees it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    prepare: list[str] = []
+    """Module and arguments that write the data list, before ``--output-dir``; run in the study's folder."""
+    dataset_dir: str
+    """The folder that the data list's paths start from, below the data folder."""
+    data_list: str | None = None
+    """Data list below the data folder; without it, what ``prepare`` wrote."""
+    overlays: list[str] = []
+    overrides: dict[str, Any] = {}
+    rungs: list[str]
+    seeds: list[int] = [0]
+
+
+class Study(BaseModel):
+    """What to run: a YAML file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bundle: str
+    """Folder of the bundle, from the study's own."""
+    table: str
+    """Where the tables and the figure go: a path without suffix, from the study's folder."""
+    reference: str
+    """The rung that the others' Dice is divided by."""
+    overrides: dict[str, Any] = {}
+    rungs: dict[str, Rung]
+    cohorts: list[CohortSetting]
+
+    @model_validator(mode="after")
+    def _rungs_exist(self) -> Study:
+        named = {self.reference, *(r.teacher for r in self.rungs.values() if r.teacher)}
+        named |= {rung for cohort in self.cohorts for rung in cohort.rungs}
+        unknown = sorted(named - self.rungs.keys())
+        if unknown:
+            raise ValueError(f"there is no rung {', '.join(unknown)}; there are: {', '.join(self.rungs)}")
+        for cohort in self.cohorts:
+            for rung in cohort.rungs:
+                teacher = self.rungs[rung].teacher
+                if teacher and teacher not in cohort.rungs[: cohort.rungs.index(rung)]:
+                    raise ValueError(f"{cohort.name}: '{rung}' needs its teacher '{teacher}' before it")
+        return self
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a cohort, a rung and a seed."""
+
+    cohort: CohortSetting
+    rung: str
+    seed: int
+
+    def folder(self, work_dir: Path) -> Path:
+        """Where the run's output goes."""
+        return work_dir / _slug(self.cohort.name) / f"{_slug(self.rung)}_seed_{self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.cohort.name} / {self.rung} / seed {self.seed}"
+
+
+def load_study(file: Path) -> Study:
+    """
+    Read and check a study.
+
+    Raises:
+        ValueError: naming what is wrong with the file.
+    """
+    try:
+        return Study.model_validate(yaml.safe_load(file.read_text()))
+    except (OSError, yaml.YAMLError) as e:
+        raise ValueError(f"{file}: it cannot be read: {e}") from e
+    except ValidationError as e:
+        problems = [f"{'.'.join(str(p) for p in error['loc'])}: {error['msg']}" for error in e.errors()]
+        raise ValueError(f"{file}:\n" + "\n".join(f"- {problem}" for problem in problems)) from e
+
+
+def run_study(
+    file: Path,
+    data_dir: Path,
+    work_dir: Path,
+    workers: int = 2,
+    only: str | None = None,
+    report: Callable[[str], None] = print,
+) -> bool:
+    """
+    Run every cell of a study that is not finished, two one-thread runs at a time, and write the tables after each.
+
+    A finished run is kept; an interrupted one goes on from its last checkpoint.
+
+    Args:
+        file: the study.
+        data_dir: folder that holds the cohorts.
+        work_dir: folder for the runs.
+        workers: runs at a time, of one thread each.
+        only: part of the names of the cells to run, a regular expression. Default: all.
+        report: told of each cell that ends.
+
+    Returns:
+        whether all cells succeeded.
+
+    Raises:
+        ValueError: when the study is faulty.
+        subprocess.CalledProcessError: when a cohort cannot be prepared.
+    """
+    study = load_study(file)
+    bundle = (file.parent / study.bundle).resolve()
+    cells = list(_cells(study))
+    wanted = [cell for cell in cells if only is None or re.search(only, str(cell))]
+    for cohort in {cell.cohort.name: cell.cohort for cell in wanted}.values():
+        _prepare(cohort, data_dir, work_dir)
+    failed = False
+    # Teachers first: a student starts when its teacher's run is there.
+    for is_student in (False, True):
+        batch = [cell for cell in wanted if bool(study.rungs[cell.rung].teacher) == is_student]
+        with ThreadPoolExecutor(workers) as pool:
+            runs = {pool.submit(_run_cell, study, bundle, cell, data_dir, work_dir): cell for cell in batch}
+            for run in as_completed(runs):
+                outcome = run.result()
+                failed |= outcome.startswith("failed")
+                report(f"{runs[run]}: {outcome}")
+                write_tables(study, cells, work_dir, file.parent / study.table)
+    return not failed
+
+
+def _cells(study: Study) -> Iterator[Cell]:
+    """By seed first, so that a study that is stopped early has one of each."""
+    for cohort in study.cohorts:
+        for seed, rung in itertools.product(cohort.seeds, cohort.rungs):
+            yield Cell(cohort, rung, seed)
+
+
+def _prepare(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> None:
+    if cohort.prepare:
+        module, *options = cohort.prepare
+        output_dir = work_dir / _slug(cohort.name)
+        command = [sys.executable, "-m", module, str(data_dir / cohort.dataset_dir), *options]
+        subprocess.run([*command, "--output-dir", str(output_dir)], check=True)
+
+
+def _arguments(study: Study, bundle: Path, cell: Cell, data_dir: Path, work_dir: Path) -> list[str]:
+    """Of ``monai.bundle run``, but for where the output goes."""
+    rung = study.rungs[cell.rung]
+    overlays = ([] if rung.replace_overlays else cell.cohort.overlays) + rung.overlays
+    configs = [str(bundle / "configs" / name) for name in ["train.yaml", *dict.fromkeys(overlays)]]
+    if cell.cohort.data_list is None:
+        data_list = work_dir / _slug(cell.cohort.name) / "datalist.json"
+    else:
+        data_list = data_dir / cell.cohort.data_list
+    values = {"seed": cell.seed, **study.overrides, **cell.cohort.overrides, **rung.overrides}
+    if rung.teacher:
+        values[TEACHER_KEY] = Cell(cell.cohort, rung.teacher, cell.seed).folder(work_dir) / "model.pt"
+    return [
+        *("--config_file", str(configs)),
+        *("--bundle_root", str(bundle)),
+        *("--dataset_dir", str(data_dir / cell.cohort.dataset_dir)),
+        *("--data_list", str(data_list)),
+        *(part for key, value in values.items() for part in (f"--{key}", str(value))),
+    ]
+
+
+def _run_cell(study: Study, bundle: Path, cell: Cell, data_dir: Path, work_dir: Path) -> str:
+    output_dir = cell.folder(work_dir)
+    if (output_dir / "summary.json").is_file():
+        return "kept"
+    output_dir.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "monai.bundle", "run"),
+        *_arguments(study, bundle, cell, data_dir, work_dir),
+        *("--output_dir", str(output_dir)),
+        *("--resume", str((output_dir / "checkpoint.pt").is_file())),
+    ]
+    with (output_dir / "log.txt").open("a") as log:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False).returncode
+    return "done" if code == 0 else f"failed with exit code {code}, see {output_dir / 'log.txt'}"
+
+
+def write_tables(study: Study, cells: list[Cell], work_dir: Path, table: Path) -> None:
+    """Write what is finished: every run as CSV; means and spreads over the seeds as a Markdown table and a figure."""
+    rows = [_row(study, cell, work_dir) for cell in cells if (cell.folder(work_dir) / "summary.json").is_file()]
+    if not rows:
+        return
+    runs = pd.DataFrame(rows)
+    with written_whole(table.with_suffix(".csv")) as partial:
+        runs.to_csv(partial, index=False)
+    summary = summarise_runs(runs, study.reference)
+    with written_whole(table.with_suffix(".md")) as partial:
+        partial.write_text(_markdown(summary))
+    _draw(summary, table.with_suffix(".png"))
+
+
+def _row(study: Study, cell: Cell, work_dir: Path) -> dict[str, Any]:
+    summary = json.loads((cell.folder(work_dir) / "summary.json").read_text())
+    results = summary["results"]
+    rung = study.rungs[cell.rung]
+    values = {**study.overrides, **cell.cohort.overrides, **rung.overrides}
+    return {
+        "cohort": cell.cohort.name,
+        "rung": cell.rung,
+        "seed": cell.seed,
+        "dice": results["dice"]["mean"],
+        **{f"dice {name}": entry["mean"] for name, entry in results["dice"]["structures"].items()},
+        "hd95 mm": results["hd95_mm"]["mean"],
+        "volume error mL": results["volume_error_ml"]["mean"],
+        "mRE": results["relative_size_error"]["mean"],
+        "scans": summary["training_scans"],
+        "epochs": summary["epochs"],
+        "seconds": summary["training_seconds"],
+        "overlays": " ".join(([] if rung.replace_overlays else cell.cohort.overlays) + rung.overlays),
+        "overrides": shlex.join(part for key, value in values.items() for part in (f"--{key}", str(value))),
+    }
+
+
+def summarise_runs(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """
+    Mean over the seeds of every cohort and rung.
+
+    Args:
+        runs: one row for each run, with the columns of the CSV file.
+        reference: rung that the mean Dice is divided by, where the cohort has it.
+
+    Returns:
+        one row for each cohort and rung, in the order of ``runs``.
+    """
+    rows = []
+    for cohort, of_cohort in runs.groupby("cohort", sort=False):
+        full = of_cohort.loc[of_cohort["rung"] == reference, "dice"].mean()
+        structures = [c for c in runs.columns if c.startswith("dice ") and of_cohort[c].notna().any()]
+        for rung, group in of_cohort.groupby("rung", sort=False):
+            rows.append(
+                {
+                    "cohort": cohort,
+                    "rung": rung,
+                    "seeds": len(group),
+                    "Dice": group["dice"].mean(),
+                    "spread": group["dice"].std(),
+                    "Dice by structure": " / ".join(f"{group[c].mean():.2f}" for c in structures),
+                    f"of {reference}": group["dice"].mean() / full,
+                    "HD95 mm": group["hd95 mm"].mean(),
+                    "volume error mL": group["volume error mL"].mean(),
+                    "mRE": group["mRE"].mean(),
+                    "seconds": group["seconds"].mean(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _markdown(summary: pd.DataFrame) -> str:
+    lines = ["| " + " | ".join(summary.columns) + " |", "|" + " --- |" * len(summary.columns)]
+    lines += ["| " + " | ".join(_text(v) for v in row) + " |" for row in summary.itertuples(index=False)]
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.0f}" if value >= 100 else f"{value:.2f}"
+    return str(value)
+
+
+def _draw(summary: pd.DataFrame, file: Path) -> None:
+    """Bars of the mean Dice, one panel for each cohort."""
+    from matplotlib.figure import Figure
+
+    cohorts = summary["cohort"].unique()
+    most = summary.groupby("cohort").size().max()
+    figure = Figure(figsize=(8, (0.3 * most + 0.8) * len(cohorts)), layout="constrained")
+    for axes, cohort in zip(figure.subplots(len(cohorts), squeeze=False)[:, 0], cohorts, strict=True):
+        part = summary[summary["cohort"] == cohort].iloc[::-1]
+        axes.barh(part["rung"], part["Dice"], xerr=part["spread"].fillna(0), color="#4878a8")
+        axes.set(title=cohort, xlim=(0, 1), xlabel="Dice")
+    with written_whole(file) as partial:
+        figure.savefig(partial, format="png", dpi=120)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

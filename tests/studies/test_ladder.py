@@ -1,0 +1,88 @@
+"""A study runs every cell once, tells of each, and writes what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from medsize.studies import load_study
+from tests.conftest import BUNDLE_2D
+
+
+def study(phantoms: Path) -> dict[str, object]:
+    return {
+        "bundle": str(BUNDLE_2D),
+        "table": "ladder",
+        "reference": "masks",
+        "overrides": {"spacing": "[6.0, 6.0]", "roi_size": "[32, 32]", "max_epochs": 1, "val_interval": 1},
+        "rungs": {
+            "masks": {"overlays": ["mask_supervision.yaml"]},
+            "size": {},
+            "student": {"replace_overlays": True, "overlays": ["teacher.yaml"], "teacher": "size"},
+        },
+        "cohorts": [
+            {
+                "name": "Phantoms, small",
+                "dataset_dir": phantoms.name,
+                "data_list": f"{phantoms.name}/datalist.json",
+                "overlays": ["imagenet.yaml"],
+                "rungs": ["masks", "size", "student"],
+            }
+        ],
+    }
+
+
+def test_every_cell_runs_once_and_students_learn_from_their_teacher(
+    command: Callable, phantoms: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(phantoms)))
+    arguments = ["ladder", "study.yaml", "--data", phantoms.parent, "--work-dir", "runs"]
+    first = command("medsize.cli", *arguments, cwd=tmp_path).stdout.splitlines()
+    assert sorted(first) == [f"Phantoms, small / {rung} / seed 0: done" for rung in ("masks", "size", "student")]
+    table = pd.read_csv(tmp_path / "ladder.csv").set_index("rung")
+    assert list(table.index) == ["masks", "size", "student"]
+    assert table["dice"].between(0, 1).all()
+    assert (table["seconds"] > 0).all()
+    teacher = tmp_path / "runs" / "phantoms_small" / "size_seed_0" / "model.pt"
+    assert str(teacher) in (tmp_path / "runs" / "phantoms_small" / "student_seed_0" / "log.txt").read_text()
+    assert "| Phantoms, small | student | 1 |" in (tmp_path / "ladder.md").read_text()
+    assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")
+
+    second = command("medsize.cli", *arguments, "--only", "masks", cwd=tmp_path).stdout.splitlines()
+    assert second == ["Phantoms, small / masks / seed 0: kept"]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "ladder.csv").set_index("rung"), table)
+
+
+def test_a_run_that_fails_is_told_of_and_does_not_stop_the_others(
+    command: Callable, phantoms: Path, tmp_path: Path
+) -> None:
+    faulty = study(phantoms)
+    faulty["rungs"]["masks"] = {"overrides": {"supervision": "organ"}}  # type: ignore[index]
+    faulty["cohorts"][0]["rungs"] = ["masks", "size"]  # type: ignore[index]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(faulty))
+    result = command(
+        *("medsize.cli", "ladder", "study.yaml", "--data", phantoms.parent, "--work-dir", "runs"),
+        cwd=tmp_path,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "masks / seed 0: failed with exit code 1, see" in result.stdout
+    assert "size / seed 0: done" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reference": "mask"}, "there is no rung mask"),
+        ({"bundel": "x"}, "bundel"),
+        ({"rungs": {"masks": {"overlay": []}}}, "overlay"),
+    ],
+)
+def test_a_faulty_study_is_refused(phantoms: Path, tmp_path: Path, change: dict, message: str) -> None:
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(phantoms) | change))
+    with pytest.raises(ValueError, match=message):
+        load_study(tmp_path / "study.yaml")
