@@ -1,7 +1,7 @@
 """
 Prepare ACDC, the cardiac MR of the Automated Cardiac Diagnosis Challenge.
 
-    python -m data_prep.acdc FOLDER --output-dir OUT [--validation 46-60] [--clicks]
+    python -m data_prep.acdc FOLDER --output-dir OUT [--validation 46-60] [--clicks] [--structure 'left ventricle']
 
 FOLDER holds ``patientNNN/patientNNN_frameMM.nii.gz`` with ``…_gt.nii.gz`` masks, at any depth, as the challenge ships
 them; ``…_scribble.nii.gz`` beside them are used where they are. OUT gets ``datalist.json``, with sizes measured in the
@@ -13,13 +13,17 @@ IEEE Transactions on Medical Imaging 2018. Licence of the data: CC BY-NC-SA 4.0.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
 
+import nibabel
+import numpy as np
 import typer
 
 from medsize.data import assign_folds, describe_scans
+from medsize.data.whole_file import written_whole
 
 CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
 SCRIBBLE_UNLABELLED = 4
@@ -36,6 +40,9 @@ def main(
     clicks: Annotated[
         bool, typer.Option(help="Simulate one click per class and slice, in place of scribbles.")
     ] = False,
+    structure: Annotated[
+        str | None, typer.Option(help="Keep one structure only, such as 'left ventricle', in masks below OUT.")
+    ] = None,
     roi_shift_mm: Annotated[float, typer.Option(help="Largest random shift of the region of interest.")] = 12.0,
     seed: Annotated[int, typer.Option(help="Seed of the shifts.")] = 0,
 ) -> None:
@@ -43,19 +50,24 @@ def main(
     masks = sorted(folder.rglob("patient*_frame*_gt.nii.gz"))
     if not masks:
         raise typer.BadParameter(f"no patientNNN_frameMM_gt.nii.gz below {folder}.", param_hint="FOLDER")
+    if structure is not None and structure not in CLASSES[1:]:
+        raise typer.BadParameter(
+            f"got {structure}, expected one of {', '.join(CLASSES[1:])}.", param_hint="--structure"
+        )
     subjects = {mask: mask.name.split("_")[0] for mask in masks}
     fold_of = _folds(sorted(set(subjects.values())), validation, folds)
     scans = []
     for mask in masks:
         image = mask.with_name(mask.name.replace("_gt", ""))
+        label = mask if structure is None else _keep_structure(mask, structure, output_dir / "masks" / mask.name)
         scan: dict[str, Any] = {
             "image": str(image.relative_to(folder)),
-            "label": str(mask.relative_to(folder)),
+            "label": os.path.relpath(label, folder),
             "subject": subjects[mask],
             "fold": fold_of[subjects[mask]],
         }
         scribble = mask.with_name(mask.name.replace("_gt", "_scribble"))
-        if scribble.is_file() and not clicks:
+        if scribble.is_file() and not clicks and structure is None:
             scan["scribble"] = str(scribble.relative_to(folder))
         scans.append(scan)
     data_list = output_dir / "datalist.json"
@@ -63,16 +75,26 @@ def main(
         data_list,
         folder,
         scans,
-        CLASSES,
+        CLASSES if structure is None else ("background", structure),
         roi_shift_mm=roi_shift_mm,
         click_dir=output_dir / "clicks" if clicks else None,
         seed=seed,
         name="ACDC",
         licence="CC BY-NC-SA 4.0",
         reference="Bernard et al., IEEE TMI 2018",
-        scribble_unlabelled=255 if clicks else SCRIBBLE_UNLABELLED,
+        scribble_unlabelled=255 if clicks or structure else SCRIBBLE_UNLABELLED,
     )
     typer.echo(f"{data_list}: {len(scans)} scans of {len(fold_of)} patients")
+
+
+def _keep_structure(mask_file: Path, structure: str, file: Path) -> Path:
+    """Write the mask of one structure; a file that is there already is kept."""
+    if not file.is_file():
+        mask = nibabel.load(mask_file)
+        kept = (np.asarray(mask.dataobj) == CLASSES.index(structure)).astype(np.uint8)
+        with written_whole(file) as partial:
+            nibabel.save(nibabel.Nifti1Image(kept, mask.affine), partial)
+    return file
 
 
 def _folds(subjects: list[str], validation: str | None, num_folds: int) -> dict[str, int]:

@@ -77,3 +77,12 @@ def test_real_layout(command: Callable, real_scans: Path, tmp_path: Path) -> Non
     assert check_scans(items, 4, cohort.scribble_unlabelled, [192.0, 192.0, -1]) == []
     mask = np.asarray(nibabel.load(items[0]["true_label"]).dataobj)
     np.testing.assert_allclose(items[0]["true_size"][0], [(mask == k).sum() * 22.5 for k in (1, 2, 3)])
+
+
+def test_one_structure_alone(command: Callable, small_acdc: Path, tmp_path: Path) -> None:
+    prepared = prepare(command, small_acdc, tmp_path / "out", "--structure", "myocardium", "--clicks")
+    assert prepared["labels"] == {"0": "background", "1": "myocardium"}
+    cohort = load_cohort(tmp_path / "out" / "datalist.json", small_acdc)
+    assert check_scans(list(cohort.items), 2, cohort.scribble_unlabelled) == []
+    area = {bool(item["size"][0].sum()) for item in cohort.items}
+    assert area == {True, False}  # only some of the scans show the myocardium
