@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,12 +29,20 @@ class PrepareSizeBatch(PrepareBatch):
             Defaults to False.
         two_views: append every item once more, seen in one :class:`View` for all of them, drawn anew for each batch,
             which the targets then hold as ``view``. Defaults to False.
+        spacing: voxel size along each spatial axis, so that a view does not exchange unlike axes. Default: all alike.
         image_key: key of the image. Defaults to ``"image"``.
     """
 
-    def __init__(self, channels_last: bool = False, two_views: bool = False, image_key: str = "image") -> None:
+    def __init__(
+        self,
+        channels_last: bool = False,
+        two_views: bool = False,
+        spacing: Sequence[float] | None = None,
+        image_key: str = "image",
+    ) -> None:
         self.channels_last = channels_last
         self.two_views = two_views
+        self.spacing = spacing
         self.image_key = image_key
 
     def __call__(
@@ -59,7 +67,7 @@ class PrepareSizeBatch(PrepareBatch):
             key: batchdata[key].to(device=device, non_blocking=non_blocking) for key in TARGET_KEYS if key in batchdata
         }
         if self.two_views:
-            view = View.random(image.shape[2:])
+            view = View.random(image.shape[2:], self.spacing)
             targets = {key: _append_view(key, target, view) for key, target in targets.items()} | {"view": view}
         if self.channels_last:
             memory_format = torch.channels_last if image.ndim == 4 else torch.channels_last_3d

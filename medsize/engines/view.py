@@ -24,19 +24,23 @@ class View:
     flips: tuple[int, ...]
 
     @classmethod
-    def random(cls, shape: Sequence[int], generator: torch.Generator | None = None) -> View:
+    def random(
+        cls, shape: Sequence[int], spacing: Sequence[float] | None = None, generator: torch.Generator | None = None
+    ) -> View:
         """
-        Any of the symmetries of a grid but the identity; axes are exchanged only where they are equally long.
+        Any of the symmetries of a grid but the identity; axes are exchanged only where they are alike.
 
         Args:
             shape: voxels along each axis.
+            spacing: voxel size along each axis, in any one unit. Default: the same along all.
             generator: draws the symmetry. Default: torch's own.
         """
         num_axes = len(shape)
+        kinds = list(zip(shape, spacing or [1.0] * num_axes, strict=True))
         while True:
             order = [-1] * num_axes
-            for length in set(shape):
-                axes = [axis for axis in range(num_axes) if shape[axis] == length]
+            for kind in sorted(set(kinds)):
+                axes = [axis for axis in range(num_axes) if kinds[axis] == kind]
                 shuffled = torch.randperm(len(axes), generator=generator).tolist()
                 for axis, other in zip(axes, shuffled, strict=True):
                     order[axis] = axes[other]

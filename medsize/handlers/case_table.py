@@ -26,9 +26,9 @@ class CaseTable:
     Write ``metrics.csv``, one row per case and structure, and the run's ``summary.json``.
 
     Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml``,
-    ``volume_error_ml`` (absolute) and ``relative_size_error``. Dice and HD95 need a mask; without one they stay empty, and the true volume is the given
-    size. Dice stays empty where a structure is neither predicted nor there, HD95 where it is missing on one side, and
-    the relative size error where there is nothing to relate to.
+    ``volume_error_ml`` (absolute) and ``relative_size_error``. Dice and HD95 need a mask; without one they stay empty,
+    and the true volume is the given size. Dice stays empty where a structure is neither predicted nor there, HD95 where
+    it is missing on one side, and the relative size error where there is nothing to relate to.
 
     Args:
         output_dir: folder to write to.

@@ -14,7 +14,7 @@ SHAPES = st.sampled_from([(8, 8), (6, 8), (4, 4, 4), (4, 6, 4), (3, 4, 5)])
 @given(SHAPES, st.integers(0, 2**16))
 def test_undo_restores_and_shape_and_sizes_are_kept(shape: tuple[int, ...], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    view = View.random(shape, generator)
+    view = View.random(shape, generator=generator)
     x = torch.rand(2, 3, *shape, generator=generator)
     seen = view.apply(x)
     assert seen.shape == x.shape
@@ -26,7 +26,8 @@ def test_undo_restores_and_shape_and_sizes_are_kept(shape: tuple[int, ...], seed
 def test_every_symmetry_but_the_identity_is_drawn() -> None:
     square = {View.random((4, 4)) for _ in range(300)}
     oblong = {View.random((4, 6)) for _ in range(100)}
-    assert (len(square), len(oblong)) == (7, 3)
+    anisotropic = {View.random((4, 4), spacing=(1.0, 2.0)) for _ in range(100)}
+    assert (len(square), len(oblong), len(anisotropic)) == (7, 3, 3)
 
 
 def test_two_views_carry_the_same_targets() -> None:
