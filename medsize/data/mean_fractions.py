@@ -19,7 +19,7 @@ def mean_fractions(items: Sequence[Mapping[str, Any]], region_mm: Sequence[float
 
     Args:
         items: training items; their ``size`` is mm² of slices ``(2, K − 1, Z)`` or mm³ of scans ``(2, K − 1)``.
-        region_mm: extent of the region within a slice along its two axes, mm. Along the third it is the whole scan.
+        region_mm: extent of the region along each axis, mm; −1 along the third for the whole scan.
 
     Returns:
         K fractions that sum to 1, the background first, each structure at 1e-4 at least; ``None`` where no item
@@ -45,5 +45,7 @@ def region_measure(item: Mapping[str, Any], region_mm: Sequence[float]) -> float
     area = float(region_mm[0] * region_mm[1])
     if torch.as_tensor(item["size"]).ndim == 3:
         return area
+    if region_mm[2] >= 0:
+        return area * float(region_mm[2])
     image = nibabel.load(item["image"])
     return area * float(image.header.get_zooms()[2]) * image.shape[2]
