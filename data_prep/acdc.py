@@ -24,6 +24,7 @@ import typer
 
 from medsize.data import assign_folds, describe_scans
 from medsize.data.whole_file import written_whole
+from medsize.losses import IGNORE_INDEX
 
 CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
 SCRIBBLE_UNLABELLED = 4
@@ -56,6 +57,7 @@ def main(
         )
     subjects = {mask: mask.name.split("_")[0] for mask in masks}
     fold_of = _folds(sorted(set(subjects.values())), validation, folds)
+    drawn_scribbles = not clicks and structure is None  # they show all structures
     scans = []
     for mask in masks:
         image = mask.with_name(mask.name.replace("_gt", ""))
@@ -67,7 +69,7 @@ def main(
             "fold": fold_of[subjects[mask]],
         }
         scribble = mask.with_name(mask.name.replace("_gt", "_scribble"))
-        if scribble.is_file() and not clicks and structure is None:
+        if drawn_scribbles and scribble.is_file():
             scan["scribble"] = str(scribble.relative_to(folder))
         scans.append(scan)
     data_list = output_dir / "datalist.json"
@@ -82,7 +84,7 @@ def main(
         name="ACDC",
         licence="CC BY-NC-SA 4.0",
         reference="Bernard et al., IEEE TMI 2018",
-        scribble_unlabelled=255 if clicks or structure else SCRIBBLE_UNLABELLED,
+        scribble_unlabelled=SCRIBBLE_UNLABELLED if drawn_scribbles else IGNORE_INDEX,
     )
     typer.echo(f"{data_list}: {len(scans)} scans of {len(fold_of)} patients")
 

@@ -186,23 +186,35 @@ def _prepare(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> None:
 
 def _arguments(study: Study, bundle: Path, cell: Cell, data_dir: Path, work_dir: Path) -> list[str]:
     """Of ``monai.bundle run``, but for where the output goes."""
-    rung = study.rungs[cell.rung]
-    overlays = ([] if rung.replace_overlays else cell.cohort.overlays) + rung.overlays
-    configs = [str(bundle / "configs" / name) for name in ["train.yaml", *dict.fromkeys(overlays)]]
+    configs = [str(bundle / "configs" / name) for name in ["train.yaml", *_overlays(study, cell)]]
     if cell.cohort.data_list is None:
         data_list = work_dir / _slug(cell.cohort.name) / "datalist.json"
     else:
         data_list = data_dir / cell.cohort.data_list
-    values = {"seed": cell.seed, **study.overrides, **cell.cohort.overrides, **rung.overrides}
-    if rung.teacher:
-        values[TEACHER_KEY] = Cell(cell.cohort, rung.teacher, cell.seed).folder(work_dir) / "model.pt"
+    values = {"seed": cell.seed, **_overrides(study, cell)}
+    teacher = study.rungs[cell.rung].teacher
+    if teacher:
+        values[TEACHER_KEY] = Cell(cell.cohort, teacher, cell.seed).folder(work_dir) / "model.pt"
     return [
         *("--config_file", str(configs)),
         *("--bundle_root", str(bundle)),
         *("--dataset_dir", str(data_dir / cell.cohort.dataset_dir)),
         *("--data_list", str(data_list)),
-        *(part for key, value in values.items() for part in (f"--{key}", str(value))),
+        *_options(values),
     ]
+
+
+def _overlays(study: Study, cell: Cell) -> list[str]:
+    rung = study.rungs[cell.rung]
+    return ([] if rung.replace_overlays else cell.cohort.overlays) + rung.overlays
+
+
+def _overrides(study: Study, cell: Cell) -> dict[str, Any]:
+    return {**study.overrides, **cell.cohort.overrides, **study.rungs[cell.rung].overrides}
+
+
+def _options(values: dict[str, Any]) -> list[str]:
+    return [part for key, value in values.items() for part in (f"--{key}", str(value))]
 
 
 def _run_cell(study: Study, bundle: Path, cell: Cell, data_dir: Path, work_dir: Path) -> str:
@@ -239,8 +251,6 @@ def write_tables(study: Study, cells: list[Cell], work_dir: Path, table: Path) -
 def _row(study: Study, cell: Cell, work_dir: Path) -> dict[str, Any]:
     summary = json.loads((cell.folder(work_dir) / "summary.json").read_text())
     results = summary["results"]
-    rung = study.rungs[cell.rung]
-    values = {**study.overrides, **cell.cohort.overrides, **rung.overrides}
     return {
         "cohort": cell.cohort.name,
         "rung": cell.rung,
@@ -253,8 +263,8 @@ def _row(study: Study, cell: Cell, work_dir: Path) -> dict[str, Any]:
         "scans": summary["training_scans"],
         "epochs": summary["epochs"],
         "seconds": summary["training_seconds"],
-        "overlays": " ".join(([] if rung.replace_overlays else cell.cohort.overlays) + rung.overlays),
-        "overrides": shlex.join(part for key, value in values.items() for part in (f"--{key}", str(value))),
+        "overlays": " ".join(_overlays(study, cell)),
+        "overrides": shlex.join(_options(_overrides(study, cell))),
     }
 
 
