@@ -39,6 +39,8 @@ class Rung(BaseModel):
     """A rung whose weights, of the same cohort and seed, teach this one."""
     replace_overlays: bool = False
     """Leave out the overlays of the cohort."""
+    bundle: str | None = None
+    """Another bundle than the study's, for a 2D teacher of a 3D network: its folder, from the study's own."""
 
 
 class CohortSetting(BaseModel):
@@ -150,7 +152,6 @@ def run_study(
         subprocess.CalledProcessError: when a cohort cannot be prepared.
     """
     study = load_study(file)
-    bundle = (file.parent / study.bundle).resolve()
     cells = list(_cells(study))
     wanted = [cell for cell in cells if only is None or re.search(only, str(cell))]
     for cohort in {cell.cohort.name: cell.cohort for cell in wanted}.values():
@@ -160,7 +161,7 @@ def run_study(
     for is_student in (False, True):
         batch = [cell for cell in wanted if bool(study.rungs[cell.rung].teacher) == is_student]
         with ThreadPoolExecutor(workers) as pool:
-            runs = {pool.submit(_run_cell, study, bundle, cell, data_dir, work_dir): cell for cell in batch}
+            runs = {pool.submit(_run_cell, study, file.parent, cell, data_dir, work_dir): cell for cell in batch}
             for run in as_completed(runs):
                 outcome = run.result()
                 failed |= outcome.startswith("failed")
@@ -184,8 +185,9 @@ def _prepare(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> None:
         subprocess.run([*command, "--output-dir", str(output_dir)], check=True)
 
 
-def _arguments(study: Study, bundle: Path, cell: Cell, data_dir: Path, work_dir: Path) -> list[str]:
+def _arguments(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> list[str]:
     """Of ``monai.bundle run``, but for where the output goes."""
+    bundle = (study_dir / (study.rungs[cell.rung].bundle or study.bundle)).resolve()
     configs = [str(bundle / "configs" / name) for name in ["train.yaml", *_overlays(study, cell)]]
     if cell.cohort.data_list is None:
         data_list = work_dir / _slug(cell.cohort.name) / "datalist.json"
@@ -217,14 +219,14 @@ def _options(values: dict[str, Any]) -> list[str]:
     return [part for key, value in values.items() for part in (f"--{key}", str(value))]
 
 
-def _run_cell(study: Study, bundle: Path, cell: Cell, data_dir: Path, work_dir: Path) -> str:
+def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> str:
     output_dir = cell.folder(work_dir)
     if (output_dir / "summary.json").is_file():
         return "kept"
     output_dir.mkdir(parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", "monai.bundle", "run"),
-        *_arguments(study, bundle, cell, data_dir, work_dir),
+        *_arguments(study, study_dir, cell, data_dir, work_dir),
         *("--output_dir", str(output_dir)),
         *("--resume", str((output_dir / "checkpoint.pt").is_file())),
     ]
