@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import DiskSaver
@@ -20,7 +21,8 @@ class RunCheckpoint:
 
     ``checkpoint.pt`` holds the state of every object, the epoch and the best score so far; ``model.pt`` the network's
     weights alone: the best ones or, with a warning, the last ones where no validation gave a score. Each file is
-    replaced in one step, so that a kill leaves the earlier one. Both load with ``weights_only=True``.
+    replaced in one step, so that a kill leaves the earlier one. Both load with ``weights_only=True``. Of several
+    processes, the first one saves and all load.
 
     Args:
         save_dir: folder to save to.
@@ -65,7 +67,8 @@ class RunCheckpoint:
         Args:
             engine: the trainer.
         """
-        self.save_dir.mkdir(parents=True, exist_ok=True)
+        if idist.get_rank() == 0:
+            self.save_dir.mkdir(parents=True, exist_ok=True)
         self._saver = DiskSaver(str(self.save_dir), atomic=True, create_dir=False, require_empty=False)
         if self.resume:
             engine.add_event_handler(Events.STARTED, self._load)
@@ -74,7 +77,7 @@ class RunCheckpoint:
         engine.add_event_handler(Events.COMPLETED, self._save_if_never_scored)
 
     def _save(self, engine: Engine) -> None:
-        state = {name: thing.state_dict() for name, thing in self.objects.items()}
+        state = {name: _unwrapped(thing).state_dict() for name, thing in self.objects.items()}
         state["progress"] = {
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
@@ -91,12 +94,15 @@ class RunCheckpoint:
         best = self.best_score
         if best is None or (score < best if self.lower_is_better else score > best):
             self.best_score = score
-            self._saver(self.objects["network"].state_dict(), self.BEST)
+            self._saver(self._network().state_dict(), self.BEST)
 
     def _save_if_never_scored(self, _: Engine) -> None:
         if self.best_score is None:
             self.logger.warning(f"no validation told which weights are best: {self.BEST} holds the last ones.")
-            self._saver(self.objects["network"].state_dict(), self.BEST)
+            self._saver(self._network().state_dict(), self.BEST)
+
+    def _network(self) -> torch.nn.Module:
+        return _unwrapped(self.objects["network"])
 
     def _load(self, engine: Engine) -> None:
         file = self.save_dir / self.LAST
@@ -108,8 +114,13 @@ class RunCheckpoint:
                 f"{engine.state.epoch_length}: go on with the data list and batch size that it was started with."
             )
         for name, thing in self.objects.items():
-            thing.load_state_dict(state[name])
+            _unwrapped(thing).load_state_dict(state[name])
         engine.state.epoch = progress["epoch"]
         engine.state.iteration = progress["iteration"]
         self.best_score = progress["best_score"]
         self.logger.info(f"went on from {file} after epoch {progress['epoch']}")
+
+
+def _unwrapped(thing: Any) -> Any:
+    """The network itself, so that weights have the same names whether one or several processes trained them."""
+    return thing.module if isinstance(thing, torch.nn.parallel.DistributedDataParallel) else thing

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser, ConfigWorkflow
@@ -34,6 +35,8 @@ class RunRecord:
       seconds that training waited for the loader;
     - ``inference.json``: an overlay for the bundle's inference config, with the values of ``inference``;
     - ``summary.json``: written by :meth:`write_summary`.
+
+    Of several processes, the first one writes; losses are the means over all.
 
     Args:
         output_dir: folder of the run; created where missing.
@@ -75,7 +78,7 @@ class RunRecord:
     def write_config(self) -> None:
         """Write the config of the bundle workflow that is running; outside one there is none to write."""
         parser = _running_parser()
-        if parser is None:
+        if parser is None or idist.get_rank() > 0:
             return
         config = dict(parser.config)
         for key, value in config.items():
@@ -93,6 +96,8 @@ class RunRecord:
         Args:
             results: what the evaluation found.
         """
+        if idist.get_rank() > 0:
+            return
         steady = [row for row in self._rows if row["epoch"] > 1] or self._rows
         summary = {
             **self.facts,
@@ -105,6 +110,7 @@ class RunRecord:
             ),
             **results,
             "peak_memory_mb": round(_peak_memory_mb(), 1),
+            "processes": idist.get_world_size(),
             "threads": torch.get_num_threads(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "versions": {"python": platform.python_version(), **_versions()},
@@ -114,7 +120,7 @@ class RunRecord:
 
     def _start(self, _: Engine) -> None:
         self.write_config()
-        if self.inference is not None:
+        if self.inference is not None and idist.get_rank() == 0:
             (self.output_dir / "inference.json").write_text(json.dumps(dict(self.inference), indent=2) + "\n")
         self._rows = []
 
@@ -150,18 +156,28 @@ class RunRecord:
         row: dict[str, Any] = {
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
-            **{name: sum(values) / len(values) for name, values in self._values.items()},
+            **_means_of_all_processes(self._values),
         }
         if self.evaluator is not None:
             row |= {name: float(value) for name, value in self.evaluator.state.metrics.items()}
         row["seconds"] = time.perf_counter() - self._epoch_started
         row["loader_seconds"] = self._waited
         self._rows.append(row)
+        if idist.get_rank() > 0:
+            return
         columns = list(dict.fromkeys(key for row in self._rows for key in row))
         with written_whole(self.output_dir / "epochs.csv") as file, file.open("w", newline="") as lines:
             writer = csv.DictWriter(lines, columns)
             writer.writeheader()
             writer.writerows(self._rows)
+
+
+def _means_of_all_processes(values: Mapping[str, list[float]]) -> dict[str, float]:
+    # A term that only some processes saw has its mean over these.
+    of_all: list[Mapping[str, list[float]]] = idist.all_gather(values)  # type: ignore[assignment]
+    names = dict.fromkeys(name for of_one in of_all for name in of_one)
+    joined = {name: [value for of_one in of_all for value in of_one.get(name, [])] for name in names}
+    return {name: sum(found) / len(found) for name, found in joined.items()}
 
 
 def _running_parser() -> ConfigParser | None:
