@@ -30,8 +30,8 @@ class CaseTable:
     Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml``,
     ``volume_error_ml`` (absolute) and ``relative_size_error``. Dice and HD95 need a mask; without one they stay empty,
     and the true volume is the given size. Dice stays empty where a structure is neither predicted nor there, HD95 where
-    it is missing on one side, and the relative size error where there is nothing to relate to. Of several processes that
-    take the cases in turn, the first one writes those of all.
+    it is missing on one side, and the relative size error where there is nothing to relate to. Of several processes
+    that take the cases in turn, the first one writes those of all.
 
     Args:
         output_dir: folder to write to.
