@@ -174,7 +174,7 @@ class RunRecord:
 
 def _means_of_all_processes(values: Mapping[str, list[float]]) -> dict[str, float]:
     # A term that only some processes saw has its mean over these.
-    of_all: list[Mapping[str, list[float]]] = idist.all_gather(values)  # type: ignore[assignment]
+    of_all: list[Mapping[str, list[float]]] = idist.all_gather(values)
     names = dict.fromkeys(name for of_one in of_all for name in of_one)
     joined = {name: [value for of_one in of_all for value in of_one.get(name, [])] for name in names}
     return {name: sum(found) / len(found) for name, found in joined.items()}
