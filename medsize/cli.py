@@ -65,5 +65,25 @@ def ladder(
     raise typer.Exit(0 if succeeded else 1)
 
 
+@app.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, such as bundles/size_seg_2d.")],
+    output: Annotated[Path, typer.Option(help="Folder to write the exported bundle to; new or empty.")],
+    run: Annotated[
+        Path | None, typer.Option(help="Output folder of the run whose weights, classes and figures go in.")
+    ] = None,
+    network: Annotated[str, typer.Option(help="unet, or an overlay with another network: segresnet.")] = "unet",
+    vendor: Annotated[bool, typer.Option(help="Add medsize's code, so that training needs no installation.")] = False,
+) -> None:
+    """Write a self-contained bundle in the layout of the MONAI model zoo."""
+    from medsize.export import export_bundle
+
+    try:
+        export_bundle(bundle, output, run, network, vendor)
+    except ValueError as e:
+        raise typer.BadParameter(str(e)) from e
+    typer.echo(f"{output}: a bundle with {network}")
+
+
 if __name__ == "__main__":
     app()
