@@ -52,7 +52,9 @@ class CohortSetting(BaseModel):
     prepare: list[str] = []
     """Module and arguments that write the data list, before ``--output-dir``; run in the study's folder."""
     dataset_dir: str
-    """The folder that the data list's paths start from, below the data folder."""
+    """The cohort's folder below the data folder. The data list's paths start there, unless ``prepare`` writes scans."""
+    prepare_writes_scans: bool = False
+    """The paths start from the data list that ``prepare`` wrote."""
     data_list: str | None = None
     """Data list below the data folder; without it, what ``prepare`` wrote."""
     overlays: list[str] = []
@@ -189,10 +191,13 @@ def _arguments(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_d
     """Of ``monai.bundle run``, but for where the output goes."""
     bundle = (study_dir / (study.rungs[cell.rung].bundle or study.bundle)).resolve()
     configs = [str(bundle / "configs" / name) for name in ["train.yaml", *_overlays(study, cell)]]
+    dataset_dir = data_dir / cell.cohort.dataset_dir
     if cell.cohort.data_list is None:
         data_list = work_dir / _slug(cell.cohort.name) / "datalist.json"
     else:
         data_list = data_dir / cell.cohort.data_list
+    if cell.cohort.prepare_writes_scans:
+        dataset_dir = data_list.parent
     values = {"seed": cell.seed, **_overrides(study, cell)}
     teacher = study.rungs[cell.rung].teacher
     if teacher:
@@ -200,7 +205,7 @@ def _arguments(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_d
     return [
         *("--config_file", str(configs)),
         *("--bundle_root", str(bundle)),
-        *("--dataset_dir", str(data_dir / cell.cohort.dataset_dir)),
+        *("--dataset_dir", str(dataset_dir)),
         *("--data_list", str(data_list)),
         *_options(values),
     ]
