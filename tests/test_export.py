@@ -92,7 +92,7 @@ def test_what_is_not_replaced_keeps_its_comments() -> None:
 STRINGS = st.text("ab: #-[]{}$@'\"ü", max_size=8)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         st.sampled_from(["spacing", "roi_size", "seed", "network_def", "check"]),
