@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 
+from medsize.bundle import running_workflow
 from medsize.data.whole_file import written_whole
 
 __all__ = ["RunRecord"]
@@ -74,9 +75,10 @@ class RunRecord:
 
     def write_config(self) -> None:
         """Write the config of the bundle workflow that is running; outside one there is none to write."""
-        parser = _running_parser()
-        if parser is None:
+        workflow = running_workflow()
+        if workflow is None:
             return
+        parser = workflow.parser
         config = dict(parser.config)
         for key, value in config.items():
             if isinstance(value, str) and value.startswith(("$", "@")):
@@ -162,17 +164,6 @@ class RunRecord:
             writer = csv.DictWriter(lines, columns)
             writer.writeheader()
             writer.writerows(self._rows)
-
-
-def _running_parser() -> ConfigParser | None:
-    # A config expression cannot name its own parser, so it is looked up among the callers.
-    frame = sys._getframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, ConfigWorkflow):
-            return caller.parser
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
 
 
 def _peak_memory_mb() -> float:
