@@ -17,8 +17,9 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 
+from medsize.bundle import running_workflow
 from medsize.data.whole_file import written_whole
 
 __all__ = ["RunRecord"]
@@ -77,9 +78,10 @@ class RunRecord:
 
     def write_config(self) -> None:
         """Write the config of the bundle workflow that is running; outside one there is none to write."""
-        parser = _running_parser()
-        if parser is None or idist.get_rank() > 0:
+        workflow = running_workflow()
+        if workflow is None or idist.get_rank() > 0:
             return
+        parser = workflow.parser
         config = dict(parser.config)
         for key, value in config.items():
             if isinstance(value, str) and value.startswith(("$", "@")):
@@ -178,17 +180,6 @@ def _means_of_all_processes(values: Mapping[str, list[float]]) -> dict[str, floa
     names = dict.fromkeys(name for of_one in of_all for name in of_one)
     joined = {name: [value for of_one in of_all for value in of_one.get(name, [])] for name in names}
     return {name: sum(found) / len(found) for name, found in joined.items()}
-
-
-def _running_parser() -> ConfigParser | None:
-    # A config expression cannot name its own parser, so it is looked up among the callers.
-    frame = sys._getframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, ConfigWorkflow):
-            return caller.parser
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
 
 
 def _peak_memory_mb() -> float:
