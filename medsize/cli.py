@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -63,6 +64,52 @@ def ladder(
     except ValueError as e:
         raise typer.BadParameter(str(e)) from e
     raise typer.Exit(0 if succeeded else 1)
+
+
+@app.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, such as bundles/size_seg_2d.")],
+    output: Annotated[Path, typer.Option(help="Folder to write the exported bundle to; new or empty.")],
+    run: Annotated[
+        Path | None, typer.Option(help="Output folder of the run whose weights, classes and figures go in.")
+    ] = None,
+    network: Annotated[str, typer.Option(help="unet, or an overlay with another network: segresnet.")] = "unet",
+    vendor: Annotated[bool, typer.Option(help="Add medsize's code, so that training needs no installation.")] = False,
+) -> None:
+    """Write a self-contained bundle in the layout of the MONAI model zoo."""
+    from medsize.export import export_bundle
+
+    try:
+        export_bundle(bundle, output, run, network, vendor)
+    except ValueError as e:
+        raise typer.BadParameter(str(e)) from e
+    typer.echo(f"{output}: a bundle with {network}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def check(
+    context: typer.Context,
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],
+    config: Annotated[
+        list[str] | None,
+        typer.Option(help="A config of the bundle, or a path; several are merged in order. Default: train.yaml"),
+    ] = None,
+) -> None:
+    """
+    Find what would spoil a run, without running: misspelled keys, missing files, faulty scans, and more.
+
+    All that follows BUNDLE is given as to python -m monai.bundle run: --dataset_dir DATA --max_epochs 50
+    """
+    import fire
+
+    from medsize.bundle import check_bundle
+
+    def check_with(run_id: str | None = None, **arguments: Any) -> None:
+        check_bundle(bundle, config or ["train.yaml"], run_id=run_id, **arguments)
+
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
+    fire.Fire(check_with, command=context.args, name=f"medsize check {bundle}")  # it parses values as MONAI does
+    typer.echo("Nothing was found that would stop this run.")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from medsize.data import write_phantom_cohort
+
+# Times say nothing on a busy machine.
+settings.register_profile("medsize", deadline=None)
+settings.load_profile("medsize")
 
 PROJECT = Path(__file__).parent.parent
 BUNDLE_2D = PROJECT / "bundles" / "size_seg_2d"

@@ -8,6 +8,7 @@ from medsize.data.preflight import check_run, open_cohort
 from medsize.data.sampling import mixed_label_sampler
 from medsize.data.scan_check import check_scans
 from medsize.data.size_detail import with_size_detail
+from medsize.data.size_noise import relative_size_change, with_size_noise
 
 __all__ = [
     "PHANTOM_CLASSES",
@@ -23,7 +24,9 @@ __all__ = [
     "mean_fractions",
     "mixed_label_sampler",
     "open_cohort",
+    "relative_size_change",
     "with_size_detail",
+    "with_size_noise",
     "write_clicks",
     "write_data_list",
     "write_phantom_cohort",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -15,6 +14,8 @@ import nibabel
 import torch
 from nibabel.filebasedimages import ImageFileError
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from medsize.did_you_mean import did_you_mean, did_you_mean_path
 
 __all__ = ["Cohort", "DataListError", "Item", "Roi", "load_cohort"]
 
@@ -213,10 +214,15 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
             does not exist, a negative or non-finite one, sizes without a unit, a subject in two splits.
     """
     path, root = Path(data_list), Path(dataset_dir)
-    if not path.is_file():
-        raise DataListError(path, ["there is no such file. Set data_list to the cohort's data list."])
+    missing = []
     if not root.is_dir():
-        raise DataListError(path, [f"dataset_dir is {root}: there is no such folder."])
+        hint = did_you_mean_path(root) or " Set it to the folder that the data list's paths start from."
+        missing.append(f"dataset_dir is {root}: there is no such folder.{hint}")
+    if not path.is_file() and not (missing and path.is_relative_to(root)):
+        hint = did_you_mean_path(path) or " Set data_list to the cohort's data list."
+        missing.append(f"there is no such file.{hint}")
+    if missing:
+        raise DataListError(path, missing)
     content = path.read_bytes()
     try:
         raw = json.loads(content)
@@ -267,8 +273,7 @@ def _describe(error: Any, raw: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in location if not str(part).startswith(("tuple[", "float", "list[")))
     if error["type"] == "extra_forbidden":
         known = list(Item.model_fields)
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else f" Known keys: {', '.join(known)}."
+        hint = did_you_mean(key, known) or f" Known keys: {', '.join(known)}."
         return f"{where}unknown key '{key}'.{hint}"
     if error["type"] == "missing":
         return f"{where}the key '{key}' is missing."
@@ -314,10 +319,7 @@ def _resolve(
             continue
         for name in stated:
             if name not in class_names[1:]:
-                close = difflib.get_close_matches(name, class_names[1:], n=1)
-                hint = (
-                    f" Did you mean '{close[0]}'?" if close else f" The structures are: {', '.join(class_names[1:])}."
-                )
+                hint = did_you_mean(name, class_names[1:]) or f" The structures are: {', '.join(class_names[1:])}."
                 problems.append(f"{where}: {key} names '{name}', which is no structure of 'labels'.{hint}")
         values = {name: value if isinstance(value, list) else [value] for name, value in stated.items()}
         if len({len(v) for v in values.values()}) > 1:

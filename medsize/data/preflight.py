@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from medsize.bundle import CONFIG, Finding, RunRefused, refuse_or_warn, running_workflow, workflow_findings
 from medsize.data.data_list import Cohort, DataListError, load_cohort
 from medsize.data.scan_check import check_scans
 from medsize.data.size_detail import SIZE_DETAILS
+from medsize.did_you_mean import did_you_mean_path
 from medsize.networks.initialise import INITS
 
 __all__ = ["check_run", "open_cohort"]
@@ -16,15 +19,22 @@ __all__ = ["check_run", "open_cohort"]
 
 def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
     """
-    :func:`load_cohort` for configs: a faulty data list ends the program with its message alone.
+    :func:`load_cohort` for configs: a faulty data list ends the program with one message. It also holds what
+    :func:`check_run`, which cannot be called then, would have found without the data list.
 
     Raises:
-        SystemExit: with the message, when the data list is faulty.
+        RunRefused: with the message, when the data list is faulty.
     """
     try:
         return load_cohort(data_list, dataset_dir)
     except DataListError as e:
-        _exit(e)
+        faults = [Finding(str(e.source), problem) for problem in e.problems]
+    workflow = running_workflow()
+    if workflow is None:
+        raise RunRefused(faults)
+    given = [key for key in inspect.signature(_setup_findings).parameters if f"check::{key}" in workflow.parser]
+    setup = {key: workflow.parser.get_parsed_content(f"check::{key}") for key in given}
+    raise RunRefused([*workflow_findings(workflow), *_setup_findings(**setup), *faults])
 
 
 def check_run(
@@ -46,6 +56,9 @@ def check_run(
     """
     Check a run before it starts; the program ends with one message that lists all that is wrong.
 
+    The config and the metadata of the workflow that is running are checked with it, see :func:`workflow_findings`. What
+    does not stop a run is printed to stderr. The scans are read last, once all else is right, for that takes longest.
+
     Args:
         cohort: what to train and validate on.
         supervision: see :meth:`Cohort.training_items`, as are ``fold``, ``size_level`` and ``num_masks``. ``None``
@@ -61,8 +74,11 @@ def check_run(
         overwrite: allow a new run in an ``output_dir`` that holds one.
 
     Raises:
-        SystemExit: with the message.
+        RunRefused: with the message.
     """
+    workflow = running_workflow()
+    findings = [] if workflow is None else workflow_findings(workflow, cohort.class_names)
+    findings += _setup_findings(size_detail, init, output_dir, checkpoint, resume, overwrite)
     problems = []
     if num_classes != cohort.num_classes:
         problems.append(
@@ -90,8 +106,21 @@ def check_run(
             for item in (*training, *validation)
             if "roi" not in item
         ]
-    if output_dir is not None:
-        problems += _output_problems(Path(output_dir), resume, overwrite)
+    if not problems and all(finding.is_warning for finding in findings):
+        problems = check_scans([*training, *validation], num_classes, cohort.scribble_unlabelled, region_mm)
+    refuse_or_warn([*findings, *(Finding(str(cohort.source), problem) for problem in problems)])
+
+
+def _setup_findings(
+    size_detail: str = "given",
+    init: str = "random",
+    output_dir: str | None = None,
+    checkpoint: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> list[Finding]:
+    """What can be wrong with those arguments of :func:`check_run` that need no cohort."""
+    problems = [] if output_dir is None else _output_problems(Path(output_dir), resume, overwrite)
     if size_detail not in SIZE_DETAILS:
         problems.append(f"size_detail is '{size_detail}': it must be one of {', '.join(SIZE_DETAILS)}.")
     if init not in INITS:
@@ -101,11 +130,8 @@ def check_run(
     if init == "teacher" and checkpoint is None:
         problems.append("init is 'teacher': with teacher.yaml, set teacher_checkpoint to a run's model.pt.")
     if checkpoint is not None and not Path(checkpoint).is_file():
-        problems.append(f"there are no weights at {checkpoint}.")
-    if not problems:
-        problems = check_scans([*training, *validation], num_classes, cohort.scribble_unlabelled, region_mm)
-    if problems:
-        _exit(DataListError(cohort.source, problems))
+        problems.append(f"there are no weights at {checkpoint}.{did_you_mean_path(Path(checkpoint))}")
+    return [Finding(CONFIG, problem) for problem in problems]
 
 
 def _output_problems(output_dir: Path, resume: bool, overwrite: bool) -> list[str]:
@@ -118,7 +144,3 @@ def _output_problems(output_dir: Path, resume: bool, overwrite: bool) -> list[st
             "or replace it by --overwrite true."
         ]
     return []
-
-
-def _exit(error: DataListError) -> NoReturn:
-    raise SystemExit(f"medsize found what would spoil this run, and has not started it.\n{error}") from None

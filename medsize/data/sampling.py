@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ def mixed_label_sampler(
     num_samples: int,
     mask_share: float | None = None,
     generator: torch.Generator | None = None,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Sampler[int]:
     """
     Sampler for cohorts in which a few scans have a mask and the others have other labels.
@@ -24,19 +27,46 @@ def mixed_label_sampler(
 
     Args:
         items: training items; those with ``label`` have a mask.
-        num_samples: scans to draw for an epoch.
+        num_samples: scans to draw for an epoch, in all processes together.
         mask_share: part of them that shall have a mask, drawn with replacement, where some items have one and some
             have none. Else, and for ``None``, all items are drawn equally often.
-        generator: source of randomness.
+        generator: source of randomness. Of several processes, all must draw alike.
+        rank: which of several processes this is. Each takes its share of what is drawn. Defaults to 0.
+        world_size: how many processes there are. Defaults to 1.
 
     Raises:
         ValueError: when ``mask_share`` is not between 0 and 1.
     """
     if mask_share is not None and not 0 < mask_share < 1:
         raise ValueError(f"mask_share is {mask_share}: it must lie between 0 and 1, or be null.")
+    drawn = _sampler(items, num_samples, mask_share, generator)
+    return drawn if world_size == 1 else _Share(drawn, rank, world_size)
+
+
+def _sampler(
+    items: Sequence[Mapping[str, Any]],
+    num_samples: int,
+    mask_share: float | None,
+    generator: torch.Generator | None,
+) -> Sampler[int]:
     masked = ["label" in item for item in items]
     if mask_share is None or all(masked) or not any(masked):
         return RandomSampler(items, num_samples=num_samples, generator=generator)
     with_mask, without = sum(masked), len(items) - sum(masked)
     weights = [mask_share / with_mask if has else (1 - mask_share) / without for has in masked]
     return WeightedRandomSampler(weights, num_samples, replacement=True, generator=generator)
+
+
+class _Share(Sampler[int]):
+    """Every ``world_size``-th of what a sampler draws: batches of all processes together are what one would draw."""
+
+    def __init__(self, sampler: Sampler[int], rank: int, world_size: int) -> None:
+        self.sampler = sampler
+        self.rank = rank
+        self.world_size = world_size
+
+    def __iter__(self) -> Iterator[int]:
+        return islice(self.sampler, self.rank, len(self) * self.world_size, self.world_size)
+
+    def __len__(self) -> int:
+        return len(self.sampler) // self.world_size  # type: ignore[arg-type]

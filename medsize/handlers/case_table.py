@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import pandas as pd
 import torch
@@ -28,7 +30,8 @@ class CaseTable:
     Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml``,
     ``volume_error_ml`` (absolute) and ``relative_size_error``. Dice and HD95 need a mask; without one they stay empty,
     and the true volume is the given size. Dice stays empty where a structure is neither predicted nor there, HD95 where
-    it is missing on one side, and the relative size error where there is nothing to relate to.
+    it is missing on one side, and the relative size error where there is nothing to relate to. Of several processes
+    that take the cases in turn, the first one writes those of all.
 
     Args:
         output_dir: folder to write to.
@@ -54,7 +57,7 @@ class CaseTable:
         self.batch_transform = batch_transform
         self.output_transform = output_transform
         self.record = record
-        self._rows: list[dict[str, Any]] = []
+        self._cases: list[list[dict[str, Any]]] = []
 
     def attach(self, engine: Engine) -> None:
         """
@@ -66,14 +69,14 @@ class CaseTable:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, _: Engine) -> None:
-        self._rows = []
+        self._cases = []
         if self.record is not None:
             self.record.write_config()
 
     def _add_cases(self, engine: Engine) -> None:
         items = self.batch_transform(engine.state.batch)
         for item, prediction in zip(items, self.output_transform(engine.state.output), strict=True):
-            self._rows += self._rows_of(item, prediction)
+            self._cases.append(self._rows_of(item, prediction))
 
     def _rows_of(self, item: dict[str, Any], prediction: MetaTensor) -> list[dict[str, Any]]:
         volumes = volumes_of(prediction.unsqueeze(0))[0].tolist()
@@ -106,7 +109,10 @@ class CaseTable:
         ]
 
     def _write(self, _: Engine) -> None:
-        table = pd.DataFrame(self._rows)
+        in_turn = zip_longest(*idist.all_gather(self._cases), fillvalue=())
+        if idist.get_rank() > 0:
+            return
+        table = pd.DataFrame(chain.from_iterable(chain.from_iterable(in_turn)))
         with written_whole(self.output_dir / "metrics.csv") as file:
             table.to_csv(file, index=False, float_format="%.6g")
         if self.record is not None:

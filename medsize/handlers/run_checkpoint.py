@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import DiskSaver
@@ -20,7 +21,8 @@ class RunCheckpoint:
 
     ``checkpoint.pt`` holds the state of every object, the epoch and the best score so far; ``model.pt`` the network's
     weights alone: the best ones or, with a warning, the last ones where no validation gave a score. Each file is
-    replaced in one step, so that a kill leaves the earlier one. Both load with ``weights_only=True``.
+    replaced in one step, so that a kill leaves the earlier one. Both load with ``weights_only=True``. Of several
+    processes, the first one saves and all load.
 
     Args:
         save_dir: folder to save to.
@@ -65,7 +67,8 @@ class RunCheckpoint:
         Args:
             engine: the trainer.
         """
-        self.save_dir.mkdir(parents=True, exist_ok=True)
+        if idist.get_rank() == 0:
+            self.save_dir.mkdir(parents=True, exist_ok=True)
         self._saver = DiskSaver(str(self.save_dir), atomic=True, create_dir=False, require_empty=False)
         if self.resume:
             engine.add_event_handler(Events.STARTED, self._load)

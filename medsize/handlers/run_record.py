@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 
+from medsize.bundle import running_workflow
 from medsize.data.whole_file import written_whole
 
 __all__ = ["RunRecord"]
@@ -34,6 +36,8 @@ class RunRecord:
       seconds that training waited for the loader;
     - ``inference.json``: an overlay for the bundle's inference config, with the values of ``inference``;
     - ``summary.json``: written by :meth:`write_summary`.
+
+    Of several processes, the first one writes; losses are the means over all.
 
     Args:
         output_dir: folder of the run; created where missing.
@@ -74,9 +78,10 @@ class RunRecord:
 
     def write_config(self) -> None:
         """Write the config of the bundle workflow that is running; outside one there is none to write."""
-        parser = _running_parser()
-        if parser is None:
+        workflow = running_workflow()
+        if workflow is None or idist.get_rank() > 0:
             return
+        parser = workflow.parser
         config = dict(parser.config)
         for key, value in config.items():
             if isinstance(value, str) and value.startswith(("$", "@")):
@@ -93,6 +98,8 @@ class RunRecord:
         Args:
             results: what the evaluation found.
         """
+        if idist.get_rank() > 0:
+            return
         steady = [row for row in self._rows if row["epoch"] > 1] or self._rows
         summary = {
             **self.facts,
@@ -105,6 +112,7 @@ class RunRecord:
             ),
             **results,
             "peak_memory_mb": round(_peak_memory_mb(), 1),
+            "processes": idist.get_world_size(),
             "threads": torch.get_num_threads(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "versions": {"python": platform.python_version(), **_versions()},
@@ -114,7 +122,7 @@ class RunRecord:
 
     def _start(self, _: Engine) -> None:
         self.write_config()
-        if self.inference is not None:
+        if self.inference is not None and idist.get_rank() == 0:
             (self.output_dir / "inference.json").write_text(json.dumps(dict(self.inference), indent=2) + "\n")
         self._rows = []
 
@@ -150,13 +158,15 @@ class RunRecord:
         row: dict[str, Any] = {
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
-            **{name: sum(values) / len(values) for name, values in self._values.items()},
+            **_means_of_all_processes(self._values),
         }
         if self.evaluator is not None:
             row |= {name: float(value) for name, value in self.evaluator.state.metrics.items()}
         row["seconds"] = time.perf_counter() - self._epoch_started
         row["loader_seconds"] = self._waited
         self._rows.append(row)
+        if idist.get_rank() > 0:
+            return
         columns = list(dict.fromkeys(key for row in self._rows for key in row))
         with written_whole(self.output_dir / "epochs.csv") as file, file.open("w", newline="") as lines:
             writer = csv.DictWriter(lines, columns)
@@ -164,15 +174,12 @@ class RunRecord:
             writer.writerows(self._rows)
 
 
-def _running_parser() -> ConfigParser | None:
-    # A config expression cannot name its own parser, so it is looked up among the callers.
-    frame = sys._getframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, ConfigWorkflow):
-            return caller.parser
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
+def _means_of_all_processes(values: Mapping[str, list[float]]) -> dict[str, float]:
+    # A term that only some processes saw has its mean over these.
+    of_all: list[Mapping[str, list[float]]] = idist.all_gather(values)
+    names = dict.fromkeys(name for of_one in of_all for name in of_one)
+    joined = {name: [value for of_one in of_all for value in of_one.get(name, [])] for name in names}
+    return {name: sum(found) / len(found) for name, found in joined.items()}
 
 
 def _peak_memory_mb() -> float:

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from scipy.stats import bootstrap
 
 from medsize.data.whole_file import written_whole
 
@@ -39,6 +41,8 @@ class Rung(BaseModel):
     """A rung whose weights, of the same cohort and seed, teach this one."""
     replace_overlays: bool = False
     """Leave out the overlays of the cohort."""
+    bundle: str | None = None
+    """Another bundle than the study's, for a 2D teacher of a 3D network: its folder, from the study's own."""
 
 
 class CohortSetting(BaseModel):
@@ -50,7 +54,9 @@ class CohortSetting(BaseModel):
     prepare: list[str] = []
     """Module and arguments that write the data list, before ``--output-dir``; run in the study's folder."""
     dataset_dir: str
-    """The folder that the data list's paths start from, below the data folder."""
+    """The cohort's folder below the data folder. The data list's paths start there, unless ``prepare`` writes scans."""
+    prepare_writes_scans: bool = False
+    """The paths start from the data list that ``prepare`` wrote."""
     data_list: str | None = None
     """Data list below the data folder; without it, what ``prepare`` wrote."""
     overlays: list[str] = []
@@ -71,12 +77,15 @@ class Study(BaseModel):
     reference: str
     """The rung that the others' Dice is divided by."""
     overrides: dict[str, Any] = {}
+    comparisons: list[tuple[str, str]] = []
+    """Pairs of rungs: how much more Dice the first has than the second, subject by subject."""
     rungs: dict[str, Rung]
     cohorts: list[CohortSetting]
 
     @model_validator(mode="after")
     def _rungs_exist(self) -> Study:
         named = {self.reference, *(r.teacher for r in self.rungs.values() if r.teacher)}
+        named |= {rung for pair in self.comparisons for rung in pair}
         named |= {rung for cohort in self.cohorts for rung in cohort.rungs}
         unknown = sorted(named - self.rungs.keys())
         if unknown:
@@ -150,7 +159,6 @@ def run_study(
         subprocess.CalledProcessError: when a cohort cannot be prepared.
     """
     study = load_study(file)
-    bundle = (file.parent / study.bundle).resolve()
     cells = list(_cells(study))
     wanted = [cell for cell in cells if only is None or re.search(only, str(cell))]
     for cohort in {cell.cohort.name: cell.cohort for cell in wanted}.values():
@@ -160,7 +168,7 @@ def run_study(
     for is_student in (False, True):
         batch = [cell for cell in wanted if bool(study.rungs[cell.rung].teacher) == is_student]
         with ThreadPoolExecutor(workers) as pool:
-            runs = {pool.submit(_run_cell, study, bundle, cell, data_dir, work_dir): cell for cell in batch}
+            runs = {pool.submit(_run_cell, study, file.parent, cell, data_dir, work_dir): cell for cell in batch}
             for run in as_completed(runs):
                 outcome = run.result()
                 failed |= outcome.startswith("failed")
@@ -184,13 +192,17 @@ def _prepare(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> None:
         subprocess.run([*command, "--output-dir", str(output_dir)], check=True)
 
 
-def _arguments(study: Study, bundle: Path, cell: Cell, data_dir: Path, work_dir: Path) -> list[str]:
+def _arguments(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> list[str]:
     """Of ``monai.bundle run``, but for where the output goes."""
+    bundle = (study_dir / (study.rungs[cell.rung].bundle or study.bundle)).resolve()
     configs = [str(bundle / "configs" / name) for name in ["train.yaml", *_overlays(study, cell)]]
+    dataset_dir = data_dir / cell.cohort.dataset_dir
     if cell.cohort.data_list is None:
         data_list = work_dir / _slug(cell.cohort.name) / "datalist.json"
     else:
         data_list = data_dir / cell.cohort.data_list
+    if cell.cohort.prepare_writes_scans:
+        dataset_dir = data_list.parent
     values = {"seed": cell.seed, **_overrides(study, cell)}
     teacher = study.rungs[cell.rung].teacher
     if teacher:
@@ -198,7 +210,7 @@ def _arguments(study: Study, bundle: Path, cell: Cell, data_dir: Path, work_dir:
     return [
         *("--config_file", str(configs)),
         *("--bundle_root", str(bundle)),
-        *("--dataset_dir", str(data_dir / cell.cohort.dataset_dir)),
+        *("--dataset_dir", str(dataset_dir)),
         *("--data_list", str(data_list)),
         *_options(values),
     ]
@@ -217,14 +229,14 @@ def _options(values: dict[str, Any]) -> list[str]:
     return [part for key, value in values.items() for part in (f"--{key}", str(value))]
 
 
-def _run_cell(study: Study, bundle: Path, cell: Cell, data_dir: Path, work_dir: Path) -> str:
+def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> str:
     output_dir = cell.folder(work_dir)
     if (output_dir / "summary.json").is_file():
         return "kept"
     output_dir.mkdir(parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", "monai.bundle", "run"),
-        *_arguments(study, bundle, cell, data_dir, work_dir),
+        *_arguments(study, study_dir, cell, data_dir, work_dir),
         *("--output_dir", str(output_dir)),
         *("--resume", str((output_dir / "checkpoint.pt").is_file())),
     ]
@@ -246,6 +258,10 @@ def write_tables(study: Study, cells: list[Cell], work_dir: Path, table: Path) -
     with written_whole(table.with_suffix(".md")) as partial:
         partial.write_text(_markdown(summary))
     _draw(summary, table.with_suffix(".png"))
+    gains = _gains(study, cells, work_dir)
+    if not gains.empty:
+        with written_whole(table.with_name(f"{table.name}_gains.md")) as partial:
+            partial.write_text(_markdown(gains))
 
 
 def _row(study: Study, cell: Cell, work_dir: Path) -> dict[str, Any]:
@@ -300,6 +316,47 @@ def summarise_runs(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _gains(study: Study, cells: list[Cell], work_dir: Path) -> pd.DataFrame:
+    """For every comparison, cohort by cohort, of the seeds that both rungs have."""
+    found = {(cell.cohort.name, cell.rung, cell.seed): cell.folder(work_dir) / "metrics.csv" for cell in cells}
+    found = {key: file for key, file in found.items() if file.with_name("summary.json").is_file()}
+    rows = []
+    for cohort in study.cohorts:
+        for first, second in study.comparisons:
+            seeds = [s for s in cohort.seeds if {(cohort.name, first, s), (cohort.name, second, s)} <= found.keys()]
+            if seeds:
+                tables = [
+                    pd.concat([pd.read_csv(found[cohort.name, rung, seed]) for seed in seeds])
+                    for rung in (first, second)
+                ]
+                gain = {"cohort": cohort.name, "rung": first, "over": second, "seeds": len(seeds)}
+                rows.append(gain | paired_gain(*tables))
+    return pd.DataFrame(rows)
+
+
+def paired_gain(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
+    """
+    How much more Dice one run has than another on the same subjects.
+
+    Args:
+        first: rows of ``metrics.csv``, of one or several runs.
+        second: the same of the other rung.
+
+    Returns:
+        ``subjects``, how many; ``gain``, mean over the subjects; ``low`` and ``high``, its 95 % interval by the
+        bootstrap over the subjects (bias-corrected and accelerated), NaN for a single one. Structures count alike
+        within a subject.
+    """
+    by_subject = [
+        table.groupby(["subject", "structure"])["dice"].mean().groupby("subject").mean() for table in (first, second)
+    ]
+    difference = (by_subject[0] - by_subject[1]).dropna().to_numpy()
+    low = high = np.nan
+    if len(difference) > 1:
+        low, high = bootstrap((difference,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    return {"subjects": len(difference), "gain": float(difference.mean()), "low": float(low), "high": float(high)}
 
 
 def _markdown(summary: pd.DataFrame) -> str:

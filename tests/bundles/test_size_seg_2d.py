@@ -21,6 +21,7 @@ import SimpleITK
 import torch
 from monai.bundle import ConfigParser
 
+from medsize.networks import EfficientNetLiteEncoder
 from tests.bundles.conftest import SMALL
 from tests.conftest import BUNDLE_2D
 
@@ -195,6 +196,22 @@ def test_imagenet_weights_train_infer_and_teach(run_bundle: Callable, phantoms: 
     assert {"size", "soft_label"} <= rows[-1].keys()
     student = torch.load(tmp_path / "student" / "model.pt", weights_only=True)
     assert not any(name.startswith("encoder") for name in student.get("network", student))
+
+
+def test_monais_flexible_unet_takes_the_same_encoder(run_bundle: Callable, phantoms: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    options = ["--dataset_dir", phantoms, "--output_dir", output, *SMALL[:4], "--max_epochs", 1, "--val_interval", 1]
+    run_bundle(["train.yaml", "flexible_unet.yaml"], *options, cwd=tmp_path)
+    run_bundle(
+        *(["inference.yaml", "flexible_unet.yaml", output / "inference.json"], "--pretrained", False),
+        *("--dataset_dir", phantoms / "images", "--output_dir", tmp_path / "segmentations"),
+        cwd=tmp_path,
+    )
+    assert (tmp_path / "segmentations" / "volumes.csv").is_file()
+    trained = torch.load(output / "model.pt", weights_only=True)
+    imagenet = EfficientNetLiteEncoder(pretrained=True).state_dict()
+    stem = next(name for name in imagenet if name.endswith("weight"))
+    torch.testing.assert_close(trained[f"encoder.{stem}"], imagenet[stem], rtol=0, atol=0.01)
 
 
 def test_masks_never_reach_size_supervision(

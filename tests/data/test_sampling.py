@@ -29,3 +29,13 @@ def test_else_every_scan_is_drawn_equally_often(items: list[dict], share: float 
 def test_shares_out_of_range_are_refused(share: float) -> None:
     with pytest.raises(ValueError, match="mask_share is"):
         mixed_label_sampler(MIXED, 10, share)
+
+
+@pytest.mark.parametrize("share", [None, 0.25])
+def test_batches_of_all_processes_together_are_what_one_process_would_draw(share: float | None) -> None:
+    def draw(rank: int, world_size: int) -> list[int]:
+        generator = torch.Generator().manual_seed(0)
+        return list(mixed_label_sampler(MIXED, 32, share, generator, rank, world_size))
+
+    one, shares = draw(0, 1), [draw(rank, 3) for rank in range(3)]
+    assert [i for batch in zip(*shares, strict=True) for i in batch] == one[:30]

@@ -1,0 +1,64 @@
+"""Two processes train as one does with the doubled batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.conftest import PROJECT
+
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
+NO_RANDOMNESS = ["--random_transforms", "[]", "--agreement_weight", "0.0"]
+IN_2D = ["--size_level", "volume", "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]"]
+IN_3D = ["--spacing", "[6.0,6.0,16.0]", "--roi_size", "[32,32,8]"]
+
+
+@pytest.fixture
+def run(command: Callable, phantoms: Path, tmp_path: Path) -> Callable:
+    def run(dimensions: int, overlays: list[str], *options: object, processes: int) -> None:
+        bundle = PROJECT / "bundles" / f"size_seg_{dimensions}d"
+        files = [str(bundle / "configs" / name) for name in ["train.yaml", *overlays]]
+        options = (*(IN_2D if dimensions == 2 else IN_3D), *options)
+        arguments = ["run", "--bundle_root", bundle, "--config_file", files, "--dataset_dir", phantoms, *options]
+        command(*(TORCHRUN if processes == 2 else []), "monai.bundle", *arguments, cwd=tmp_path)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "overlays"),
+    [(2, ["imagenet.yaml"]), (3, []), (3, ["segresnet.yaml"])],
+    ids=["2D, ImageNet weights", "3D, UNet", "3D, SegResNet"],
+)
+def test_two_processes_follow_one_with_the_doubled_batch(
+    run: Callable, tmp_path: Path, dimensions: int, overlays: list[str]
+) -> None:
+    same = [*NO_RANDOMNESS, "--epoch_scans", 4, "--max_epochs", 5, "--val_interval", 5]
+    one, two = tmp_path / "one", tmp_path / "two"
+    run(dimensions, overlays, *same, "--batch_size", 4, "--output_dir", one, processes=1)
+    parallel = [*overlays, "multi_gpu_train.yaml"]
+    run(dimensions, parallel, *same, "--batch_size", 2, "--output_dir", two, processes=2)
+
+    losses = [pd.read_csv(folder / "epochs.csv")["loss"] for folder in (one, two)]
+    assert len(losses[0]) == 5
+    assert losses[0].diff().abs().min() > 2e-4  # every step changes more than what is tolerated
+    assert (losses[0] - losses[1]).abs().max() < 1e-4
+
+    weights = [torch.load(folder / "model.pt", weights_only=True) for folder in (one, two)]
+    assert weights[0].keys() == weights[1].keys()
+    cases = [pd.read_csv(folder / "metrics.csv") for folder in (one, two)]
+    assert cases[0]["image"].tolist() == cases[1]["image"].tolist()
+    assert (cases[0]["volume_ml"] - cases[1]["volume_ml"]).abs().max() <= 0.01 * cases[0]["volume_ml"].max()
+
+
+def test_evaluation_by_two_processes_finds_what_one_finds(run: Callable, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    run(3, [], "--output_dir", output, "--max_epochs", 1, "--val_interval", 1, processes=1)
+    evaluation = ["--output_dir", output, "--evaluation_dir", tmp_path / "evaluation"]
+    run(3, ["evaluate.yaml", "multi_gpu_evaluate.yaml"], *evaluation, processes=2)
+    one, two = (pd.read_csv(folder / "metrics.csv") for folder in (output, tmp_path / "evaluation"))
+    pd.testing.assert_frame_equal(one, two)

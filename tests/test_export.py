@@ -1,0 +1,154 @@
+"""An exported bundle stands on its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.bundle import ConfigParser
+from typer.testing import CliRunner
+
+from medsize.cli import app
+from medsize.export import export_bundle, merged
+from tests.conftest import PROJECT
+
+BUNDLES = PROJECT / "bundles"
+WINDOWS = {2: ([6.0, 6.0], [32, 32]), 3: ([6.0, 6.0, 16.0], [32, 32, 8])}
+
+
+@pytest.fixture
+def finished_run(tmp_path: Path) -> Callable[[int, str], Path]:
+    """Output folder as a run leaves it, with untrained weights of a network of a bundle."""
+
+    def make(dimensions: int, network: str) -> Path:
+        run = tmp_path / "run"
+        run.mkdir()
+        spacing, roi_size = WINDOWS[dimensions]
+        settings = {"structures": ["liver", "Kidney: left"], "num_classes": 3, "in_channels": 1}
+        settings |= {"spacing": spacing, "roi_size": roi_size, "checkpoint": "elsewhere/model.pt"}
+        (run / "inference.json").write_text(json.dumps(settings))
+        configs = BUNDLES / f"size_seg_{dimensions}d" / "configs"
+        parser = ConfigParser()
+        parser.read_config([configs / "train.yaml"] + ([configs / f"{network}.yaml"] if network != "unet" else []))
+        definition = ConfigParser({**parser["network_def"], "in_channels": 1, "out_channels": 3})
+        torch.save(definition.get_parsed_content("").state_dict(), run / "model.pt")
+        figure = {"mean": 0.5}
+        results = dict.fromkeys(("dice", "hd95_mm", "volume_error_ml", "relative_size_error"), figure)
+        facts = {"training_scans": 20, "supervision": "size", "seed": 7, "epochs": 30, "results": results}
+        (run / "summary.json").write_text(json.dumps(facts))
+        (run / "metrics.csv").write_text(
+            "image,subject,structure,dice,hd95_mm,volume_error_ml,relative_size_error\n"
+            "a,A,liver,0.5,3,10,0.1\nb,B,liver,0.7,5,20,0.3\na,A,Kidney: left,0.2,,1,\nb,B,Kidney: left,0.4,,1,\n"
+        )
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("network", ["unet", "segresnet"])
+def test_an_export_holds_network_weights_settings_and_figures(
+    finished_run: Callable, tmp_path: Path, dimensions: int, network: str
+) -> None:
+    output, run = tmp_path / "exported", finished_run(dimensions, network)
+    export_bundle(BUNDLES / f"size_seg_{dimensions}d", output, run, network)
+
+    for name in ("inference.yaml", "train.yaml"):
+        parser = ConfigParser()
+        parser.read_config(output / "configs" / name)
+        assert parser["network_def"]["_target_"].lower() == network
+        assert (parser["spacing"], parser["roi_size"]) == WINDOWS[dimensions]
+    parser = ConfigParser()
+    parser.read_config(output / "configs" / "inference.yaml")
+    assert parser["structures"] == ["liver", "Kidney: left"]
+    weights = torch.load(output / "models" / "model.pt", weights_only=True)
+    parser.get_parsed_content("network_def").load_state_dict(weights)
+
+    metadata = json.loads((output / "configs" / "metadata.json").read_text())
+    outputs = metadata["network_data_format"]["outputs"]["pred"]
+    assert outputs["channel_def"] == {"0": "background", "1": "liver", "2": "Kidney: left"}
+    assert outputs["num_channels"] == 3
+    assert metadata["eval_metrics"]["mean_dice"] == 0.5
+    readme = (output / "docs" / "README.md").read_text()
+    assert "| liver | 0.60 ± 0.10 | 4.00 ± 1.00 | 15.00 ± 5.00 | 0.20 ± 0.10 |" in readme
+    assert "| Kidney: left | 0.30 ± 0.10 | – | 1.00 ± 0.00 | – |" in readme
+    assert readme.count("## Performance") == 1
+    assert "ladder" not in readme.split("## Performance")[1].split("\n## ")[0]
+
+
+def test_what_is_not_replaced_keeps_its_comments() -> None:
+    config = "a: 1  # one\nb:\n- x  # of b\n- y\n\n# about c\nc:\n  d: {e: 1}\n  f: >-\n    $@a\nlast: [1, 2]\n"
+    assert merged(config, {"a": 2}) == config.replace("a: 1  #", "a: 2  #")
+    assert merged(config, {"b": ["z"]}) == config.replace("b:\n- x  # of b\n- y\n", "b: [z]\n")
+    assert merged(config, {"c": {"g": [1]}}) == config.replace("  d: {e: 1}\n  f: >-\n    $@a\n", "  g: [1]\n")
+
+
+STRINGS = st.text("ab: #-[]{}$@'\"ü", max_size=8)
+
+
+@settings(max_examples=50)
+@given(
+    st.dictionaries(
+        st.sampled_from(["spacing", "roi_size", "seed", "network_def", "check"]),
+        st.one_of(
+            st.text(st.characters(exclude_categories=["C", "Z"])),
+            st.floats(allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6),
+            st.lists(STRINGS, max_size=3),
+            st.dictionaries(st.text("abc", min_size=1), STRINGS, min_size=1, max_size=3),
+        ),
+    )
+)
+def test_merging_replaces_the_values_and_nothing_else(values: dict) -> None:
+    config = (BUNDLES / "size_seg_2d" / "configs" / "train.yaml").read_text()
+    assert yaml.safe_load(merged(config, values)) == yaml.safe_load(config) | values
+
+
+@pytest.mark.parametrize(
+    ("break_it", "network", "message"),
+    [
+        (lambda run: (run / "metrics.csv").unlink(), "unet", "there is no metrics.csv"),
+        (lambda run: None, "swin", "there are: unet, segresnet"),
+        (lambda run: None, "segresnet", "does not fit"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_is_written(
+    finished_run: Callable, tmp_path: Path, break_it: Callable, network: str, message: str
+) -> None:
+    run = finished_run(2, "unet")
+    break_it(run)
+    options = ["--run", str(run), "--network", network, "--output", str(tmp_path / "exported")]
+    result = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["export", str(BUNDLES / "size_seg_2d"), *options])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not (tmp_path / "exported").exists()
+
+
+def test_a_folder_in_use_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty"):
+        export_bundle(BUNDLES / "size_seg_2d", tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_vendored_bundle_trains_where_medsize_is_not_installed(
+    command: Callable, finished_run: Callable, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "exported"
+    export_bundle(BUNDLES / "size_seg_2d", output, finished_run(2, "segresnet"), "segresnet", vendor=True)
+    broken = tmp_path / "broken" / "medsize"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('medsize is not installed')")
+    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
+    assert "medsize is not installed" in command("medsize.cli", cwd=tmp_path, check=False).stderr
+
+    run = tmp_path / "trained"
+    files = ["--bundle_root", output, "--config_file", output / "configs" / "train.yaml"]
+    options = ["--dataset_dir", phantoms, "--output_dir", run, "--max_epochs", 1, "--val_interval", 1]
+    command("monai.bundle", "run", *files, *options, cwd=tmp_path)
+    assert (run / "metrics.csv").is_file()
