@@ -33,7 +33,7 @@ class Variant:
         return [str(self.bundle / "configs" / name) for name in (first, *self.overlays, *others)]
 
     def ship(self, folder: Path) -> Variant:
-        """The bundle as a zoo hands it out: a folder of its own anywhere, with weights, here random ones for phantoms."""
+        """The bundle as a zoo hands it out: a folder of its own, with weights, here random ones for phantoms."""
         parser = ConfigParser()
         parser.read_config(self.configs("inference.yaml"))
         parser["num_classes"] = 4

@@ -92,7 +92,8 @@ def test_metadata_describes_the_network_of_the_inference_config(bundle: Path) ->
 @every_bundle
 def test_training_and_inference_define_the_same_network(bundle: Path) -> None:
     train, inference = (
-        yaml.safe_load((bundle / "configs" / name).read_text())["network_def"] for name in ("train.yaml", "inference.yaml")
+        yaml.safe_load((bundle / "configs" / name).read_text())["network_def"]
+        for name in ("train.yaml", "inference.yaml")
     )
     assert train == inference
 
@@ -105,6 +106,8 @@ def test_training_and_inference_define_the_same_network(bundle: Path) -> None:
         "configs/inference_trt.yaml",
         "configs/logging.conf",
         "configs/mask_supervision.yaml",
+        "configs/multi_gpu_evaluate.yaml",
+        "configs/multi_gpu_train.yaml",
         "docs/data_license.txt",
         "scripts/__init__.py",
         "scripts/volume_table.py",
@@ -114,7 +117,7 @@ def test_what_both_bundles_hold_a_copy_of_stays_alike(file: str) -> None:
     assert (BUNDLE_2D / file).read_text() == (BUNDLE_3D / file).read_text()
 
 
-@pytest.mark.parametrize("file", ["inference.yaml", "inference_roi.yaml", "segresnet.yaml", "teacher.yaml", "metadata.json"])
+@pytest.mark.parametrize("file", ["inference.yaml", "inference_roi.yaml", "segresnet.yaml", "metadata.json"])
 def test_configs_of_both_bundles_have_the_same_keys_in_the_same_order(file: str) -> None:
     two, three = (yaml.safe_load((bundle / "configs" / file).read_text()) for bundle in (BUNDLE_2D, BUNDLE_3D))
     assert list(two) == list(three)
@@ -127,8 +130,10 @@ def test_training_configs_differ_in_what_slices_need_only() -> None:
 
 @every_bundle
 def test_readme_names_configs_that_exist_and_all_of_them(bundle: Path) -> None:
-    named = set(re.findall(r"\w+\.yaml", (bundle / "docs" / "README.md").read_text()))
-    assert named == {file.name for file in (bundle / "configs").glob("*.yaml")}
+    readme = (bundle / "docs" / "README.md").read_text()
+    configs = {file.name for file in (bundle / "configs").iterdir()}
+    assert set(re.findall(r"BUNDLE/configs/([\w.]+)", readme)) <= configs
+    assert {name for name in configs if name.endswith(".yaml")} <= set(re.findall(r"\w+\.yaml", readme))
 
 
 @pytest.mark.parametrize("variant", [UNET_2D, UNET_3D], ids=lambda variant: variant.name)
@@ -203,7 +208,13 @@ def test_hugging_face_hub_gets_a_model_card_and_the_bundles_files(
     shutil.copytree(bundle, tmp_path / bundle.name)
     push_to_hf_hub(repo=f"medsize/{bundle.name}", name=bundle.name, bundle_dir=str(tmp_path))
     folder = uploaded["folder"]
-    for file in ("LICENSE", "configs/metadata.json", "configs/inference.yaml", "docs/README.md", "docs/data_license.txt"):
+    for file in (
+        "LICENSE",
+        "configs/metadata.json",
+        "configs/inference.yaml",
+        "docs/README.md",
+        "docs/data_license.txt",
+    ):
         assert (folder / file).is_file()
     header, card = (folder / "README.md").read_text().removeprefix("---\n").split("\n---\n", 1)
     assert yaml.safe_load(header) == {"tags": ["monai", "medical"], "library_name": "monai", "license": "apache-2.0"}

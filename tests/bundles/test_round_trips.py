@@ -1,8 +1,8 @@
 """
 MONAI's own commands on both bundles, with either network, from a foreign folder.
 
-Each case runs in this process; one of them also as the real command, where medsize cannot be imported. All the others as
-real commands, and real training, by ``make verify-bundles``.
+Each case runs in this process; one of them also as the real command, where medsize cannot be imported. The others as real
+commands, and real training, run by ``make verify-bundles``.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def test_onnx_computes_what_the_network_computes(monai_bundle: Callable, variant
 def test_tensorrt_overlay_runs_an_exported_network_without_a_checkpoint(
     own_modules: None, variant: Variant, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # TorchScript stands in for the engine, which needs an NVIDIA GPU; torch_tensorrt is imported for its operators only.
+    # TorchScript stands in for the engine, which needs an NVIDIA GPU; torch_tensorrt only has to be importable.
     monkeypatch.setitem(sys.modules, "torch_tensorrt", types.ModuleType("torch_tensorrt"))
     shipped = variant.ship(tmp_path)
     monai.bundle.ckpt_export(filepath=str(shipped.bundle / "models" / "model_trt.ts"), **export_options(shipped))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -149,7 +148,9 @@ def test_inference_on_a_roi_finds_what_evaluation_found(
         assert volumes.loc[row.image, f"{row.structure} (mL)"] == pytest.approx(row.volume_ml, rel=1e-4)
 
 
-def test_inference_needs_no_medsize(command: Callable, no_medsize: Path, trained: Path, phantoms: Path, tmp_path: Path) -> None:
+def test_inference_needs_no_medsize(
+    command: Callable, no_medsize: Path, trained: Path, phantoms: Path, tmp_path: Path
+) -> None:
     files = [str(CONFIGS / "inference.yaml"), str(trained / "inference.json")]
     command(
         *("monai.bundle", "run", "--bundle_root", BUNDLE_2D, "--config_file", files),

@@ -65,7 +65,10 @@ def test_evaluation_finds_what_training_found(run_3d: Callable, trained: Path, t
 def test_inference_on_a_roi_finds_what_evaluation_found(
     command: Callable, trained: Path, phantoms: Path, tmp_path: Path
 ) -> None:
-    files = [*(str(CONFIGS / name) for name in ("inference.yaml", "inference_roi.yaml")), str(trained / "inference.json")]
+    files = [
+        *(str(CONFIGS / name) for name in ("inference.yaml", "inference_roi.yaml")),
+        str(trained / "inference.json"),
+    ]
     command(
         *("monai.bundle", "run", "--bundle_root", BUNDLE_3D, "--config_file", files),
         *("--dataset_dir", phantoms, "--output_dir", tmp_path / "out"),
