@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from monai.bundle import ConfigParser, ConfigWorkflow, push_to_hf_hub, verify_metadata
+from monai.bundle import ConfigParser, ConfigWorkflow, push_to_hf_hub
 from monai.transforms import LoadImaged, SaveImaged
 from monai.utils import BundlePropertyConfig
 
@@ -47,21 +47,6 @@ def test_workflow_has_every_property_that_monai_knows(
     ids = [definition[BundlePropertyConfig.ID] for definition in workflow.properties.values()]
     assert len(ids) > 15
     assert [name for name in ids if name not in workflow.parser] == []
-
-
-@every_bundle
-def test_metadata_follows_the_schema(bundle: Path, schema: Path, tmp_path: Path) -> None:
-    local = shutil.copy(schema, tmp_path / "schema.json")  # where it lies already, MONAI does not download it
-    verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=local)
-
-
-def test_the_schema_is_looked_at(schema: Path, tmp_path: Path) -> None:
-    content = json.loads((BUNDLE_3D / "configs" / "metadata.json").read_text())
-    content["network_data_format"]["inputs"]["image"]["num_channels"] = "one"
-    (tmp_path / "metadata.json").write_text(json.dumps(content))
-    local = shutil.copy(schema, tmp_path / "schema.json")
-    with pytest.raises(ValueError, match="Failed validating"):
-        verify_metadata(meta_file=str(tmp_path / "metadata.json"), filepath=local)
 
 
 @every_bundle

@@ -1,12 +1,13 @@
 """
 MONAI's own commands on both bundles, with either network, from a foreign folder.
 
-Each case runs in this process; one of them also as the real command, where medsize cannot be imported. The others as real
-commands, and real training, run by ``make verify-bundles``.
+Each case runs in this process; one of them also as the real command, where medsize cannot be imported. The others as
+real commands, and real training, run by ``make verify-bundles``.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import types
 from collections.abc import Callable
@@ -126,6 +127,12 @@ def test_inference_of_a_shipped_bundle_finds_what_evaluation_finds(
     assert found["volume_ml"].sum() > 0
     for row in found.itertuples():
         assert volumes.loc[row.image, f"{row.structure} (mL)"] == pytest.approx(row.volume_ml, rel=1e-4)
+
+
+@pytest.mark.parametrize(("variant", "as_command"), [(UNET_2D, False), (UNET_3D, True)], ids=["2D", "3D, real command"])
+def test_metadata_follows_the_schema(monai_bundle: Callable, variant: Variant, schema: Path, tmp_path: Path) -> None:
+    local = shutil.copy(schema, tmp_path / "schema.json")  # where it lies already, MONAI does not download it
+    monai_bundle("verify_metadata", meta_file=str(variant.bundle / "configs" / "metadata.json"), filepath=str(local))
 
 
 @matrix(real=UNET_3D)
