@@ -4,13 +4,16 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test verify-bundles check bench clean
 
 demo: $(READY)
 	$(RUN) -m benchmarks.demo --output-dir demo
 
 test: check
 	$(RUN) -m pytest
+
+verify-bundles: $(READY)
+	$(RUN) -m pytest -m "" tests/bundles/test_model_zoo.py tests/bundles/test_round_trips.py
 
 check: $(READY)
 	$(VENV)/bin/ruff check .
