@@ -6,13 +6,13 @@ import csv
 import datetime
 import io
 import re
-import zipfile
 import zlib
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
+from zipfile import BadZipFile
 
 from openpyxl import load_workbook
 
@@ -21,7 +21,7 @@ __all__ = ["Cell", "parse_number", "read_cells", "uses_decimal_comma"]
 Cell = str | int | float | ValueError
 """What a cell holds: a text without spaces around it, "" where empty; a number; or what is wrong with it."""
 
-UNREADABLE = (OSError, EOFError, KeyError, TypeError, ValueError, ParseError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, TypeError, ValueError, ParseError, BadZipFile, zlib.error)
 """What openpyxl raises for broken workbooks."""
 
 POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
@@ -71,7 +71,7 @@ def parse_number(text: str, decimal_comma: bool = False) -> float:
     """
     if GROUPED.fullmatch(text) and ("," in text or decimal_comma):
         whole, decimal = re.sub("[.,]", "", text), text.replace(",", ".") + "0"
-        raise ValueError(f"it may mean {whole} or {decimal}; write it as one of these")
+        raise ValueError(f"it may mean {whole} or {decimal}: write the one that is meant")
     if POINT.fullmatch(text):
         return float(text)
     if COMMA.fullmatch(text):

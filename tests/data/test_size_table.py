@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
+import re
 import unicodedata
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -221,7 +224,7 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "above all floats": ([LIVER, ["a", "1e999"]], "(B) is '1e999': input should be a finite number"),
     "words": ([LIVER, ["a", "large"]], "column 'liver volume_ml' (B) is 'large': it is no number"),
     "unit in the cell": ([LIVER, ["a", "12 mL"]], "column 'liver volume_ml' (B) is '12 mL': it is no number"),
-    "thousands or decimals": ([LIVER, ["a", "1,510"]], "(B) is '1,510': it may mean 1510 or 1.5100; write it"),
+    "thousands or decimals": ([LIVER, ["a", "1,510"]], "(B) is '1,510': it may mean 1510 or 1.5100: write the one"),
     "point beside a decimal comma": ([LIVER, ["a", "1.510"], ["b", "0,5"]], "(B) is '1.510': it may mean 1510"),
     "two separators": ([LIVER, ["a", "1.510,5"]], "column 'liver volume_ml' (B) is '1.510,5': it is no number"),
     "percent of a volume": ([LIVER, ["a", "4 %"]], "(B) is '4 %': it is no number"),
@@ -377,6 +380,18 @@ def test_faulty_cells_of_workbooks_are_named(tmp_path: Path, cell: str, value: A
     assert message in problems_of(path)[0]
 
 
+def test_the_stored_result_of_a_formula_counts(tmp_path: Path) -> None:
+    path = write_xlsx(tmp_path / "sizes.xlsx", ["image", "liver volume_ml"], ["a", "=1000+510"])
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = re.sub(rb"(<f>1000\+510</f>)<v ?/?>(</v>)?", rb"\1<v>1510</v>", parts[sheet])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    assert read_size_table(path).sizes_of("a")["size"] == {"liver": 1510e3}
+
+
 def test_merged_cells_are_refused(tmp_path: Path) -> None:
     path = write_xlsx(tmp_path / "sizes.xlsx", ["image", "liver volume_ml"], ["a", 1], ["b", 1])
     workbook = openpyxl.load_workbook(path)
@@ -511,6 +526,21 @@ STATEMENTS = st.lists(
     max_size=4,
 )
 in_a_folder = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@in_a_folder
+@given(
+    further=st.lists(
+        st.one_of(st.sampled_from(["slice", "liver area_mm2", "liver fraction low"]), st.text()), max_size=3
+    ),
+    cells=st.lists(st.lists(st.one_of(st.sampled_from(["a", "0", "1,5"]), st.text()), max_size=5), max_size=4),
+)
+def test_any_csv_is_read_or_refused(tmp_path: Path, further: list[str], cells: list[list[str]]) -> None:
+    path = tmp_path / "sizes.csv"
+    rows = [["image", "liver volume_ml", *further], *cells]
+    path.write_text("\n".join(",".join(row) for row in rows), encoding="utf-8", errors="replace")
+    with contextlib.suppress(SizeTableError):
+        assert read_size_table(path).rows
 
 
 @in_a_folder
