@@ -87,6 +87,34 @@ def export(
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(
+    context: typer.Context,
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],
+    overlay: Annotated[
+        list[str] | None,
+        typer.Option(help="A config to put over train.yaml, of the bundle or a path; several are merged in order."),
+    ] = None,
+    processes: Annotated[int, typer.Option(help="Train by several processes, one for each GPU.", min=1)] = 1,
+) -> None:
+    """
+    Train a bundle: shows the command of MONAI that does it, and runs that.
+
+    All that follows BUNDLE is given to it: --dataset_dir DATA --output_dir RUN --max_epochs 50
+    """
+    import shlex
+    import subprocess
+
+    from medsize.bundle import training_command
+
+    try:
+        command = training_command(bundle, overlay or [], context.args, processes)
+    except ValueError as e:
+        raise typer.BadParameter(str(e)) from e
+    typer.echo(shlex.join(["python", *command[1:]]))
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def check(
     context: typer.Context,
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import nibabel
 import torch
-from nibabel.filebasedimages import ImageFileError
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from medsize.data.scan_header import scan_header
 from medsize.did_you_mean import did_you_mean, did_you_mean_path
 
 __all__ = ["Cohort", "DataListError", "Item", "Roi", "load_cohort"]
@@ -375,14 +374,11 @@ def _slice_distance(image: str, where: str, problems: list[str]) -> float:
 
 
 def _header(image: str, where: str, problems: list[str]) -> tuple[list[float], list[int]]:
-    """Voxel size in mm and shape of a scan, both of three axes."""
     try:
-        header = nibabel.load(image).header
-        zooms, shape = [float(z) for z in header.get_zooms()[:3]], list(header.get_data_shape()[:3])
-    except (OSError, ImageFileError) as e:
-        problems.append(f"{where}: the image {image} cannot be read: {e}.")
+        return scan_header(image)
+    except ValueError as e:
+        problems.append(f"{where}: {e}.")
         return [1.0] * 3, [1] * 3
-    return zooms + [1.0] * (3 - len(zooms)), shape + [1] * (3 - len(shape))
 
 
 def _split_problems(sections: Iterable[tuple[str, Item]]) -> list[str]:

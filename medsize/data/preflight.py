@@ -11,8 +11,10 @@ from medsize.bundle import CONFIG, Finding, RunRefused, refuse_or_warn, running_
 from medsize.data.data_list import Cohort, DataListError, load_cohort
 from medsize.data.scan_check import check_scans
 from medsize.data.size_detail import SIZE_DETAILS
+from medsize.data.size_noise import SIZE_NOISES
 from medsize.did_you_mean import did_you_mean_path
 from medsize.networks.initialise import INITS
+from medsize.transforms.perturb_mask import MASK_NOISES
 
 __all__ = ["check_run", "open_cohort"]
 
@@ -47,11 +49,15 @@ def check_run(
     region_mm: Sequence[float],
     use_roi: bool,
     size_detail: str = "given",
+    size_noise: str | None = None,
+    mask_noise: str | None = None,
+    noise_level: float = 0.0,
     init: str = "random",
     output_dir: str | None = None,
     checkpoint: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    world_size: int = 1,
 ) -> None:
     """
     Check a run before it starts; the program ends with one message that lists all that is wrong.
@@ -67,18 +73,24 @@ def check_run(
         region_mm: extent of the region given to the network along each axis, mm; −1 for all of an axis.
         use_roi: whether items are cropped to their roi.
         size_detail: see :func:`with_size_detail`.
+        size_noise: see :func:`with_size_noise`.
+        mask_noise: see :class:`medsize.transforms.PerturbMask`.
+        noise_level: of either noise.
         init: see :func:`medsize.networks.initialise`.
         output_dir: folder of the run; ``None`` where nothing is trained.
         checkpoint: weights that must exist before the run.
         resume: go on from the last checkpoint in ``output_dir``.
         overwrite: allow a new run in an ``output_dir`` that holds one.
+        world_size: how many processes share the work.
 
     Raises:
         RunRefused: with the message.
     """
     workflow = running_workflow()
     findings = [] if workflow is None else workflow_findings(workflow, cohort.class_names)
-    findings += _setup_findings(size_detail, init, output_dir, checkpoint, resume, overwrite)
+    findings += _setup_findings(
+        size_detail, size_noise, mask_noise, noise_level, init, output_dir, checkpoint, resume, overwrite
+    )
     problems = []
     if num_classes != cohort.num_classes:
         problems.append(
@@ -88,6 +100,11 @@ def check_run(
     if not validation:
         problems.append(
             f"there is no item to validate on: none has the fold {fold}. Set val_fold, or give the items folds."
+        )
+    elif len(validation) < world_size:
+        problems.append(
+            f"there are {len(validation)} items to validate on, fewer than the {world_size} processes. Start as many "
+            "processes as there are items, or fewer."
         )
     problems += [
         f"{item['image']}: the item is for validation, but has neither 'size' nor 'label' to validate with."
@@ -113,6 +130,9 @@ def check_run(
 
 def _setup_findings(
     size_detail: str = "given",
+    size_noise: str | None = None,
+    mask_noise: str | None = None,
+    noise_level: float = 0.0,
     init: str = "random",
     output_dir: str | None = None,
     checkpoint: str | None = None,
@@ -123,6 +143,11 @@ def _setup_findings(
     problems = [] if output_dir is None else _output_problems(Path(output_dir), resume, overwrite)
     if size_detail not in SIZE_DETAILS:
         problems.append(f"size_detail is '{size_detail}': it must be one of {', '.join(SIZE_DETAILS)}.")
+    for key, noise, known in (("size_noise", size_noise, SIZE_NOISES), ("mask_noise", mask_noise, MASK_NOISES)):
+        if noise is not None and noise not in known:
+            problems.append(f"{key} is '{noise}': it must be null or one of {', '.join(known)}.")
+    if noise_level < 0:
+        problems.append(f"noise_level is {noise_level}: it must not be negative.")
     if init not in INITS:
         problems.append(f"init is '{init}': it must be one of {', '.join(INITS)}.")
     if init == "checkpoint" and checkpoint is None:

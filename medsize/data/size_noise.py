@@ -140,7 +140,7 @@ def with_size_noise(
     return noisy
 
 
-def relative_size_change(items: Sequence[dict[str, Any]], noisy: Sequence[dict[str, Any]]) -> float:
+def relative_size_change(items: Sequence[dict[str, Any]], noisy: Sequence[dict[str, Any]]) -> float | None:
     """
     The mRE that a noise really made: mean of |v′ − v| / v over the present structures whose size is known in both.
 
@@ -149,12 +149,13 @@ def relative_size_change(items: Sequence[dict[str, Any]], noisy: Sequence[dict[s
         noisy: as it returns them.
 
     Returns:
-        the mean over all structures, scans and slices; NaN where nothing can be compared.
+        the mean over all structures, scans and slices; ``None`` where nothing can be compared.
     """
-    changes = []
+    changes = [torch.empty(0, dtype=torch.float64)]
     for item, other in zip(items, noisy, strict=True):
         if "size" in item:
             true, wrong = (torch.as_tensor(i["size"], dtype=torch.float64).mean(dim=0) for i in (item, other))
             known = (true > 0) & true.isfinite() & wrong.isfinite()
             changes.append(((wrong - true).abs() / true)[known])
-    return float(torch.cat(changes).mean()) if changes else float("nan")
+    compared = torch.cat(changes)
+    return float(compared.mean()) if len(compared) else None

@@ -92,3 +92,21 @@ def test_a_2d_teacher_teaches(run_3d: Callable, command: Callable, phantoms: Pat
     options = ["--teacher_checkpoint", tmp_path / "teacher" / "model.pt", "--output_dir", tmp_path / "student"]
     run_3d(["teacher.yaml"], *options, cwd=tmp_path)
     assert "soft_label" in terms_of(tmp_path / "student")
+
+
+def test_noise_is_put_on_sizes_and_masks_and_recorded(run_3d: Callable, tmp_path: Path) -> None:
+    noise = ["--size_noise", "too large", "--mask_noise", "dropped structures", "--noise_level", 1.0]
+    run_3d([], "--supervision", "size+mask", *noise, "--output_dir", tmp_path / "run", cwd=tmp_path)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["size_noise"], summary["mask_noise"], summary["noise_level"]) == (*noise[1:4:2], 1.0)
+    assert summary["size_change"] == pytest.approx(1.0)
+    assert {"size", "mask"} <= set(pd.read_csv(tmp_path / "run" / "epochs.csv").columns)
+
+
+def test_unknown_noise_stops_the_run_before_it_starts(command: Callable, phantoms: Path, tmp_path: Path) -> None:
+    noise = ["--size_noise", "loud", "--mask_noise", "smudged", "--noise_level", "-1"]
+    arguments = ["check", BUNDLE_3D, "--dataset_dir", phantoms, "--output_dir", tmp_path / "run", *noise]
+    result = command("medsize.cli", *arguments, cwd=tmp_path, check=False)
+    assert result.returncode == 1
+    for message in ("size_noise is 'loud'", "mask_noise is 'smudged'", "noise_level is -1"):
+        assert message in result.stderr

@@ -94,6 +94,10 @@ def test_no_noise_and_level_zero_change_nothing() -> None:
     assert with_size_noise(items, "gaussian", 0.0) == items
 
 
+def test_where_no_size_is_known_nothing_changed() -> None:
+    assert relative_size_change([{"image": "a"}], [{"image": "a"}]) is None
+
+
 @pytest.mark.parametrize(("noise", "level", "message"), [("loud", 0.1, "size_noise is"), ("gaussian", -1, "negative")])
 def test_others_are_refused(noise: str, level: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):

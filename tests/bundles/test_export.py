@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
+import monai.bundle
 import pytest
 import torch
 import yaml
@@ -80,6 +82,31 @@ def test_an_export_holds_network_weights_settings_and_figures(
     assert "| Kidney: left | 0.30 ± 0.10 | – | 1.00 ± 0.00 | – |" in readme
     assert readme.count("## Performance") == 1
     assert "ladder" not in readme.split("## Performance")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("network", ["unet", "segresnet"])
+def test_monai_verifies_every_export(
+    finished_run: Callable, schema: Path, tmp_path: Path, dimensions: int, network: str
+) -> None:
+    output = tmp_path / "exported"
+    export_bundle(BUNDLES / f"size_seg_{dimensions}d", output, finished_run(dimensions, network), network, vendor=True)
+    metadata, inference = output / "configs" / "metadata.json", output / "configs" / "inference.yaml"
+    jsonschema.validate(json.loads(metadata.read_text()), json.loads(schema.read_text()))
+    monai.bundle.verify_net_in_out("network_def", meta_file=str(metadata), config_file=str(inference), device="cpu")
+    monai.bundle.ckpt_export(
+        "network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(output / "models" / "model.pt"),
+        meta_file=str(metadata),
+        config_file=str(inference),
+    )
+    parser = ConfigParser()
+    parser.read_config(inference)
+    eager = parser.get_parsed_content("network_def").eval()
+    eager.load_state_dict(torch.load(output / "models" / "model.pt", weights_only=True))
+    scan = torch.rand(1, 1, *(32,) * dimensions)
+    torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts").eval()(scan), eager(scan))
 
 
 def test_what_is_not_replaced_keeps_its_comments() -> None:
