@@ -87,6 +87,11 @@ def export_options(variant: Variant) -> dict[str, Any]:
     }
 
 
+def test_real_commands_cannot_import_medsize(command: Callable, no_medsize: Path, tmp_path: Path) -> None:
+    result = command("medsize", cwd=tmp_path, check=False, python_path=no_medsize)
+    assert "medsize must not be imported" in result.stderr
+
+
 @matrix(real=UNET_3D)
 def test_inference_of_a_shipped_bundle_finds_what_evaluation_finds(
     monai_bundle: Callable, variant: Variant, phantoms: Path, tmp_path: Path
