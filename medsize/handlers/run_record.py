@@ -17,7 +17,7 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, ReferenceResolver
 
 from medsize.bundle import running_workflow
 from medsize.data.whole_file import written_whole
@@ -34,7 +34,7 @@ class RunRecord:
     - ``config.yaml``: the config as it was run, overrides and overlays merged, top-level values resolved;
     - ``epochs.csv``: for every epoch the mean loss and its terms, the metrics of the last validation, seconds, and the
       seconds that training waited for the loader;
-    - ``inference.json``: an overlay for the bundle's inference config, with the values of ``inference``;
+    - ``inference.json``: an overlay for the bundle's inference config: the values of ``inference``, and the network;
     - ``summary.json``: written by :meth:`write_summary`.
 
     Of several processes, the first one writes; losses are the means over all.
@@ -123,7 +123,8 @@ class RunRecord:
     def _start(self, _: Engine) -> None:
         self.write_config()
         if self.inference is not None and idist.get_rank() == 0:
-            (self.output_dir / "inference.json").write_text(json.dumps(dict(self.inference), indent=2) + "\n")
+            overlay = {**self.inference, **_network_definition()}
+            (self.output_dir / "inference.json").write_text(json.dumps(overlay, indent=2) + "\n")
         self._rows = []
 
     def _start_epoch(self, engine: Engine) -> None:
@@ -172,6 +173,17 @@ class RunRecord:
             writer = csv.DictWriter(lines, columns)
             writer.writeheader()
             writer.writerows(self._rows)
+
+
+def _network_definition() -> dict[str, Any]:
+    """``network_def`` of the bundle workflow that is running, as its config has it, and what that refers to."""
+    workflow = running_workflow()
+    if workflow is None:
+        return {}
+    definition = workflow.parser["network_def"]
+    references = (ReferenceResolver.match_refs_pattern(str(value)) for value in definition.values())
+    names = {name for found in references for name in found}
+    return {name: workflow.parser.get_parsed_content(name) for name in sorted(names)} | {"network_def": definition}
 
 
 def _means_of_all_processes(values: Mapping[str, list[float]]) -> dict[str, float]:

@@ -136,12 +136,19 @@ def test_merging_replaces_the_values_and_nothing_else(values: dict) -> None:
     assert yaml.safe_load(merged(config, values)) == yaml.safe_load(config) | values
 
 
+def trained_a_lean_unet(run: Path) -> None:
+    settings = json.loads((run / "inference.json").read_text())
+    settings["network_def"] = {"_target_": "medsize.networks.LeanUNet"}
+    (run / "inference.json").write_text(json.dumps(settings))
+
+
 @pytest.mark.parametrize(
     ("break_it", "network", "message"),
     [
         (lambda run: (run / "metrics.csv").unlink(), "unet", "there is no metrics.csv"),
         (lambda run: None, "swin", "there are: unet, segresnet"),
         (lambda run: None, "segresnet", "does not fit"),
+        (trained_a_lean_unet, "unet", "let it teach a network of MONAI"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_written(

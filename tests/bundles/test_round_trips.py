@@ -203,7 +203,7 @@ def test_training_by_real_commands_is_evaluated_and_segments(
     command(*run, "--config_file", variant.configs("train.yaml", "evaluate.yaml"), *common, cwd=tmp_path)
     first, second = (pd.read_csv(tmp_path / "run" / part / "metrics.csv") for part in (".", "evaluation"))
     pd.testing.assert_frame_equal(first, second)
-    files = [*variant.configs("inference.yaml"), str(tmp_path / "run" / "inference.json")]
+    files = [str(variant.bundle / "configs" / "inference.yaml"), str(tmp_path / "run" / "inference.json")]
     options = ["--dataset_dir", phantoms / "images", "--output_dir", tmp_path / "segmentations"]
     command(*run, "--config_file", files, *options, cwd=tmp_path, python_path=no_medsize)
     assert len(pd.read_csv(tmp_path / "segmentations" / "volumes.csv")) == 9

@@ -181,7 +181,7 @@ def test_imagenet_weights_train_infer_and_teach(run_bundle: Callable, phantoms: 
     first, second = (pd.read_csv(folder / "metrics.csv") for folder in (output, output / "evaluation"))
     pd.testing.assert_frame_equal(first, second)
     run_bundle(
-        *(["inference.yaml", "imagenet.yaml", output / "inference.json"], "--dataset_dir", phantoms / "images"),
+        *(["inference.yaml", output / "inference.json"], "--dataset_dir", phantoms / "images"),
         *("--output_dir", tmp_path / "segmentations"),
         cwd=tmp_path,
     )
@@ -204,7 +204,7 @@ def test_monais_flexible_unet_takes_the_same_encoder(run_bundle: Callable, phant
     options = ["--dataset_dir", phantoms, "--output_dir", output, *SMALL[:4], "--max_epochs", 1, "--val_interval", 1]
     run_bundle(["train.yaml", "flexible_unet.yaml"], *options, cwd=tmp_path)
     run_bundle(
-        *(["inference.yaml", "flexible_unet.yaml", output / "inference.json"], "--pretrained", False),
+        *(["inference.yaml", output / "inference.json"], "--pretrained", False),
         *("--dataset_dir", phantoms / "images", "--output_dir", tmp_path / "segmentations"),
         cwd=tmp_path,
     )
