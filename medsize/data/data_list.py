@@ -90,7 +90,7 @@ class Cohort:
 
     Items are dictionaries for MONAI's datasets: absolute paths under ``image``, ``label`` and ``scribble``; ``roi``;
     ``size``, mm³ of the foreground classes, float64 of shape ``(2, K − 1)`` (low and high ends, [0, ∞] where unknown);
-    ``slice_size``, mm² in each slice, ``(2, K − 1, Z)``; ``subject``; ``fold``; and ``group``, the item's number.
+    ``slice_size``, mm² in each slice, ``(2, K − 1, Z)``; ``subject`` and ``fold``.
     """
 
     source: Path
@@ -164,9 +164,7 @@ class Cohort:
         size_key = "slice_size" if size_level == "slice" else "size"
         selected = []
         for item in candidates:
-            kept: dict[str, Any] = {
-                key: item[key] for key in ("image", "roi", "subject", "fold", "group") if key in item
-            }
+            kept: dict[str, Any] = {key: item[key] for key in ("image", "roi", "subject", "fold") if key in item}
             if "size" in kinds and size_key in item:
                 kept["size"] = item[size_key]
             if "scribble" in kinds and "scribble" in item:
@@ -246,7 +244,7 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
         before = len(problems)
         entry = _resolve(item, where, root, class_names, parsed.size_unit, problems)
         if len(problems) == before:
-            items.append(entry | {"section": section, "group": number})
+            items.append(entry | {"section": section})
     problems += _split_problems(sections)
     if problems:
         raise DataListError(path, problems)

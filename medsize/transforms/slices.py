@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from typing import Any
+from uuid import uuid4
 
 import torch
 from monai.config import KeysCollection
@@ -55,21 +56,30 @@ class SplitSlicesd(MapTransform):
     Args:
         keys: images, masks, scribbles and sizes per slice, with Z as the last axis: each slice gets its own.
             They become plain tensors: 2D tensors under a volume's affine would mislead.
-        shared_keys: entries of the volume that every slice gets as they are, such as its size target and its group.
+        shared_keys: entries of the volume that every slice gets as they are, such as its size target.
+        group_key: where to write a number that no other volume in a batch has, nor the same one drawn once more, whose
+            target may differ by its augmentation. Default: no group.
         allow_missing_keys: don't raise an exception if a key is missing.
     """
 
     def __init__(
-        self, keys: KeysCollection, shared_keys: tuple[str, ...] = (), allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        shared_keys: tuple[str, ...] = (),
+        group_key: str | None = None,
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.shared_keys = tuple(shared_keys)
+        self.group_key = group_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:
         d = dict(data)
         slices = {key: torch.Tensor.unbind(d[key], dim=-1) for key in self.key_iterator(d)}
         plain = {key: [s.as_tensor() if hasattr(s, "as_tensor") else s for s in parts] for key, parts in slices.items()}
         shared = {key: d[key] for key in self.shared_keys if key in d}
+        if self.group_key is not None:
+            shared[self.group_key] = uuid4().int >> 76  # 52 bits: exact in every number type
         return [dict(zip(plain, parts, strict=True), **shared) for parts in zip(*plain.values(), strict=True)]
 
 

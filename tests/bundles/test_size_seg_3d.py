@@ -110,3 +110,9 @@ def test_unknown_noise_stops_the_run_before_it_starts(command: Callable, phantom
     assert result.returncode == 1
     for message in ("size_noise is 'loud'", "mask_noise is 'smudged'", "noise_level is -1"):
         assert message in result.stderr
+
+
+def test_a_scan_may_be_drawn_twice_in_a_batch(run_3d: Callable, tmp_path: Path) -> None:
+    few_masks = ["--supervision", "size+mask", "--num_masks", 1, "--mask_share", 0.9, "--epoch_scans", 8]
+    run_3d([], *few_masks, "--output_dir", tmp_path / "run", cwd=tmp_path)
+    assert len(pd.read_csv(tmp_path / "run" / "epochs.csv")) == 1

@@ -100,18 +100,25 @@ def test_slices_of_several_volumes_make_one_batch() -> None:
     pipeline = Compose(
         [
             SizeToFractiond("size", per_slice=True, allow_missing_keys=True),
-            SplitSlicesd(["image", "size", "scribble"], shared_keys=("group",), allow_missing_keys=True),
+            SplitSlicesd(["image", "size", "scribble"], group_key="group", allow_missing_keys=True),
             FillMissingTargetsd(num_classes=2),
         ]
     )
-    without_size = volume(2, group=1, scribble=MetaTensor(torch.zeros(1, 4, 4, 2)))
+    without_size = volume(2, scribble=MetaTensor(torch.zeros(1, 4, 4, 2)))
     del without_size["size"]
-    dataset = Dataset([volume(3, group=0), without_size], pipeline)
+    dataset = Dataset([volume(3), without_size], pipeline)
     batch = next(iter(DataLoader(dataset, batch_size=2)))
     assert batch["image"].shape == (5, 1, 4, 4)
-    assert batch["group"].tolist() == [0, 0, 0, 1, 1]
+    assert batch["group"].unique_consecutive(return_counts=True)[1].tolist() == [3, 2]
     torch.testing.assert_close(
         batch["size"][2, 0, 1].double(), torch.tensor(0.02 / 16, dtype=torch.float64), rtol=1e-5, atol=0
     )
     torch.testing.assert_close(batch["size"][3:, 1], torch.ones(2, 2))
     assert batch["scribble"].float().mean(dim=(1, 2, 3)).tolist() == [255, 255, 255, 0, 0]
+
+
+def test_a_volume_that_is_drawn_twice_makes_two_groups() -> None:
+    split = SplitSlicesd("image", shared_keys=("size",), group_key="group")
+    groups = [{item["group"] for item in split(volume(3))} for _ in range(2)]
+    assert [len(group) for group in groups] == [1, 1]
+    assert groups[0] != groups[1]
