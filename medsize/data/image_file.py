@@ -107,7 +107,7 @@ def _read_nifti(file: Path, max_bytes: int) -> SimpleITK.Image:
         )
     if faults := list(geometry_faults(str(file), nifti)):
         raise ValueError(faults[0])
-    if dtype.kind not in "iuf":
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ValueError(f"{file}: its voxels are of the type {dtype}, expected whole or real numbers: no colours.")
     scaled = not isinstance(nifti.dataobj, np.ndarray) and (nifti.dataobj.slope, nifti.dataobj.inter) != (1, 0)
     kept = np.dtype(np.float32 if scaled else dtype).newbyteorder("=")
