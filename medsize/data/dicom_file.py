@@ -14,7 +14,7 @@ import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage, RTStructureSetStorage, SegmentationStorage
 
-__all__ = ["PYDICOM_ERRORS", "DicomFile", "read_dicom_file"]
+__all__ = ["PYDICOM_ERRORS", "DicomFile", "DicomSeries", "read_dicom_file"]
 
 PYDICOM_ERRORS = (
     OSError,
@@ -29,7 +29,6 @@ PYDICOM_ERRORS = (
     InvalidDicomError,
 )
 """What pydicom and highdicom raise for files that break off or do not follow the standard."""
-GEOMETRY = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"]
 IDENTIFYING = [
     "PatientName",
     "PatientID",
@@ -45,29 +44,19 @@ IDENTIFYING = [
     "PerformingPhysicianName",
     "OperatorsName",
 ]
-TAGS = [
-    *GEOMETRY,
-    *IDENTIFYING,
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-    "Modality",
-    "SeriesDescription",
-    "ImageType",
-    "BurnedInAnnotation",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "BitsAllocated",
-    "BitsStored",
-    "PixelRepresentation",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "ReferencedSeriesSequence",
-    "ReferencedFrameOfReferenceSequence",
-]
+
+
+@dataclass(frozen=True)
+class DicomSeries:
+    """What the header of a DICOM file says of its series. What it lacks is empty."""
+
+    uid: str
+    modality: str
+    description: str
+    subject: str
+    frame_of_reference: str
+    drawn_on: tuple[str, ...]
+    """Of a mask: UIDs of the series that it names."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +66,10 @@ class DicomFile:
     file: Path
     sop_class: str
     instance: str
-    series: str
-    frame_of_reference: str
-    modality: str
-    description: str
-    subject: str
+    series: DicomSeries
     image_type: tuple[str, ...]
     burned_in: bool
     """Text is burned into the image."""
-    drawn_on: tuple[str, ...]
-    """Of a mask: UIDs of the series that it names."""
     size: tuple[int, int]
     """Columns and rows."""
     frames: int
@@ -110,9 +93,13 @@ class DicomFile:
         return self.frames == 1 and self.sop_class not in (SegmentationStorage, RTStructureSetStorage)
 
 
-def read_dicom_file(file: Path) -> DicomFile | None:
+def read_dicom_file(file: Path, known: dict[str, DicomSeries] | None = None) -> DicomFile | None:
     """
     Read a header.
+
+    Args:
+        file: the file.
+        known: the series of files that were read before, by UID: what all slices share is read once, and added to it.
 
     Returns:
         what it says; ``None`` for an index of other files (DICOMDIR).
@@ -122,7 +109,7 @@ def read_dicom_file(file: Path) -> DicomFile | None:
     """
     try:
         with open(file, "rb") as opened:
-            dataset = pydicom.dcmread(opened, stop_before_pixels=True, force=True, specific_tags=TAGS)
+            dataset = pydicom.dcmread(opened, stop_before_pixels=True, force=True)
             # The tag, type and length of the pixels come first.
             bytes_left = file.stat().st_size - opened.tell() - (8 if dataset.original_encoding[0] else 12)
         if dataset.get("SOPClassUID") == MediaStorageDirectoryStorage:
@@ -131,7 +118,10 @@ def read_dicom_file(file: Path) -> DicomFile | None:
             raise ValueError("it states no SOPClassUID or SeriesInstanceUID")
         if "Image" in dataset.SOPClassUID.name and not (dataset.get("Rows") and dataset.get("Columns")):
             raise ValueError(f"it is a {dataset.SOPClassUID.name} without Rows and Columns")
-        return _described(file, dataset, bytes_left)
+        known = {} if known is None else known
+        if dataset.SeriesInstanceUID not in known:
+            known[dataset.SeriesInstanceUID] = _series(dataset)
+        return _described(file, dataset, known[dataset.SeriesInstanceUID], bytes_left)
     except PYDICOM_ERRORS as e:
         size = file.stat().st_size if file.exists() else 0
         reason = str(e) or type(e).__name__
@@ -140,7 +130,18 @@ def read_dicom_file(file: Path) -> DicomFile | None:
         ) from e
 
 
-def _described(file: Path, dataset: pydicom.Dataset, bytes_left: int) -> DicomFile:
+def _series(dataset: pydicom.Dataset) -> DicomSeries:
+    return DicomSeries(
+        uid=str(dataset.SeriesInstanceUID),
+        modality=str(dataset.get("Modality") or ""),
+        description=_without_identifiers(dataset),
+        subject=str(dataset.get("PatientID") or "").strip(),
+        frame_of_reference=_frame_of_reference(dataset),
+        drawn_on=tuple(dict.fromkeys(_series_named(dataset))),
+    )
+
+
+def _described(file: Path, dataset: pydicom.Dataset, series: DicomSeries, bytes_left: int) -> DicomFile:
     columns, rows = int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0)
     frames, channels = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
     bits = int(dataset.get("BitsAllocated") or 16)
@@ -151,14 +152,9 @@ def _described(file: Path, dataset: pydicom.Dataset, bytes_left: int) -> DicomFi
         file=file,
         sop_class=str(dataset.SOPClassUID),
         instance=str(dataset.get("SOPInstanceUID", "")),
-        series=str(dataset.SeriesInstanceUID),
-        frame_of_reference=_frame_of_reference(dataset),
-        modality=str(dataset.get("Modality") or ""),
-        description=_without_identifiers(dataset),
-        subject=str(dataset.get("PatientID") or "").strip(),
+        series=series,
         image_type=tuple(map(str, dataset.get("ImageType") or ())),
         burned_in=dataset.get("BurnedInAnnotation") == "YES",
-        drawn_on=tuple(dict.fromkeys(_series_named(dataset))),
         size=(columns, rows),
         frames=frames,
         channels=channels,

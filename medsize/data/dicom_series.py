@@ -49,12 +49,12 @@ def found_series(slices: Sequence[DicomFile]) -> FoundScan:
     found = FoundScan(
         kind=kind,
         files=tuple(s.file for s in slices),
-        modality=first.modality,
-        description=first.description,
-        subject=first.subject,
-        series=first.series,
-        frame_of_reference=first.frame_of_reference,
-        drawn_on=first.drawn_on,
+        modality=first.series.modality,
+        description=first.series.description,
+        subject=first.series.subject,
+        series=first.series.uid,
+        frame_of_reference=first.series.frame_of_reference,
+        drawn_on=first.series.drawn_on,
         grid=_grid(slices) if kind is ScanKind.SERIES and not fault else None,
         whole_numbers=len({(s.rescale, s.stored) for s in slices}) == 1 and all(v.is_integer() for v in first.rescale),
     )
@@ -95,7 +95,7 @@ def _kind(slices: Sequence[DicomFile]) -> ScanKind:
     if not all(all(s.size) for s in slices):
         return ScanKind.OTHER
     # CT states it; MR shows it by slices of several orientations and its name.
-    if "LOCALIZER" in first.image_type or (LOCALIZER.search(first.description) and _turned(slices)):
+    if "LOCALIZER" in first.image_type or (LOCALIZER.search(first.series.description) and _turned(slices)):
         return ScanKind.LOCALIZER
     return ScanKind.MULTIFRAME if first.frames > 1 else ScanKind.SERIES
 
@@ -112,7 +112,7 @@ def _kind_fault(kind: ScanKind, first: DicomFile) -> str:
     if kind in (ScanKind.SEGMENTS, ScanKind.CONTOURS):
         return f"it is a mask ({kind.value}), expected an image. Read it by read_masks, or leave it out"
     if kind is ScanKind.OTHER:
-        return f"it holds no pixels (modality {first.modality or 'not stated'}), expected an image. Leave it out"
+        return f"it holds no pixels (modality {first.series.modality or 'not stated'}), expected an image. Leave it out"
     return ""
 
 

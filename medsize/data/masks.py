@@ -129,7 +129,7 @@ def _is_seg(file: Path) -> bool:
     from medsize.data.dicom_file import read_dicom_file
 
     header = read_dicom_file(file)
-    modality = "DICOMDIR" if header is None else header.modality
+    modality = "DICOMDIR" if header is None else header.series.modality
     if modality not in ("SEG", "RTSTRUCT"):
         raise ValueError(f"{file}: its modality is {modality}, expected a mask: SEG or RTSTRUCT.")
     return modality == "SEG"

@@ -19,7 +19,7 @@ from medsize.data.found_scan import FoundScan, ScanKind
 from medsize.data.image_file import MAX_BYTES, check_memory, is_image_file, read_image_file
 
 if TYPE_CHECKING:
-    from medsize.data.dicom_file import DicomFile
+    from medsize.data.dicom_file import DicomFile, DicomSeries
 
 __all__ = ["find_scans", "read_scan"]
 
@@ -43,6 +43,7 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
     """
     scans: list[FoundScan] = []
     groups: dict[tuple[str, Path | None], list[DicomFile]] = {}
+    known: dict[str, DicomSeries] = {}
     shown = track(
         list(_files_below(Path(folder), scans)),
         description="reading headers",
@@ -55,12 +56,12 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
             scans.append(FoundScan(ScanKind.FILE, (file,)))
             continue
         try:
-            header = _read_header(file)
+            header = _read_header(file, known)
         except (OSError, ValueError) as e:
             scans.append(FoundScan(ScanKind.UNREADABLE, (file,), fault=str(e)))
             continue
         if header is not None:
-            groups.setdefault((header.series, None if header.is_slice else file), []).append(header)
+            groups.setdefault((header.series.uid, None if header.is_slice else file), []).append(header)
     unreadable = {scan.files[0].parent: scan.files[0].name for scan in scans if scan.kind is ScanKind.UNREADABLE}
     scans += [_grouped(headers, unreadable) for headers in groups.values()]
     return sorted(scans, key=lambda scan: scan.files[0])
@@ -133,21 +134,21 @@ def _files_below(folder: Path, scans: list[FoundScan]) -> Iterator[Path]:
                 refuse(str(path), "it is a link to nowhere, or no file, expected a file. Mend it, or remove it.")
 
 
-def _read_header(file: Path) -> DicomFile | None:
-    """Header of a DICOM file, ``None`` for another file."""
+def _read_header(file: Path, known: dict[str, DicomSeries]) -> DicomFile | None:
+    """Header of a DICOM file, of a series that may be known; ``None`` for another file."""
     with open(file, "rb") as opened:
         start = opened.read(132)
     # Some files lack the preamble and begin with the first element, of group 8.
-    known = start[128:] == b"DICM" or start[:2] == b"\x08\x00" or file.name.lower().endswith(DICOM_ENDINGS)
+    is_dicom = start[128:] == b"DICM" or start[:2] == b"\x08\x00" or file.name.lower().endswith(DICOM_ENDINGS)
     # Scanners name files by numbers, without an ending.
     empty_slice = not start and not file.suffix[1:].isalpha()
-    if not known and not empty_slice:
+    if not is_dicom and not empty_slice:
         return None
     from medsize.data.dicom_file import read_dicom_file
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values longer than the standard allows
-        return read_dicom_file(file)
+        return read_dicom_file(file, known)
 
 
 def _grouped(headers: list[DicomFile], unreadable: dict[Path, str]) -> FoundScan:
