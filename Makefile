@@ -4,13 +4,16 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test verify-bundles check bench clean
 
 demo: $(READY)
 	$(RUN) -m benchmarks.demo --output-dir demo
 
 test: check
 	$(RUN) -m pytest
+
+verify-bundles: $(READY)
+	$(RUN) -m pytest -m "" tests/bundles/test_model_zoo.py tests/bundles/test_round_trips.py
 
 check: $(READY)
 	$(VENV)/bin/ruff check .
@@ -19,6 +22,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(RUN) -m benchmarks.step
+	$(RUN) -m benchmarks.read_dicom
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -83,6 +84,60 @@ def export(
     except ValueError as e:
         raise typer.BadParameter(str(e)) from e
     typer.echo(f"{output}: a bundle with {network}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(
+    context: typer.Context,
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],
+    overlay: Annotated[
+        list[str] | None,
+        typer.Option(help="A config to put over train.yaml, of the bundle or a path; several are merged in order."),
+    ] = None,
+    processes: Annotated[int, typer.Option(help="Train by several processes, one for each GPU.", min=1)] = 1,
+) -> None:
+    """
+    Train a bundle: shows the command of MONAI that does it, and runs that.
+
+    All that follows BUNDLE is given to it: --dataset_dir DATA --output_dir RUN --max_epochs 50
+    """
+    import shlex
+    import subprocess
+
+    from medsize.bundle import training_command
+
+    try:
+        command = training_command(bundle, overlay or [], context.args, processes)
+    except ValueError as e:
+        raise typer.BadParameter(str(e)) from e
+    typer.echo(shlex.join(["python", *command[1:]]))
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def check(
+    context: typer.Context,
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],
+    config: Annotated[
+        list[str] | None,
+        typer.Option(help="A config of the bundle, or a path; several are merged in order. Default: train.yaml"),
+    ] = None,
+) -> None:
+    """
+    Find what would spoil a run, without running: misspelled keys, missing files, faulty scans, and more.
+
+    All that follows BUNDLE is given as to python -m monai.bundle run: --dataset_dir DATA --max_epochs 50
+    """
+    import fire
+
+    from medsize.bundle import check_bundle
+
+    def check_with(run_id: str | None = None, **arguments: Any) -> None:
+        check_bundle(bundle, config or ["train.yaml"], run_id=run_id, **arguments)
+
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
+    fire.Fire(check_with, command=context.args, name=f"medsize check {bundle}")  # it parses values as MONAI does
+    typer.echo("Nothing was found that would stop this run.")
 
 
 if __name__ == "__main__":

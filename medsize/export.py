@@ -18,6 +18,7 @@ __all__ = ["export_bundle"]
 
 DEFAULT_NETWORK = "unet"
 RUN_FILES = ("model.pt", "inference.json", "summary.json", "metrics.csv")
+SETTINGS = ("structures", "num_classes", "in_channels", "spacing", "roi_size")
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns("cli.py", "export.py", "studies", "__pycache__")
 FIGURES = {
@@ -117,8 +118,13 @@ def _settings(run: Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{run} is no finished run: there is no {', '.join(missing)} in it.")
     settings: dict[str, Any] = json.loads((run / "inference.json").read_text())
-    del settings["checkpoint"]  # the bundle has its own copy
-    return settings
+    network = settings.get("network_def", {}).get("_target_", "")
+    if network.startswith("medsize."):
+        raise ValueError(
+            f"{run} trained a {network}, which a bundle without medsize cannot hold: let it teach a network of MONAI, "
+            "by the overlay teacher.yaml, and export that."
+        )
+    return {key: settings[key] for key in SETTINGS}
 
 
 def _check_weights(file: Path, inference: str, network: str) -> None:

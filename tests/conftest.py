@@ -10,11 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from medsize.data import write_phantom_cohort
 
+# Times say nothing on a busy machine.
+settings.register_profile("medsize", deadline=None)
+settings.load_profile("medsize")
+
 PROJECT = Path(__file__).parent.parent
 BUNDLE_2D = PROJECT / "bundles" / "size_seg_2d"
+BUNDLE_3D = PROJECT / "bundles" / "size_seg_3d"
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +47,18 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def command() -> Callable[..., subprocess.CompletedProcess]:
-    """Run a Python module as a user would, from a given folder."""
+    """Run a Python module as a user would, from a given folder, with a search path for modules of its own if given."""
 
-    def run(*arguments: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
+    def run(
+        *arguments: object, cwd: Path, check: bool = True, python_path: Path | None = None
+    ) -> subprocess.CompletedProcess:
         result = subprocess.run(
-            [sys.executable, "-m", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+            [sys.executable, "-m", *map(str, arguments)],
+            cwd=cwd,
+            env=os.environ if python_path is None else {**os.environ, "PYTHONPATH": str(python_path)},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if check and result.returncode:
             pytest.fail(f"{arguments}: exit code {result.returncode}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")

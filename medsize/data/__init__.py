@@ -12,6 +12,7 @@ from medsize.data.sampling import mixed_label_sampler
 from medsize.data.scan_check import check_scans
 from medsize.data.scans import find_scans, read_scan
 from medsize.data.size_detail import with_size_detail
+from medsize.data.size_noise import relative_size_change, with_size_noise
 
 __all__ = [
     "PHANTOM_CLASSES",
@@ -32,7 +33,9 @@ __all__ = [
     "open_cohort",
     "read_masks",
     "read_scan",
+    "relative_size_change",
     "with_size_detail",
+    "with_size_noise",
     "write_clicks",
     "write_data_list",
     "write_nifti",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -11,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import nibabel
 import torch
-from nibabel.filebasedimages import ImageFileError
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from medsize.data.scan_header import scan_header
+from medsize.did_you_mean import did_you_mean, did_you_mean_path
 
 __all__ = ["Cohort", "DataListError", "Item", "Roi", "load_cohort"]
 
@@ -213,10 +213,15 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
             does not exist, a negative or non-finite one, sizes without a unit, a subject in two splits.
     """
     path, root = Path(data_list), Path(dataset_dir)
-    if not path.is_file():
-        raise DataListError(path, ["there is no such file. Set data_list to the cohort's data list."])
+    missing = []
     if not root.is_dir():
-        raise DataListError(path, [f"dataset_dir is {root}: there is no such folder."])
+        hint = did_you_mean_path(root) or " Set it to the folder that the data list's paths start from."
+        missing.append(f"dataset_dir is {root}: there is no such folder.{hint}")
+    if not path.is_file() and not (missing and path.is_relative_to(root)):
+        hint = did_you_mean_path(path) or " Set data_list to the cohort's data list."
+        missing.append(f"there is no such file.{hint}")
+    if missing:
+        raise DataListError(path, missing)
     content = path.read_bytes()
     try:
         raw = json.loads(content)
@@ -267,8 +272,7 @@ def _describe(error: Any, raw: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in location if not str(part).startswith(("tuple[", "float", "list[")))
     if error["type"] == "extra_forbidden":
         known = list(Item.model_fields)
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else f" Known keys: {', '.join(known)}."
+        hint = did_you_mean(key, known) or f" Known keys: {', '.join(known)}."
         return f"{where}unknown key '{key}'.{hint}"
     if error["type"] == "missing":
         return f"{where}the key '{key}' is missing."
@@ -314,10 +318,7 @@ def _resolve(
             continue
         for name in stated:
             if name not in class_names[1:]:
-                close = difflib.get_close_matches(name, class_names[1:], n=1)
-                hint = (
-                    f" Did you mean '{close[0]}'?" if close else f" The structures are: {', '.join(class_names[1:])}."
-                )
+                hint = did_you_mean(name, class_names[1:]) or f" The structures are: {', '.join(class_names[1:])}."
                 problems.append(f"{where}: {key} names '{name}', which is no structure of 'labels'.{hint}")
         values = {name: value if isinstance(value, list) else [value] for name, value in stated.items()}
         if len({len(v) for v in values.values()}) > 1:
@@ -373,14 +374,11 @@ def _slice_distance(image: str, where: str, problems: list[str]) -> float:
 
 
 def _header(image: str, where: str, problems: list[str]) -> tuple[list[float], list[int]]:
-    """Voxel size in mm and shape of a scan, both of three axes."""
     try:
-        header = nibabel.load(image).header
-        zooms, shape = [float(z) for z in header.get_zooms()[:3]], list(header.get_data_shape()[:3])
-    except (OSError, ImageFileError) as e:
-        problems.append(f"{where}: the image {image} cannot be read: {e}.")
+        return scan_header(image)
+    except ValueError as e:
+        problems.append(f"{where}: {e}.")
         return [1.0] * 3, [1] * 3
-    return zooms + [1.0] * (3 - len(zooms)), shape + [1] * (3 - len(shape))
 
 
 def _split_problems(sections: Iterable[tuple[str, Item]]) -> list[str]:

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from medsize.bundle import CONFIG, Finding, RunRefused, refuse_or_warn, running_workflow, workflow_findings
 from medsize.data.data_list import Cohort, DataListError, load_cohort
 from medsize.data.scan_check import check_scans
 from medsize.data.size_detail import SIZE_DETAILS
+from medsize.data.size_noise import SIZE_NOISES
+from medsize.did_you_mean import did_you_mean_path
 from medsize.networks.initialise import INITS
+from medsize.transforms.perturb_mask import MASK_NOISES
 
 __all__ = ["check_run", "open_cohort"]
 
 
 def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
     """
-    :func:`load_cohort` for configs: a faulty data list ends the program with its message alone.
+    :func:`load_cohort` for configs: a faulty data list ends the program with one message. It also holds what
+    :func:`check_run`, which cannot be called then, would have found without the data list.
 
     Raises:
-        SystemExit: with the message, when the data list is faulty.
+        RunRefused: with the message, when the data list is faulty.
     """
     try:
         return load_cohort(data_list, dataset_dir)
     except DataListError as e:
-        _exit(e)
+        faults = [Finding(str(e.source), problem) for problem in e.problems]
+    workflow = running_workflow()
+    if workflow is None:
+        raise RunRefused(faults)
+    given = [key for key in inspect.signature(_setup_findings).parameters if f"check::{key}" in workflow.parser]
+    setup = {key: workflow.parser.get_parsed_content(f"check::{key}") for key in given}
+    raise RunRefused([*workflow_findings(workflow), *_setup_findings(**setup), *faults])
 
 
 def check_run(
@@ -37,14 +49,21 @@ def check_run(
     region_mm: Sequence[float],
     use_roi: bool,
     size_detail: str = "given",
+    size_noise: str | None = None,
+    mask_noise: str | None = None,
+    noise_level: float = 0.0,
     init: str = "random",
     output_dir: str | None = None,
     checkpoint: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    world_size: int = 1,
 ) -> None:
     """
     Check a run before it starts; the program ends with one message that lists all that is wrong.
+
+    The config and the metadata of the workflow that is running are checked with it, see :func:`workflow_findings`. What
+    does not stop a run is printed to stderr. The scans are read last, once all else is right, for that takes longest.
 
     Args:
         cohort: what to train and validate on.
@@ -54,15 +73,24 @@ def check_run(
         region_mm: extent of the region given to the network along each axis, mm; −1 for all of an axis.
         use_roi: whether items are cropped to their roi.
         size_detail: see :func:`with_size_detail`.
+        size_noise: see :func:`with_size_noise`.
+        mask_noise: see :class:`medsize.transforms.PerturbMask`.
+        noise_level: of either noise.
         init: see :func:`medsize.networks.initialise`.
         output_dir: folder of the run; ``None`` where nothing is trained.
         checkpoint: weights that must exist before the run.
         resume: go on from the last checkpoint in ``output_dir``.
         overwrite: allow a new run in an ``output_dir`` that holds one.
+        world_size: how many processes share the work.
 
     Raises:
-        SystemExit: with the message.
+        RunRefused: with the message.
     """
+    workflow = running_workflow()
+    findings = [] if workflow is None else workflow_findings(workflow, cohort.class_names)
+    findings += _setup_findings(
+        size_detail, size_noise, mask_noise, noise_level, init, output_dir, checkpoint, resume, overwrite
+    )
     problems = []
     if num_classes != cohort.num_classes:
         problems.append(
@@ -72,6 +100,11 @@ def check_run(
     if not validation:
         problems.append(
             f"there is no item to validate on: none has the fold {fold}. Set val_fold, or give the items folds."
+        )
+    elif len(validation) < world_size:
+        problems.append(
+            f"there are {len(validation)} items to validate on, fewer than the {world_size} processes. Start as many "
+            "processes as there are items, or fewer."
         )
     problems += [
         f"{item['image']}: the item is for validation, but has neither 'size' nor 'label' to validate with."
@@ -90,10 +123,31 @@ def check_run(
             for item in (*training, *validation)
             if "roi" not in item
         ]
-    if output_dir is not None:
-        problems += _output_problems(Path(output_dir), resume, overwrite)
+    if not problems and all(finding.is_warning for finding in findings):
+        problems = check_scans([*training, *validation], num_classes, cohort.scribble_unlabelled, region_mm)
+    refuse_or_warn([*findings, *(Finding(str(cohort.source), problem) for problem in problems)])
+
+
+def _setup_findings(
+    size_detail: str = "given",
+    size_noise: str | None = None,
+    mask_noise: str | None = None,
+    noise_level: float = 0.0,
+    init: str = "random",
+    output_dir: str | None = None,
+    checkpoint: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> list[Finding]:
+    """What can be wrong with those arguments of :func:`check_run` that need no cohort."""
+    problems = [] if output_dir is None else _output_problems(Path(output_dir), resume, overwrite)
     if size_detail not in SIZE_DETAILS:
         problems.append(f"size_detail is '{size_detail}': it must be one of {', '.join(SIZE_DETAILS)}.")
+    for key, noise, known in (("size_noise", size_noise, SIZE_NOISES), ("mask_noise", mask_noise, MASK_NOISES)):
+        if noise is not None and noise not in known:
+            problems.append(f"{key} is '{noise}': it must be null or one of {', '.join(known)}.")
+    if noise_level < 0:
+        problems.append(f"noise_level is {noise_level}: it must not be negative.")
     if init not in INITS:
         problems.append(f"init is '{init}': it must be one of {', '.join(INITS)}.")
     if init == "checkpoint" and checkpoint is None:
@@ -101,11 +155,8 @@ def check_run(
     if init == "teacher" and checkpoint is None:
         problems.append("init is 'teacher': with teacher.yaml, set teacher_checkpoint to a run's model.pt.")
     if checkpoint is not None and not Path(checkpoint).is_file():
-        problems.append(f"there are no weights at {checkpoint}.")
-    if not problems:
-        problems = check_scans([*training, *validation], num_classes, cohort.scribble_unlabelled, region_mm)
-    if problems:
-        _exit(DataListError(cohort.source, problems))
+        problems.append(f"there are no weights at {checkpoint}.{did_you_mean_path(Path(checkpoint))}")
+    return [Finding(CONFIG, problem) for problem in problems]
 
 
 def _output_problems(output_dir: Path, resume: bool, overwrite: bool) -> list[str]:
@@ -118,7 +169,3 @@ def _output_problems(output_dir: Path, resume: bool, overwrite: bool) -> list[st
             "or replace it by --overwrite true."
         ]
     return []
-
-
-def _exit(error: DataListError) -> NoReturn:
-    raise SystemExit(f"medsize found what would spoil this run, and has not started it.\n{error}") from None

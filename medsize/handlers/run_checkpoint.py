@@ -77,7 +77,7 @@ class RunCheckpoint:
         engine.add_event_handler(Events.COMPLETED, self._save_if_never_scored)
 
     def _save(self, engine: Engine) -> None:
-        state = {name: _unwrapped(thing).state_dict() for name, thing in self.objects.items()}
+        state = {name: thing.state_dict() for name, thing in self.objects.items()}
         state["progress"] = {
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
@@ -94,15 +94,12 @@ class RunCheckpoint:
         best = self.best_score
         if best is None or (score < best if self.lower_is_better else score > best):
             self.best_score = score
-            self._saver(self._network().state_dict(), self.BEST)
+            self._saver(self.objects["network"].state_dict(), self.BEST)
 
     def _save_if_never_scored(self, _: Engine) -> None:
         if self.best_score is None:
             self.logger.warning(f"no validation told which weights are best: {self.BEST} holds the last ones.")
-            self._saver(self._network().state_dict(), self.BEST)
-
-    def _network(self) -> torch.nn.Module:
-        return _unwrapped(self.objects["network"])
+            self._saver(self.objects["network"].state_dict(), self.BEST)
 
     def _load(self, engine: Engine) -> None:
         file = self.save_dir / self.LAST
@@ -114,13 +111,8 @@ class RunCheckpoint:
                 f"{engine.state.epoch_length}: go on with the data list and batch size that it was started with."
             )
         for name, thing in self.objects.items():
-            _unwrapped(thing).load_state_dict(state[name])
+            thing.load_state_dict(state[name])
         engine.state.epoch = progress["epoch"]
         engine.state.iteration = progress["iteration"]
         self.best_score = progress["best_score"]
         self.logger.info(f"went on from {file} after epoch {progress['epoch']}")
-
-
-def _unwrapped(thing: Any) -> Any:
-    """The network itself, so that weights have the same names whether one or several processes trained them."""
-    return thing.module if isinstance(thing, torch.nn.parallel.DistributedDataParallel) else thing

@@ -17,8 +17,9 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser, ReferenceResolver
 
+from medsize.bundle import running_workflow
 from medsize.data.whole_file import written_whole
 
 __all__ = ["RunRecord"]
@@ -33,7 +34,7 @@ class RunRecord:
     - ``config.yaml``: the config as it was run, overrides and overlays merged, top-level values resolved;
     - ``epochs.csv``: for every epoch the mean loss and its terms, the metrics of the last validation, seconds, and the
       seconds that training waited for the loader;
-    - ``inference.json``: an overlay for the bundle's inference config, with the values of ``inference``;
+    - ``inference.json``: an overlay for the bundle's inference config: the values of ``inference``, and the network;
     - ``summary.json``: written by :meth:`write_summary`.
 
     Of several processes, the first one writes; losses are the means over all.
@@ -77,9 +78,10 @@ class RunRecord:
 
     def write_config(self) -> None:
         """Write the config of the bundle workflow that is running; outside one there is none to write."""
-        parser = _running_parser()
-        if parser is None or idist.get_rank() > 0:
+        workflow = running_workflow()
+        if workflow is None or idist.get_rank() > 0:
             return
+        parser = workflow.parser
         config = dict(parser.config)
         for key, value in config.items():
             if isinstance(value, str) and value.startswith(("$", "@")):
@@ -121,7 +123,8 @@ class RunRecord:
     def _start(self, _: Engine) -> None:
         self.write_config()
         if self.inference is not None and idist.get_rank() == 0:
-            (self.output_dir / "inference.json").write_text(json.dumps(dict(self.inference), indent=2) + "\n")
+            overlay = {**self.inference, **_network_definition()}
+            (self.output_dir / "inference.json").write_text(json.dumps(overlay, indent=2) + "\n")
         self._rows = []
 
     def _start_epoch(self, engine: Engine) -> None:
@@ -172,23 +175,23 @@ class RunRecord:
             writer.writerows(self._rows)
 
 
+def _network_definition() -> dict[str, Any]:
+    """``network_def`` of the bundle workflow that is running, as its config has it, and what that refers to."""
+    workflow = running_workflow()
+    if workflow is None:
+        return {}
+    definition = workflow.parser["network_def"]
+    references = (ReferenceResolver.match_refs_pattern(str(value)) for value in definition.values())
+    names = {name for found in references for name in found}
+    return {name: workflow.parser.get_parsed_content(name) for name in sorted(names)} | {"network_def": definition}
+
+
 def _means_of_all_processes(values: Mapping[str, list[float]]) -> dict[str, float]:
     # A term that only some processes saw has its mean over these.
     of_all: list[Mapping[str, list[float]]] = idist.all_gather(values)
     names = dict.fromkeys(name for of_one in of_all for name in of_one)
     joined = {name: [value for of_one in of_all for value in of_one.get(name, [])] for name in names}
     return {name: sum(found) / len(found) for name, found in joined.items()}
-
-
-def _running_parser() -> ConfigParser | None:
-    # A config expression cannot name its own parser, so it is looked up among the callers.
-    frame = sys._getframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, ConfigWorkflow):
-            return caller.parser
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
 
 
 def _peak_memory_mb() -> float:

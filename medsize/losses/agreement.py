@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from monai.utils import LossReduction
-from torch.nn.modules.loss import _Loss
+
+from medsize.losses.reduced_loss import ReducedLoss
 
 __all__ = ["AgreementLoss"]
 
 
-class AgreementLoss(_Loss):
+class AgreementLoss(ReducedLoss):
     """
     Probability that two views of a scan put a voxel into different classes:
 
@@ -35,9 +35,6 @@ class AgreementLoss(_Loss):
         (0.0, 1.0)
     """
 
-    def __init__(self, reduction: LossReduction | str = LossReduction.MEAN) -> None:
-        super().__init__(reduction=LossReduction(reduction).value)
-
     def forward(self, logits: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """
         Args:
@@ -53,9 +50,4 @@ class AgreementLoss(_Loss):
         if logits.shape != other.shape:
             raise ValueError(f"two views must have one shape, got {tuple(logits.shape)} and {tuple(other.shape)}.")
         same = (logits.float().softmax(dim=1) * other.float().softmax(dim=1)).sum(dim=1)
-        loss = 1 - same.flatten(1).mean(dim=-1)
-        if self.reduction == LossReduction.MEAN.value:
-            return loss.mean()
-        if self.reduction == LossReduction.SUM.value:
-            return loss.sum()
-        return loss
+        return self.reduced(1 - same.flatten(1).mean(dim=-1))

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from monai.utils import LossReduction
-from torch.nn.modules.loss import _Loss
+
+from medsize.losses.reduced_loss import ReducedLoss
 
 __all__ = ["PottsLoss"]
 
 
-class PottsLoss(_Loss):
+class PottsLoss(ReducedLoss):
     """
     Bilinear relaxation of the Potts model over a local window, weighted by intensity contrast and distance:
 
@@ -61,7 +62,7 @@ class PottsLoss(_Loss):
         spacing: Sequence[float] | None = None,
         reduction: LossReduction | str = LossReduction.MEAN,
     ) -> None:
-        super().__init__(reduction=LossReduction(reduction).value)
+        super().__init__(reduction)
         if radius < 1:
             raise ValueError(f"radius must be at least 1, got {radius}.")
         if contrast <= 0:
@@ -105,12 +106,7 @@ class PottsLoss(_Loss):
             neighbour_sum, weight_sum, pair_sum = self._aggregate(constant, image.to(softmax), mask)
             # Value and gradient of −S·M with M linear in S: adding the constant restores the value.
             offset = weight_sum + (constant * neighbour_sum).flatten(1).sum(dim=-1)
-        loss = (offset - 2 * (softmax * neighbour_sum).flatten(1).sum(dim=-1)) / pair_sum
-        if self.reduction == LossReduction.MEAN.value:
-            return loss.mean()
-        if self.reduction == LossReduction.SUM.value:
-            return loss.sum()
-        return loss
+        return self.reduced((offset - 2 * (softmax * neighbour_sum).flatten(1).sum(dim=-1)) / pair_sum)
 
     def _aggregate(
         self, softmax: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None

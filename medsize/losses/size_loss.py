@@ -5,16 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-from monai.utils import LossReduction
-from torch.nn.modules.loss import _Loss
 
 from medsize.losses.average_softmax import log_average_softmax
+from medsize.losses.reduced_loss import ReducedLoss
 from medsize.losses.size_target import check_size_target, merge_groups
 
 __all__ = ["SizeLoss"]
 
 
-class SizeLoss(_Loss):
+class SizeLoss(ReducedLoss):
     """
     A loss of the predicted relative sizes S̄ alone; subclasses say which by :meth:`divergence`.
 
@@ -26,9 +25,6 @@ class SizeLoss(_Loss):
     Raises:
         ValueError: when ``reduction`` is not one of these.
     """
-
-    def __init__(self, reduction: LossReduction | str = LossReduction.MEAN) -> None:
-        super().__init__(reduction=LossReduction(reduction).value)
 
     def forward(
         self,
@@ -71,12 +67,7 @@ class SizeLoss(_Loss):
         low, high = box.unbind(dim=1)
         if target.ndim == 2 and known is None:
             high = low  # the same tensor: a target without freedom needs no search for the nearest distribution
-        loss = self.divergence(log_fraction, low, high)
-        if self.reduction == LossReduction.MEAN.value:
-            return loss.mean()
-        if self.reduction == LossReduction.SUM.value:
-            return loss.sum()
-        return loss
+        return self.reduced(self.divergence(log_fraction, low, high))
 
     @abstractmethod
     def divergence(self, log_fraction: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from scipy.stats import bootstrap
 
 from medsize.data.whole_file import written_whole
 
@@ -75,12 +77,15 @@ class Study(BaseModel):
     reference: str
     """The rung that the others' Dice is divided by."""
     overrides: dict[str, Any] = {}
+    comparisons: list[tuple[str, str]] = []
+    """Pairs of rungs: how much more Dice the first has than the second, subject by subject."""
     rungs: dict[str, Rung]
     cohorts: list[CohortSetting]
 
     @model_validator(mode="after")
     def _rungs_exist(self) -> Study:
         named = {self.reference, *(r.teacher for r in self.rungs.values() if r.teacher)}
+        named |= {rung for pair in self.comparisons for rung in pair}
         named |= {rung for cohort in self.cohorts for rung in cohort.rungs}
         unknown = sorted(named - self.rungs.keys())
         if unknown:
@@ -253,6 +258,10 @@ def write_tables(study: Study, cells: list[Cell], work_dir: Path, table: Path) -
     with written_whole(table.with_suffix(".md")) as partial:
         partial.write_text(_markdown(summary))
     _draw(summary, table.with_suffix(".png"))
+    gains = _gains(study, cells, work_dir)
+    if not gains.empty:
+        with written_whole(table.with_name(f"{table.name}_gains.md")) as partial:
+            partial.write_text(_markdown(gains))
 
 
 def _row(study: Study, cell: Cell, work_dir: Path) -> dict[str, Any]:
@@ -307,6 +316,47 @@ def summarise_runs(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _gains(study: Study, cells: list[Cell], work_dir: Path) -> pd.DataFrame:
+    """For every comparison, cohort by cohort, of the seeds that both rungs have."""
+    found = {(cell.cohort.name, cell.rung, cell.seed): cell.folder(work_dir) / "metrics.csv" for cell in cells}
+    found = {key: file for key, file in found.items() if file.with_name("summary.json").is_file()}
+    rows = []
+    for cohort in study.cohorts:
+        for first, second in study.comparisons:
+            seeds = [s for s in cohort.seeds if {(cohort.name, first, s), (cohort.name, second, s)} <= found.keys()]
+            if seeds:
+                tables = [
+                    pd.concat([pd.read_csv(found[cohort.name, rung, seed]) for seed in seeds])
+                    for rung in (first, second)
+                ]
+                gain = {"cohort": cohort.name, "rung": first, "over": second, "seeds": len(seeds)}
+                rows.append(gain | paired_gain(*tables))
+    return pd.DataFrame(rows)
+
+
+def paired_gain(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
+    """
+    How much more Dice one run has than another on the same subjects.
+
+    Args:
+        first: rows of ``metrics.csv``, of one or several runs.
+        second: the same of the other rung.
+
+    Returns:
+        ``subjects``, how many; ``gain``, mean over the subjects; ``low`` and ``high``, its 95 % interval by the
+        bootstrap over the subjects (bias-corrected and accelerated), NaN for a single one. Structures count alike
+        within a subject.
+    """
+    by_subject = [
+        table.groupby(["subject", "structure"])["dice"].mean().groupby("subject").mean() for table in (first, second)
+    ]
+    difference = (by_subject[0] - by_subject[1]).dropna().to_numpy()
+    low = high = np.nan
+    if len(difference) > 1:
+        low, high = bootstrap((difference,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    return {"subjects": len(difference), "gain": float(difference.mean()), "low": float(low), "high": float(high)}
 
 
 def _markdown(summary: pd.DataFrame) -> str:

@@ -19,6 +19,7 @@ from medsize.transforms.fill_missing_targets import (
     FillMissingTargetsd,
     FillMissingTargetsDict,
 )
+from medsize.transforms.perturb_mask import PerturbMask, PerturbMaskD, PerturbMaskd, PerturbMaskDict
 from medsize.transforms.size_to_fraction import (
     SizeToFraction,
     SizeToFractionD,
@@ -53,6 +54,10 @@ __all__ = [
     "FillMissingTargetsD",
     "FillMissingTargetsDict",
     "FillMissingTargetsd",
+    "PerturbMask",
+    "PerturbMaskD",
+    "PerturbMaskDict",
+    "PerturbMaskd",
     "RandSampleSlicesD",
     "RandSampleSlicesDict",
     "RandSampleSlicesd",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ class ShiftToSize(Transform):
 
     Args:
         tolerance: largest |S̄_k − v_k| to stop at, a fraction. Defaults to 1e-4.
-        max_iterations: of the fixed point. Defaults to 100.
+        max_iterations: of the fixed point; a warning tells when they did not do. Defaults to 100.
     """
 
     backend = [TransformBackends.TORCH]
@@ -60,6 +61,12 @@ class ShiftToSize(Transform):
             if float((log_average.exp() - target).abs().max()) <= self.tolerance:
                 break
             bias = bias + torch.where(high > 0, target.clamp_min(1e-8).log() - log_average, 0.0)
+        else:
+            miss = float((log_average.exp() - target).abs().max())
+            warnings.warn(
+                f"after {self.max_iterations} iterations soft labels miss their size by {miss:.2g} of the region.",
+                stacklevel=2,
+            )
         return (logits + bias.reshape(shape)).softmax(dim=1)
 
 

@@ -2,15 +2,75 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+from monai.bundle import ConfigParser
 
-from tests.conftest import BUNDLE_2D
+from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
 SMALL = ["--spacing", "[6.0,6.0]", "--roi_size", "[32,32]", "--max_epochs", "2", "--val_interval", "1"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A bundle with one of its networks, and a geometry in which a phantom fits into one window."""
+
+    name: str
+    bundle: Path
+    overlays: tuple[str, ...]
+    spacing: tuple[float, ...]
+    roi_size: tuple[int, ...]
+
+    def configs(self, first: str, *others: str) -> list[str]:
+        """Paths of configs, the network's overlay behind the first."""
+        return [str(self.bundle / "configs" / name) for name in (first, *self.overlays, *others)]
+
+    def ship(self, folder: Path) -> Variant:
+        """The bundle as a zoo hands it out: a folder of its own, with weights, here random ones for phantoms."""
+        parser = ConfigParser()
+        parser.read_config(self.configs("inference.yaml"))
+        parser["num_classes"] = 4
+        copy = shutil.copytree(self.bundle, folder / self.bundle.name)
+        (copy / "models").mkdir()
+        torch.save(parser.get_parsed_content("network_def").state_dict(), copy / "models" / "model.pt")
+        return Variant(self.name, copy, self.overlays, self.spacing, self.roi_size)
+
+
+GEOMETRY_2D, GEOMETRY_3D = ((6.0, 6.0), (32, 32)), ((6.0, 6.0, 16.0), (32, 32, 8))
+UNET_2D = Variant("2D UNet", BUNDLE_2D, (), *GEOMETRY_2D)
+UNET_3D = Variant("3D UNet", BUNDLE_3D, (), *GEOMETRY_3D)
+VARIANTS = (
+    UNET_2D,
+    Variant("2D SegResNet", BUNDLE_2D, ("segresnet.yaml",), *GEOMETRY_2D),
+    UNET_3D,
+    Variant("3D SegResNet", BUNDLE_3D, ("segresnet.yaml",), *GEOMETRY_3D),
+)
+every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+every_bundle = pytest.mark.parametrize("bundle", [BUNDLE_2D, BUNDLE_3D], ids=lambda bundle: bundle.name)
+
+
+@pytest.fixture
+def own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workflow puts its bundle on the search path; scripts of another bundle, or the next test, must not meet it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [name for name in sys.modules if name.split(".")[0] == "scripts"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.fixture(scope="session")
+def schema(real_scans: Path) -> Path:
+    """The model zoo's schema of metadata.json, which lies beside the folder of real scans."""
+    file = real_scans.parent / "schema" / "meta_schema_20240725.json"
+    if not file.is_file():
+        pytest.skip(f"no schema at {file}")
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +92,15 @@ def run_bundle(command: Callable) -> Callable[..., subprocess.CompletedProcess]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def no_medsize(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search path for modules under which importing medsize fails."""
+    folder = tmp_path_factory.mktemp("no_medsize")
+    (folder / "medsize").mkdir()
+    (folder / "medsize" / "__init__.py").write_text("raise ImportError('medsize must not be imported')")
+    return folder
 
 
 @pytest.fixture(scope="session")

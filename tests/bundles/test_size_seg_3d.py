@@ -10,61 +10,103 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import PROJECT
+from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
-BUNDLES = PROJECT / "bundles"
+CONFIGS = BUNDLE_3D / "configs"
 SMALL = ["--spacing", "[6.0,6.0,16.0]", "--roi_size", "[32,32,8]", "--max_epochs", "1", "--val_interval", "1"]
 
 
 @pytest.fixture(scope="module")
 def run_3d(command: Callable, phantoms: Path) -> Callable:
     def run(overlays: list[str], *options: object, cwd: Path) -> None:
-        bundle = BUNDLES / "size_seg_3d"
-        files = [str(bundle / "configs" / name) for name in ["train.yaml", *overlays]]
-        arguments = ["--bundle_root", bundle, "--config_file", files, "--dataset_dir", phantoms, *SMALL, *options]
+        files = [str(CONFIGS / name) for name in ["train.yaml", *overlays]]
+        arguments = ["--bundle_root", BUNDLE_3D, "--config_file", files, "--dataset_dir", phantoms, *SMALL, *options]
         command("monai.bundle", "run", *arguments, cwd=cwd)
 
     return run
 
 
-def last_epoch(output: Path) -> dict[str, str]:
-    return list(csv.DictReader((output / "epochs.csv").open()))[-1]
+@pytest.fixture(scope="module")
+def trained(run_3d: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of a short run of the UNet from sizes, cropped to the roi."""
+    folder = tmp_path_factory.mktemp("trained_3d")
+    run_3d([], "--output_dir", folder / "run", "--use_roi", "True", "--potts_ramp", "[0.0,0.1]", cwd=folder)
+    return folder / "run"
 
 
-@pytest.mark.parametrize(
-    ("overlays", "terms"),
-    [
-        ([], {"size", "potts", "agreement"}),
-        (["segresnet.yaml"], {"size", "potts", "agreement"}),
-        (["mask_supervision.yaml"], {"mask", "agreement"}),
-    ],
-    ids=["UNet", "SegResNet", "masks"],
-)
-def test_every_network_trains(run_3d: Callable, tmp_path: Path, overlays: list[str], terms: set[str]) -> None:
-    run_3d(overlays, "--output_dir", tmp_path / "run", "--potts_ramp", "[0.0,0.1]", cwd=tmp_path)
-    row = last_epoch(tmp_path / "run")
-    assert {name for name in ("size", "potts", "agreement", "mask") if row.get(name)} == terms
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+def terms_of(output: Path) -> set[str]:
+    row = list(csv.DictReader((output / "epochs.csv").open()))[-1]
+    return {name for name in ("size", "potts", "agreement", "mask", "soft_label") if float(row.get(name) or 0) > 0}
+
+
+def test_sizes_train_the_unet(trained: Path) -> None:
+    assert terms_of(trained) == {"size", "potts", "agreement"}
+    summary = json.loads((trained / "summary.json").read_text())
     assert (summary["training_scans"], summary["cases"]) == (6, 3)
 
 
-def test_evaluation_finds_what_training_found(run_3d: Callable, tmp_path: Path) -> None:
-    output = tmp_path / "run"
-    run_3d([], "--output_dir", output, cwd=tmp_path)
-    run_3d(["evaluate.yaml"], "--output_dir", output, cwd=tmp_path)
-    first, second = (pd.read_csv(folder / "metrics.csv") for folder in (output, output / "evaluation"))
+@pytest.mark.parametrize(
+    ("overlay", "terms"),
+    [("segresnet.yaml", {"size", "potts", "agreement"}), ("mask_supervision.yaml", {"mask", "agreement"})],
+    ids=["SegResNet", "masks"],
+)
+def test_every_overlay_trains(run_3d: Callable, tmp_path: Path, overlay: str, terms: set[str]) -> None:
+    run_3d([overlay], "--output_dir", tmp_path / "run", "--potts_ramp", "[0.0,0.1]", cwd=tmp_path)
+    assert terms_of(tmp_path / "run") == terms
+
+
+def test_evaluation_finds_what_training_found(run_3d: Callable, trained: Path, tmp_path: Path) -> None:
+    options = ["--output_dir", trained, "--evaluation_dir", tmp_path / "evaluation", "--use_roi", "True"]
+    run_3d(["evaluate.yaml"], *options, cwd=tmp_path)
+    first, second = (pd.read_csv(folder / "metrics.csv") for folder in (trained, tmp_path / "evaluation"))
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_a_2d_teacher_teaches(run_3d: Callable, command: Callable, phantoms: Path, tmp_path: Path) -> None:
-    bundle = BUNDLES / "size_seg_2d"
-    files = [str(bundle / "configs" / name) for name in ("train.yaml", "imagenet.yaml")]
+def test_inference_on_a_roi_finds_what_evaluation_found(
+    command: Callable, trained: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    files = [
+        *(str(CONFIGS / name) for name in ("inference.yaml", "inference_roi.yaml")),
+        str(trained / "inference.json"),
+    ]
     command(
-        *("monai.bundle", "run", "--bundle_root", bundle, "--config_file", files, "--dataset_dir", phantoms),
+        *("monai.bundle", "run", "--bundle_root", BUNDLE_3D, "--config_file", files),
+        *("--dataset_dir", phantoms, "--output_dir", tmp_path / "out"),
+        cwd=tmp_path,
+    )
+    volumes = pd.read_csv(tmp_path / "out" / "volumes.csv").set_index("image")
+    found = pd.read_csv(trained / "metrics.csv")
+    assert found["volume_ml"].sum() > 0
+    for row in found.itertuples():
+        assert volumes.loc[row.image, f"{row.structure} (mL)"] == pytest.approx(row.volume_ml, rel=1e-4)
+
+
+def test_a_2d_teacher_teaches(run_3d: Callable, command: Callable, phantoms: Path, tmp_path: Path) -> None:
+    files = [str(BUNDLE_2D / "configs" / name) for name in ("train.yaml", "imagenet.yaml")]
+    command(
+        *("monai.bundle", "run", "--bundle_root", BUNDLE_2D, "--config_file", files, "--dataset_dir", phantoms),
         *("--output_dir", tmp_path / "teacher", "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]"),
         *("--size_level", "volume", "--max_epochs", 1, "--val_interval", 1),
         cwd=tmp_path,
     )
     options = ["--teacher_checkpoint", tmp_path / "teacher" / "model.pt", "--output_dir", tmp_path / "student"]
     run_3d(["teacher.yaml"], *options, cwd=tmp_path)
-    assert float(last_epoch(tmp_path / "student")["soft_label"]) > 0
+    assert "soft_label" in terms_of(tmp_path / "student")
+
+
+def test_noise_is_put_on_sizes_and_masks_and_recorded(run_3d: Callable, tmp_path: Path) -> None:
+    noise = ["--size_noise", "too large", "--mask_noise", "dropped structures", "--noise_level", 1.0]
+    run_3d([], "--supervision", "size+mask", *noise, "--output_dir", tmp_path / "run", cwd=tmp_path)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["size_noise"], summary["mask_noise"], summary["noise_level"]) == (*noise[1:4:2], 1.0)
+    assert summary["size_change"] == pytest.approx(1.0)
+    assert {"size", "mask"} <= set(pd.read_csv(tmp_path / "run" / "epochs.csv").columns)
+
+
+def test_unknown_noise_stops_the_run_before_it_starts(command: Callable, phantoms: Path, tmp_path: Path) -> None:
+    noise = ["--size_noise", "loud", "--mask_noise", "smudged", "--noise_level", "-1"]
+    arguments = ["check", BUNDLE_3D, "--dataset_dir", phantoms, "--output_dir", tmp_path / "run", *noise]
+    result = command("medsize.cli", *arguments, cwd=tmp_path, check=False)
+    assert result.returncode == 1
+    for message in ("size_noise is 'loud'", "mask_noise is 'smudged'", "noise_level is -1"):
+        assert message in result.stderr

@@ -130,7 +130,7 @@ def test_closed_interval_equals_the_point_target() -> None:
     torch.testing.assert_close(SizeKLLoss()(logits, torch.stack([target, target], dim=1)), SizeKLLoss()(logits, target))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 5), st.integers(0, 10_000))
 def test_nearest_distribution_in_a_box_is_what_an_optimiser_finds(num_classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from medsize.studies import load_study
+from medsize.studies.ladder import paired_gain
 from tests.conftest import BUNDLE_2D
 
 
@@ -18,6 +20,7 @@ def study(phantoms: Path) -> dict[str, object]:
         "bundle": str(BUNDLE_2D),
         "table": "ladder",
         "reference": "masks",
+        "comparisons": [["size", "masks"]],
         "overrides": {"spacing": "[6.0, 6.0]", "roi_size": "[32, 32]", "max_epochs": 1, "val_interval": 1},
         "rungs": {
             "masks": {"overlays": ["mask_supervision.yaml"]},
@@ -50,11 +53,38 @@ def test_every_cell_runs_once_and_students_learn_from_their_teacher(
     teacher = tmp_path / "runs" / "phantoms_small" / "size_seed_0" / "model.pt"
     assert str(teacher) in (tmp_path / "runs" / "phantoms_small" / "student_seed_0" / "log.txt").read_text()
     assert "| Phantoms, small | student | 1 |" in (tmp_path / "ladder.md").read_text()
+    assert "| Phantoms, small | size | masks | 1 | 3 |" in (tmp_path / "ladder_gains.md").read_text()
     assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")
 
     second = command("medsize.cli", *arguments, "--only", "masks", cwd=tmp_path).stdout.splitlines()
     assert second == ["Phantoms, small / masks / seed 0: kept"]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "ladder.csv").set_index("rung"), table)
+
+
+def cases(dice: dict[str, list[float]]) -> pd.DataFrame:
+    """``metrics.csv`` with some scans of each subject, one structure."""
+    rows = [(subject, value) for subject, values in dice.items() for value in values]
+    return pd.DataFrame(rows, columns=["subject", "dice"]).assign(structure="liver")
+
+
+def test_a_gain_is_measured_subject_by_subject() -> None:
+    first = cases({"A": [0.8, 0.9], "B": [0.7], "C": [0.65], "D": [0.6], "E": [0.5]})
+    second = cases({"A": [0.7, 0.8], "B": [0.6], "C": [0.5], "D": [0.45], "E": [0.42]})
+    gain = paired_gain(first, second)
+    assert gain["subjects"] == 5
+    assert gain["gain"] == pytest.approx((0.1 + 0.1 + 0.15 + 0.15 + 0.08) / 5)
+    assert 0.08 < gain["low"] < gain["gain"] < gain["high"] < 0.15
+    back = paired_gain(second, first)
+    assert (back["low"], back["high"]) == (
+        pytest.approx(-gain["high"], abs=0.01),
+        pytest.approx(-gain["low"], abs=0.01),
+    )
+
+
+def test_one_subject_has_no_interval() -> None:
+    gain = paired_gain(cases({"A": [0.8]}), cases({"A": [0.6]}))
+    assert gain["gain"] == pytest.approx(0.2)
+    assert math.isnan(gain["low"])
 
 
 def test_a_run_that_fails_is_told_of_and_does_not_stop_the_others(

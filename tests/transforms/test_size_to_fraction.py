@@ -120,7 +120,7 @@ RESAMPLED = {
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("num_axes", [2, 3])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 1000))
 def test_fraction_is_exact_after_transforms_that_keep_voxels(name: str, num_axes: int, seed: int) -> None:
     stated, counted = stated_and_counted(scan(seed, num_axes), *EXACT[name](num_axes))
@@ -130,7 +130,7 @@ def test_fraction_is_exact_after_transforms_that_keep_voxels(name: str, num_axes
 
 @pytest.mark.parametrize("name", RESAMPLED)
 @pytest.mark.parametrize("num_axes", [2, 3])
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 1000))
 def test_fraction_is_right_after_resampling(name: str, num_axes: int, seed: int) -> None:
     stated, counted = stated_and_counted(scan(seed, num_axes, oblique=num_axes == 3), *RESAMPLED[name](num_axes))
@@ -148,7 +148,7 @@ def test_lazy_transforms_are_counted_in() -> None:
     torch.testing.assert_close(stated[0, 1:], counted[1:], rtol=0.03, atol=0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), unit=st.sampled_from([1.0, 1000.0]))
 def test_sizes_come_back_from_fractions(seed: int, unit: float) -> None:
     item = scan(seed)

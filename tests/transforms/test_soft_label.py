@@ -44,6 +44,11 @@ def test_absent_classes_get_nothing_and_unknown_sizes_stay_as_predicted() -> Non
     torch.testing.assert_close(soft[1], logits[1].softmax(dim=0))
 
 
+def test_labels_that_miss_their_size_are_told_of() -> None:
+    with pytest.warns(UserWarning, match="after 1 iterations soft labels miss"):
+        ShiftToSize(max_iterations=1)(10 * torch.randn(1, 3, 6, 6), exact([0.98, 0.01, 0.01]))
+
+
 class Brightness(nn.Module):
     """Class 1 where it is bright; it was left in training mode."""
 

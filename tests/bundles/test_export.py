@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
+import monai.bundle
 import pytest
 import torch
 import yaml
@@ -82,6 +84,31 @@ def test_an_export_holds_network_weights_settings_and_figures(
     assert "ladder" not in readme.split("## Performance")[1].split("\n## ")[0]
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("network", ["unet", "segresnet"])
+def test_monai_verifies_every_export(
+    finished_run: Callable, schema: Path, tmp_path: Path, dimensions: int, network: str
+) -> None:
+    output = tmp_path / "exported"
+    export_bundle(BUNDLES / f"size_seg_{dimensions}d", output, finished_run(dimensions, network), network, vendor=True)
+    metadata, inference = output / "configs" / "metadata.json", output / "configs" / "inference.yaml"
+    jsonschema.validate(json.loads(metadata.read_text()), json.loads(schema.read_text()))
+    monai.bundle.verify_net_in_out("network_def", meta_file=str(metadata), config_file=str(inference), device="cpu")
+    monai.bundle.ckpt_export(
+        "network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(output / "models" / "model.pt"),
+        meta_file=str(metadata),
+        config_file=str(inference),
+    )
+    parser = ConfigParser()
+    parser.read_config(inference)
+    eager = parser.get_parsed_content("network_def").eval()
+    eager.load_state_dict(torch.load(output / "models" / "model.pt", weights_only=True))
+    scan = torch.rand(1, 1, *(32,) * dimensions)
+    torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts").eval()(scan), eager(scan))
+
+
 def test_what_is_not_replaced_keeps_its_comments() -> None:
     config = "a: 1  # one\nb:\n- x  # of b\n- y\n\n# about c\nc:\n  d: {e: 1}\n  f: >-\n    $@a\nlast: [1, 2]\n"
     assert merged(config, {"a": 2}) == config.replace("a: 1  #", "a: 2  #")
@@ -92,7 +119,7 @@ def test_what_is_not_replaced_keeps_its_comments() -> None:
 STRINGS = st.text("ab: #-[]{}$@'\"ü", max_size=8)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         st.sampled_from(["spacing", "roi_size", "seed", "network_def", "check"]),
@@ -109,12 +136,19 @@ def test_merging_replaces_the_values_and_nothing_else(values: dict) -> None:
     assert yaml.safe_load(merged(config, values)) == yaml.safe_load(config) | values
 
 
+def trained_a_lean_unet(run: Path) -> None:
+    settings = json.loads((run / "inference.json").read_text())
+    settings["network_def"] = {"_target_": "medsize.networks.LeanUNet"}
+    (run / "inference.json").write_text(json.dumps(settings))
+
+
 @pytest.mark.parametrize(
     ("break_it", "network", "message"),
     [
         (lambda run: (run / "metrics.csv").unlink(), "unet", "there is no metrics.csv"),
         (lambda run: None, "swin", "there are: unet, segresnet"),
         (lambda run: None, "segresnet", "does not fit"),
+        (trained_a_lean_unet, "unet", "let it teach a network of MONAI"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_written(

@@ -1,0 +1,61 @@
+"""The commands of MONAI that train and apply a bundle."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from medsize.did_you_mean import did_you_mean
+
+__all__ = ["run_command", "training_command"]
+
+
+def run_command(bundle: Path, configs: Sequence[str | Path], options: Sequence[str], processes: int = 1) -> list[str]:
+    """
+    ``python -m monai.bundle run`` of a bundle, to be run from any folder.
+
+    Args:
+        bundle: folder of the bundle.
+        configs: config files in the order in which they are merged: names in the bundle's folder ``configs``, or paths.
+        options: overrides, as on the command line.
+        processes: started by ``torchrun`` when there are several. Defaults to 1.
+
+    Raises:
+        ValueError: when there is no such config, naming those of the bundle.
+    """
+    files = [_config_file(bundle, config) for config in configs]
+    launcher = ["monai.bundle"]
+    if processes > 1:
+        launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", *launcher]
+    arguments = ["--bundle_root", str(bundle.resolve()), "--config_file", str([str(file) for file in files])]
+    return [sys.executable, "-m", *launcher, "run", *arguments, *options]
+
+
+def training_command(
+    bundle: Path, overlays: Sequence[str | Path], options: Sequence[str], processes: int = 1
+) -> list[str]:
+    """
+    :func:`run_command` of a training.
+
+    Args:
+        bundle: folder of the bundle.
+        overlays: configs to put over ``train.yaml``.
+        options: overrides, as on the command line.
+        processes: how many train together. Defaults to 1.
+
+    Raises:
+        ValueError: when there is no such config.
+    """
+    last = ["multi_gpu_train.yaml"] if processes > 1 else []
+    return run_command(bundle, ["train.yaml", *overlays, *last], options, processes)
+
+
+def _config_file(bundle: Path, config: str | Path) -> Path:
+    folder = bundle.resolve() / "configs"
+    for file in (folder / config, Path(config).resolve()):
+        if file.is_file():
+            return file
+    known = sorted(file.name for file in folder.glob("*.yaml"))
+    hint = did_you_mean(str(config), known) or f" There are: {', '.join(known) or 'none'}."
+    raise ValueError(f"{folder} has no config '{config}', nor is it a path.{hint}")

@@ -1,0 +1,21 @@
+"""The bundle workflow that is calling."""
+
+from __future__ import annotations
+
+import sys
+
+from monai.bundle import ConfigWorkflow
+
+__all__ = ["running_workflow"]
+
+
+def running_workflow() -> ConfigWorkflow | None:
+    """The workflow whose config is being evaluated by the caller; ``None`` outside one."""
+    # A config expression cannot name its own workflow, so it is looked up among the callers.
+    frame = sys._getframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, ConfigWorkflow):
+            return caller
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
