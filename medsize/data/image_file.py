@@ -54,14 +54,14 @@ def read_image_file(file: Path, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
     return image
 
 
-def write_nifti(image: SimpleITK.Image, file: Path) -> None:
+def write_nifti(image: SimpleITK.Image, file: str | Path) -> None:
     """
     Write a volume as NIfTI, whole or not at all, with its place in space and nothing else in the header.
 
     Raises:
         OSError: when it cannot be written.
     """
-    with written_whole(file) as partial:
+    with written_whole(Path(file)) as partial:
         try:
             SimpleITK.WriteImage(without_metadata(image), partial)
         except RuntimeError as e:

@@ -21,7 +21,7 @@ from medsize.losses.composite import IGNORE_INDEX
 
 __all__ = ["check_scans"]
 
-UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, zlib.error)
+UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, OverflowError, zlib.error)
 """What nibabel and zlib raise for truncated and broken files."""
 
 
