@@ -22,6 +22,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(RUN) -m benchmarks.step
+	$(RUN) -m benchmarks.read_dicom
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

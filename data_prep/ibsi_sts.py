@@ -17,26 +17,30 @@ Licence of the data: CC BY 3.0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pydicom
 import SimpleITK
 import typer
 from rich.progress import track
 
-from medsize.data import DataListError, assign_folds, write_clicks, write_data_list
-from medsize.data.contours import contour_area, contour_mask, contours_by_slice, read_contours
-from medsize.data.whole_file import written_whole
+from medsize.data import (
+    DataListError,
+    FoundScan,
+    assign_folds,
+    find_scans,
+    read_scan,
+    write_clicks,
+    write_data_list,
+    write_nifti,
+)
+from medsize.data.contours import contour_area, contours_by_slice, read_contours, volume_mask
+from medsize.data.suv import to_suv
 
 CLASSES = ("background", "tumour")
 ROI_NAME = "GTV_Mass"
-OFF_GRID = 0.1
-"""Slice distances that a slice may lie beside its place: positions are stored rounded."""
-DAY = 24 * 60 * 60
 
 
 class Modality(str, Enum):
@@ -109,29 +113,24 @@ def prepare_scan(
         ValueError: naming the file at fault, and what was found and expected.
     """
     source = patient / FOLDER_OF[modality]
-    image, slices = read_series(source / "image")
+    scan = _only_scan(source / "image")
+    image = read_scan(scan)
     rtstruct = _only_rtstruct(source / "mask")
-    contours = read_contours(rtstruct, ROI_NAME, slices[0].get("FrameOfReferenceUID"))
+    contours = read_contours(rtstruct, ROI_NAME, scan.frame_of_reference)
     try:
         by_slice = contours_by_slice(contours, image)
     except ValueError as e:
         raise ValueError(f"{rtstruct} on {source / 'image'}: {e}") from e
     if modality is Modality.PET:
-        try:
-            image = image * suv_factor(slices)
-        except ValueError as e:
-            raise ValueError(f"{source / 'image'}: {e}") from e
-
-    columns, rows = image.GetWidth(), image.GetHeight()
+        image = to_suv(image, scan)
     x, y, slice_distance = image.GetSpacing()
     areas = [contour_area(polygons) * x * y for polygons in by_slice]
-    mask = np.stack([contour_mask(polygons, (columns, rows)).T for polygons in by_slice]).astype(np.uint8)
+    mask = volume_mask(by_slice, image.GetSize()[:2]).astype(np.uint8)
     drawn = SimpleITK.GetImageFromArray(mask)
     drawn.CopyInformation(image)
     name = f"{patient.name}_{modality.value}.nii.gz"
     for kind, volume in (("images", image), ("masks", drawn)):
-        with written_whole(output_dir / kind / name) as file:
-            SimpleITK.WriteImage(volume, file)
+        write_nifti(volume, output_dir / kind / name)
 
     points = np.concatenate(contours) * [-1, -1, 1]  # LPS+ to RAS+
     below, above = roi_margin_mm * rng.uniform(0.5, 1.5, size=(2, 3))
@@ -145,100 +144,12 @@ def prepare_scan(
     }
 
 
-def read_series(folder: Path) -> tuple[SimpleITK.Image, list[pydicom.FileDataset]]:
-    """
-    Read the one DICOM series of a folder.
-
-    Returns:
-        the volume, float32, and the headers of its slices in their order.
-
-    Raises:
-        ValueError: when there is no series or more than one, a slice is missing, or a file cannot be read.
-    """
-    reader = SimpleITK.ImageSeriesReader()
-    series = list(reader.GetGDCMSeriesIDs(str(folder))) if folder.is_dir() else []
-    if len(series) != 1:
-        raise ValueError(f"{folder}: found {len(series)} DICOM series, expected one. Leave one series in the folder.")
-    files = reader.GetGDCMSeriesFileNames(str(folder), series[0])
-    reader.SetFileNames(files)
-    reader.SetOutputPixelType(SimpleITK.sitkFloat32)
-    try:
-        image = reader.Execute()
-    except RuntimeError as e:
-        raise ValueError(f"{folder}: the series cannot be read: {str(e).splitlines()[-1]}") from e
-    slices = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
-    for index, (file, header) in enumerate(zip(files, slices, strict=True)):
-        expected = np.array(image.TransformIndexToPhysicalPoint((0, 0, index)))
-        found = np.array(header.ImagePositionPatient, dtype=float)
-        if np.linalg.norm(found - expected) > OFF_GRID * image.GetSpacing()[2]:
-            raise ValueError(
-                f"{file}: slice {index} of {len(slices)} is at {found.round(2).tolist()} mm, expected at "
-                f"{expected.round(2).tolist()} mm by the distance of the others. Is a slice missing, or there twice?"
-            )
-    return image, slices
-
-
-def suv_factor(slices: Sequence[pydicom.Dataset]) -> float:
-    """
-    Factor from the voxels of a PET to the standardised uptake value by body weight, SUV, in g/mL.
-
-        SUV = activity [Bq/mL] · weight [g] / (dose [Bq] · 2^(−t/T½))
-
-    where t is the time from injection to the start of the scan if the activity is corrected for decay to that start
-    (DecayCorrection START), and 0 if it is corrected to the injection (ADMIN). Voxels that are SUV already (Units GML)
-    have the factor 1. Times of day are compared, within 24 hours, since de-identification shifts the dates unequally.
-    Source: vendor-neutral SUV calculation of the Quantitative Imaging Biomarkers Alliance.
-
-    Args:
-        slices: the headers of the series.
-
-    Raises:
-        ValueError: naming the tags that are missing or do not permit the conversion.
-    """
-    header = slices[0]
-    units, kind = header.get("Units"), header.get("SUVType", "BW")
-    if units == "GML" and kind == "BW":
-        return 1.0
-    if units != "BQML":
-        raise ValueError(
-            f"Units is {units} and SUVType {kind}: SUV by body weight is made from BQML, or is GML of type BW already."
-        )
-    correction = header.get("DecayCorrection")
-    if correction not in ("START", "ADMIN") or "ATTN" not in header.get("CorrectedImage", ""):
-        raise ValueError(
-            f"DecayCorrection is {correction} and CorrectedImage {header.get('CorrectedImage')}: SUV needs an activity "
-            "corrected for decay to START or ADMIN and for attenuation (ATTN)."
-        )
-    tracer = (header.get("RadiopharmaceuticalInformationSequence") or [pydicom.Dataset()])[0]
-    tags = {
-        "PatientWeight": header.get("PatientWeight"),
-        "RadionuclideTotalDose": tracer.get("RadionuclideTotalDose"),
-        "RadionuclideHalfLife": tracer.get("RadionuclideHalfLife"),
-    }
-    if correction == "START":
-        tags["RadiopharmaceuticalStartTime"] = tracer.get("RadiopharmaceuticalStartTime")
-        tags["SeriesTime"] = header.get("SeriesTime")
-    missing = [name for name, value in tags.items() if not value]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} missing or 0: SUV needs them. Take them from the scan's records.")
-    weight, dose, half_life = (float(value) for value in list(tags.values())[:3])
-    elapsed = 0.0
-    if correction == "START":
-        injection = _seconds(tags["RadiopharmaceuticalStartTime"])
-        # Reprocessing puts the series' time after that of the acquisition.
-        starts = [header.SeriesTime, *(s.AcquisitionTime for s in slices if s.get("AcquisitionTime"))]
-        elapsed = min((_seconds(start) - injection) % DAY for start in starts)
-        if elapsed > 5 * half_life:
-            raise ValueError(
-                f"the scan starts {elapsed / 60:.0f} minutes after RadiopharmaceuticalStartTime, more than five "
-                "half-lives: one of the times is wrong."
-            )
-    return 1000 * weight / (dose * 2 ** (-elapsed / half_life))
-
-
-def _seconds(time: str) -> float:
-    """Seconds since midnight of a DICOM time, HHMMSS.FFF."""
-    return int(time[:2]) * 3600 + int(time[2:4] or 0) * 60 + float(time[4:] or 0)
+def _only_scan(folder: Path) -> FoundScan:
+    scans = find_scans(folder)
+    if len(scans) != 1:
+        found = ", ".join(scan.source for scan in scans) or "none"
+        raise ValueError(f"{folder}: found {len(scans)} scans ({found}), expected one. Leave one series in the folder.")
+    return scans[0]
 
 
 def _only_rtstruct(folder: Path) -> Path:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK
 from matplotlib.path import Path as Polygon
 
-__all__ = ["contour_area", "contour_mask", "contours_by_slice", "read_contours"]
+from medsize.data.structure_name import choose_structure
+
+if TYPE_CHECKING:
+    import pydicom
+
+__all__ = [
+    "contour_area",
+    "contour_mask",
+    "contours_by_slice",
+    "read_contour_mask",
+    "read_contours",
+    "region_names",
+    "volume_mask",
+]
 
 OFF_SLICE = 0.25
 """Slices that a contour may lie beside a slice: coordinates are stored rounded."""
@@ -31,23 +45,9 @@ def read_contours(rtstruct: Path, roi_name: str, frame_of_reference: str | None 
         ValueError: naming the file, when it is no RTSTRUCT, does not hold the region exactly once, or holds it in
             another frame of reference or as anything but closed planar contours.
     """
-    import pydicom
-
-    try:
-        dataset = pydicom.dcmread(rtstruct)
-    except (OSError, pydicom.errors.InvalidDicomError) as e:
-        raise ValueError(f"{rtstruct}: it cannot be read as DICOM: {e}") from e
-    if dataset.get("Modality") != "RTSTRUCT":
-        raise ValueError(f"{rtstruct}: its modality is {dataset.get('Modality')}, expected RTSTRUCT.")
+    dataset = _open(rtstruct)
     regions = dataset.get("StructureSetROISequence", [])
-    matching = [r for r in regions if r.ROIName == roi_name] or [r for r in regions if r.ROIName.startswith(roi_name)]
-    if len(matching) != 1:
-        names = ", ".join(f"'{r.ROIName}'" for r in regions) or "none"
-        raise ValueError(
-            f"{rtstruct}: {len(matching)} of its regions are named '{roi_name}…', expected one. "
-            f"It holds: {names}. Give the name of one of these."
-        )
-    (region,) = matching
+    region = regions[choose_structure(rtstruct, roi_name, [r.ROIName for r in regions])]
     found_frame = region.get("ReferencedFrameOfReferenceUID")
     if frame_of_reference is not None and found_frame != frame_of_reference:
         raise ValueError(
@@ -69,6 +69,36 @@ def read_contours(rtstruct: Path, roi_name: str, frame_of_reference: str | None 
             "enclose an area. Export closed contours."
         )
     return [np.asarray(contour.ContourData, dtype=float).reshape(-1, 3) for contour in contours]
+
+
+def region_names(rtstruct: Path) -> list[str]:
+    """Names of the regions of an RTSTRUCT."""
+    return [region.ROIName for region in _open(rtstruct).get("StructureSetROISequence", [])]
+
+
+def read_contour_mask(
+    rtstruct: Path, roi_name: str, image: SimpleITK.Image, frame_of_reference: str | None = None
+) -> np.ndarray:
+    """
+    Mask of one region of an RTSTRUCT: the voxels of the image whose centres its contours enclose.
+
+    Args:
+        rtstruct: the file.
+        roi_name: see :func:`read_contours`, as is ``frame_of_reference``.
+        image: the image that they were drawn on.
+
+    Returns:
+        a boolean array of the image's size in reverse, as SimpleITK's arrays are.
+
+    Raises:
+        ValueError: naming the file; see :func:`read_contours` and :func:`contours_by_slice`.
+    """
+    contours = read_contours(rtstruct, roi_name, frame_of_reference)
+    try:
+        by_slice = contours_by_slice(contours, image)
+    except ValueError as e:
+        raise ValueError(f"{rtstruct}: '{roi_name}': {e}") from e
+    return volume_mask(by_slice, image.GetSize()[:2])
 
 
 def contours_by_slice(contours: Sequence[np.ndarray], image: SimpleITK.Image) -> list[list[np.ndarray]]:
@@ -142,6 +172,11 @@ def contour_area(polygons: Sequence[np.ndarray]) -> float:
     return area
 
 
+def volume_mask(by_slice: Sequence[Sequence[np.ndarray]], shape: tuple[int, int]) -> np.ndarray:
+    """Voxels that the polygons of each slice enclose: a boolean array of shape ``(slices, *shape[::-1])``."""
+    return np.stack([contour_mask(polygons, shape).T for polygons in by_slice])
+
+
 def contour_mask(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     """
     Voxels of a slice whose centres the polygons enclose, by the even-odd rule.
@@ -153,10 +188,26 @@ def contour_mask(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.n
     Returns:
         a boolean array of that shape.
     """
-    centres = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 2)
-    # Centres that lie exactly on the slit of a "keyhole" would fall out: next to it they are inside.
-    probes = centres + np.array([1e-6, 1.6e-6])
-    inside = np.zeros(len(probes), dtype=bool)
+    inside = np.zeros(shape, dtype=bool)
     for polygon in polygons:
-        inside ^= Polygon(polygon).contains_points(probes)
-    return inside.reshape(shape)
+        low = np.clip(np.floor(polygon.min(axis=0)), 0, shape).astype(int)
+        high = np.clip(np.ceil(polygon.max(axis=0)) + 1, 0, shape).astype(int)
+        box = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), axis=-1)
+        # Centres that lie exactly on the slit of a "keyhole" would fall out: next to it they are inside.
+        probes = box.reshape(-1, 2) + np.array([1e-6, 1.6e-6])
+        inside[low[0] : high[0], low[1] : high[1]] ^= Polygon(polygon).contains_points(probes).reshape(box.shape[:2])
+    return inside
+
+
+def _open(rtstruct: Path) -> pydicom.Dataset:
+    import pydicom
+
+    from medsize.data.dicom_file import PYDICOM_ERRORS
+
+    try:
+        dataset = pydicom.dcmread(rtstruct)
+    except PYDICOM_ERRORS as e:
+        raise ValueError(f"{rtstruct}: it cannot be read as DICOM: {e}") from e
+    if dataset.get("Modality") != "RTSTRUCT":
+        raise ValueError(f"{rtstruct}: its modality is {dataset.get('Modality')}, expected RTSTRUCT.")
+    return dataset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,6 +13,7 @@ import nibabel
 import numpy as np
 import torch
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from rich.console import Console
 from rich.progress import track
 
@@ -19,7 +21,7 @@ from medsize.losses.composite import IGNORE_INDEX
 
 __all__ = ["check_scans"]
 
-UNREADABLE = (OSError, EOFError, ValueError, ImageFileError)
+UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, OverflowError, zlib.error)
 """What nibabel and zlib raise for truncated and broken files."""
 
 
@@ -67,9 +69,9 @@ def _faults(
         image = nibabel.load(path)
         intensities = np.asarray(image.dataobj)
     except UNREADABLE as e:
-        yield f"{path}: the image cannot be read: {_first_line(e)}. Is the file complete?"
+        yield f"{path}: the image cannot be read: {first_line(e)}. Is the file complete?"
         return
-    yield from _geometry_faults(path, image)
+    yield from geometry_faults(path, image)
     if not np.isfinite(intensities).all():
         count = int((~np.isfinite(intensities)).sum())
         yield f"{path}: {count} intensities are NaN or infinite. Replace them, for example by the lowest intensity."
@@ -84,15 +86,17 @@ def _faults(
         yield from _roi_faults(item["roi"], image, path)
 
 
-def _geometry_faults(path: str, image: Any) -> Iterator[str]:
+def geometry_faults(path: str, image: Any) -> Iterator[str]:
+    """What is wrong with where an image of nibabel's lies in space, one message each."""
     zooms = image.header.get_zooms()[:3]
     if isinstance(image, nibabel.Nifti1Image):
         if image.header["qform_code"] == 0 and image.header["sform_code"] == 0:
             yield f"{path}: the image states no spacing (qform and sform are not set). Sizes in mm need it."
             return
-        unit = image.header.get_xyzt_units()[0]
-        if unit not in ("mm", "unknown"):
-            yield f"{path}: the image's spacing is in {unit}, it must be in mm."
+        unit = int(image.header["xyzt_units"]) % 8
+        if unit not in (0, 2):  # not stated, mm
+            stated = {1: "meter", 3: "micron"}.get(unit, f"the unknown unit {unit}")
+            yield f"{path}: the image's spacing is in {stated}, it must be in mm."
     if not all(math.isfinite(z) and z > 0 for z in zooms):
         yield f"{path}: the image's spacing is {tuple(float(z) for z in zooms)}, it must be positive."
     elif not abs(np.linalg.det(image.affine[:3, :3])) > 1e-9:
@@ -106,7 +110,7 @@ def _label_faults(
         label = nibabel.load(path)
         values = np.unique(np.asarray(label.dataobj))
     except UNREADABLE as e:
-        yield f"{path}: the {key} cannot be read: {_first_line(e)}. Is the file complete?"
+        yield f"{path}: the {key} cannot be read: {first_line(e)}. Is the file complete?"
         return
     if label.shape != image.shape:
         yield f"{path}: the {key} has the shape {label.shape}, its image {image_path} {image.shape}."
@@ -152,5 +156,6 @@ def _roi_faults(roi: dict[str, Any], image: Any, path: str) -> Iterator[str]:
         yield f"{path}: the centre of its roi, {points.mean(axis=0).tolist()} mm, lies outside the image."
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, in one line without a full stop."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

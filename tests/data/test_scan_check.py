@@ -84,6 +84,26 @@ def break_unit(item: dict, folder: Path) -> None:
     nibabel.save(image, item["image"])
 
 
+def patch_header(item: dict, at: int, value: bytes) -> None:
+    content = bytearray(gzip.decompress(Path(item["image"]).read_bytes()))
+    content[at : at + len(value)] = value
+    Path(item["image"]).write_bytes(gzip.compress(bytes(content)))
+
+
+def break_unknown_unit(item: dict, folder: Path) -> None:
+    patch_header(item, 123, b"\x07")  # xyzt_units
+
+
+def break_size_stated(item: dict, folder: Path) -> None:
+    patch_header(item, 42, b"\xfd\xff")  # dim[1]: −3
+
+
+def break_stream(item: dict, folder: Path) -> None:
+    content = bytearray(Path(item["image"]).read_bytes())
+    content[40:60] = bytes(range(20))
+    Path(item["image"]).write_bytes(content)
+
+
 def break_axes(item: dict, folder: Path) -> None:
     save(Path(item["image"]), np.zeros((10, 12, 4, 2), dtype=np.float32))
 
@@ -122,6 +142,9 @@ def break_roi(item: dict, folder: Path) -> None:
         (break_spacing_missing, "image.nii.gz: the image states no spacing"),
         (break_affine, "image.nii.gz: the image's affine is degenerate"),
         (break_unit, "image.nii.gz: the image's spacing is in meter"),
+        (break_unknown_unit, "image.nii.gz: the image's spacing is in the unknown unit 7"),
+        (break_size_stated, "image.nii.gz: the image cannot be read"),
+        (break_stream, "image.nii.gz: the image cannot be read"),
         (break_axes, "image.nii.gz: a scan must have three axes"),
         (break_label_shape, "label.nii.gz: the label has the shape (10, 11, 4), its image"),
         (break_label_place, "label.nii.gz: the label lies elsewhere in space"),

@@ -14,34 +14,19 @@ import typer
 
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
 
-from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid  # noqa: E402
+from pydicom.dataset import Dataset  # noqa: E402
 
-from data_prep.ibsi_sts import Modality, main, prepare_scan, suv_factor  # noqa: E402
+from data_prep.ibsi_sts import Modality, main, prepare_scan  # noqa: E402
 from medsize.data import check_scans, load_cohort  # noqa: E402
+from medsize.data.suv import suv_factor  # noqa: E402
+from tests import dicom  # noqa: E402
+from tests.dicom import COLUMNS, FIRST_SLICE, PIXEL_MM, ROWS, SLICE_MM, SLICES, square  # noqa: E402
 
-COLUMNS, ROWS, SLICES, PIXEL_MM, SLICE_MM = 12, 10, 6, 4.0, 3.0
-FIRST_SLICE = -20.0
-PET_CLASS, RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.128", "1.2.840.10008.5.1.4.1.1.481.3"
-
-
-def square(low: float, high: float, index: float) -> list[float]:
-    """A contour in voxels of a slice, as patient coordinates."""
-    corners = ((low, low), (high, low), (high, high), (low, high))
-    return [c for x, y in corners for c in (x * PIXEL_MM, y * PIXEL_MM, FIRST_SLICE + index * SLICE_MM)]
-
+PET_CLASS = "1.2.840.10008.5.1.4.1.1.128"
 
 # 6 × 6 voxels with a hole of 2 × 2 on two slices, 6 × 6 on a third.
 CONTOURS = [square(1.5, 7.5, k) for k in (1, 2, 3)] + [square(3.5, 5.5, k) for k in (2, 3)]
 AREAS_MM2 = [area * PIXEL_MM**2 for area in (0, 36, 32, 32, 0, 0)]
-
-
-def save(dataset: Dataset, file: Path, sop_class: str) -> None:
-    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, generate_uid()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(file, enforce_file_format=True)
 
 
 def pet_header(**changes: Any) -> Dataset:
@@ -69,34 +54,17 @@ SUV_FACTOR = 70_000 / (370e6 / 2)
 
 def write_series(folder: Path, **changes: Any) -> str:
     """A PET whose voxels hold 1000 times the number of their slice, each slice stored at a scale of its own."""
-    series, frame = generate_uid(), generate_uid()
-    for index in range(SLICES):
-        header = pet_header(**changes)
-        header.SeriesInstanceUID, header.FrameOfReferenceUID, header.StudyInstanceUID = series, frame, series
-        header.ImageOrientationPatient, header.PixelSpacing = [1, 0, 0, 0, 1, 0], [PIXEL_MM, PIXEL_MM]
-        header.ImagePositionPatient, header.SliceThickness = [0, 0, FIRST_SLICE + index * SLICE_MM], SLICE_MM
-        header.Rows, header.Columns, header.InstanceNumber = ROWS, COLUMNS, SLICES - index
-        header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
-        header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 16, 15, 0
+
+    def as_pet(header: Dataset, index: int) -> None:
+        header.update(pet_header(**changes))
         header.RescaleSlope, header.RescaleIntercept = 0.5 * (index + 1), 0
         header.PixelData = np.full((ROWS, COLUMNS), 2000 * index // (index + 1), dtype=np.uint16).tobytes()
-        save(header, folder / f"{(index * 5) % SLICES}.dcm", PET_CLASS)
-    return frame
+
+    return dicom.write_series(folder, as_pet, sop_class=PET_CLASS)
 
 
 def write_rtstruct(file: Path, frame: str, contours: list[list[float]] = CONTOURS, name: str = "GTV_Mass_PET") -> None:
-    dataset = Dataset()
-    dataset.Modality, dataset.SeriesInstanceUID, dataset.StudyInstanceUID = "RTSTRUCT", generate_uid(), generate_uid()
-    region, drawn = Dataset(), Dataset()
-    region.ROINumber, region.ROIName, region.ReferencedFrameOfReferenceUID = 3, name, frame
-    drawn.ReferencedROINumber, drawn.ContourSequence = 3, []
-    for points in contours:
-        contour = Dataset()
-        contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(points) // 3
-        contour.ContourData = points
-        drawn.ContourSequence.append(contour)
-    dataset.StructureSetROISequence, dataset.ROIContourSequence = [region], [drawn]
-    save(dataset, file, RTSTRUCT_CLASS)
+    dicom.write_rtstruct(file, frame, {name: contours})
 
 
 @pytest.fixture
@@ -164,9 +132,8 @@ def test_faulty_series_are_refused(cohort: Path) -> None:
     for file in (second / "other").iterdir():
         file.rename(second / f"other_{file.name}")
     message = refusal(cohort)
-    assert f"{first}/" in message
-    assert "Is a slice missing, or there twice?" in message
-    assert f"{second}: found 2 DICOM series, expected one" in message
+    assert f"{first} (5 files from 0.dcm): between 4.dcm and 2.dcm are 6.00 mm, expected 3.00 mm" in message
+    assert f"{second}: found 2 scans" in message
 
 
 def test_pet_that_cannot_be_suv_is_refused(cohort: Path) -> None:
@@ -175,7 +142,7 @@ def test_pet_that_cannot_be_suv_is_refused(cohort: Path) -> None:
     write_rtstruct(cohort / "STS_002" / "PET" / "mask" / "RS.dcm", frame)
     message = refusal(cohort)
     assert "1 problem\n" in message
-    assert f"{cohort}/STS_002/PET/image: RadionuclideTotalDose missing or 0" in message
+    assert f"{cohort}/STS_002/PET/image (6 files from 0.dcm): RadionuclideTotalDose missing or 0" in message
 
 
 def test_a_modality_that_no_patient_has_is_refused(cohort: Path, tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""
+Throughput of reading a DICOM series, over that of SimpleITK's series reader.
+
+    python -m benchmarks.read_dicom [FOLDER]
+
+FOLDER holds one series; by default, a phantom CT of 512 × 512 × 100 is written and read from a temporary folder. Both
+read it in turn, in one process: from the folder (finding the files, checking their headers, and reading), and the
+voxels alone, of files that are known and in order. Needs pydicom (``pip install 'medsize[dicom]'``).
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from medsize.data import find_scans, read_scan
+
+REPEATS = 15
+SIDE, SLICES = 512, 100
+
+
+def main() -> None:
+    """Print the ratios."""
+    print(
+        f"{platform.machine()}, Python {platform.python_version()}, SimpleITK {version('SimpleITK')}, "
+        f"pydicom {version('pydicom')}, medsize {version('medsize')}"
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
+        if folder == Path(temporary):
+            write_phantom_series(folder)
+        (scan,) = find_scans(folder)
+        print(f"{len(scan.files)} files, {sum(file.stat().st_size for file in scan.files) / 2**20:.0f} MiB")
+        report("found and read", lambda: read_scan(find_scans(folder)[0]), lambda: read_by_simpleitk(folder))
+        report("voxels alone", lambda: read_scan(scan), lambda: read_files(list(map(str, scan.files))))
+
+
+def report(what: str, ours: Callable[[], object], theirs: Callable[[], object]) -> None:
+    """Print how many scans we read in the time of one of theirs, pair by pair."""
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(REPEATS + 2)][2:]
+    ratios = [theirs / ours for ours, theirs in pairs]
+    low, median, high = statistics.quantiles(ratios, n=4)
+    print(
+        f"{what}: {median:.2f} times SimpleITK's throughput (quartiles {low:.2f} to {high:.2f}, {REPEATS} pairs, "
+        f"{statistics.median(ours for ours, _ in pairs):.2f} s; limit 0.7)"
+    )
+
+
+def seconds(read: Callable[[], object]) -> float:
+    """How long it takes."""
+    started = time.perf_counter()
+    read()
+    return time.perf_counter() - started
+
+
+def read_by_simpleitk(folder: Path) -> SimpleITK.Image:
+    """The one series of a folder."""
+    (series,) = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    return read_files(list(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series)))
+
+
+def read_files(files: list[str]) -> SimpleITK.Image:
+    """Files in their order."""
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames(files)
+    return reader.Execute()
+
+
+def write_phantom_series(folder: Path) -> None:
+    """A CT of noise."""
+    study, series, frame = generate_uid(), generate_uid(), generate_uid()
+    rng = np.random.default_rng(0)
+    for index in range(SLICES):
+        header = pydicom.Dataset()
+        header.SOPClassUID, header.SOPInstanceUID = CTImageStorage, generate_uid()
+        header.StudyInstanceUID, header.SeriesInstanceUID, header.FrameOfReferenceUID = study, series, frame
+        header.Modality, header.PatientID, header.InstanceNumber = "CT", "phantom", index
+        header.ImageOrientationPatient, header.PixelSpacing = [1, 0, 0, 0, 1, 0], [0.8, 0.8]
+        header.ImagePositionPatient, header.SliceThickness = [-200, -200, 2.5 * index], 2.5
+        header.Rows, header.Columns = SIDE, SIDE
+        header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
+        header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 12, 11, 0
+        header.RescaleSlope, header.RescaleIntercept = 1, -1024
+        header.PixelData = rng.integers(0, 4096, (SIDE, SIDE), dtype=np.uint16).tobytes()
+        header.file_meta = pydicom.dataset.FileMetaDataset()
+        header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        header.save_as(folder / f"{index:04d}.dcm", enforce_file_format=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Voxel grids: how large a scan is, and where it lies."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK
+
+__all__ = ["Grid", "on_grid"]
+
+OFF_VOXEL = 0.25
+"""Voxels that a mask may lie beside its image's grid: positions are stored rounded."""
+
+
+class Grid(NamedTuple):
+    """A grid of voxels as SimpleITK describes it: patient coordinates (LPS+), mm."""
+
+    size: tuple[int, int, int]
+    """Voxels along each axis."""
+    spacing: tuple[float, float, float]
+    """mm along each axis."""
+    origin: tuple[float, float, float]
+    """Centre of the first voxel, mm."""
+    direction: tuple[float, ...]
+    """The axes' directions: nine cosines, row by row; the axes are the columns."""
+
+    @classmethod
+    def of(cls, image: SimpleITK.Image) -> Grid:
+        """The grid of a volume."""
+        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    @property
+    def affine(self) -> np.ndarray:
+        """Matrix of shape ``(4, 4)`` from voxels to mm."""
+        affine = np.eye(4)
+        affine[:3, :3] = np.reshape(self.direction, (3, 3)) * self.spacing
+        affine[:3, 3] = self.origin
+        return affine
+
+    def place(self, image: SimpleITK.Image) -> None:
+        """Set an image's spacing, origin and direction to these."""
+        image.SetSpacing(self.spacing)
+        image.SetOrigin(self.origin)
+        image.SetDirection(self.direction)
+
+
+def on_grid(mask: SimpleITK.Image, grid: Grid) -> np.ndarray:
+    """
+    Put a mask on an image's grid, without resampling.
+
+    The mask's axes may be in another order or run the other way, and it may cover a part of the image only.
+
+    Args:
+        mask: a label map; 0 outside.
+        grid: grid of the image.
+
+    Returns:
+        its values on that grid, an array of shape ``size[::-1]``, as SimpleITK's arrays are.
+
+    Raises:
+        ValueError: when its voxels are not voxels of the image, or it is not empty beyond the image.
+    """
+    to_image = np.linalg.inv(grid.affine) @ Grid.of(mask).affine
+    last = np.array(mask.GetSize()) - 1
+    steps = to_image[:3, :3] * (last > 0)  # the thickness of a single slice does not matter
+    whole = steps.round()
+    start = to_image[:3, 3].round()
+    # Largest distance between the corners' places and where whole steps lead.
+    deviation = np.abs(to_image[:3, 3] - start) + np.abs(steps - whole) @ last
+    axes_kept = np.allclose(np.abs(whole).sum(axis=0), last > 0) and (np.abs(whole).sum(axis=1) <= 1).all()
+    if not axes_kept or deviation.max() > OFF_VOXEL:
+        swapped = sorted(mask.GetSize()) == sorted(grid.size) and mask.GetSize() != grid.size
+        raise ValueError(
+            f"it is not on the image's voxels: it has {_words(Grid.of(mask))}; the image has {_words(grid)}. "
+            + ("Were its axes swapped when it was saved? " if swapped else "")
+            + "Save the mask on the grid of this image, without resampling either."
+        )
+    values = SimpleITK.GetArrayViewFromImage(mask)
+    inside = np.nonzero(values)
+    places = whole.astype(int) @ np.stack(inside[::-1]) + start.astype(int)[:, None]
+    if ((places < 0) | (places >= np.array(grid.size)[:, None])).any():
+        raise ValueError("it reaches out of the image. Was it drawn on another series, or was the image cropped?")
+    result = np.zeros(grid.size[::-1], dtype=values.dtype)
+    result[tuple(places[::-1])] = values[inside]
+    return result
+
+
+def _words(grid: Grid) -> str:
+    size = " × ".join(map(str, grid.size))
+    spacing = " × ".join(f"{s:.4g}" for s in grid.spacing)
+    origin = ", ".join(f"{c:.2f}" for c in grid.origin)
+    return f"{size} voxels of {spacing} mm from ({origin})"
