@@ -67,6 +67,35 @@ def ladder(
 
 
 @app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="Output folder of a run.", exists=True, file_okay=False)],
+    scans: Annotated[Path, typer.Argument(help="An image file, or a folder of image files or DICOM.", exists=True)],
+    output: Annotated[Path, typer.Option(help="Folder to write masks, volumes and a picture to; new or empty.")],
+    sizes: Annotated[
+        Path | None, typer.Option(help="Size table, CSV or XLSX, to compare with.", exists=True, dir_okay=False)
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(help="The bundle of the run. Default: where the run found it.")] = None,
+) -> None:
+    """Segment scans with the network of a run: shows the command of MONAI that does it, and runs that."""
+    import subprocess
+
+    from medsize.data.size_table import read_size_table
+    from medsize.predict import predict as segment
+
+    try:
+        table = None if sizes is None else read_size_table(sizes)
+        problems = segment(run, scans, output, table, bundle, report=typer.echo)
+    except ValueError as e:
+        raise typer.BadParameter(str(e)) from e
+    except subprocess.CalledProcessError as e:
+        raise typer.Exit(e.returncode) from e
+    typer.echo(f"{output}: masks, predictions.csv, montage.png")
+    for problem in problems:
+        typer.echo(f"left out: {problem}", err=True)
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
 def export(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, such as bundles/size_seg_2d.")],
     output: Annotated[Path, typer.Option(help="Folder to write the exported bundle to; new or empty.")],

@@ -20,7 +20,7 @@ DEFAULT_NETWORK = "unet"
 RUN_FILES = ("model.pt", "inference.json", "summary.json", "metrics.csv")
 SETTINGS = ("structures", "num_classes", "in_channels", "spacing", "roi_size")
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
-NOT_FOR_TRAINING = shutil.ignore_patterns("cli.py", "export.py", "studies", "__pycache__")
+NOT_FOR_TRAINING = shutil.ignore_patterns("cli.py", "export.py", "predict.py", "studies", "__pycache__")
 FIGURES = {
     "dice": "Dice",
     "hd95_mm": "HD95 (mm)",
