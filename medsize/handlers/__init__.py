@@ -7,6 +7,7 @@ from medsize.handlers.run_checkpoint import RunCheckpoint
 from medsize.handlers.run_record import RunRecord
 from medsize.handlers.seed_epochs import SeedEpochs
 from medsize.handlers.size_error import MeanRelativeSizeError, MeanVolumeError
+from medsize.handlers.whole_epochs import WholeEpochs
 
 __all__ = [
     "CaseTable",
@@ -17,6 +18,7 @@ __all__ = [
     "RunCheckpoint",
     "RunRecord",
     "SeedEpochs",
+    "WholeEpochs",
     "overlay",
     "summarise",
 ]

@@ -31,7 +31,8 @@ class FillMissingTargets(Transform):
             kind: {``"size"``, ``"label"``, ``"scribble"``}.
 
         Returns:
-            for a size, shape ``(2, K)``; else 255 everywhere, uint8, shape ``(1, *spatial)``.
+            for a size, shape ``(2, K)``; else 255 everywhere, uint8, shape ``(1, *spatial)``, a MetaTensor if the image
+            is one, for MONAI cannot collate MetaTensors with plain ones.
 
         Raises:
             ValueError: when ``kind`` is none of these.
@@ -39,7 +40,7 @@ class FillMissingTargets(Transform):
         if kind == "size":
             return torch.stack([torch.zeros(self.num_classes), torch.ones(self.num_classes)])
         if kind in ("label", "scribble"):
-            return torch.full((1, *image.shape[1:]), IGNORE_INDEX, dtype=torch.uint8)
+            return torch.full_like(image[:1], IGNORE_INDEX, dtype=torch.uint8)
         raise ValueError(f"there is no target of the kind '{kind}': it must be size, label or scribble.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,10 +19,10 @@ SMALL = ["--spacing", "[6.0,6.0,16.0]", "--roi_size", "[32,32,8]", "--max_epochs
 
 @pytest.fixture(scope="module")
 def run_3d(command: Callable, phantoms: Path) -> Callable:
-    def run(overlays: list[str], *options: object, cwd: Path) -> None:
+    def run(overlays: list[str | Path], *options: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
         files = [str(CONFIGS / name) for name in ["train.yaml", *overlays]]
         arguments = ["--bundle_root", BUNDLE_3D, "--config_file", files, "--dataset_dir", phantoms, *SMALL, *options]
-        command("monai.bundle", "run", *arguments, cwd=cwd)
+        return command("monai.bundle", "run", *arguments, cwd=cwd, check=check)
 
     return run
 
@@ -112,7 +113,21 @@ def test_unknown_noise_stops_the_run_before_it_starts(command: Callable, phantom
         assert message in result.stderr
 
 
-def test_a_scan_may_be_drawn_twice_in_a_batch(run_3d: Callable, tmp_path: Path) -> None:
-    few_masks = ["--supervision", "size+mask", "--num_masks", 1, "--mask_share", 0.9, "--epoch_scans", 8]
+def test_scans_with_and_without_a_mask_make_one_batch_however_they_are_drawn(run_3d: Callable, tmp_path: Path) -> None:
+    """A scan may be drawn twice into a batch, and one with a mask may come before or behind one without."""
+    few_masks = ["--supervision", "size+mask", "--num_masks", 1, "--mask_share", 0.5, "--epoch_scans", 40]
     run_3d([], *few_masks, "--output_dir", tmp_path / "run", cwd=tmp_path)
-    assert len(pd.read_csv(tmp_path / "run" / "epochs.csv")) == 1
+    (row,) = pd.read_csv(tmp_path / "run" / "epochs.csv").to_dict("records")
+    assert row["iteration"] == 10
+    assert row["mask"] > 0
+
+
+def test_a_run_whose_scans_fail_on_the_way_stops(run_3d: Callable, tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text(
+        "target_transforms#0:\n  _target_: Lambdad\n  keys: image\n  func: '$lambda image: image.no_such_thing'\n"
+    )
+    result = run_3d([tmp_path / "broken.yaml"], "--output_dir", tmp_path / "run", cwd=tmp_path, check=False)
+    assert result.returncode != 0
+    assert "no_such_thing" in result.stderr
+    assert "the loader stopped" in " ".join(result.stderr.split())
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
