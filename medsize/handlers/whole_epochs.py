@@ -11,8 +11,8 @@ class WholeEpochs:
     """
     Stop a training whose loader gave fewer batches than it has.
 
-    When a transform fails in the thread of MONAI's ``ThreadDataLoader``, the trace is printed, but the epoch merely ends
-    there, and the training would go on with what is left of the data. Attach it before what saves checkpoints.
+    When a transform fails in the thread of MONAI's ``ThreadDataLoader``, the trace is printed, but the epoch merely
+    ends there, and the training would go on with what is left of the data. Attach it before what saves checkpoints.
     """
 
     def __init__(self) -> None:
