@@ -55,14 +55,15 @@ class ShiftToSize(Transform):
         absent = (high <= 0).reshape(shape)
         logits = logits.float().masked_fill(absent, -torch.inf)
         bias = torch.zeros_like(low)
+        miss = torch.inf
         for _ in range(self.max_iterations):
             log_average = log_average_softmax(logits + bias.reshape(shape))
             target = nearest_in_box(log_average, low, high).float()
-            if float((log_average.exp() - target).abs().max()) <= self.tolerance:
+            miss = float(torch.where(high > 0, log_average.exp() - target, 0.0).abs().max())
+            if miss <= self.tolerance:
                 break
             bias = bias + torch.where(high > 0, target.clamp_min(1e-8).log() - log_average, 0.0)
         else:
-            miss = float((log_average.exp() - target).abs().max())
             warnings.warn(
                 f"after {self.max_iterations} iterations soft labels miss their size by {miss:.2g} of the region.",
                 stacklevel=2,

@@ -38,7 +38,7 @@ class Variant:
         parser.read_config(self.configs("inference.yaml"))
         parser["num_classes"] = 4
         copy = shutil.copytree(self.bundle, folder / self.bundle.name)
-        (copy / "models").mkdir()
+        (copy / "models").mkdir(exist_ok=True)
         torch.save(parser.get_parsed_content("network_def").state_dict(), copy / "models" / "model.pt")
         return Variant(self.name, copy, self.overlays, self.spacing, self.roi_size)
 

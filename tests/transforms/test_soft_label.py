@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from hypothesis import given
@@ -39,7 +41,9 @@ def test_one_bias_a_class_is_all_that_changes() -> None:
 def test_absent_classes_get_nothing_and_unknown_sizes_stay_as_predicted() -> None:
     logits = torch.randn(2, 3, 6, 6)
     size = torch.tensor([[[0.8, 0.2, 0.0], [0.8, 0.2, 0.0]], [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]])
-    soft = ShiftToSize()(logits, size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that sizes are missed
+        soft = ShiftToSize()(logits, size)
     assert float(soft[0, 2].max()) == 0
     torch.testing.assert_close(soft[1], logits[1].softmax(dim=0))
 
