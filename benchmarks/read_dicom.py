@@ -24,7 +24,7 @@ import pydicom
 import SimpleITK
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from medsize.data import find_scans, read_scan
+from medsize.data.scans import find_scans, read_scan
 
 REPEATS = 15
 SIDE, SLICES = 512, 100

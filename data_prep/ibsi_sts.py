@@ -26,17 +26,11 @@ import SimpleITK
 import typer
 from rich.progress import track
 
-from medsize.data import (
-    DataListError,
-    FoundScan,
-    assign_folds,
-    find_scans,
-    read_scan,
-    write_clicks,
-    write_data_list,
-    write_nifti,
-)
+from medsize.data import DataListError, assign_folds, write_clicks, write_data_list
 from medsize.data.contours import contour_area, contours_by_slice, read_contours, volume_mask
+from medsize.data.found_scan import FoundScan
+from medsize.data.image_file import write_nifti
+from medsize.data.scans import find_scans, read_scan
 from medsize.data.suv import to_suv
 
 CLASSES = ("background", "tumour")

@@ -27,8 +27,12 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
-from medsize.data import DataListError, FoundScan, ScanKind, find_scans, read_masks, read_scan, write_nifti
+from medsize.data import DataListError
+from medsize.data.found_scan import FoundScan, ScanKind
+from medsize.data.image_file import write_nifti
+from medsize.data.masks import read_masks
 from medsize.data.pseudonym import pseudonym, subject_key
+from medsize.data.scans import find_scans, read_scan
 from medsize.data.whole_file import written_whole
 
 COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "source")

@@ -14,13 +14,17 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
+from medsize.finished_run import check_finished
+
 __all__ = ["export_bundle"]
 
 DEFAULT_NETWORK = "unet"
 RUN_FILES = ("model.pt", "inference.json", "summary.json", "metrics.csv")
 SETTINGS = ("structures", "num_classes", "in_channels", "spacing", "roi_size")
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
-NOT_FOR_TRAINING = shutil.ignore_patterns("cli.py", "export.py", "predict.py", "studies", "__pycache__")
+NOT_FOR_TRAINING = shutil.ignore_patterns(
+    "cli.py", "export.py", "finished_run.py", "predict.py", "studies", "__pycache__"
+)
 FIGURES = {
     "dice": "Dice",
     "hd95_mm": "HD95 (mm)",
@@ -114,9 +118,7 @@ def _overlay(configs: Path, network: str) -> dict[str, Any]:
 
 def _settings(run: Path) -> dict[str, Any]:
     """What inference shares with the run."""
-    missing = [name for name in RUN_FILES if not (run / name).is_file()]
-    if missing:
-        raise ValueError(f"{run} is no finished run: there is no {', '.join(missing)} in it.")
+    check_finished(run, RUN_FILES)
     settings: dict[str, Any] = json.loads((run / "inference.json").read_text())
     network = settings.get("network_def", {}).get("_target_", "")
     if network.startswith("medsize."):

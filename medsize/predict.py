@@ -21,6 +21,7 @@ from medsize.data.image_file import write_nifti
 from medsize.data.scans import find_scans, read_scan
 from medsize.data.size_table import SizeTable
 from medsize.data.whole_file import written_whole
+from medsize.finished_run import check_finished
 
 __all__ = ["predict"]
 
@@ -91,9 +92,7 @@ def predict(
 
 
 def _summary(run: Path) -> dict[str, Any]:
-    missing = [name for name in ("model.pt", "inference.json", "summary.json") if not (run / name).is_file()]
-    if missing:
-        raise ValueError(f"{run} is no finished run: there is no {', '.join(missing)} in it.")
+    check_finished(run, ["model.pt", "inference.json", "summary.json"])
     summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
     if summary["roi"]:
         raise ValueError(

@@ -12,6 +12,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, update_kwargs
 
 from medsize.bundle.config_check import config_items
 from medsize.bundle.findings import Finding, RunRefused, refuse_or_warn
+from medsize.bundle.run_command import config_file
 from medsize.bundle.workflow_check import CONFIG, workflow_findings
 from medsize.did_you_mean import did_you_mean, did_you_mean_path
 
@@ -37,7 +38,7 @@ def check_bundle(bundle: Path, configs: Sequence[str] = ("train.yaml",), /, **ar
     """
     arguments = update_kwargs(args=arguments.pop("args_file", None), **arguments)
     named = {key: arguments.pop(key) for key in inspect.signature(ConfigWorkflow).parameters if key in arguments}
-    files = named.pop("config_file", None) or [_config_file(bundle, name) for name in configs]
+    files = named.pop("config_file", None) or [str(config_file(bundle, name)) for name in configs]
     files = files.split(",") if isinstance(files, str) else files
     missing = [Finding(str(file), _missing(Path(file), "file")) for file in files if not Path(file).is_file()]
     if missing:
@@ -58,11 +59,6 @@ def check_bundle(bundle: Path, configs: Sequence[str] = ("train.yaml",), /, **ar
     except (RuntimeError, KeyError, ValueError) as e:
         findings += [*workflow_findings(workflow), Finding(CONFIG, f"it cannot be evaluated. {_reason(e)}")]
     refuse_or_warn(findings)
-
-
-def _config_file(bundle: Path, name: str) -> str:
-    in_bundle = bundle / "configs" / name
-    return str(in_bundle if in_bundle.is_file() or not Path(name).is_file() else name)
 
 
 def _missing(path: Path, kind: str) -> str:

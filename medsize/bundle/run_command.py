@@ -8,7 +8,13 @@ from pathlib import Path
 
 from medsize.did_you_mean import did_you_mean
 
-__all__ = ["run_command", "training_command"]
+__all__ = ["config_file", "run_command", "training_command"]
+
+
+def config_file(bundle: Path, name: str | Path) -> Path:
+    """The config of that name in a bundle; where there is none, ``name`` as a path. Neither need exist."""
+    in_bundle = bundle / "configs" / name
+    return in_bundle if in_bundle.is_file() or not Path(name).is_file() else Path(name)
 
 
 def run_command(bundle: Path, configs: Sequence[str | Path], options: Sequence[str], processes: int = 1) -> list[str]:
@@ -24,7 +30,7 @@ def run_command(bundle: Path, configs: Sequence[str | Path], options: Sequence[s
     Raises:
         ValueError: when there is no such config, naming those of the bundle.
     """
-    files = [_config_file(bundle, config) for config in configs]
+    files = [_existing_config(bundle, config) for config in configs]
     launcher = ["monai.bundle"]
     if processes > 1:
         launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", *launcher]
@@ -51,11 +57,11 @@ def training_command(
     return run_command(bundle, ["train.yaml", *overlays, *last], options, processes)
 
 
-def _config_file(bundle: Path, config: str | Path) -> Path:
+def _existing_config(bundle: Path, config: str | Path) -> Path:
+    file = config_file(bundle, config).resolve()
+    if file.is_file():
+        return file
     folder = bundle.resolve() / "configs"
-    for file in (folder / config, Path(config).resolve()):
-        if file.is_file():
-            return file
     known = sorted(file.name for file in folder.glob("*.yaml"))
     hint = did_you_mean(str(config), known) or f" There are: {', '.join(known) or 'none'}."
     raise ValueError(f"{folder} has no config '{config}', nor is it a path.{hint}")

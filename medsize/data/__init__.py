@@ -1,16 +1,12 @@
-"""Data lists, their checks, the phantom cohort, and the reading of scans and masks."""
+"""Data lists, their checks, and the phantom cohort."""
 
 from medsize.data.data_list import Cohort, DataListError, load_cohort
 from medsize.data.describe import assign_folds, describe_mask, describe_scans, write_clicks, write_data_list
-from medsize.data.found_scan import FoundScan, ScanKind
-from medsize.data.image_file import write_nifti
-from medsize.data.masks import read_masks
 from medsize.data.mean_fractions import mean_fractions
 from medsize.data.phantom import PHANTOM_CLASSES, make_phantom, write_phantom_cohort
 from medsize.data.preflight import check_run, open_cohort
 from medsize.data.sampling import mixed_label_sampler
 from medsize.data.scan_check import check_scans
-from medsize.data.scans import find_scans, read_scan
 from medsize.data.size_detail import with_size_detail
 from medsize.data.size_noise import relative_size_change, with_size_noise
 
@@ -18,26 +14,20 @@ __all__ = [
     "PHANTOM_CLASSES",
     "Cohort",
     "DataListError",
-    "FoundScan",
-    "ScanKind",
     "assign_folds",
     "check_run",
     "check_scans",
     "describe_mask",
     "describe_scans",
-    "find_scans",
     "load_cohort",
     "make_phantom",
     "mean_fractions",
     "mixed_label_sampler",
     "open_cohort",
-    "read_masks",
-    "read_scan",
     "relative_size_change",
     "with_size_detail",
     "with_size_noise",
     "write_clicks",
     "write_data_list",
-    "write_nifti",
     "write_phantom_cohort",
 ]

@@ -27,7 +27,7 @@ class ScanKind(str, Enum):
 @dataclass(frozen=True)
 class FoundScan:
     """
-    A scan, or a mask, in a folder: what its headers say. :func:`medsize.data.read_scan` reads its voxels.
+    A scan, or a mask, in a folder: what its headers say. :func:`medsize.data.scans.read_scan` reads its voxels.
 
     ``subject`` and ``series`` come from the headers as they are and identify a patient; ``description`` is free of what
     the headers state as the patient's names, numbers and dates.

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from medsize.data import find_scans, read_scan, write_nifti
+from medsize.data.image_file import write_nifti
+from medsize.data.scans import find_scans, read_scan
 
 SECRET = "Doe Jane 4711"
 DIRECTION = (0.0, 1.0, 0.0, -0.8, 0.0, 0.6, 0.6, 0.0, 0.8)

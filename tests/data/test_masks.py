@@ -11,7 +11,9 @@ import SimpleITK
 
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
 
-from medsize.data import ScanKind, find_scans, read_masks, read_scan  # noqa: E402
+from medsize.data.found_scan import ScanKind  # noqa: E402
+from medsize.data.masks import read_masks  # noqa: E402
+from medsize.data.scans import find_scans, read_scan  # noqa: E402
 from tests.dicom import COLUMNS, ROWS, SLICES, square, write_rtstruct, write_seg, write_series  # noqa: E402
 
 LIVER, LESION = np.zeros((SLICES, ROWS, COLUMNS), dtype=bool), np.zeros((SLICES, ROWS, COLUMNS), dtype=bool)

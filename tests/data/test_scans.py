@@ -15,7 +15,8 @@ pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip instal
 from pydicom.dataset import Dataset  # noqa: E402
 from pydicom.uid import generate_uid  # noqa: E402
 
-from medsize.data import FoundScan, ScanKind, find_scans, read_scan  # noqa: E402
+from medsize.data.found_scan import FoundScan, ScanKind  # noqa: E402
+from medsize.data.scans import find_scans, read_scan  # noqa: E402
 from tests.dicom import (  # noqa: E402
     COLUMNS,
     FIRST_SLICE,
