@@ -31,11 +31,13 @@ def problems(
         (BUNDLE_2D, "train"),
         (BUNDLE_2D, "train imagenet evaluate"),
         (BUNDLE_2D, "train segresnet teacher"),
+        (BUNDLE_2D, "train imagenet teacher second_round"),
         (BUNDLE_2D, "train mask_supervision"),
         (BUNDLE_2D, "inference imagenet"),
         (BUNDLE_2D, "inference inference_roi"),
         (BUNDLE_3D, "train segresnet evaluate"),
         (BUNDLE_3D, "train teacher"),
+        (BUNDLE_3D, "train segresnet teacher second_round"),
         (BUNDLE_3D, "train mask_supervision"),
     ],
 )

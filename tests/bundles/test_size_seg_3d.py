@@ -95,6 +95,12 @@ def test_a_2d_teacher_teaches(run_3d: Callable, command: Callable, phantoms: Pat
     assert "soft_label" in terms_of(tmp_path / "student")
 
 
+def test_a_network_teaches_one_of_its_own_kind(run_3d: Callable, trained: Path, tmp_path: Path) -> None:
+    options = ["--teacher_checkpoint", trained / "model.pt", "--output_dir", tmp_path / "student"]
+    run_3d(["teacher.yaml", "second_round.yaml"], *options, cwd=tmp_path)
+    assert "soft_label" in terms_of(tmp_path / "student")
+
+
 def test_noise_is_put_on_sizes_and_masks_and_recorded(run_3d: Callable, tmp_path: Path) -> None:
     noise = ["--size_noise", "too large", "--mask_noise", "dropped structures", "--noise_level", 1.0]
     run_3d([], "--supervision", "size+mask", *noise, "--output_dir", tmp_path / "run", cwd=tmp_path)
