@@ -96,6 +96,33 @@ def predict(
 
 
 @app.command()
+def locate(
+    run: Annotated[Path, typer.Argument(help="Output folder of a run on whole scans.", exists=True, file_okay=False)],
+    data_list: Annotated[Path, typer.Argument(help="Data list of the cohort.", exists=True, dir_okay=False)],
+    output: Annotated[Path, typer.Option(help="Data list to write: the same, with a roi for every scan.")],
+    dataset_dir: Annotated[
+        Path | None, typer.Option(help="Folder that its paths start from. Default: the data list's.")
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(help="The bundle of the run. Default: where the run found it.")] = None,
+) -> None:
+    """Find the region of interest of every scan by the network of a run, for a second one to look closer."""
+    import subprocess
+
+    from medsize.locate import locate as find_regions
+
+    try:
+        missed = find_regions(run, data_list, dataset_dir or data_list.parent, output, bundle, report=typer.echo)
+    except ValueError as e:
+        raise typer.BadParameter(str(e)) from e
+    except subprocess.CalledProcessError as e:
+        raise typer.Exit(e.returncode) from e
+    typer.echo(f"{output}: the same scans, each with a roi")
+    for image in missed:
+        typer.echo(f"{image}: nothing was found in it; state its roi by hand, or leave it out.", err=True)
+    raise typer.Exit(1 if missed else 0)
+
+
+@app.command()
 def export(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, such as bundles/size_seg_2d.")],
     output: Annotated[Path, typer.Option(help="Folder to write the exported bundle to; new or empty.")],

@@ -39,10 +39,17 @@ class Rung(BaseModel):
     """Values of single keys."""
     teacher: str | None = None
     """A rung whose weights, of the same cohort and seed, teach this one."""
+    locator: str | None = None
+    """A rung on whole scans, of the same cohort and seed, whose network finds the regions of interest of this one."""
     replace_overlays: bool = False
     """Leave out the overlays of the cohort."""
     bundle: str | None = None
     """Another bundle than the study's, for a 2D teacher of a 3D network: its folder, from the study's own."""
+
+    @property
+    def needs(self) -> list[str]:
+        """Rungs that must have run before."""
+        return [rung for rung in (self.teacher, self.locator) if rung]
 
 
 class CohortSetting(BaseModel):
@@ -84,7 +91,7 @@ class Study(BaseModel):
 
     @model_validator(mode="after")
     def _rungs_exist(self) -> Study:
-        named = {self.reference, *(r.teacher for r in self.rungs.values() if r.teacher)}
+        named = {self.reference, *(before for rung in self.rungs.values() for before in rung.needs)}
         named |= {rung for pair in self.comparisons for rung in pair}
         named |= {rung for cohort in self.cohorts for rung in cohort.rungs}
         unknown = sorted(named - self.rungs.keys())
@@ -92,9 +99,9 @@ class Study(BaseModel):
             raise ValueError(f"there is no rung {', '.join(unknown)}; there are: {', '.join(self.rungs)}")
         for cohort in self.cohorts:
             for rung in cohort.rungs:
-                teacher = self.rungs[rung].teacher
-                if teacher and teacher not in cohort.rungs[: cohort.rungs.index(rung)]:
-                    raise ValueError(f"{cohort.name}: '{rung}' needs its teacher '{teacher}' before it")
+                for before in self.rungs[rung].needs:
+                    if before not in cohort.rungs[: cohort.rungs.index(rung)]:
+                        raise ValueError(f"{cohort.name}: '{rung}' needs '{before}' before it")
         return self
 
 
@@ -164,9 +171,9 @@ def run_study(
     for cohort in {cell.cohort.name: cell.cohort for cell in wanted}.values():
         _prepare(cohort, data_dir, work_dir)
     failed = False
-    # Teachers first: a student starts when its teacher's run is there.
-    for is_student in (False, True):
-        batch = [cell for cell in wanted if bool(study.rungs[cell.rung].teacher) == is_student]
+    # A run that needs another's starts when that is there.
+    for is_second in (False, True):
+        batch = [cell for cell in wanted if bool(study.rungs[cell.rung].needs) == is_second]
         with ThreadPoolExecutor(workers) as pool:
             runs = {pool.submit(_run_cell, study, file.parent, cell, data_dir, work_dir): cell for cell in batch}
             for run in as_completed(runs):
@@ -192,27 +199,44 @@ def _prepare(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> None:
         subprocess.run([*command, "--output-dir", str(output_dir)], check=True)
 
 
-def _arguments(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> list[str]:
-    """Of ``monai.bundle run``, but for where the output goes."""
-    bundle = (study_dir / (study.rungs[cell.rung].bundle or study.bundle)).resolve()
+def _data_list(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> Path:
+    if cohort.data_list is None:
+        return work_dir / _slug(cohort.name) / "datalist.json"
+    return data_dir / cohort.data_list
+
+
+def _dataset_dir(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> Path:
+    if cohort.prepare_writes_scans:
+        return _data_list(cohort, data_dir, work_dir).parent
+    return data_dir / cohort.dataset_dir
+
+
+def _commands(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> Iterator[list[str]]:
+    """What makes the run of a cell, one after the other."""
+    rung, output_dir = study.rungs[cell.rung], cell.folder(work_dir)
+    bundle = (study_dir / (rung.bundle or study.bundle)).resolve()
     configs = [str(bundle / "configs" / name) for name in ["train.yaml", *_overlays(study, cell)]]
-    dataset_dir = data_dir / cell.cohort.dataset_dir
-    if cell.cohort.data_list is None:
-        data_list = work_dir / _slug(cell.cohort.name) / "datalist.json"
-    else:
-        data_list = data_dir / cell.cohort.data_list
-    if cell.cohort.prepare_writes_scans:
-        dataset_dir = data_list.parent
+    dataset_dir = _dataset_dir(cell.cohort, data_dir, work_dir)
+    data_list = _data_list(cell.cohort, data_dir, work_dir)
+    if rung.locator:
+        located = output_dir / "datalist.json"
+        if not located.is_file():
+            run = Cell(cell.cohort, rung.locator, cell.seed).folder(work_dir)
+            arguments = [run, data_list, "--dataset-dir", dataset_dir, "--output", located]
+            yield [sys.executable, "-m", "medsize.cli", "locate", *map(str, arguments)]
+        data_list = located
     values = {"seed": cell.seed, **_overrides(study, cell)}
-    teacher = study.rungs[cell.rung].teacher
-    if teacher:
-        values[TEACHER_KEY] = Cell(cell.cohort, teacher, cell.seed).folder(work_dir) / "model.pt"
-    return [
+    if rung.teacher:
+        values[TEACHER_KEY] = Cell(cell.cohort, rung.teacher, cell.seed).folder(work_dir) / "model.pt"
+    yield [
+        *(sys.executable, "-m", "monai.bundle", "run"),
         *("--config_file", str(configs)),
         *("--bundle_root", str(bundle)),
         *("--dataset_dir", str(dataset_dir)),
         *("--data_list", str(data_list)),
         *_options(values),
+        *("--output_dir", str(output_dir)),
+        *("--resume", str((output_dir / "checkpoint.pt").is_file())),
     ]
 
 
@@ -234,16 +258,13 @@ def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_di
     if (output_dir / "summary.json").is_file():
         return "kept"
     output_dir.mkdir(parents=True, exist_ok=True)
-    command = [
-        *(sys.executable, "-m", "monai.bundle", "run"),
-        *_arguments(study, study_dir, cell, data_dir, work_dir),
-        *("--output_dir", str(output_dir)),
-        *("--resume", str((output_dir / "checkpoint.pt").is_file())),
-    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (output_dir / "log.txt").open("a") as log:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False).returncode
-    return "done" if code == 0 else f"failed with exit code {code}, see {output_dir / 'log.txt'}"
+        for command in _commands(study, study_dir, cell, data_dir, work_dir):
+            run = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
+            if run.returncode:
+                return f"failed with exit code {run.returncode}, see {output_dir / 'log.txt'}"
+    return "done"
 
 
 def write_tables(study: Study, cells: list[Cell], work_dir: Path, table: Path) -> None:

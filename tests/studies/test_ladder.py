@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +24,10 @@ def study(phantoms: Path) -> dict[str, object]:
         "comparisons": [["size", "masks"]],
         "overrides": {"spacing": "[6.0, 6.0]", "roi_size": "[32, 32]", "max_epochs": 1, "val_interval": 1},
         "rungs": {
-            "masks": {"overlays": ["mask_supervision.yaml"]},
+            "masks": {"overlays": ["mask_supervision.yaml"], "overrides": {"epoch_scans": 640, "learning_rate": 0.01}},
             "size": {},
             "student": {"replace_overlays": True, "overlays": ["teacher.yaml"], "teacher": "size"},
+            "closer": {"locator": "masks", "overrides": {"use_roi": True, "roi_size": "[32, 32]"}},
         },
         "cohorts": [
             {
@@ -33,7 +35,7 @@ def study(phantoms: Path) -> dict[str, object]:
                 "dataset_dir": phantoms.name,
                 "data_list": f"{phantoms.name}/datalist.json",
                 "overlays": ["imagenet.yaml"],
-                "rungs": ["masks", "size", "student"],
+                "rungs": ["masks", "size", "student", "closer"],
             }
         ],
     }
@@ -45,13 +47,16 @@ def test_every_cell_runs_once_and_students_learn_from_their_teacher(
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(phantoms)))
     arguments = ["ladder", "study.yaml", "--data", phantoms.parent, "--work-dir", "runs"]
     first = command("medsize.cli", *arguments, cwd=tmp_path).stdout.splitlines()
-    assert sorted(first) == [f"Phantoms, small / {rung} / seed 0: done" for rung in ("masks", "size", "student")]
+    rungs = ("closer", "masks", "size", "student")
+    assert sorted(first) == [f"Phantoms, small / {rung} / seed 0: done" for rung in rungs]
     table = pd.read_csv(tmp_path / "ladder.csv").set_index("rung")
-    assert list(table.index) == ["masks", "size", "student"]
+    assert list(table.index) == ["masks", "size", "student", "closer"]
     assert table["dice"].between(0, 1).all()
     assert (table["seconds"] > 0).all()
     teacher = tmp_path / "runs" / "phantoms_small" / "size_seed_0" / "model.pt"
     assert str(teacher) in (tmp_path / "runs" / "phantoms_small" / "student_seed_0" / "log.txt").read_text()
+    located = json.loads((tmp_path / "runs" / "phantoms_small" / "closer_seed_0" / "datalist.json").read_text())
+    assert all("center_mm" in item["roi"] for item in located["training"])
     assert "| Phantoms, small | student | 1 |" in (tmp_path / "ladder.md").read_text()
     assert "| Phantoms, small | size | masks | 1 | 3 |" in (tmp_path / "ladder_gains.md").read_text()
     assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")
