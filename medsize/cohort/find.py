@@ -77,6 +77,7 @@ def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
     chosen = [scan for scan in found if not modalities or not scan.modality or scan.modality in modalities]
     problems = [scan.fault for scan in found if scan.kind is ScanKind.UNREADABLE]
     left_out = []
+    clicks = 0
     scans: list[FoundScan] = []
     masks: list[Path] = []
     for scan in chosen:
@@ -84,11 +85,13 @@ def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
         if scan.kind in (ScanKind.LOCALIZER, ScanKind.OTHER):
             left_out.append(scan.fault)
         elif scan.kind is ScanKind.FILE and words & CLICK_WORDS:
-            left_out.append(f"{scan.source}: it holds clicks or scribbles. Name it as 'scribble' in the data list.")
+            clicks += 1
         elif scan.kind is ScanKind.FILE and words & MASK_WORDS:
             masks.append(scan.files[0])
         elif scan.kind in IMAGES:
             scans.append(scan)
+    if clicks:
+        left_out.append(f"{clicks} files of clicks or scribbles. Name them as 'scribble' in the data list.")
     drawn, faults = pair_masks(found)
     problems += faults
     named: dict[int, dict[str, Path]] = {}

@@ -145,7 +145,7 @@ def _histograms(columns: np.ndarray, names: Sequence[str], unit: str, log: bool 
             low, high = float(values.min()), float(values.max())
             low, high = (low * 0.9, high * 1.1) if high <= low * 1.01 else (low, high)
             bins = np.geomspace(low, high, 21) if log else np.linspace(low, high, 21)
-            axes.hist(values, bins=bins, color="#2f6f9f")
+            axes.hist(values, bins=bins.tolist(), color="#2f6f9f")
             if log:
                 axes.set_xscale("log")
         axes.set_title(name, fontsize=9)

@@ -115,8 +115,8 @@ def _highest(file: Path) -> int:
     """Highest value of a mask."""
 
     def find() -> _Values:
-        voxels = SimpleITK.GetArrayViewFromImage(read_image_file(file))
-        return _Values(highest=int(np.nan_to_num(voxels).max(initial=0)))
+        mask = read_image_file(file)
+        return _Values(highest=int(np.nan_to_num(SimpleITK.GetArrayViewFromImage(mask)).max(initial=0)))
 
     return cached_facts(file, "highest value", _Values, find).highest
 
