@@ -219,7 +219,7 @@ def init_cohort(
         [_renamed(problem, within | _coded(found, converter.key)) for problem in problems],
         [_renamed(suspicion, within) for suspicion in doubtful],
         commands(dimensions, overlay),
-        left_out=len(found.left_out),
+        left_out=bool(found.left_out),
     )
     return Prepared(
         cohort,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import nibabel
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from medsize import __version__
 from medsize.cohort.proposal import Setting
@@ -38,7 +40,7 @@ def write_report(
     problems: Sequence[str],
     suspicions: Sequence[str],
     commands: Sequence[str],
-    left_out: int = 0,
+    left_out: bool = False,
 ) -> Path:
     """
     Write a cohort's report: what was found wrong, pictures, spacing, shapes, sizes, folds and the settings proposed.
@@ -50,7 +52,7 @@ def write_report(
         problems: what is wrong.
         suspicions: what may be wrong.
         commands: how to go on, one a line.
-        left_out: files that are no scans.
+        left_out: whether some files are no scans.
     """
     items = [item | {"name": Path(item["image"]).name.split(".")[0]} for item in cohort.items]
     volumes = np.stack([size_volumes(item) for item in items]) / 1000
@@ -75,7 +77,7 @@ def write_report(
         shape={"rows": _spread(shapes), "chart": _histograms(shapes, ["x", "y", "z"], "voxels")},
         sizes={"rows": _size_rows(volumes, structures), "chart": _histograms(volumes, structures, "mL", log=True)},
         folds=_fold_rows(items, volumes),
-        settings=settings,
+        settings=[(s.key, json.dumps(s.value), s.reason) for s in settings],
         commands=commands,
         items=[
             {"item": item, "facts": f, "volumes": v.tolist()} for item, f, v in zip(items, facts, volumes, strict=True)
@@ -148,6 +150,7 @@ def _histograms(columns: np.ndarray, names: Sequence[str], unit: str, log: bool 
             axes.hist(values, bins=bins.tolist(), color="#2f6f9f")
             if log:
                 axes.set_xscale("log")
+                axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_title(name, fontsize=9)
         axes.set_xlabel(unit, fontsize=8)
         axes.tick_params(labelsize=7)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,48 +62,58 @@ def mask_volumes(mask: str, num_classes: int) -> np.ndarray:
     return np.array([facts.volume_mm3(index) for index in range(1, num_classes)])
 
 
-def suspicions(
-    items: Sequence[Mapping[str, Any]], class_names: Sequence[str], mask_key: str | None = "label"
-) -> list[str]:
+def suspicions(items: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> list[str]:
     """
     List what may be wrong with sizes and scans.
 
-    Found are sizes that other units explain (mL read as mm³, a diameter as a radius, a percentage as a fraction), in
+    Found are sizes that other units explain (mL read as mm³, a radius as a diameter, a fraction as a percentage), in
     one scan or in all, by comparing them with each other, with voxels, masks and usual organs; outliers; scans with
     the same voxels; images that look like masks.
 
     Args:
-        items: as :class:`medsize.data.Cohort` gives them.
+        items: as :class:`medsize.data.Cohort` gives them. Those that cannot be read are passed over.
         class_names: all classes, the background first.
-        mask_key: of the masks to compare sizes with. ``None``: none are read.
 
     Returns:
         one message each, naming the file or the structure.
     """
-    found = [*_doubles(items), *_mask_likes(items)]
-    sized = [item for item in items if "size" in item]
+    readable = [item for item in items if _is_readable(item["image"], image_facts)]
+    found = [*_doubles(readable), *_mask_likes(readable)]
+    sized = [item for item in readable if "size" in item]
     if not sized:
         return found
     volumes = np.stack([size_volumes(item) for item in sized])
+    drawn = np.stack([_drawn(item, len(class_names)) for item in sized])
     names = [str(item["image"]) for item in sized]
     for index, structure in enumerate(class_names[1:]):
-        column = volumes[:, index]
-        known = np.flatnonzero(np.isfinite(column) & (column > 0))
-        found += _against_usual(structure, column[known], [sized[i] for i in known])
-        found += _against_each_other(structure, column[known], [names[i] for i in known])
-    if mask_key is not None:
-        found += _against_masks([item for item in sized if mask_key in item], class_names, mask_key)
+        known = np.flatnonzero(np.isfinite(volumes[:, index]) & (volumes[:, index] > 0))
+        stated, of_masks = volumes[known, index], drawn[known, index]
+        compared = [names[i] for i in known]
+        found += _against_usual(structure, stated, [sized[i] for i in known])
+        found += _against_each_other(structure, stated, compared, measured=np.isclose(stated, of_masks, rtol=0.02))
+        found += _against_masks(structure, stated, of_masks, compared)
     return found
+
+
+def _is_readable(file: str, facts: Callable[[str], object]) -> bool:
+    try:
+        facts(file)
+    except UNREADABLE:  # the check of scans names it
+        return False
+    return True
+
+
+def _drawn(item: Mapping[str, Any], num_classes: int) -> np.ndarray:
+    """Volume of each structure in an item's mask, mm³; NaN where there is none."""
+    if "label" not in item or not _is_readable(item["label"], mask_facts):
+        return np.full(num_classes - 1, np.nan)
+    return mask_volumes(item["label"], num_classes)
 
 
 def _doubles(items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     first: dict[str, Mapping[str, Any]] = {}
     for item in items:
-        try:
-            digest = image_facts(item["image"]).digest
-        except UNREADABLE:  # the check of scans names it
-            continue
-        twin = first.setdefault(digest, item)
+        twin = first.setdefault(image_facts(item["image"]).digest, item)
         if twin is not item:
             where = "of the same subject"
             if twin.get("subject") != item.get("subject"):
@@ -119,10 +129,7 @@ def _split(item: Mapping[str, Any]) -> str:
 
 def _mask_likes(items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for item in items:
-        try:
-            facts = image_facts(item["image"])
-        except UNREADABLE:
-            continue
+        facts = image_facts(item["image"])
         if facts.distinct <= 4:
             yield (
                 f"{item['image']}: the image has {facts.distinct} different intensities only. Is it a mask? Then let "
@@ -151,8 +158,10 @@ def _against_usual(structure: str, volumes: np.ndarray, items: Sequence[Mapping[
         )
 
 
-def _against_each_other(structure: str, volumes: np.ndarray, names: Sequence[str]) -> Iterator[str]:
-    """Sizes of a structure that are far from the others'."""
+def _against_each_other(
+    structure: str, volumes: np.ndarray, names: Sequence[str], measured: np.ndarray
+) -> Iterator[str]:
+    """Sizes of a structure that are far from the others'; no unit explains those ``measured`` in a mask."""
     if len(volumes) < MIN_SCANS:
         return
     logs = np.log(volumes)
@@ -169,47 +178,37 @@ def _against_each_other(structure: str, volumes: np.ndarray, names: Sequence[str
             f"{'smaller' if ratio < 1 else 'larger'} than the others: {listed}{' …' if len(few) > 10 else ''}. "
             f"{_explained(ratio)}"
         )
-        logs, names, volumes = logs[np.sort(many)], [names[i] for i in np.sort(many)], volumes[np.sort(many)]
+        many = np.sort(many)
+        logs, names, volumes, measured = logs[many], [names[i] for i in many], volumes[many], measured[many]
         if len(logs) < MIN_SCANS:
             return
     middle = float(np.median(logs))
     spread = max(1.4826 * float(np.median(np.abs(logs - middle))), math.log(1.2))
-    for name, log, volume in zip(names, logs, volumes, strict=True):
+    for name, log, volume, of_mask in zip(names, logs, volumes, measured, strict=True):
         far = abs(log - middle) / spread
         if far > 3.5:
             ratio = math.exp(log - middle)
-            hint = _explained(ratio, tolerance=min(math.exp(1.5 * spread), 2.0))
+            hint = "" if of_mask else _explained(ratio, tolerance=min(math.exp(1.5 * spread), 2.0))
             yield (
                 f"{name}: '{structure}' has {volume / 1000:.4g} mL, {_times(ratio)} the cohort's median of "
                 f"{math.exp(middle) / 1000:.4g} mL. {hint or 'An outlier: is it right?'}"
             )
 
 
-def _against_masks(items: Sequence[Mapping[str, Any]], class_names: Sequence[str], mask_key: str) -> Iterator[str]:
-    """Sizes that differ from those of the scans' own masks by what a unit makes."""
-    if not items:
+def _against_masks(structure: str, volumes: np.ndarray, drawn: np.ndarray, names: Sequence[str]) -> Iterator[str]:
+    """Sizes that differ from those of the scans' own masks as much as a unit makes."""
+    both = np.flatnonzero(drawn > 0)
+    ratios = volumes[both] / drawn[both]
+    wrong = (ratios > 4) | (ratios < 0.25)
+    if not wrong.any():
         return
-    ratios = np.full((len(items), len(class_names) - 1), np.nan)
-    for number, item in enumerate(items):
-        try:
-            drawn = mask_volumes(item[mask_key], len(class_names))
-        except UNREADABLE:
-            continue
-        stated = size_volumes(item)
-        both = np.isfinite(stated) & (stated > 0) & (drawn > 0)
-        ratios[number, both] = stated[both] / drawn[both]
-    for index, structure in enumerate(class_names[1:]):
-        column = ratios[:, index]
-        wrong = np.flatnonzero(np.isfinite(column) & ((column > 4) | (column < 0.25)))
-        if not len(wrong):
-            continue
-        ratio = float(np.exp(np.median(np.log(column[wrong]))))
-        listed = ", ".join(str(items[i]["image"]) for i in wrong[:10])
-        yield (
-            f"'{structure}': in {len(wrong)} of {int(np.isfinite(column).sum())} scans with a mask the size is far "
-            f"from the mask's, {_times(ratio)} it in the middle: {listed}{' …' if len(wrong) > 10 else ''}. "
-            f"{_explained(ratio) or 'Which of both is right?'}"
-        )
+    ratio = float(np.exp(np.median(np.log(ratios[wrong]))))
+    listed = [names[i] for i in both[wrong]]
+    yield (
+        f"'{structure}': in {len(listed)} of {len(both)} scans with a mask the size is far from the mask's, "
+        f"{_times(ratio)} it in the middle: {', '.join(listed[:10])}{' …' if len(listed) > 10 else ''}. "
+        f"{_explained(ratio) or 'Which of both is right?'}"
+    )
 
 
 def _times(ratio: float) -> str:
