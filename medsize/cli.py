@@ -49,6 +49,89 @@ def phantom(
 
 
 @app.command()
+def init(
+    cohort: Annotated[Path, typer.Argument(help="Folder that holds the scans.", exists=True, file_okay=False)],
+    output: Annotated[Path, typer.Option(help="Folder to write to, outside of COHORT.")],
+    sizes: Annotated[
+        Path | None, typer.Option(help="Size table, CSV or XLSX. Default: sizes are measured in masks.", dir_okay=False)
+    ] = None,
+    structure: Annotated[
+        list[str] | None, typer.Option(help="Structure of the next class; may be given again. Default: as found.")
+    ] = None,
+    modality: Annotated[
+        list[str] | None, typer.Option(help="Only DICOM of this modality, such as CT; may be given again.")
+    ] = None,
+    subject_pattern: Annotated[
+        str | None, typer.Option(help="Regular expression: the subject is what it finds in a scan's path.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="The bundle to train, of 2D or 3D. Default: what fits.", exists=True)
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
+    window: Annotated[
+        tuple[float, float] | None, typer.Option(help="Intensities that become 0 and 1. Default: as the data say.")
+    ] = None,
+    roi_margin_mm: Annotated[
+        float | None, typer.Option(help="Crop to the masks with so many mm around. Needs masks of all.", min=0)
+    ] = None,
+    suv: Annotated[bool, typer.Option(help="Convert PET to SUV by body weight.")] = False,
+    later_wins: Annotated[bool, typer.Option(help="Where structures overlap, the one given later wins.")] = False,
+    keep_identifiers: Annotated[bool, typer.Option(help="Also write OUTPUT_identifiers.csv.")] = False,
+    key_file: Annotated[Path | None, typer.Option(help="The secret key of the codes. Default: OUTPUT_key.txt.")] = None,
+    max_gib: Annotated[float, typer.Option(help="Memory that a scan's voxels may take.")] = 4.0,
+) -> None:
+    """
+    Prepare a folder of scans, masks and sizes for training, and say how to go on.
+
+    OUTPUT gets NIfTI without identifiers, datalist.json, cohort.yaml and report.html. All that is wrong is listed at
+    the end, with the exit code 1; what can be used is prepared nevertheless.
+    """
+    import re
+
+    from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
+    from medsize.cohort import InitOptions, init_cohort
+    from medsize.data import DataListError
+    from medsize.data.size_table import read_size_table
+
+    try:
+        if subject_pattern is not None:
+            re.compile(subject_pattern)
+        options = InitOptions(
+            structures=tuple(structure or ()),
+            modalities=tuple(modality or ()),
+            subject_pattern=subject_pattern,
+            dimensions=None if bundle is None else bundle_dimensions(bundle),
+            window=window,
+            roi_margin_mm=roi_margin_mm,
+            num_folds=folds,
+            suv=suv,
+            later_wins=later_wins,
+            keep_identifiers=keep_identifiers,
+            key_file=key_file,
+            max_bytes=int(max_gib * 2**30),
+        )
+        prepared = init_cohort(
+            cohort,
+            output,
+            None if sizes is None else read_size_table(sizes),
+            options,
+            commands=lambda dimensions, overlay: go_on_commands(dimensions, overlay, bundle),
+            report=typer.echo,
+        )
+    except DataListError as e:
+        raise SystemExit(f"{e}\nNo data list was written.") from e
+    except (ValueError, re.error) as e:
+        raise typer.BadParameter(str(e)) from e
+    if prepared.suspicions:
+        typer.echo("\n".join(["what may be wrong:", *(f"  - {text}" for text in prepared.suspicions)]))
+    typer.echo(f"{output}: datalist.json with {len(prepared.cohort.items)} scans, cohort.yaml, report.html. To go on:")
+    for command in go_on_commands(prepared.dimensions, prepared.overlay, bundle):
+        typer.echo(f"  {command}")
+    if prepared.problems:
+        raise SystemExit(f"{DataListError(cohort, prepared.problems)}\nWhat can be used was prepared nevertheless.")
+
+
+@app.command()
 def ladder(
     study: Annotated[Path, typer.Argument(help="What to run: a YAML file such as benchmarks/ladder_2d.yaml.")],
     data: Annotated[Path, typer.Option(help="Folder that holds the cohorts.")],

@@ -20,10 +20,11 @@ __all__ = ["export_bundle"]
 
 DEFAULT_NETWORK = "unet"
 RUN_FILES = ("model.pt", "inference.json", "summary.json", "metrics.csv")
-SETTINGS = ("structures", "num_classes", "in_channels", "spacing", "roi_size")
+WINDOW = ("spacing", "roi_size", "intensity_window")
+SETTINGS = ("structures", "num_classes", "in_channels", *WINDOW)
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns(
-    "cli.py", "export.py", "finished_run.py", "predict.py", "studies", "__pycache__"
+    "cli.py", "cohort", "export.py", "finished_run.py", "predict.py", "studies", "__pycache__"
 )
 FIGURES = {
     "dice": "Dice",
@@ -57,7 +58,7 @@ def export_bundle(
         raise ValueError(f"{output_dir} is not empty: name a new folder.")
     overlay = _overlay(configs, network)
     settings = {} if run is None else _settings(run)
-    window = {key: settings[key] for key in ("spacing", "roi_size") if key in settings}
+    window = {key: settings[key] for key in WINDOW if key in settings}
     train = merged((configs / "train.yaml").read_text(), window | overlay)
     inference = merged((configs / "inference.yaml").read_text(), settings | overlay)
     weights = (bundle / "models" if run is None else run) / "model.pt"
@@ -126,7 +127,7 @@ def _settings(run: Path) -> dict[str, Any]:
             f"{run} trained a {network}, which a bundle without medsize cannot hold: let it teach a network of MONAI, "
             "by the overlay teacher.yaml, and export that."
         )
-    return {key: settings[key] for key in SETTINGS}
+    return {key: settings[key] for key in SETTINGS if key in settings}
 
 
 def _check_weights(file: Path, inference: str, network: str) -> None:

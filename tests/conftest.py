@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,14 @@ settings.load_profile("medsize")
 PROJECT = Path(__file__).parent.parent
 BUNDLE_2D = PROJECT / "bundles" / "size_seg_2d"
 BUNDLE_3D = PROJECT / "bundles" / "size_seg_3d"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Facts about scans of the tests are not kept among the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDSIZE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)

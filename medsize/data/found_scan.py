@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medsize.data.grid import Grid
 
-__all__ = ["FoundScan", "ScanKind"]
+__all__ = ["MASKS", "FoundScan", "ScanKind"]
 
 
 class ScanKind(str, Enum):
@@ -22,6 +22,9 @@ class ScanKind(str, Enum):
     CONTOURS = "RTSTRUCT"
     OTHER = "no image"
     UNREADABLE = "unreadable file"
+
+
+MASKS = (ScanKind.SEGMENTS, ScanKind.CONTOURS)
 
 
 @dataclass(frozen=True)

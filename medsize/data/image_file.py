@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK
 from nibabel.openers import Opener
 
-from medsize.data.scan_check import UNREADABLE, first_line, geometry_faults
+from medsize.data.scan_facts import UNREADABLE, first_line, geometry_faults
 from medsize.data.whole_file import written_whole
 
 __all__ = ["MAX_BYTES", "check_memory", "is_image_file", "read_image_file", "write_nifti"]
@@ -105,8 +105,8 @@ def _read_nifti(file: Path, max_bytes: int) -> SimpleITK.Image:
         raise ValueError(
             f"{file}: its header states {shape} voxels of {spacing} mm, expected positive numbers. Correct its header."
         )
-    if faults := list(geometry_faults(str(file), nifti)):
-        raise ValueError(faults[0])
+    if faults := list(geometry_faults(nifti)):
+        raise ValueError(f"{file}: {faults[0]}")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ValueError(f"{file}: its voxels are of the type {dtype}, expected whole or real numbers: no colours.")
     scaled = not isinstance(nifti.dataobj, np.ndarray) and (nifti.dataobj.slope, nifti.dataobj.inter) != (1, 0)

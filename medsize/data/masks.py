@@ -13,7 +13,7 @@ from medsize.data.grid import Grid, on_grid
 from medsize.data.image_file import MAX_BYTES, is_image_file, read_image_file
 from medsize.data.structure_name import matching_structures
 
-__all__ = ["read_masks"]
+__all__ = ["names_held", "read_masks"]
 
 
 def read_masks(
@@ -101,7 +101,7 @@ def _on_grid(file: Path, grid: Grid, max_bytes: int) -> np.ndarray:
 def _read_from_dicom(
     files: Sequence[Path], name: str, image: SimpleITK.Image, frame_of_reference: str | None, max_bytes: int
 ) -> tuple[Path, np.ndarray]:
-    held = {file: _names_held(file) for file in files}
+    held = {file: names_held(file) for file in files}
     holding = [file for file, names in held.items() if matching_structures(name, names)]
     if len(holding) != 1:
         listed = "; ".join(f"{file}: {', '.join(names)}" for file, names in held.items())
@@ -117,7 +117,13 @@ def _read_from_dicom(
     return file, read_contour_mask(file, name, image, frame_of_reference)
 
 
-def _names_held(file: Path) -> list[str]:
+def names_held(file: Path) -> list[str]:
+    """
+    Names of the structures in a SEG or RTSTRUCT.
+
+    Raises:
+        ValueError: naming the file, when it is neither.
+    """
     if _is_seg(file):
         from medsize.data.dicom_seg import segment_names
 

@@ -12,6 +12,7 @@ from medsize.data.data_list import Cohort, DataListError, load_cohort
 from medsize.data.scan_check import check_scans
 from medsize.data.size_detail import SIZE_DETAILS
 from medsize.data.size_noise import SIZE_NOISES
+from medsize.data.suspicions import suspicions
 from medsize.did_you_mean import did_you_mean_path
 from medsize.networks.initialise import INITS
 from medsize.transforms.perturb_mask import MASK_NOISES
@@ -63,7 +64,8 @@ def check_run(
     Check a run before it starts; the program ends with one message that lists all that is wrong.
 
     The config and the metadata of the workflow that is running are checked with it, see :func:`workflow_findings`. What
-    does not stop a run is printed to stderr. The scans are read last, once all else is right, for that takes longest.
+    does not stop a run is printed to stderr, such as sizes that another unit explains and scans that are there twice
+    (:func:`suspicions`). The scans come last, once all else is right; they are read once, until they change.
 
     Args:
         cohort: what to train and validate on.
@@ -125,6 +127,9 @@ def check_run(
         ]
     if not problems and all(finding.is_warning for finding in findings):
         problems = check_scans([*training, *validation], num_classes, cohort.scribble_unlabelled, region_mm)
+        used = {item["image"] for item in (*training, *validation)}
+        doubtful = suspicions([item for item in cohort.items if item["image"] in used], cohort.class_names)
+        findings += [Finding(str(cohort.source), text, is_warning=True) for text in doubtful]
     refuse_or_warn([*findings, *(Finding(str(cohort.source), problem) for problem in problems)])
 
 

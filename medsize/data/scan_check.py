@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import sys
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from rich.console import Console
 from rich.progress import track
 
+from medsize.data.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
 from medsize.losses.composite import IGNORE_INDEX
 
 __all__ = ["check_scans"]
-
-UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, OverflowError, zlib.error)
-"""What nibabel and zlib raise for truncated and broken files."""
 
 
 def check_scans(
@@ -32,7 +25,7 @@ def check_scans(
     region_mm: Sequence[float] | None = None,
 ) -> list[str]:
     """
-    Read every scan once and list what is wrong with it.
+    Read every scan that was not read before, and list what is wrong with them.
 
     Found are: unreadable and truncated files, images without spacing or with a degenerate affine, non-finite
     intensities, masks and scribbles of another shape or place than their image or with values that are no class,
@@ -66,16 +59,17 @@ def _faults(
 ) -> Iterator[str]:
     path = item["image"]
     try:
-        image = nibabel.load(path)
-        intensities = np.asarray(image.dataobj)
+        image = image_facts(path)
     except UNREADABLE as e:
         yield f"{path}: the image cannot be read: {first_line(e)}. Is the file complete?"
         return
-    yield from geometry_faults(path, image)
-    if not np.isfinite(intensities).all():
-        count = int((~np.isfinite(intensities)).sum())
-        yield f"{path}: {count} intensities are NaN or infinite. Replace them, for example by the lowest intensity."
-    if image.ndim != 3:
+    yield from (f"{path}: {fault}" for fault in image.faults)
+    if image.non_finite:
+        yield (
+            f"{path}: {image.non_finite} intensities are NaN or infinite. Replace them, for example by the lowest "
+            "intensity."
+        )
+    if len(image.shape) != 3:
         yield f"{path}: a scan must have three axes, got the shape {image.shape}."
         return
     for key, ignored in (("label", None), ("true_label", None), ("scribble", scribble_unlabelled)):
@@ -86,29 +80,11 @@ def _faults(
         yield from _roi_faults(item["roi"], image, path)
 
 
-def geometry_faults(path: str, image: Any) -> Iterator[str]:
-    """What is wrong with where an image of nibabel's lies in space, one message each."""
-    zooms = image.header.get_zooms()[:3]
-    if isinstance(image, nibabel.Nifti1Image):
-        if image.header["qform_code"] == 0 and image.header["sform_code"] == 0:
-            yield f"{path}: the image states no spacing (qform and sform are not set). Sizes in mm need it."
-            return
-        unit = int(image.header["xyzt_units"]) % 8
-        if unit not in (0, 2):  # not stated, mm
-            stated = {1: "meter", 3: "micron"}.get(unit, f"the unknown unit {unit}")
-            yield f"{path}: the image's spacing is in {stated}, it must be in mm."
-    if not all(math.isfinite(z) and z > 0 for z in zooms):
-        yield f"{path}: the image's spacing is {tuple(float(z) for z in zooms)}, it must be positive."
-    elif not abs(np.linalg.det(image.affine[:3, :3])) > 1e-9:
-        yield f"{path}: the image's affine is degenerate, a voxel has no volume: {image.affine.tolist()}."
-
-
 def _label_faults(
-    path: str, key: str, image: Any, image_path: str, num_classes: int, ignored: int | None
+    path: str, key: str, image: ImageFacts, image_path: str, num_classes: int, ignored: int | None
 ) -> Iterator[str]:
     try:
-        label = nibabel.load(path)
-        values = np.unique(np.asarray(label.dataobj))
+        label = mask_facts(path)
     except UNREADABLE as e:
         yield f"{path}: the {key} cannot be read: {first_line(e)}. Is the file complete?"
         return
@@ -116,14 +92,14 @@ def _label_faults(
         yield f"{path}: the {key} has the shape {label.shape}, its image {image_path} {image.shape}."
     elif not np.allclose(label.affine, image.affine, atol=1e-2):
         yield f"{path}: the {key} lies elsewhere in space than its image {image_path}: their affines differ."
-    wrong = [float(v) for v in values if v != ignored and v not in range(num_classes)]
+    wrong = [v for v in label.values if v != ignored and v not in range(num_classes)]
     if wrong:
         yield f"{path}: the {key} holds the values {wrong[:5]}, which are none of the classes 0 to {num_classes - 1}."
 
 
-def _size_faults(item: dict[str, Any], image: Any, region_mm: Sequence[float] | None) -> Iterator[str]:
+def _size_faults(item: dict[str, Any], image: ImageFacts, region_mm: Sequence[float] | None) -> Iterator[str]:
     path = item["image"]
-    extent = np.asarray(image.header.get_zooms()[:3], dtype=float) * image.shape
+    extent = np.asarray(image.extent_mm)
     region = None if region_mm is None else np.where(np.asarray(region_mm) < 0, extent, region_mm)
     for key in ("size", "true_size"):
         size = item.get(key)
@@ -148,14 +124,9 @@ def _size_faults(item: dict[str, Any], image: Any, region_mm: Sequence[float] | 
             )
 
 
-def _roi_faults(roi: dict[str, Any], image: Any, path: str) -> Iterator[str]:
+def _roi_faults(roi: dict[str, Any], image: ImageFacts, path: str) -> Iterator[str]:
     points = np.asarray(roi.get("box_mm") or [roi["center_mm"]], dtype=float)
-    to_voxel = np.linalg.pinv(image.affine)
+    to_voxel = np.linalg.pinv(np.asarray(image.affine))
     voxels = points.mean(axis=0) @ to_voxel[:3, :3].T + to_voxel[:3, 3]
     if (voxels < -0.5).any() or (voxels > np.asarray(image.shape) - 0.5).any():
         yield f"{path}: the centre of its roi, {points.mean(axis=0).tolist()} mm, lies outside the image."
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line without a full stop."""
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

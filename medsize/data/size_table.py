@@ -54,7 +54,7 @@ from openpyxl.utils import get_column_letter
 
 from medsize.data.data_list import DataListError
 from medsize.data.describe import describe_mask
-from medsize.data.scan_check import UNREADABLE
+from medsize.data.scan_facts import UNREADABLE
 from medsize.data.scan_header import scan_header
 from medsize.data.size_columns import SIZE_KINDS, Column, read_columns
 from medsize.data.spreadsheet import Cell, read_cells, uses_decimal_comma

@@ -19,9 +19,8 @@ pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip instal
 
 from pydicom.dataset import Dataset  # noqa: E402
 
-from data_prep import nifti_folder  # noqa: E402
 from data_prep.nifti_folder import main  # noqa: E402
-from medsize.data import check_scans  # noqa: E402
+from medsize.data import check_scans, conversion  # noqa: E402
 from tests.dicom import (  # noqa: E402
     FIRST_SLICE,
     PATIENT_ID,
@@ -172,14 +171,14 @@ def test_an_interrupted_conversion_goes_on(cohort: Path, tmp_path: Path, monkeyp
         written.append(file)
         original(image, file)
 
-    original = nifti_folder.write_nifti
-    monkeypatch.setattr(nifti_folder, "write_nifti", write_then_die)
+    original = conversion.write_nifti
+    monkeypatch.setattr(conversion, "write_nifti", write_then_die)
     with pytest.raises(KeyboardInterrupt):
         main(cohort, output, modality=["CT"])
     assert [output / row["image"] for row in rows(output)] == written
     assert [file for file in (output / "images").iterdir() if not file.name.startswith(".")] == written
     before = times(output)
-    monkeypatch.setattr(nifti_folder, "write_nifti", original)
+    monkeypatch.setattr(conversion, "write_nifti", original)
     main(cohort, output, modality=["CT"])
     assert len(rows(output)) == 2
     assert {name: times(output)[name] for name in before} == before

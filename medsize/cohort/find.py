@@ -1,0 +1,174 @@
+"""Scans and their masks in a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medsize.data.drawn_on import pair_masks
+from medsize.data.found_scan import FoundScan, ScanKind
+from medsize.data.image_file import ENDINGS
+from medsize.data.masks import names_held
+from medsize.data.scans import find_scans
+
+__all__ = ["CohortScan", "FoundCohort", "find_cohort"]
+
+IMAGES = (ScanKind.FILE, ScanKind.SERIES, ScanKind.MULTIFRAME)
+IMAGE_WORDS = {"image", "images", "imagestr", "imagests", "img", "imgs", "scan", "scans", "volume", "volumes"}
+MASK_WORDS = {
+    *("mask", "masks", "label", "labels", "labelstr", "labelsts", "gt", "groundtruth", "annotation", "annotations"),
+    *("seg", "segs", "segment", "segments", "segmentation", "segmentations"),
+}
+CLICK_WORDS = {"scribble", "scribbles", "click", "clicks"}
+FIRST_CHANNEL = "0000"
+"""nnU-Net ends the names of images so, but not those of their masks."""
+
+
+@dataclass(frozen=True)
+class CohortScan:
+    """An image and the masks that belong to it."""
+
+    scan: FoundScan
+    name: str
+    """Its path from the cohort's folder: of the file, or of a series' folder."""
+    drawn: tuple[Path, ...] = ()
+    """SEG and RTSTRUCT."""
+    drawn_names: tuple[str, ...] = ()
+    """Names of the structures in those."""
+    named: dict[str, Path] = field(default_factory=dict)
+    """Image files of masks, by what their names say beyond the scan's; "" for one that says nothing."""
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any mask belongs to it."""
+        return bool(self.drawn or self.named)
+
+
+@dataclass(frozen=True)
+class FoundCohort:
+    """What there is in a folder."""
+
+    folder: Path
+    scans: tuple[CohortScan, ...]
+    left_out: tuple[str, ...]
+    """What is no scan, and why."""
+    problems: tuple[str, ...]
+    """What is wrong with other files."""
+    files: tuple[Path, ...] = field(default=(), repr=False)
+    """All files that were looked at."""
+
+
+def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
+    """
+    Find scans of any format and the masks that belong to them, by headers and names; no voxels are read.
+
+    SEG and RTSTRUCT belong to the series that they name (:func:`medsize.data.drawn_on.pair_masks`). An image file is a
+    mask where a word of its path says so, such as ``labelsTr`` or ``_gt``. It belongs to the scan whose path its own
+    begins or ends with, such words left out, or to the only scan of the nearest folder; the words between are the
+    structure's name: ``pat1/ct.nii.gz`` and ``pat1/masks/liver.nii.gz``, ``images/a.nrrd`` and ``labels/a.nrrd``.
+
+    Args:
+        folder: the cohort's folder.
+        modalities: only DICOM of these, such as ``CT``. Default: all.
+    """
+    found = find_scans(folder)
+    chosen = [scan for scan in found if not modalities or not scan.modality or scan.modality in modalities]
+    problems = [scan.fault for scan in found if scan.kind is ScanKind.UNREADABLE]
+    left_out = []
+    clicks = 0
+    scans: list[FoundScan] = []
+    masks: list[Path] = []
+    for scan in chosen:
+        words = set(_words(scan.files[0], folder))
+        if scan.kind in (ScanKind.LOCALIZER, ScanKind.OTHER):
+            left_out.append(scan.fault)
+        elif scan.kind is ScanKind.FILE and words & CLICK_WORDS:
+            clicks += 1
+        elif scan.kind is ScanKind.FILE and words & MASK_WORDS:
+            masks.append(scan.files[0])
+        elif scan.kind in IMAGES:
+            scans.append(scan)
+    if clicks:
+        left_out.append(f"{clicks} files of clicks or scribbles. Name them as 'scribble' in the data list.")
+    drawn, faults = pair_masks(found)
+    problems += faults
+    named: dict[int, dict[str, Path]] = {}
+    keys = [_key(scan, folder) for scan in scans]
+    folders = [_key(scan, folder, of_folder=True) for scan in scans]
+    for mask in masks:
+        of = _plain_words(mask, folder)
+        owners, name = _owners(of, keys, folders)
+        if len(owners) != 1:
+            problems.append(
+                f"{mask}: {len(owners)} scans may be the one that this mask is of, expected one. Name it as the scan, "
+                "with '_mask' behind, or put both into a folder of their own."
+            )
+        elif name in named.get(owners[0], {}):
+            other = named[owners[0]][name]
+            problems.append(f"{mask}: it and {other} are masks of the same scan and structure. Remove one.")
+        else:
+            named.setdefault(owners[0], {})[name] = mask
+    cohort_scans = []
+    for i, (scan, name) in enumerate(zip(scans, _names(scans, folder), strict=True)):
+        files = tuple(drawn.get(scan.series, ())) if scan.series else ()
+        try:
+            held = tuple(structure for file in files for structure in names_held(file))
+        except ValueError as e:
+            problems.append(str(e))
+            files = held = ()
+        cohort_scans.append(CohortScan(scan, name, files, held, named.get(i, {})))
+    files = tuple(file for scan in found for file in scan.files)
+    return FoundCohort(folder, tuple(cohort_scans), tuple(left_out), tuple(problems), files)
+
+
+def without_ending(path: str) -> str:
+    """A path without the ending that image files have."""
+    ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if path.lower().endswith(e)), "")
+    return path[: len(path) - len(ending)] if ending else path
+
+
+def _words(file: Path, folder: Path) -> list[str]:
+    """Words of a path, in lower case."""
+    path = without_ending(file.relative_to(folder).as_posix())
+    return [word for word in re.split(r"[\W_]+", path.lower()) if word]
+
+
+def _plain_words(file: Path, folder: Path) -> tuple[str, ...]:
+    """Those that do not tell images from masks."""
+    words = [word for word in _words(file, folder) if word not in IMAGE_WORDS | MASK_WORDS]
+    return tuple(words[:-1] if words[-1:] == [FIRST_CHANNEL] else words)
+
+
+def _key(scan: FoundScan, folder: Path, of_folder: bool = False) -> tuple[str, ...]:
+    in_folder = of_folder or scan.kind is not ScanKind.FILE
+    return _plain_words(scan.files[0].parent if in_folder else scan.files[0], folder)
+
+
+def _owners(
+    mask: tuple[str, ...], keys: Sequence[tuple[str, ...]], folders: Sequence[tuple[str, ...]]
+) -> tuple[list[int], str]:
+    """Which scans a mask may belong to, and what its words say beyond theirs."""
+
+    def longest(matches: Sequence[bool], words: Sequence[tuple[str, ...]]) -> list[int]:
+        length = max((len(w) for w, match in zip(words, matches, strict=True) if match), default=0)
+        return [i for i, match in enumerate(matches) if match and len(words[i]) == length]
+
+    begins = longest([bool(key) and mask[: len(key)] == key for key in keys], keys)
+    if begins:
+        return begins, "_".join(mask[len(keys[begins[0]]) :])
+    ends = longest([bool(key) and mask[-len(key) :] == key for key in keys], keys)
+    if ends:
+        return ends, "_".join(mask[: -len(keys[ends[0]])])
+    inside = longest([mask[: len(key)] == key for key in folders], folders)
+    return inside, "_".join(mask[len(folders[inside[0]]) :]) if inside else ""
+
+
+def _names(scans: Sequence[FoundScan], folder: Path) -> list[str]:
+    """Paths that people would name the scans by: a series by its folder, unless others lie there, too."""
+    paths = [scan.files[0] if scan.kind is ScanKind.FILE else scan.files[0].parent for scan in scans]
+    return [
+        (path if paths.count(path) == 1 else scan.files[0]).relative_to(folder).as_posix()
+        for path, scan in zip(paths, scans, strict=True)
+    ]

@@ -1,0 +1,160 @@
+"""Settings of a training run that fit a cohort."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel
+import numpy as np
+from pydantic import BaseModel
+
+from medsize.data.data_list import Cohort
+from medsize.data.fact_cache import cached_facts
+from medsize.data.scan_facts import ImageFacts, image_facts
+from medsize.data.whole_file import written_whole
+
+__all__ = ["Setting", "intensity_window", "propose_dimensions", "propose_settings", "write_overlay"]
+
+MAX_SIDE = {2: 256, 3: 128}
+"""Voxels of the window along an axis: larger scans get a coarser spacing."""
+SIDE_STEP = {2: 32, 3: 16}
+"""Networks halve a side so often that it must be a multiple of this."""
+SOFT_TISSUE = [-175.0, 250.0]
+"""HU, as MONAI's tutorials take them for the abdomen."""
+SAMPLED_SCANS = 20
+
+
+class Setting(NamedTuple):
+    """A key of train.yaml, its value, and why."""
+
+    key: str
+    value: Any
+    reason: str
+
+
+class _Inside(BaseModel):
+    """Percentiles 0.5 and 99.5 of the intensities in a mask; ``None`` where it is empty."""
+
+    percentiles: tuple[float, float] | None
+
+
+def propose_dimensions(cohort: Cohort) -> tuple[int, str]:
+    """2 or 3, and why: sizes of slices, thick slices and few slices are for a network that sees slices."""
+    facts = [image_facts(item["image"]) for item in cohort.items]
+    if sum("slice_size" in item for item in cohort.items) * 2 > len(cohort.items):
+        return 2, "sizes of slices are known"
+    thickness = float(np.median([f.zooms[2] / min(f.zooms[:2]) for f in facts]))
+    if thickness > 3:
+        return 2, f"slices are {thickness:.1f} times as thick as their pixels are wide"
+    slices = int(np.median([f.shape[2] for f in facts]))
+    if slices < 16:
+        return 2, f"scans have {slices} slices"
+    return 3, "sizes are of whole scans, and slices are thin"
+
+
+def propose_settings(
+    cohort: Cohort, dimensions: int, modalities: Sequence[str], window: Sequence[float] | None = None
+) -> list[Setting]:
+    """
+    Settings for the bundle of so many dimensions.
+
+    The spacing is the cohort's median, and the window holds 95 % of the scans (of their regions of interest) along each
+    axis; where that is more voxels than a network's window should have, the spacing is coarser.
+
+    Args:
+        cohort: what to train on; its scans are converted.
+        dimensions: 2 or 3.
+        modalities: of the scans, as DICOM names them; "" where unknown.
+        window: intensities that become 0 and 1. Default: chosen by :func:`intensity_window`.
+    """
+    facts = [image_facts(item["image"]) for item in cohort.items]
+    use_roi = all("roi" in item for item in cohort.items)
+    extents = np.array(
+        [roi_extent(item["roi"], f) if use_roi else f.extent_mm for item, f in zip(cohort.items, facts, strict=True)]
+    )
+    needed = np.percentile(extents, 95, axis=0, method="higher")[:dimensions]
+    usual = np.median([f.zooms for f in facts], axis=0)[:dimensions]
+    step, limit = SIDE_STEP[dimensions], MAX_SIDE[dimensions]
+    spacing = [float(f"{max(s, n / limit):.2g}") for s, n in zip(usual, needed, strict=True)]
+    roi_size = [min(step * math.ceil(n / s / step), limit) for n, s in zip(needed, spacing, strict=True)]
+    coarser = any(s > 1.1 * u for s, u in zip(spacing, usual, strict=True))
+    whole = "regions of interest" if use_roi else "scans"
+    settings = [
+        Setting("spacing", spacing, f"mm; {'coarser than' if coarser else 'about'} the median {_mm(usual)}"),
+        Setting("roi_size", roi_size, f"voxels; 95 % of the {whole} are at most {_mm(needed)} mm"),
+        Setting("use_roi", use_roi, "every item has a roi" if use_roi else "not every item has a roi"),
+    ]
+    if window is not None:
+        settings.append(Setting("intensity_window", list(window), "as asked for"))
+    else:
+        chosen, reason = intensity_window(cohort.items, facts, modalities)
+        settings.append(Setting("intensity_window", chosen, reason))
+    if dimensions == 2:
+        by_slice = sum("slice_size" in item for item in cohort.items)
+        level = "slice" if by_slice * 2 > len(cohort.items) else "volume"
+        settings.append(Setting("size_level", level, f"{by_slice} of {len(cohort.items)} scans have sizes of slices"))
+    settings.append(Setting("supervision", "size", "masks are for evaluation; size+mask trains with them, too"))
+    return settings
+
+
+def intensity_window(
+    items: Sequence[Mapping[str, Any]], facts: Sequence[ImageFacts], modalities: Sequence[str]
+) -> tuple[list[float] | None, str]:
+    """
+    Intensities that become 0 and 1, and why. ``None``: the percentiles 0.5 and 99.5 of each scan.
+
+    CT is in Hounsfield units, so that one window fits all scans: that of the structures (the percentiles in masks, and
+    half as much on either side), or of soft tissue where there is no mask. A file is taken for CT where half of the
+    scans go below −900, as air does.
+    """
+    stated = [modality for modality in modalities if modality]
+    looks_like_ct = np.mean([f.lowest < -900 for f in facts]) >= 0.5
+    if not (set(stated) == {"CT"} or (not stated and looks_like_ct)):
+        return None, "null: each scan's own percentiles 0.5 and 99.5"
+    masked = [item for item in items if "label" in item]
+    sampled = masked[:: max(1, len(masked) // SAMPLED_SCANS)]
+    inside = [p for item in sampled if (p := _inside(item["image"], item["label"]).percentiles) is not None]
+    if not inside:
+        return SOFT_TISSUE, "HU of soft tissue: the scans are CT"
+    low, high = np.median(inside, axis=0)
+    margin = max(high - low, 50.0) / 2
+    window = [float(round(max(low - margin, -1000.0), -1)), float(round(high + margin, -1))]
+    return window, f"HU; in the masks of {len(inside)} CT they are {low:.0f} to {high:.0f}"
+
+
+def roi_extent(roi: Mapping[str, Any], facts: ImageFacts) -> list[float]:
+    """mm along the image's axes that a box covers; of the whole image where the roi is a point."""
+    if "box_mm" not in roi:
+        return facts.extent_mm
+    corners = np.array(np.meshgrid(*zip(*roi["box_mm"], strict=True), indexing="ij")).reshape(3, -1).T
+    voxels = (corners - np.asarray(facts.affine)[:3, 3]) @ np.linalg.inv(np.asarray(facts.affine)[:3, :3]).T
+    voxels = np.clip(voxels, -0.5, np.asarray(facts.shape) - 0.5)
+    return list((np.ptp(voxels, axis=0) + 1) * facts.zooms)
+
+
+def write_overlay(file: Path, settings: Sequence[Setting], bundle: str) -> None:
+    """Write settings as an overlay of train.yaml, whole or not at all."""
+    lines = [
+        f"# Overlay of train.yaml of {bundle} for this cohort, proposed by medsize init. Change what you know better.",
+        *(f"{s.key}: {json.dumps(s.value, ensure_ascii=False)}  # {s.reason}" for s in settings),
+    ]
+    with written_whole(file) as partial:
+        partial.write_text("\n".join(lines) + "\n")
+
+
+def _inside(image: str, mask: str) -> _Inside:
+    state = Path(mask).stat()
+
+    def find() -> _Inside:
+        voxels = np.asarray(nibabel.load(image).dataobj)[np.asarray(nibabel.load(mask).dataobj) > 0]
+        return _Inside(percentiles=tuple(np.percentile(voxels, [0.5, 99.5])) if voxels.size else None)
+
+    return cached_facts(image, f"inside {Path(mask).resolve()} {state.st_size} {state.st_mtime_ns}", _Inside, find)
+
+
+def _mm(values: Sequence[float] | np.ndarray) -> str:
+    return " × ".join(f"{value:.3g}" for value in values)

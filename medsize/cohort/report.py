@@ -1,0 +1,199 @@
+"""The cohort report: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import nibabel
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from medsize import __version__
+from medsize.cohort.proposal import Setting
+from medsize.data.data_list import Cohort
+from medsize.data.scan_facts import UNREADABLE, image_facts
+from medsize.data.suspicions import size_volumes
+from medsize.data.whole_file import written_whole
+
+__all__ = ["write_report"]
+
+MAX_SHOWN = 24
+"""Scans in the montage, evenly taken."""
+MAX_SIDE = 256
+"""Pixels of a picture along its longer side."""
+OUTLINE = (1.0, 0.75, 0.1)
+
+
+def write_report(
+    file: Path,
+    cohort: Cohort,
+    settings: Sequence[Setting],
+    problems: Sequence[str],
+    suspicions: Sequence[str],
+    commands: Sequence[str],
+    left_out: bool = False,
+) -> Path:
+    """
+    Write a cohort's report: what was found wrong, pictures, spacing, shapes, sizes, folds and the settings proposed.
+
+    Args:
+        file: HTML to write, whole or not at all.
+        cohort: its data list must name scans that can be read.
+        settings: of the overlay.
+        problems: what is wrong.
+        suspicions: what may be wrong.
+        commands: how to go on, one a line.
+        left_out: whether some files are no scans.
+    """
+    items = [item | {"name": Path(item["image"]).name.split(".")[0]} for item in cohort.items]
+    volumes = np.stack([size_volumes(item) for item in items]) / 1000
+    facts = [image_facts(item["image"]) for item in items]
+    zooms, shapes = np.array([f.zooms for f in facts]), np.array([f.shape for f in facts])
+    structures = cohort.class_names[1:]
+    environment = Environment(
+        loader=PackageLoader("medsize.cohort", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["number"] = number
+    page = environment.get_template("report.html").render(
+        version=__version__,
+        scans=len(items),
+        subjects=len({item["subject"] for item in items}),
+        masks=sum("label" in item for item in items),
+        structures=structures,
+        left_out=left_out,
+        problems=problems,
+        suspicions=suspicions,
+        pictures=list(_pictures(items)),
+        spacing={"rows": _spread(zooms), "chart": _histograms(zooms, ["x", "y", "z"], "mm")},
+        shape={"rows": _spread(shapes), "chart": _histograms(shapes, ["x", "y", "z"], "voxels")},
+        sizes={"rows": _size_rows(volumes, structures), "chart": _histograms(volumes, structures, "mL", log=True)},
+        folds=_fold_rows(items, volumes),
+        settings=[(s.key, json.dumps(s.value), s.reason) for s in settings],
+        commands=commands,
+        items=[
+            {"item": item, "facts": f, "volumes": v.tolist()} for item, f, v in zip(items, facts, volumes, strict=True)
+        ],
+    )
+    with written_whole(file) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return file
+
+
+def number(value: float) -> str:
+    """A number as tables show it."""
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def _spread(columns: np.ndarray) -> list[dict[str, Any]]:
+    """Smallest, middle and largest value along each axis."""
+    ends = (columns.min(axis=0), np.median(columns, axis=0), columns.max(axis=0))
+    return [
+        {"axis": axis, "low": low, "median": median, "high": high}
+        for axis, low, median, high in zip("xyz", *(end.tolist() for end in ends), strict=True)
+    ]
+
+
+def _size_rows(volumes: np.ndarray, structures: Sequence[str]) -> list[dict[str, Any]]:
+    rows = []
+    for column, structure in zip(volumes.T, structures, strict=True):
+        known = column[np.isfinite(column)]
+        present = known[known > 0]
+        low, median, high = np.quantile(present, [0, 0.5, 1]).tolist() if len(present) else [math.nan] * 3
+        rows.append(
+            {
+                "structure": structure,
+                "known": len(known),
+                "unknown": len(column) - len(known),
+                "absent": len(known) - len(present),
+                "low": low,
+                "median": median,
+                "high": high,
+            }
+        )
+    return rows
+
+
+def _fold_rows(items: Sequence[Mapping[str, Any]], volumes: np.ndarray) -> list[dict[str, Any]]:
+    rows = []
+    for fold in sorted({item["fold"] for item in items}):
+        chosen = [i for i, item in enumerate(items) if item["fold"] == fold]
+        medians = [float(np.median(k)) if len(k := c[np.isfinite(c)]) else math.nan for c in volumes[chosen].T]
+        subjects = len({items[i]["subject"] for i in chosen})
+        rows.append({"fold": fold, "scans": len(chosen), "subjects": subjects, "medians": medians})
+    return rows
+
+
+def _histograms(columns: np.ndarray, names: Sequence[str], unit: str, log: bool = False) -> str:
+    """Histograms side by side, as the source of a picture."""
+    across = min(len(names), 4)
+    rows = math.ceil(len(names) / across)
+    figure = Figure(figsize=(2.6 * across, 2.0 * rows), layout="constrained")
+    panels = figure.subplots(rows, across, squeeze=False).flat
+    for axes in panels:
+        axes.set_visible(False)
+    for axes, column, name in zip(figure.axes, columns.T, names, strict=False):
+        axes.set_visible(True)
+        values = column[np.isfinite(column) & ((column > 0) | (not log))]
+        if len(values):
+            low, high = float(values.min()), float(values.max())
+            low, high = (low * 0.9, high * 1.1) if high <= low * 1.01 else (low, high)
+            bins = np.geomspace(low, high, 21) if log else np.linspace(low, high, 21)
+            axes.hist(values, bins=bins.tolist(), color="#2f6f9f")
+            if log:
+                axes.set_xscale("log")
+                axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel(unit, fontsize=8)
+        axes.tick_params(labelsize=7)
+    return _source(figure)
+
+
+def _source(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _pictures(items: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+    """Of some scans, read one after the other, the slice that shows most of the mask, or the middle one."""
+    step = max(1, math.ceil(len(items) / MAX_SHOWN))
+    for item in items[::step]:
+        try:
+            image = nibabel.load(item["image"])
+            mask = np.asarray(nibabel.load(item["label"]).dataobj) > 0 if "label" in item else None
+            at = image.shape[2] // 2 if mask is None or not mask.any() else int(mask.sum(axis=(0, 1)).argmax())
+            plane = np.asarray(image.dataobj[..., at], dtype=np.float32)
+        except UNREADABLE:  # it is among the problems
+            continue
+        x, y = image.header.get_zooms()[:2]
+        yield {
+            "name": item["name"],
+            "slice": str(at),
+            "source": _picture(plane, None if mask is None else mask[..., at]),
+            "width": str(round(160 * min(1, plane.shape[0] * x / (plane.shape[1] * y)))),
+            "height": str(round(160 * min(1, plane.shape[1] * y / (plane.shape[0] * x)))),
+        }
+
+
+def _picture(plane: np.ndarray, mask: np.ndarray | None) -> str:
+    """A slice in grey, its mask's border in colour, as the source of a picture."""
+    low, high = np.percentile(plane, [0.5, 99.5])
+    grey = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
+    step = math.ceil(max(plane.shape) / MAX_SIDE)
+    colours = np.repeat(grey[::step, ::step, None], 3, axis=2)
+    if mask is not None:
+        inside = np.pad(mask[::step, ::step], 1)
+        core = inside[1:-1, 1:-1] & inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+        colours[inside[1:-1, 1:-1] & ~core] = OUTLINE
+    buffer = io.BytesIO()
+    matplotlib.image.imsave(buffer, colours.swapaxes(0, 1)[::-1], format="png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
