@@ -158,24 +158,31 @@ def predict(
         Path | None, typer.Option(help="Size table, CSV or XLSX, to compare with.", exists=True, dir_okay=False)
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="The bundle of the run. Default: where the run found it.")] = None,
+    dicom_seg: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-seg",
+            help="Of DICOM scans, also write a DICOM SEG each, for the PACS: it names the patient, as the scan does.",
+        ),
+    ] = False,
 ) -> None:
     """Segment scans with the network of a run: shows the command of MONAI that does it, and runs that."""
     import subprocess
 
+    from medsize.data import DataListError
     from medsize.data.size_table import read_size_table
     from medsize.predict import predict as segment
 
     try:
         table = None if sizes is None else read_size_table(sizes)
-        problems = segment(run, scans, output, table, bundle, report=typer.echo)
+        problems = segment(run, scans, output, table, bundle, dicom_seg, report=typer.echo)
     except ValueError as e:
         raise typer.BadParameter(str(e)) from e
     except subprocess.CalledProcessError as e:
         raise typer.Exit(e.returncode) from e
-    typer.echo(f"{output}: masks, predictions.csv, montage.png")
-    for problem in problems:
-        typer.echo(f"left out: {problem}", err=True)
-    raise typer.Exit(1 if problems else 0)
+    typer.echo(f"{output}: masks, predictions.csv, montage.png{', dicom_seg' if dicom_seg else ''}")
+    if problems:
+        raise SystemExit(f"{DataListError(scans, problems)}\nEverything else is in {output}.")
 
 
 @app.command()

@@ -71,6 +71,38 @@ def write_series(
     return frame
 
 
+def write_enhanced(folder: Path, positions: list[float]) -> None:
+    """An enhanced CT: all slices in one file."""
+    dataset = Dataset()
+    dataset.Modality, dataset.PatientID, dataset.SeriesInstanceUID = "CT", PATIENT_ID, generate_uid()
+    dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = generate_uid(), generate_uid()
+    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = ROWS, COLUMNS, len(positions)
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
+    dataset.ImageType, dataset.InstanceNumber = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], 1
+    shared, plane, measures, rescale = Dataset(), Dataset(), Dataset(), Dataset()
+    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    measures.PixelSpacing, measures.SliceThickness = [1.5, 0.75], SLICE_MM
+    rescale.RescaleSlope, rescale.RescaleIntercept, rescale.RescaleType = 0.5, -1000, "HU"
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [plane], [measures]
+    shared.PixelValueTransformationSequence = [rescale]
+    dataset.SharedFunctionalGroupsSequence, dataset.PerFrameFunctionalGroupsSequence = [shared], []
+    organisation, pointer = Dataset(), Dataset()
+    organisation.DimensionOrganizationUID = generate_uid()
+    pointer.DimensionOrganizationUID = organisation.DimensionOrganizationUID
+    pointer.DimensionIndexPointer, pointer.FunctionalGroupPointer = 0x00200032, 0x00209113
+    dataset.DimensionOrganizationSequence, dataset.DimensionIndexSequence = [organisation], [pointer]
+    for number, z in enumerate(positions, start=1):
+        frame, place, content = Dataset(), Dataset(), Dataset()
+        place.ImagePositionPatient, content.DimensionIndexValues = [0, 0, z], [number]
+        frame.PlanePositionSequence, frame.FrameContentSequence = [place], [content]
+        dataset.PerFrameFunctionalGroupsSequence.append(frame)
+    stored = [np.full((ROWS, COLUMNS), 100 * number, dtype=np.uint16) for number in range(len(positions))]
+    stored[-1][0, 1] = 7
+    dataset.PixelData = np.stack(stored).tobytes()
+    save(dataset, folder / "enhanced.dcm", "1.2.840.10008.5.1.4.1.1.2.1")
+
+
 def square(low: float, high: float, index: float) -> list[float]:
     """A contour in voxels of a slice, as patient coordinates."""
     corners = ((low, low), (high, low), (high, high), (low, high))

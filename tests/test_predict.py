@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +13,15 @@ import pandas as pd
 import pytest
 import SimpleITK
 
+from medsize.data.found_scan import ScanKind
+from medsize.data.masks import read_masks
+from medsize.data.scans import find_scans, read_scan
+from medsize.data.size_table import read_size_table
 from medsize.predict import predict
 from tests.conftest import BUNDLE_2D
 
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
-from tests.dicom import write_series  # noqa: E402
+from tests.dicom import write_enhanced, write_series  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +49,7 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     result = command("medsize.cli", *arguments, cwd=tmp_path, check=False)
     assert result.returncode == 1
     assert "broken.nii" in result.stderr
+    assert "Everything else is in out" in result.stderr
     assert result.stdout.startswith("python -m monai.bundle run")
 
     output = tmp_path / "out"
@@ -89,3 +95,103 @@ def test_a_folder_without_scans_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no scan to segment"):
         predict(run, tmp_path / "scans", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dicom_seg_of_nifti_is_refused_before_anything_is_segmented(
+    run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"phantom_000.nii.gz and 8 more: no DICOM, .* Leave --dicom-seg out"):
+        predict(run, phantoms / "images", tmp_path / "out", dicom_seg=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_size_table_of_other_scans_is_refused(run: Path, phantoms: Path, tmp_path: Path) -> None:
+    (tmp_path / "sizes.csv").write_text("image,liver volume_ml\nimages/phantom_000.nii.gz,100\n")
+    table = read_size_table(tmp_path / "sizes.csv")
+    with pytest.raises(
+        ValueError, match=r"no row is of a scan in .*such as 'phantom_000.nii.gz', but its first row is"
+    ):
+        predict(run, phantoms / "images", tmp_path / "out", table)
+    assert not (tmp_path / "out").exists()
+
+
+class Inference:
+    """In place of MONAI's: writes random masks, their axes turned, in order, until a scan of a given name."""
+
+    def __init__(self, bad: str) -> None:
+        self.bad = bad
+
+    def __call__(self, command: list[str], check: bool) -> subprocess.CompletedProcess:
+        images, masks = (Path(command[command.index(option) + 1]) for option in ("--dataset_dir", "--output_dir"))
+        masks.mkdir(exist_ok=True)
+        files = sorted(images.iterdir())
+        for file in files:
+            if self.bad in file.name:
+                return subprocess.CompletedProcess(command, 9)
+            scan = nibabel.load(file)
+            labels = np.random.default_rng(0).integers(0, 4, scan.shape).astype(np.uint8)
+            mask = nibabel.as_closest_canonical(nibabel.Nifti1Image(labels, scan.affine))
+            nibabel.save(mask, masks / file.name.replace(".nii.gz", "_seg.nii.gz"))
+        table = pd.DataFrame({"image": map(str, files), **{f"{s} (mL)": 0.0 for s in ("liver", "kidney", "lesion")}})
+        table.to_csv(masks / "volumes.csv", index=False)
+        return subprocess.CompletedProcess(command, 0)
+
+
+def test_dicom_scans_get_a_dicom_seg_each_and_faults_of_one_lose_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference("none"))
+    scans = tmp_path / "new scans"
+    write_series(scans / "Doe^Jane" / "CT größer")
+    write_series(scans / "no study", lambda header, _: delattr(header, "StudyInstanceUID"))
+    write_enhanced(scans, [9.0, 6.0, 3.0, 0.0])
+    (problem,) = predict(run, scans, tmp_path / "out", dicom_seg=True)
+    assert f"{scans}/no study (6 files from 0.dcm): no DICOM SEG can be written for it" in problem
+    written = sorted(file.name for file in (tmp_path / "out" / "dicom_seg").iterdir())
+    assert written == ["Doe^Jane_CT größer.dcm", "enhanced.dcm.dcm"]
+    by_kind = {scan.kind: scan for scan in find_scans(scans) if "no study" not in scan.source}
+    for name, kind in zip(written, (ScanKind.SERIES, ScanKind.MULTIFRAME), strict=True):
+        image = read_scan(by_kind[kind])
+        mask = SimpleITK.ReadImage(tmp_path / "out" / "masks" / f"{name.removesuffix('.dcm')}_seg.nii.gz")
+        found = read_masks(tmp_path / "out" / "dicom_seg" / name, image, ["liver", "kidney", "lesion"])
+        placed = SimpleITK.Resample(mask, image, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor)
+        np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(found), SimpleITK.GetArrayFromImage(placed))
+        assert SimpleITK.GetArrayFromImage(found).max() == 3
+    assert set(pd.read_csv(tmp_path / "out" / "predictions.csv")["image"]) == {
+        "Doe^Jane/CT größer",
+        "no study",
+        "enhanced.dcm",
+    }
+
+
+@pytest.mark.parametrize("bad", ["phantom_000", "phantom_004"])
+def test_a_scan_that_stops_the_inference_is_left_out(
+    run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference(bad))
+    (problem,) = predict(run, phantoms / "images", tmp_path / "out")
+    assert f"{bad}.nii.gz: the inference stopped at this scan" in problem
+    segmented = set(pd.read_csv(tmp_path / "out" / "predictions.csv")["image"])
+    assert segmented == {file.name for file in (phantoms / "images").iterdir()} - {f"{bad}.nii.gz"}
+
+
+def test_an_inference_that_never_works_is_given_up(
+    run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference(""))
+    with pytest.raises(subprocess.CalledProcessError):
+        predict(run, phantoms / "images", tmp_path / "out")
+    assert not (tmp_path / "out" / "predictions.csv").exists()
+
+
+def test_sizes_that_cannot_be_told_lose_nothing_else(
+    run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference("none"))
+    rows = "phantom_000.nii.gz,,nowhere.nii.gz\nphantom_001.nii.gz,100,\n"
+    (tmp_path / "sizes.csv").write_text(f"image,liver volume_ml,kidney mask\n{rows}")
+    (problem,) = predict(run, phantoms / "images", tmp_path / "out", read_size_table(tmp_path / "sizes.csv"))
+    assert "row 2, column 'kidney mask' (C): the mask cannot be measured" in problem
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index(["image", "structure"])
+    assert table.loc[("phantom_001.nii.gz", "liver"), "relative_size_error"] == 1
+    assert np.isnan(table.loc[("phantom_000.nii.gz", "kidney"), "relative_size_error"])

@@ -29,6 +29,7 @@ from tests.dicom import (  # noqa: E402
     files_in_order,
     save,
     square,
+    write_enhanced,
     write_rtstruct,
     write_series,
 )
@@ -117,41 +118,9 @@ def test_files_without_a_preamble_are_read(tmp_path: Path) -> None:
     assert voxels(only_scan(tmp_path))[2, 0, 0] == 200
 
 
-def enhanced(folder: Path, positions: list[float]) -> None:
-    """An enhanced CT: all slices in one file."""
-    dataset = Dataset()
-    dataset.Modality, dataset.PatientID, dataset.SeriesInstanceUID = "CT", PATIENT_ID, generate_uid()
-    dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = generate_uid(), generate_uid()
-    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = ROWS, COLUMNS, len(positions)
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
-    dataset.ImageType, dataset.InstanceNumber = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], 1
-    shared, plane, measures, rescale = Dataset(), Dataset(), Dataset(), Dataset()
-    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    measures.PixelSpacing, measures.SliceThickness = [1.5, 0.75], SLICE_MM
-    rescale.RescaleSlope, rescale.RescaleIntercept, rescale.RescaleType = 0.5, -1000, "HU"
-    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [plane], [measures]
-    shared.PixelValueTransformationSequence = [rescale]
-    dataset.SharedFunctionalGroupsSequence, dataset.PerFrameFunctionalGroupsSequence = [shared], []
-    organisation, pointer = Dataset(), Dataset()
-    organisation.DimensionOrganizationUID = generate_uid()
-    pointer.DimensionOrganizationUID = organisation.DimensionOrganizationUID
-    pointer.DimensionIndexPointer, pointer.FunctionalGroupPointer = 0x00200032, 0x00209113
-    dataset.DimensionOrganizationSequence, dataset.DimensionIndexSequence = [organisation], [pointer]
-    for number, z in enumerate(positions, start=1):
-        frame, place, content = Dataset(), Dataset(), Dataset()
-        place.ImagePositionPatient, content.DimensionIndexValues = [0, 0, z], [number]
-        frame.PlanePositionSequence, frame.FrameContentSequence = [place], [content]
-        dataset.PerFrameFunctionalGroupsSequence.append(frame)
-    stored = [np.full((ROWS, COLUMNS), 100 * number, dtype=np.uint16) for number in range(len(positions))]
-    stored[-1][0, 1] = 7
-    dataset.PixelData = np.stack(stored).tobytes()
-    save(dataset, folder / "enhanced.dcm", "1.2.840.10008.5.1.4.1.1.2.1")
-
-
 def test_a_multi_frame_file_is_a_volume(tmp_path: Path) -> None:
     pytest.importorskip("highdicom", reason="multi-frame DICOM needs highdicom: pip install 'medsize[dicom]'")
-    enhanced(tmp_path, [9.0, 6.0, 3.0, 0.0])  # from the head down
+    write_enhanced(tmp_path, [9.0, 6.0, 3.0, 0.0])  # from the head down
     scan = only_scan(tmp_path)
     assert scan.kind is ScanKind.MULTIFRAME
     image = read_scan(scan)
@@ -167,7 +136,7 @@ def test_a_multi_frame_file_is_a_volume(tmp_path: Path) -> None:
 
 def test_frames_that_make_no_volume_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("highdicom", reason="multi-frame DICOM needs highdicom: pip install 'medsize[dicom]'")
-    enhanced(tmp_path, [0.0, 3.0, 0.0, 3.0])  # two times
+    write_enhanced(tmp_path, [0.0, 3.0, 0.0, 3.0])  # two times
     with pytest.raises(ValueError, match=r"enhanced.dcm: its 4 frames make no volume.* Export each volume"):
         read_scan(only_scan(tmp_path))
 
