@@ -8,7 +8,7 @@ from medsize.data.preflight import check_run, open_cohort
 from medsize.data.sampling import mixed_label_sampler
 from medsize.data.scan_check import check_scans
 from medsize.data.size_detail import with_size_detail
-from medsize.data.size_noise import relative_size_change, with_size_noise
+from medsize.data.size_noise import expected_size_change, relative_size_change, with_size_noise
 
 __all__ = [
     "PHANTOM_CLASSES",
@@ -19,6 +19,7 @@ __all__ = [
     "check_scans",
     "describe_mask",
     "describe_scans",
+    "expected_size_change",
     "load_cohort",
     "make_phantom",
     "mean_fractions",

@@ -111,9 +111,10 @@ class PerturbMask(Transform):
 
     The same file, kind, level and seed give the same errors. How wrong is measured by :func:`mask_change`, so that
     masks and sizes can be equally wrong. Where wrong structures overlap, the one of the higher index is kept.
+    What came of it is kept: :attr:`mean_change`.
 
     Args:
-        kind: one of :data:`MASK_NOISES`.
+        kind: one of :data:`MASK_NOISES`; ``None`` for masks as they are.
         level: the :func:`mask_change` of every structure, reached as closely as voxels allow. 0 changes nothing.
         seed: seed of the errors. Defaults to 0.
 
@@ -123,14 +124,20 @@ class PerturbMask(Transform):
 
     backend = [TransformBackends.NUMPY]
 
-    def __init__(self, kind: str, level: float, seed: int = 0) -> None:
-        if kind not in MASK_NOISES:
-            raise ValueError(f"mask noise '{kind}': it must be one of {', '.join(MASK_NOISES)}.")
+    def __init__(self, kind: str | None, level: float, seed: int = 0) -> None:
+        if kind is not None and kind not in MASK_NOISES:
+            raise ValueError(f"mask noise '{kind}': it must be null or one of {', '.join(MASK_NOISES)}.")
         if level < 0:
             raise ValueError(f"the level of the noise is {level}: it must not be negative.")
         self.kind = kind
         self.level = level
         self.seed = seed
+        self._changes: dict[tuple[str, int], float] = {}
+
+    @property
+    def mean_change(self) -> float | None:
+        """Mean :func:`mask_change` of all structures of all masks that came through; ``None`` if none did."""
+        return float(np.mean(list(self._changes.values()))) if self._changes else None
 
     def __call__(self, mask: MetaTensor) -> MetaTensor:
         """
@@ -140,18 +147,25 @@ class PerturbMask(Transform):
         Returns:
             the wrong mask, of the same shape and type.
         """
-        if self.level == 0:
-            return mask
         labels = np.asarray(mask[0].cpu())
+        source = source_of(mask)
+        present = [int(k) for k in np.unique(labels[labels > 0])]
+        if self.kind is None or self.level == 0:
+            self._changes |= {(source, k): 0.0 for k in present}
+            return mask
         spacing = mask.affine[:-1, :-1].norm(dim=0).numpy()[: labels.ndim]
         wrong = np.zeros_like(labels)
-        for k in np.unique(labels[labels > 0]):
-            rng = np.random.default_rng([self.seed, int(k), zlib.crc32(source_of(mask).encode())])
-            wrong[self._perturbed(labels == k, spacing, rng)] = k
+        for k in present:
+            rng = np.random.default_rng([self.seed, k, zlib.crc32(source.encode())])
+            box = _box_around(labels == k, spacing, self.level)
+            wrong[box][self._perturbed(self.kind, (labels == k)[box], spacing, rng)] = k
+        self._changes |= {(source, k): mask_change(labels == k, wrong == k) for k in present}
         return MetaTensor(torch.from_numpy(wrong).unsqueeze(0), meta=mask.meta)
 
-    def _perturbed(self, structure: np.ndarray, spacing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        family = MASK_NOISES[self.kind](structure, spacing, rng, self.level)
+    def _perturbed(
+        self, kind: str, structure: np.ndarray, spacing: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        family = MASK_NOISES[kind](structure, spacing, rng, self.level)
         strengths = np.linspace(0, 1, 513)
         reached = bisect_left(strengths, self.level, key=lambda strength: mask_change(structure, family(strength)))
         candidates = [family(strength) for strength in strengths[max(reached - 1, 0) : reached + 1]]
@@ -161,6 +175,14 @@ class PerturbMask(Transform):
 def _signed_distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """mm from the structure's boundary, negative inside."""
     return distance_transform_edt(~mask, sampling=spacing) - distance_transform_edt(mask, sampling=spacing)
+
+
+def _box_around(mask: np.ndarray, spacing: np.ndarray, level: float) -> tuple[slice, ...]:
+    """The structure, with room for errors of that level: distances in the whole scan take ten times as long."""
+    found = np.argwhere(mask)
+    margin = np.ceil(min(level, 1) * _diagonal(mask, spacing) / spacing).astype(int) + 2
+    first, last = np.maximum(found.min(axis=0) - margin, 0), found.max(axis=0) + margin
+    return tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))
 
 
 def _diagonal(mask: np.ndarray, spacing: np.ndarray) -> float:
@@ -184,10 +206,15 @@ class PerturbMaskd(MapTransform):
     backend = PerturbMask.backend
 
     def __init__(
-        self, keys: KeysCollection, kind: str, level: float, seed: int = 0, allow_missing_keys: bool = False
+        self, keys: KeysCollection, kind: str | None, level: float, seed: int = 0, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.transform = PerturbMask(kind, level, seed)
+
+    @property
+    def mean_change(self) -> float | None:
+        """See :attr:`PerturbMask.mean_change`."""
+        return self.transform.mean_change
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

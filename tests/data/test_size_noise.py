@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medsize.data import relative_size_change, with_size_noise
+from medsize.data import expected_size_change, relative_size_change, with_size_noise
 from medsize.data.size_noise import SIZE_NOISES
 
 
@@ -23,11 +23,32 @@ def middles(items: list[dict]) -> torch.Tensor:
     return torch.stack([item["size"].mean(dim=0) for item in items])
 
 
-@pytest.mark.parametrize("noise", ["gaussian", "log-normal", "too large", "too small"])
+@pytest.mark.parametrize("noise", ["gaussian", "log-normal", "diameters", "too large", "too small"])
 @pytest.mark.parametrize("level", [0.1, 0.3, 0.8])
 def test_the_level_is_the_mean_relative_error(noise: str, level: float) -> None:
     items = cohort()
     assert relative_size_change(items, with_size_noise(items, noise, level)) == pytest.approx(level, rel=0.05)
+
+
+@pytest.mark.parametrize("noise", SIZE_NOISES)
+@pytest.mark.parametrize("level", [0.3, 0.8])
+def test_every_noise_states_the_mean_relative_error_that_it_makes(noise: str, level: float) -> None:
+    items = cohort()
+    made = relative_size_change(items, with_size_noise(items, noise, level))
+    assert expected_size_change(items, noise, level) == pytest.approx(made, rel=0.08)
+
+
+def test_of_no_sizes_and_of_no_noise_no_error_is_expected() -> None:
+    assert expected_size_change([{"image": "a"}], "gaussian", 0.3) is None
+    assert expected_size_change(cohort(3), None) == expected_size_change(cohort(3), "swapped", 0.0) == 0
+
+
+def test_slices_share_the_errors_of_their_scans_diameters() -> None:
+    areas = torch.rand(2, 3, 5, dtype=torch.float64).sort(dim=0).values + 1
+    items = [{"image": str(i), "size": areas.clone()} for i in range(4)]
+    factors = torch.stack([item["size"] / areas for item in with_size_noise(items, "diameters", 0.3)])
+    torch.testing.assert_close(factors, factors[..., :1].expand_as(factors))
+    assert len(factors[:, 0, :, 0].unique()) == 4 * 3
 
 
 def test_log_normal_errors_are_as_likely_half_as_double() -> None:

@@ -71,6 +71,23 @@ def test_structures_are_dropped_as_often_as_asked_for() -> None:
     assert np.mean(dropped) == pytest.approx(0.25, abs=0.1)
 
 
+@pytest.mark.parametrize("kind", ["displaced", "dropped structures"])
+def test_how_wrong_the_masks_became_is_kept(kind: str) -> None:
+    perturb = PerturbMaskd("label", kind, 0.3)
+    assert perturb.mean_change is None
+    changes = []
+    for name in ("a", "b", "a"):
+        true, wrong = mask(name), perturb({"label": mask(name)})["label"]
+        changes += [mask_change(structure(true, k), structure(wrong, k)) for k in (1, 2)]
+    assert perturb.mean_change == pytest.approx(np.mean(changes[:4]))
+
+
+def test_without_a_kind_masks_stay_as_they_are() -> None:
+    perturb = PerturbMask(None, 0.3)
+    torch.testing.assert_close(perturb(mask()), mask())
+    assert perturb.mean_change == 0
+
+
 @pytest.mark.parametrize("kind", MASK_NOISES)
 def test_errors_are_those_of_the_file_and_the_seed(kind: str) -> None:
     first, again = (PerturbMaskd("label", kind, 0.3, seed=1)({"label": mask()})["label"] for _ in range(2))
