@@ -38,12 +38,9 @@ class Tile:
 
     def cut_window(self, image: torch.Tensor) -> torch.Tensor:
         """The window of ``(B, C, *spatial)``, padded with zeros to its full size."""
-        window = image[(..., *self.window)]
-        return (
-            F.pad(window, [n for pair in reversed(self.padding) for n in pair])
-            if any(map(any, self.padding))
-            else window
-        )
+        window = image[EVERYTHING + self.window]
+        amounts = [amount for pair in reversed(self.padding) for amount in pair]
+        return F.pad(window, amounts) if any(amounts) else window
 
     def cut_core(self, x: torch.Tensor) -> torch.Tensor:
         """The core of ``(B, C, *spatial)``."""
