@@ -1,6 +1,7 @@
 """What MONAI's engines need to train from sizes."""
 
 from medsize.engines.prepare_batch import PrepareSizeBatch
+from medsize.engines.two_pass_trainer import TwoPassTrainer
 from medsize.engines.view import View
 
-__all__ = ["PrepareSizeBatch", "View"]
+__all__ = ["PrepareSizeBatch", "TwoPassTrainer", "View"]

@@ -10,7 +10,7 @@ from monai.engines import PrepareBatch
 
 from medsize.engines.view import View
 
-__all__ = ["PrepareSizeBatch"]
+__all__ = ["PrepareSizeBatch", "append_view"]
 
 VOXEL_KEYS = ("image", "scribble", "label", "soft_label", "valid")
 TARGET_KEYS = ("size", "group", "scribble", "label", "soft_label", "valid")
@@ -68,14 +68,14 @@ class PrepareSizeBatch(PrepareBatch):
         }
         if self.two_views:
             view = View.random(image.shape[2:], self.spacing)
-            targets = {key: _append_view(key, target, view) for key, target in targets.items()} | {"view": view}
+            targets = {key: append_view(key, target, view) for key, target in targets.items()} | {"view": view}
         if self.channels_last:
             memory_format = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
             targets["image"] = targets["image"].contiguous(memory_format=memory_format)
         return targets["image"], targets
 
 
-def _append_view(key: str, target: torch.Tensor, view: View) -> torch.Tensor:
+def append_view(key: str, target: torch.Tensor, view: View) -> torch.Tensor:
     """The target for the items as they are, followed by that for the items in the view."""
     if key in VOXEL_KEYS:
         return torch.cat([target, view.apply(target)])

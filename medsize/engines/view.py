@@ -49,6 +49,11 @@ class View:
             if view.flips or view.order != tuple(range(num_axes)):
                 return view
 
+    @classmethod
+    def identity(cls, num_axes: int) -> View:
+        """The view that changes nothing."""
+        return cls(tuple(range(num_axes)), ())
+
     def apply(self, x: torch.Tensor) -> torch.Tensor:
         """``(B, C, *spatial)`` to the same, seen in this view."""
         return x.permute(0, 1, *(2 + axis for axis in self.order)).flip([2 + axis for axis in self.flips])

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
+from torch.autograd.function import once_differentiable
 
 __all__ = ["log_average_softmax"]
+
+LOWEST = -60.0
+"""ln S̄ below which the softmax of a voxel may underflow in float32."""
+
+ELEMENTS_IN_CACHE = 2**18
+"""Logits at a time on a CPU: 1 MiB in float32, about a core's second cache."""
+
+ELEMENTS_AT_ONCE = 2**26
+"""Logits at a time elsewhere, where starting a computation is what costs."""
 
 
 def log_average_softmax(logits: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """
     Logarithm of S̄, the softmax averaged over the voxels of a region Ω.
 
-    It is the log-mean-exp over the voxels of the log-softmax over the classes, in float32 at least (also when the
-    logits come from an autocast region): in half precision the average loses small organs.
+    In float32 at least (also when the logits come from an autocast region): in half precision the average loses small
+    organs. A class of any S̄ above zero keeps its gradient, however small. First derivatives only.
 
     Args:
         logits: network output without activation, shape ``(B, K, *spatial)``.
@@ -26,20 +39,79 @@ def log_average_softmax(logits: torch.Tensor, mask: torch.Tensor | None = None) 
     """
     if logits.ndim < 3:
         raise ValueError(f"logits must have the shape (B, K, *spatial), got {tuple(logits.shape)}.")
-    log_softmax = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1).flatten(2)
     if mask is None:
-        # logsumexp − ln|Ω| would lose a float32's last digits to the difference of two large logarithms.
-        highest = log_softmax.detach().amax(dim=-1, keepdim=True)
-        return (log_softmax - highest).exp_().mean(dim=-1).log() + highest.squeeze(-1)
-    if mask.shape != (logits.shape[0], 1, *logits.shape[2:]):
+        inside = None
+    elif mask.shape != (logits.shape[0], 1, *logits.shape[2:]):
         raise ValueError(
             f"mask must have the shape (B, 1, *spatial) = {(logits.shape[0], 1, *logits.shape[2:])}, "
             f"got {tuple(mask.shape)}."
         )
-    inside = mask.flatten(2) != 0
-    count = inside.sum(dim=-1)
-    if bool((count == 0).any()):
-        raise ValueError(f"mask of item {int((count == 0).flatten().nonzero()[0])} holds no voxel: its Ω is empty.")
+    else:
+        inside = mask.flatten(2) != 0
+        empty = ~inside.flatten(1).any(dim=-1)
+        if bool(empty.any()):
+            raise ValueError(f"mask of item {int(empty.nonzero()[0])} holds no voxel: its Ω is empty.")
+    result: torch.Tensor = _LogAverageSoftmax.apply(logits.flatten(2), inside)
+    if bool((result < LOWEST).any()):
+        return _by_logarithms(logits.flatten(2), inside)
+    return result
+
+
+class _LogAverageSoftmax(torch.autograd.Function):
+    """
+    By softmax, some voxels at a time: no copy of the logits is made, in the backward pass neither, and what is made
+    lies in the processor's cache. With c_k = (∂L/∂ln S̄_k) / (|Ω| · S̄_k), ∂L/∂z_p^k = S_p^k · (c_k − Σ_j c_j S_p^j).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, inside: torch.Tensor | None) -> torch.Tensor:
+        num_items, num_classes, num_voxels = logits.shape
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        total = torch.zeros(num_items, num_classes, dtype=torch.float64, device=logits.device)
+        for part, outside, _ in _parts(logits, inside, logits):
+            softmax = part.softmax(dim=1, dtype=dtype)
+            total += (softmax if outside is None else softmax.masked_fill_(outside, 0.0)).sum(
+                dim=-1, dtype=torch.float64
+            )
+        count = num_voxels if inside is None else inside.sum(dim=-1)
+        log_average = (total / count).log().to(dtype)
+        ctx.save_for_backward(logits, inside, log_average)
+        return log_average
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        logits, inside, log_average = ctx.saved_tensors
+        count = logits.shape[-1] if inside is None else inside.sum(dim=-1)
+        slope = (gradient / count / log_average.exp()).unsqueeze(-1)
+        result = torch.empty_like(logits)
+        for part, outside, here in _parts(logits, inside, result):
+            softmax = part.softmax(dim=1, dtype=slope.dtype)
+            term = softmax * slope
+            term.addcmul_(softmax, term.sum(dim=1, keepdim=True), value=-1)
+            here.copy_(term if outside is None else term.masked_fill_(outside, 0.0))
+        return result, None
+
+
+def _parts(
+    logits: torch.Tensor, inside: torch.Tensor | None, result: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]]:
+    """Some voxels at a time of the logits, of what is outside of Ω, and of the result."""
+    num_items, num_classes, num_voxels = logits.shape
+    elements = ELEMENTS_IN_CACHE if logits.device.type == "cpu" else ELEMENTS_AT_ONCE
+    step = max(elements // (num_items * num_classes), 1)
+    for start in range(0, num_voxels, step):
+        part = slice(start, start + step)
+        yield logits[..., part], None if inside is None else ~inside[..., part], result[..., part]
+
+
+def _by_logarithms(logits: torch.Tensor, inside: torch.Tensor | None) -> torch.Tensor:
+    """The same by log-mean-exp of the log-softmax, with copies of the logits: it holds where a softmax underflows."""
+    log_softmax = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
+    if inside is None:
+        # logsumexp − ln|Ω| would lose a float32's last digits to the difference of two large logarithms.
+        highest = log_softmax.detach().amax(dim=-1, keepdim=True)
+        return (log_softmax - highest).exp_().mean(dim=-1).log() + highest.squeeze(-1)
     highest = log_softmax.detach().masked_fill(~inside, -torch.inf).amax(dim=-1, keepdim=True)
     relative = (log_softmax - highest).masked_fill(~inside, -torch.inf).exp_()
-    return (relative.sum(dim=-1) / count).log() + highest.squeeze(-1)
+    return (relative.sum(dim=-1) / inside.sum(dim=-1)).log() + highest.squeeze(-1)

@@ -14,6 +14,7 @@ from torch.nn.modules.loss import _Loss
 from medsize.losses.agreement import AgreementLoss
 from medsize.losses.potts import PottsLoss
 from medsize.losses.size_kl import SizeKLLoss
+from medsize.losses.size_loss import SizeLoss
 
 __all__ = ["IGNORE_INDEX", "CompositeLoss"]
 
@@ -60,7 +61,7 @@ class CompositeLoss(_Loss):
 
     def __init__(
         self,
-        size_loss: nn.Module | None = None,
+        size_loss: SizeLoss | None = None,
         potts_loss: nn.Module | None = None,
         mask_loss: nn.Module | None = None,
         soft_label_loss: nn.Module | None = None,
@@ -73,7 +74,7 @@ class CompositeLoss(_Loss):
         agreement_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        self.size_loss = SizeKLLoss() if size_loss is None else size_loss
+        self.size_loss: SizeLoss = SizeKLLoss() if size_loss is None else size_loss
         self.potts_loss = PottsLoss() if potts_loss is None else potts_loss
         self.mask_loss = DiceCELoss(softmax=True, to_onehot_y=True) if mask_loss is None else mask_loss
         self.soft_label_loss = DiceCELoss(softmax=True) if soft_label_loss is None else soft_label_loss
@@ -109,50 +110,123 @@ class CompositeLoss(_Loss):
             ValueError: when the Potts term has a weight but ``targets`` has no ``image``, or a label is unfit
                 (see the losses).
         """
-        terms: dict[str, tuple[float, torch.Tensor]] = {}
-        if self.size_weight and "size" in targets:
-            size = self._size(logits, targets)
-            if size is not None:
-                terms["size"] = (self.size_weight, size)
+        terms = {}
+        if self.uses_size(targets):
+            terms["size"] = self._size(logits, targets)
+        terms |= self.local_terms(logits, targets)
+        self.terms = {name: term.detach() for name, term in terms.items()}
+        if not terms:
+            return logits.sum() * 0.0
+        return torch.stack([self.weight_of(name) * term.float() for name, term in terms.items()]).sum()
+
+    def weight_of(self, name: str) -> float:
+        """Weight of a term, by its name in :attr:`terms`."""
+        weight: float = getattr(self, f"{name}_weight")
+        return weight
+
+    def uses_size(self, targets: Mapping[str, Any]) -> bool:
+        """Whether the size term has a weight, and any item carries a size."""
+        return bool(self.size_weight) and "size" in targets and bool(_states_something(targets["size"]).any())
+
+    def size_term(
+        self, log_fraction: torch.Tensor, targets: Mapping[str, Any], count: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """
+        The size term alone, where S̄ is known already.
+
+        Args:
+            log_fraction: ``ln S̄`` of each item, shape ``(B, K)``.
+            targets: ``size`` and, where items share one, ``group``.
+            count: voxels of each item's Ω, shape ``(B,)``. Default: equally many.
+
+        Returns:
+            the term, unweighted, a mean over the items that carry a size: some must (:meth:`uses_size`).
+
+        Raises:
+            ValueError: when a size is no size target.
+        """
+        size, group = targets["size"], targets.get("group")
+        stated = _states_something(size)
+        loss: torch.Tensor = self.size_loss.of_log_fraction(
+            log_fraction[stated],
+            size[stated],
+            None if count is None else count[stated],
+            group=None if group is None else group[stated],
+        )
+        return loss
+
+    def local_terms(self, logits: torch.Tensor, targets: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """
+        The terms but the size's: those that are sums over voxels, and so can be had of a part of a region.
+
+        Args:
+            logits: as for the call.
+            targets: as for the call; of a part of a scan, with ``beta``, :class:`PottsLoss`'s of the whole scan.
+
+        Returns:
+            the terms that have a weight and a label, unweighted, by name.
+
+        Raises:
+            ValueError: as for the call.
+        """
+        terms: dict[str, torch.Tensor] = {}
         if self.potts_weight:
             if "image" not in targets:
                 raise ValueError("the Potts term needs the image: targets must hold the key 'image'.")
-            potts = self.potts_loss(logits, targets["image"], targets.get("valid"))
-            terms["potts"] = (self.potts_weight, potts)
+            of_the_scan = {"beta": targets["beta"]} if "beta" in targets else {}
+            terms["potts"] = self.potts_loss(logits, targets["image"], targets.get("valid"), **of_the_scan)
         if self.scribble_weight and "scribble" in targets:
             scribble = targets["scribble"].squeeze(1).long()
             if bool((scribble != IGNORE_INDEX).any()):
-                entropy = F.cross_entropy(logits, scribble, ignore_index=IGNORE_INDEX)
-                terms["scribble"] = (self.scribble_weight, entropy)
+                terms["scribble"] = F.cross_entropy(logits, scribble, ignore_index=IGNORE_INDEX)
         if self.mask_weight and "label" in targets:
-            present = (targets["label"] != IGNORE_INDEX).flatten(1).any(dim=-1)
+            present = _has_mask(targets["label"])
             if bool(present.all()):
-                terms["mask"] = (self.mask_weight, self.mask_loss(logits, targets["label"]))
+                terms["mask"] = self.mask_loss(logits, targets["label"])
             elif bool(present.any()):
-                terms["mask"] = (self.mask_weight, self.mask_loss(logits[present], targets["label"][present]))
+                terms["mask"] = self.mask_loss(logits[present], targets["label"][present])
         if self.soft_label_weight and "soft_label" in targets:
-            terms["soft_label"] = (self.soft_label_weight, self.soft_label_loss(logits, targets["soft_label"]))
+            terms["soft_label"] = self.soft_label_loss(logits, targets["soft_label"])
         if self.agreement_weight and "view" in targets:
             first, second = logits.chunk(2)
-            agreement = self.agreement_loss(first, targets["view"].undo(second))
-            terms["agreement"] = (self.agreement_weight, agreement)
-        self.terms = {name: term.detach() for name, (_, term) in terms.items()}
-        if not terms:
-            return logits.sum() * 0.0
-        return torch.stack([weight * term.float() for weight, term in terms.values()]).sum()
+            terms["agreement"] = self.agreement_loss(first, targets["view"].undo(second))
+        return terms
 
-    def _size(self, logits: torch.Tensor, targets: Mapping[str, Any]) -> torch.Tensor | None:
-        """Mean size loss over the items that carry a size; ``None`` where none does."""
+    def amounts(self, targets: Mapping[str, Any]) -> dict[str, float]:
+        """
+        What each local term is a mean over, so that the means over the parts of a scan can be joined.
+
+        Args:
+            targets: as for the call, with ``image``.
+
+        Returns:
+            labelled voxels for scribbles, voxels of the items with a mask for masks, voxels of Ω for the others.
+        """
+        image, valid = targets["image"], targets.get("valid")
+        per_item = image[0, 0].numel()
+        voxels = float(len(image) * per_item if valid is None else (valid != 0).sum())
+        amounts = {"potts": voxels, "soft_label": voxels, "agreement": voxels}
+        if "scribble" in targets:
+            amounts["scribble"] = float((targets["scribble"] != IGNORE_INDEX).sum())
+        if "label" in targets:
+            amounts["mask"] = float(_has_mask(targets["label"]).sum() * per_item)
+        return amounts
+
+    def _size(self, logits: torch.Tensor, targets: Mapping[str, Any]) -> torch.Tensor:
+        """Mean size loss over the items that carry a size."""
         size, group, valid = targets["size"], targets.get("group"), targets.get("valid")
         stated = _states_something(size)
-        if not bool(stated.any()):
-            return None
         if not bool(stated.all()):
             logits, size = logits[stated], size[stated]
             group = None if group is None else group[stated]
             valid = None if valid is None else valid[stated]
         loss: torch.Tensor = self.size_loss(logits, size, valid, group=group)
         return loss
+
+
+def _has_mask(label: torch.Tensor) -> torch.Tensor:
+    """Whether an item has a mask, shape ``(B,)``."""
+    return (label != IGNORE_INDEX).flatten(1).any(dim=-1)
 
 
 def _states_something(size: torch.Tensor) -> torch.Tensor:

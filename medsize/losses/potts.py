@@ -73,12 +73,19 @@ class PottsLoss(ReducedLoss):
         self.contrast = contrast
         self.spacing = spacing
 
-    def forward(self, logits: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        logits: torch.Tensor,
+        image: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        beta: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """
         Args:
             logits: network output without activation, shape ``(B, K, *spatial)``, 2 or 3 spatial dimensions.
             image: intensities, any number of channels, shape ``(B, C, *spatial)``.
             mask: voxels that belong to Ω (non-zero), shape ``(B, 1, *spatial)``. Default: all of them.
+            beta: β of each item, shape ``(B,)``, where the image is part of a scan. Default: that of ``image``.
 
         Returns:
             the loss: a scalar, or for ``reduction="none"`` shape ``(B,)``.
@@ -103,20 +110,25 @@ class PottsLoss(ReducedLoss):
         softmax = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)
         with torch.no_grad():
             constant = softmax.detach()
-            neighbour_sum, weight_sum, pair_sum = self._aggregate(constant, image.to(softmax), mask)
+            neighbour_sum, weight_sum, pair_sum = self._aggregate(constant, image.to(softmax), mask, beta)
             # Value and gradient of −S·M with M linear in S: adding the constant restores the value.
             offset = weight_sum + (constant * neighbour_sum).flatten(1).sum(dim=-1)
         return self.reduced((offset - 2 * (softmax * neighbour_sum).flatten(1).sum(dim=-1)) / pair_sum)
 
     def _aggregate(
-        self, softmax: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None
+        self, softmax: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None, beta: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """
         Returns:
             M_p = Σ_q w_pq S_q of shape ``(B, K, *spatial)``, and Σ w and Σ 1/|p−q| over the pairs, of shape ``(B,)``.
         """
         spacing = self.spacing or (1.0,) * (softmax.ndim - 2)
-        scaled = image * self._inverse_scale(image, mask)
+        if beta is None:
+            total, count = self.contrast_sums(image, mask)
+            beta = total / count.clamp_min(1)
+        # 1 / √(2 · contrast² · β); 0 for an image without contrast
+        inverse = torch.where(beta > 0, (2 * self.contrast**2 * beta).rsqrt(), 0.0).to(image)
+        scaled = image * inverse.view(-1, *(1,) * (image.ndim - 1))
         inside = None if mask is None else (mask != 0).to(softmax)
         neighbour_sum = torch.zeros_like(softmax)
         weight_sum = softmax.new_zeros(softmax.shape[0])
@@ -136,8 +148,18 @@ class PottsLoss(ReducedLoss):
             neighbour_sum[there].addcmul_(weight, softmax[here])
         return neighbour_sum, weight_sum, pair_sum.clamp_min(1e-12)
 
-    def _inverse_scale(self, image: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """1 / √(2 · contrast² · β), shape ``(B, 1, …)``; 0 for an image without contrast."""
+    @staticmethod
+    def contrast_sums(image: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        The sum of ‖I_p − I_q‖² over the directly adjacent voxels, and their number: β is the quotient.
+
+        Args:
+            image: intensities, shape ``(B, C, *spatial)``.
+            mask: voxels that belong to Ω (non-zero), shape ``(B, 1, *spatial)``. Default: all of them.
+
+        Returns:
+            sum and number of each item, shape ``(B,)``.
+        """
         total = image.new_zeros(image.shape[0])
         count = image.new_zeros(image.shape[0])
         for axis in range(image.ndim - 2):
@@ -150,9 +172,7 @@ class PottsLoss(ReducedLoss):
                 difference = difference.masked_fill(~both, 0)
                 count += both.flatten(1).sum(dim=-1)
             total += difference.flatten(1).sum(dim=-1)
-        beta = total / count.clamp_min(1)
-        inverse = torch.where(beta > 0, (2 * self.contrast**2 * beta).rsqrt(), 0.0)
-        return inverse.view(-1, *(1,) * (image.ndim - 1))
+        return total, count
 
     def _half_window(self, num_axes: int) -> Iterator[tuple[int, ...]]:
         """The offsets of one of each pair of opposite neighbours."""

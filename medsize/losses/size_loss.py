@@ -54,10 +54,37 @@ class SizeLoss(ReducedLoss):
                 ``mask`` does not fit or is empty, or the targets of one group differ.
         """
         num_items, num_classes = logits.shape[:2]
-        box = check_size_target(target, num_items, num_classes)
-        log_fraction = log_average_softmax(logits, mask)
+        check_size_target(target, num_items, num_classes)
+        count = None if group is None or mask is None else (mask != 0).flatten(1).sum(dim=-1)
+        return self.of_log_fraction(log_average_softmax(logits, mask), target, count, known, group)
+
+    def of_log_fraction(
+        self,
+        log_fraction: torch.Tensor,
+        target: torch.Tensor,
+        count: torch.Tensor | None = None,
+        known: torch.Tensor | None = None,
+        group: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """
+        The loss where S̄ is known already, as of a region that the network sees in parts.
+
+        Args:
+            log_fraction: ``ln S̄`` of each item, see :func:`medsize.losses.log_average_softmax`, shape ``(B, K)``.
+            target: as for the call.
+            count: voxels of each item's Ω, shape ``(B,)``, by which the items of a group count. Default: equally many.
+            known: as for the call.
+            group: as for the call.
+
+        Returns:
+            the loss: a scalar, or for ``reduction="none"`` shape ``(B,)`` (``(G,)`` with G groups).
+
+        Raises:
+            ValueError: when ``target`` is not a size target (the message names the item), ``known`` has a wrong shape,
+                or the targets of one group differ.
+        """
+        box = check_size_target(target, *log_fraction.shape)
         if group is not None:
-            count = None if mask is None else (mask != 0).flatten(1).sum(dim=-1)
             if known is not None and known.ndim == 2:
                 known = merge_groups(log_fraction, known.to(log_fraction), count, group)[1].bool()
             log_fraction, box = merge_groups(log_fraction, box, count, group)

@@ -223,3 +223,21 @@ def test_bad_targets_are_refused_by_item(target: list, message: str) -> None:
 def test_logits_without_space_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(B, K, \*spatial\)"):
         log_average_softmax(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("lowest", [-59.0, -61.0, -300.0], ids=["softmax", "just underflows", "underflows"])
+@pytest.mark.parametrize("masked", [False, True], ids=["all voxels", "some voxels"])
+def test_a_class_that_is_nearly_nowhere_keeps_its_value_and_gradient(lowest: float, masked: bool) -> None:
+    logits = torch.randn(2, 3, 6, 7, 5)
+    logits[:, 2] += lowest
+    logits.requires_grad_()
+    mask = torch.rand(2, 1, 6, 7, 5) > 0.3 if masked else torch.ones(2, 1, 6, 7, 5)
+    found = log_average_softmax(logits, mask if masked else None)
+    (gradient,) = torch.autograd.grad(found[:, 2].sum(), logits)
+    exact = logits.detach().double().requires_grad_()
+    inside = (mask != 0).flatten(2)
+    log_softmax = exact.log_softmax(dim=1).flatten(2).masked_fill(~inside, -torch.inf)
+    expected = log_softmax.logsumexp(dim=-1) - inside.sum(dim=-1).log()
+    (expected_gradient,) = torch.autograd.grad(expected[:, 2].sum(), exact)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-4, atol=1e-8)

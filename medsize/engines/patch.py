@@ -1,0 +1,63 @@
+"""A part of a batch that goes through the network at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from medsize.engines.prepare_batch import VOXEL_KEYS, append_view
+from medsize.engines.tiling import Tile
+from medsize.engines.view import View
+
+__all__ = ["Patch"]
+
+
+@dataclass
+class Patch:
+    """
+    One tile of some items of a batch.
+
+    Args:
+        tile: the window and its core.
+        items: the items, those with a voxel of Ω in the core, integers of shape ``(n,)``.
+        voxels: voxels of Ω in the core of each, shape ``(n,)``.
+        view: a second view in which the network sees the window, or ``None``. It makes n further items.
+        random_state: of torch's generators before the network's first pass.
+    """
+
+    tile: Tile
+    items: torch.Tensor
+    voxels: torch.Tensor
+    view: View | None = None
+    random_state: tuple[torch.Tensor, torch.Tensor | None] | None = None
+
+    def window(self, image: torch.Tensor, device: torch.device, non_blocking: bool = False) -> torch.Tensor:
+        """What the network is fed, of ``(B, C, *spatial)``."""
+        window = self.tile.cut_window(image)[self.items].to(device, non_blocking=non_blocking)
+        return window if self.view is None else torch.cat([window, self.view.apply(window)])
+
+    def logits_of_core(self, logits: torch.Tensor) -> torch.Tensor:
+        """What the network made of the core, both views on the grid of the scan."""
+        if self.view is not None:
+            first, second = logits.chunk(2)
+            logits = torch.cat([first, self.view.undo(second)])
+        return self.tile.core_of_window(logits)
+
+    def targets_of_core(self, targets: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+        """The image and the targets that are made of voxels, within the core."""
+        cores = {key: self.tile.cut_core(targets[key])[self.items].to(device) for key in VOXEL_KEYS if key in targets}
+        if self.view is None:
+            return cores
+        alike = View.identity(len(self.tile.core))
+        return {key: append_view(key, core, alike) for key, core in cores.items()} | {"view": alike}
+
+    def rows(self, num_items: int) -> torch.Tensor:
+        """Indices of the items, and of their views behind all ``num_items`` of the batch."""
+        return self.items if self.view is None else torch.cat([self.items, self.items + num_items])
+
+    def voxels_of_rows(self) -> torch.Tensor:
+        """Voxels of Ω in the core, for each of :meth:`rows`."""
+        return self.voxels if self.view is None else torch.cat([self.voxels, self.voxels])
