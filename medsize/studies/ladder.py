@@ -171,9 +171,7 @@ def run_study(
     for cohort in {cell.cohort.name: cell.cohort for cell in wanted}.values():
         _prepare(cohort, data_dir, work_dir)
     failed = False
-    # A run that needs another's starts when that is there.
-    for is_second in (False, True):
-        batch = [cell for cell in wanted if bool(study.rungs[cell.rung].needs) == is_second]
+    for batch in _waves(study, wanted):
         with ThreadPoolExecutor(workers) as pool:
             runs = {pool.submit(_run_cell, study, file.parent, cell, data_dir, work_dir): cell for cell in batch}
             for run in as_completed(runs):
@@ -189,6 +187,19 @@ def _cells(study: Study) -> Iterator[Cell]:
     for cohort in study.cohorts:
         for seed, rung in itertools.product(cohort.seeds, cohort.rungs):
             yield Cell(cohort, rung, seed)
+
+
+def _waves(study: Study, cells: list[Cell]) -> Iterator[list[Cell]]:
+    """Those that need none of the others; then those that need none but these; and so on."""
+    waiting = cells
+    while waiting:
+        wave = [
+            cell
+            for cell in waiting
+            if not any(Cell(cell.cohort, rung, cell.seed) in waiting for rung in study.rungs[cell.rung].needs)
+        ]
+        yield wave
+        waiting = [cell for cell in waiting if cell not in wave]
 
 
 def _prepare(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> None:
