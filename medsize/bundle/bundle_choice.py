@@ -47,4 +47,6 @@ def go_on_commands(dimensions: int, overlay: Path, bundle: Path | None = None) -
     commands = [shlex.join([*check, *run]), shlex.join([*train, *run])]
     if folder.is_dir():
         commands.append(shlex.join(["python", *run_command(folder, configs, run)[1:]]))
+    if dimensions == 3:
+        commands.append("# From sizes alone, a 3D network needs a 2D one as its teacher: see the bundle's README.")
     return commands

@@ -74,16 +74,15 @@ def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
         modalities: only DICOM of these, such as ``CT``. Default: all.
     """
     found = find_scans(folder)
-    chosen = [scan for scan in found if not modalities or not scan.modality or scan.modality in modalities]
     problems = [scan.fault for scan in found if scan.kind is ScanKind.UNREADABLE]
     left_out = []
     clicks = 0
     scans: list[FoundScan] = []
     masks: list[Path] = []
-    for scan in chosen:
+    for scan in found:
         words = set(_words(scan.files[0], folder))
         if scan.kind in (ScanKind.LOCALIZER, ScanKind.OTHER):
-            left_out.append(scan.fault)
+            left_out += [scan.fault] if _is_chosen(scan, modalities) else []
         elif scan.kind is ScanKind.FILE and words & CLICK_WORDS:
             clicks += 1
         elif scan.kind is ScanKind.FILE and words & MASK_WORDS:
@@ -112,6 +111,8 @@ def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
             named.setdefault(owners[0], {})[name] = mask
     cohort_scans = []
     for i, (scan, name) in enumerate(zip(scans, _names(scans, folder), strict=True)):
+        if not _is_chosen(scan, modalities):
+            continue
         files = tuple(drawn.get(scan.series, ())) if scan.series else ()
         try:
             held = tuple(structure for file in files for structure in names_held(file))
@@ -121,6 +122,10 @@ def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
         cohort_scans.append(CohortScan(scan, name, files, held, named.get(i, {})))
     files = tuple(file for scan in found for file in scan.files)
     return FoundCohort(folder, tuple(cohort_scans), tuple(left_out), tuple(problems), files)
+
+
+def _is_chosen(scan: FoundScan, modalities: Sequence[str]) -> bool:
+    return not modalities or scan.modality in modalities
 
 
 def without_ending(path: str) -> str:

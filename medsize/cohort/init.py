@@ -180,9 +180,13 @@ def init_cohort(
         if "size" not in item:
             problems.append(f"{output_dir / item['image']}: nothing tells its sizes: it has no row and no mask.")
     items = [item for item in items if "size" in item]
+    # Codes go into the report; the person at the terminal may know the scans.
+    to_source = {str(output_dir / image): f"{source} ({image})" for image, source in sources.items()}
     if not items:
-        raise DataListError(folder, problems)
+        raise DataListError(folder, [_renamed(problem, to_source) for problem in problems])
     folds = _folds(items, structures, output_dir, options.num_folds)
+    if len(set(folds.values())) < 2:
+        problems.append("all scans are of one subject, so that none is left to train on. Add scans of others.")
     items = [item | {"fold": folds[item["subject"]]} for item in items]
     data_list = output_dir / "datalist.json"
     write_data_list(data_list, ["background", *structures], items, size_unit="mm3")
@@ -209,8 +213,6 @@ def init_cohort(
     ]
     overlay = output_dir / "cohort.yaml"
     write_overlay(overlay, settings, f"size_seg_{dimensions}d ({reason})")
-    # Codes go into the report; the person at the terminal may know the scans.
-    to_source = {str(output_dir / image): f"{source} ({image})" for image, source in sources.items()}
     within = {str(output_dir / image): image for image in sources}
     page = write_report(
         output_dir / "report.html",

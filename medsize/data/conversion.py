@@ -16,7 +16,7 @@ from medsize.data.pseudonym import pseudonym
 from medsize.data.scans import read_scan
 from medsize.data.whole_file import written_whole
 
-__all__ = ["Converted", "Converter", "MaskFiles", "convert_scans", "mask_files"]
+__all__ = ["Converted", "Converter", "MaskFiles", "convert_scans", "mask_files", "read_table"]
 
 COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "source")
 """Of the index that converted scans have."""

@@ -1,0 +1,361 @@
+"""A folder becomes a training run: scans, masks and sizes are found, and what is wrong with them is named."""
+
+from __future__ import annotations
+
+import gzip
+import html.parser
+import json
+import re
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+import yaml
+from typer.testing import CliRunner, Result
+
+from medsize.cli import app
+from medsize.data import conversion, fact_cache, load_cohort
+from medsize.data.image_file import write_nifti
+from tests.cohort.cohorts import SHAPE, SPACING, phantom, save, volumes_ml, write_images
+from tests.conftest import BUNDLE_2D, BUNDLE_3D
+
+
+def init(folder: Path, output: Path, *options: object) -> Result:
+    arguments = ["init", str(folder), "--output", str(output), *map(str, options)]
+    return CliRunner(env={"COLUMNS": "400"}).invoke(app, arguments)
+
+
+def prepared(folder: Path, output: Path, *options: object) -> dict[str, Any]:
+    """The data list that is written."""
+    result = init(folder, output, *options)
+    assert result.exit_code == 0, result.output
+    return json.loads((output / "datalist.json").read_text())
+
+
+def write_table(file: Path, header: str, rows: list[str]) -> Path:
+    file.write_text("\n".join([header, *rows]) + "\n")
+    return file
+
+
+def sizes_in_ml(content: dict[str, Any]) -> list[list[float]]:
+    """Sorted, for codes hide which scan is which."""
+    return sorted([value / 1000 for value in item["size"].values()] for item in content["training"])
+
+
+def test_from_a_folder_and_a_table_to_a_checked_run(command: Callable, tmp_path: Path) -> None:
+    names = write_images(tmp_path / "my scans", 6, "Übung {:02d}.nii.gz")
+    rows = [f'{name.removesuffix(".nii.gz")},"{volumes_ml(i)[0]}",10' for i, name in enumerate(names)]
+    write_table(tmp_path / "sizes.csv", "image,cube volume_ml,cube error_percent", rows)
+    command("medsize.cli", "init", "my scans", "--sizes", "sizes.csv", "--output", "out", cwd=tmp_path)
+    cohort = load_cohort(tmp_path / "out" / "datalist.json", tmp_path / "out")
+    assert cohort.class_names == ("background", "cube")
+    sizes = sorted(tuple(item["size"].flatten().tolist()) for item in cohort.items)
+    assert sizes == [pytest.approx((900 * v, 1100 * v)) for v in sorted(volumes_ml(i)[0] for i in range(6))]
+    overlay = tmp_path / "out" / "cohort.yaml"
+    arguments = ["--config", "train.yaml", "--config", overlay, "--output_dir", tmp_path / "run"]
+    checked = command("medsize.cli", "check", BUNDLE_2D, *arguments, cwd=tmp_path)
+    assert "Nothing was found that would stop this run." in checked.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def label_maps_beside(folder: Path, number: int, image: np.ndarray, mask: np.ndarray) -> None:
+    save(folder / f"p{number}" / f"p{number}_frame1.nii.gz", image)
+    save(folder / f"p{number}" / f"p{number}_frame1_gt.nii.gz", mask)
+
+
+def decathlon(folder: Path, number: int, image: np.ndarray, mask: np.ndarray) -> None:
+    save(folder / "imagesTr" / f"case_{number}_0000.nii.gz", image)
+    save(folder / "labelsTr" / f"case_{number}.nii.gz", mask)
+    labels = {"background": 0, "liver": 1, "kidney": 2}
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+
+
+def file_per_structure(folder: Path, number: int, image: np.ndarray, mask: np.ndarray) -> None:
+    save(folder / f"s{number}" / "ct.nii.gz", image)
+    for index, name in enumerate(("liver", "kidney"), start=1):
+        save(folder / f"s{number}" / "segmentations" / f"{name}.nii.gz", (mask == index).astype(np.uint8))
+
+
+def nrrd_in_folders(folder: Path, number: int, image: np.ndarray, mask: np.ndarray) -> None:
+    for kind, voxels in (("images", image), ("masks", mask)):
+        made = SimpleITK.GetImageFromArray(voxels.T)
+        made.SetSpacing(SPACING)
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        SimpleITK.WriteImage(made, folder / kind / f"{number}.{'mha' if kind == 'masks' else 'nrrd'}")
+
+
+@pytest.mark.parametrize(
+    ("write", "options", "structures"),
+    [
+        (label_maps_beside, (), ["structure_1", "structure_2"]),
+        (label_maps_beside, ("--structure", "left", "--structure", "right"), ["left", "right"]),
+        (decathlon, (), ["liver", "kidney"]),
+        (file_per_structure, ("--structure", "liver", "--structure", "kidney"), ["liver", "kidney"]),
+        (file_per_structure, (), ["kidney", "liver"]),
+        (nrrd_in_folders, (), ["structure_1", "structure_2"]),
+    ],
+    ids=["label maps", "named label maps", "Decathlon", "a file per structure", "as found", "NRRD and MetaImage"],
+)
+def test_masks_are_found_and_measured(
+    tmp_path: Path, write: Callable, options: tuple[str, ...], structures: list[str]
+) -> None:
+    for number in range(4):
+        write(tmp_path / "scans", number, *phantom(number))
+    content = prepared(tmp_path / "scans", tmp_path / "out", *options)
+    assert list(content["labels"].values()) == ["background", *structures]
+    order = [0, 1] if structures != ["kidney", "liver"] else [1, 0]
+    expected = sorted([volumes_ml(number)[i] for i in order] for number in range(4))
+    np.testing.assert_allclose(sizes_in_ml(content), expected)
+    assert all(len(item["slice_size"][structures[0]]) == SHAPE[2] for item in content["training"])
+    assert len({item["subject"] for item in content["training"]}) == 4
+
+
+def test_scans_in_a_folder_of_few_are_of_one_subject_and_fold(tmp_path: Path) -> None:
+    for number in range(8):
+        save(tmp_path / "scans" / f"patient{number // 2}" / f"frame{number}.nii.gz", phantom(number)[0])
+        save(tmp_path / "scans" / f"patient{number // 2}" / f"frame{number}_mask.nii.gz", phantom(number)[1])
+    items = prepared(tmp_path / "scans", tmp_path / "out", "--folds", 2)["training"]
+    assert len({item["subject"] for item in items}) == 4
+    assert len({(item["subject"], item["fold"]) for item in items}) == 4
+    assert sorted(item["fold"] for item in items) == [0] * 4 + [1] * 4
+
+
+def test_a_second_run_reads_and_writes_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        label_maps_beside(tmp_path / "scans", number, *phantom(number))
+    prepared(tmp_path / "scans", tmp_path / "out")
+    written = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*.nii.gz")}
+    first = (tmp_path / "out" / "datalist.json").read_text()
+    fact_cache._known.clear()  # as a new process
+    loaded: list[str] = []
+    original = nibabel.load
+    monkeypatch.setattr(nibabel, "load", lambda file, *a, **o: (loaded.append(str(file)), original(file, *a, **o))[1])
+    monkeypatch.setattr("medsize.cohort.init.write_report", lambda file, *a, **o: file)  # it shows pictures
+    prepared(tmp_path / "scans", tmp_path / "out")
+    assert {file: file.stat().st_mtime_ns for file in written} == written
+    assert (tmp_path / "out" / "datalist.json").read_text() == first
+    assert loaded == []
+    label_maps_beside(tmp_path / "scans", 1, *phantom(5))
+    assert prepared(tmp_path / "scans", tmp_path / "out") != json.loads(first)
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        label_maps_beside(tmp_path / "scans", number, *phantom(number))
+    written: list[Path] = []
+
+    def write_then_die(image: SimpleITK.Image, file: Path) -> None:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(file)
+        write_nifti(image, file)
+
+    monkeypatch.setattr(conversion, "write_nifti", write_then_die)
+    assert init(tmp_path / "scans", tmp_path / "out").exit_code != 0
+    assert not (tmp_path / "out" / "datalist.json").exists()
+    before = {file: file.stat().st_mtime_ns for file in written[:2]}  # one scan and its mask are whole
+    monkeypatch.setattr(conversion, "write_nifti", write_nifti)
+    result = init(tmp_path / "scans", tmp_path / "out")
+    assert "converted 3 scans of 3 subjects, 1 of them before" in result.output
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def test_one_scan_at_a_time_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(tmp_path / "scans", 5)
+    images: list[weakref.ref[SimpleITK.Image]] = []
+    most: list[int] = []
+    original = conversion.read_scan
+
+    def read(*arguments: Any) -> SimpleITK.Image:
+        image = original(*arguments)
+        images.append(weakref.ref(image))
+        most.append(sum(reference() is not None for reference in images))
+        return image
+
+    monkeypatch.setattr(conversion, "read_scan", read)
+    table = write_table(
+        tmp_path / "s.csv", "image,cube volume_ml", [f"scan {i:02d},{volumes_ml(i)[0]}" for i in range(5)]
+    )
+    prepared(tmp_path / "scans", tmp_path / "out", "--sizes", table)
+    assert len(most) == 5
+    assert max(most) <= 2  # the last one until the next has come
+
+
+def test_all_that_is_wrong_is_listed_and_the_rest_prepared(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    names = write_images(scans, 5)
+    (scans / names[1]).write_bytes(b"no scan")
+    save(scans / "masks" / "scan 77.nii.gz", phantom(0)[1])
+    bad = phantom(2)[0]
+    bad[0, 0, 0] = np.nan
+    save(scans / names[2], bad)
+    rows = [f"{name},{volumes_ml(i)[0]}" for i, name in enumerate(names)][:4]
+    table = write_table(tmp_path / "sizes.csv", "image,cube volume_ml", rows)
+    result = init(scans, tmp_path / "out", "--sizes", table)
+    assert result.exit_code == 1
+    assert "4 problems" in result.output
+    assert f"{scans / names[1]}: it cannot be read as NIfTI" in result.output
+    assert "scan 77.nii.gz: 5 scans may be the one that this mask is of, expected one" in result.output
+    assert f"{scans / names[2]}: 1 intensities are NaN" in result.output
+    assert re.search(rf"{names[4]} \(images/.*\): nothing tells its sizes: it has no row and no mask", result.output)
+    assert len(json.loads((tmp_path / "out" / "datalist.json").read_text())["training"]) == 2
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count('class="problem"') == 4
+    assert "scan 0" not in page  # names of files may tell who it is
+    assert "scan 77" not in page
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        ("image,cube volume_ml", ["scan 00,1", "scan 99,2"], "row 3, column 'image' (A): there is no scan 'scan 99'"),
+        ("image,cube volume_ml", ["scan 00,1", "scan 00.nii.gz,2"], "'scan 00' is the same scan"),
+        ("image,cube volume_ml", ["deep,1"], "2 scans fit, 'deep/a.nii.gz', 'deep/b.nii.gz'. Write the path of one."),
+        ("image,cube volume_ml", ["scan 00,-1"], "greater than or equal to 0"),
+        ("image,cube volume", ["scan 00,1"], "names no unit"),
+        ("image,cube fraction", ["scan 00,4"], "less than or equal to 1"),
+    ],
+)
+def test_rows_that_fit_no_scan_or_several_stop_it_before_anything_is_written(
+    tmp_path: Path, header: str, rows: list[str], message: str
+) -> None:
+    write_images(tmp_path / "scans", 2)
+    write_images(tmp_path / "scans" / "deep", 2, "{}.nii.gz")
+    for number, name in enumerate("ab"):
+        (tmp_path / "scans" / "deep" / f"{number}.nii.gz").rename(tmp_path / "scans" / "deep" / f"{name}.nii.gz")
+    result = init(tmp_path / "scans", tmp_path / "out", "--sizes", write_table(tmp_path / "sizes.csv", header, rows))
+    assert result.exit_code == 1
+    assert message in result.output
+    assert "No data list was written." in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "nothing tells of sizes: there is no mask. Give a size table: --sizes FILE."),
+        (("--subject-pattern", "("), "unterminated"),
+        (("--bundle", "."), "is no bundle of medsize"),
+        (("--modality", "XX"), "nothing tells of sizes"),
+    ],
+)
+def test_what_cannot_be_prepared_is_refused(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    write_images(tmp_path / "scans", 2)
+    result = init(tmp_path / "scans", tmp_path / "out", *options)
+    assert result.exit_code != 0
+    assert message in result.output
+    assert not (tmp_path / "out").exists()
+    assert "within" in init(tmp_path / "scans", tmp_path / "scans" / "out").output
+
+
+def test_masks_of_a_cohort_with_a_table_are_for_evaluation(tmp_path: Path) -> None:
+    for number in range(4):
+        label_maps_beside(tmp_path / "scans", number, *phantom(number))
+    rows = [f"p{number},{volumes_ml(number)[0] * 1.2},0" for number in range(3)]
+    table = write_table(tmp_path / "sizes.csv", "image,first volume_ml,second volume_ml", rows)
+    items = prepared(tmp_path / "scans", tmp_path / "out", "--sizes", table)["training"]
+    assert all("label" in item for item in items)
+    stated = [item for item in items if "slice_size" not in item]
+    assert sorted(item["size"]["first"] / 1000 for item in stated) == pytest.approx(
+        sorted(volumes_ml(number)[0] * 1.2 for number in range(3))
+    )
+    (measured,) = (item for item in items if "slice_size" in item)  # without a row
+    assert measured["size"]["second"] / 1000 == volumes_ml(3)[1]
+
+
+class Tables(html.parser.HTMLParser):
+    """Cells of a page's tables by the id of the heading above, and the sources of its pictures."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.pictures: list[dict[str, str]] = []
+        self.headings: list[str] = []
+        self.in_cell = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {key: value or "" for key, value in attrs}
+        assert "http" not in "".join(given.values())
+        if tag == "h2":
+            self.headings.append(given["id"])
+        elif tag == "tr":
+            self.tables.setdefault(self.headings[-1], []).append([])
+        elif tag in ("td", "th"):
+            self.tables[self.headings[-1]][-1].append("")
+        elif tag == "img":
+            self.pictures.append(given)
+        self.in_cell = tag in ("td", "th")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self.in_cell:
+            self.tables[self.headings[-1]][-1][-1] += data
+
+
+def test_the_report_holds_the_cohort_s_figures_and_needs_nothing_else(tmp_path: Path) -> None:
+    for number in range(6):
+        label_maps_beside(tmp_path / "scans", number, *phantom(number))
+    content = prepared(tmp_path / "scans", tmp_path / "out", "--folds", 3, "--structure", "<b>", "--structure", "two")
+    text = (tmp_path / "out" / "report.html").read_text()
+    page = Tables(text)
+    assert "6 scans of 6 subjects; 6 have a mask. Structures: &lt;b&gt;, two." in text
+    first = [volumes_ml(number)[0] for number in range(6)]
+    figures = [f"{value:.4g}" for value in (min(first), np.median(first), max(first))]
+    assert page.tables["sizes"][1] == ["<b>", "6", "0", "0", *figures]
+    assert page.tables["spacing"][1:] == [[axis, *[f"{s:.4g}"] * 3] for axis, s in zip("xyz", SPACING, strict=True)]
+    assert page.tables["shape"][1:] == [[axis, *[str(n)] * 3] for axis, n in zip("xyz", SHAPE, strict=True)]
+    assert [row[:3] for row in page.tables["folds"][1:]] == [[str(fold), "2", "2"] for fold in range(3)]
+    listed = {row[0]: row for row in page.tables["items"][1:]}
+    for item in content["training"]:
+        row = listed[Path(item["image"]).name.removesuffix(".nii.gz")]
+        volumes = [f"{value / 1000:.4g}" for value in item["size"].values()]
+        assert row[1:] == [item["subject"], str(item["fold"]), "32 × 32 × 6", "2 × 2 × 5", *volumes]
+    assert len(page.pictures) == 6 + 3
+    assert all(picture["src"].startswith("data:image/") and picture["alt"] for picture in page.pictures)
+    overlay = yaml.safe_load((tmp_path / "out" / "cohort.yaml").read_text())
+    shown = {row[0]: json.loads(row[1]) for row in page.tables["settings"][1:]}
+    assert shown == {key: value for key, value in overlay.items() if key not in ("dataset_dir", "data_list")}
+
+
+@pytest.mark.parametrize(("bundle", "dimensions"), [(BUNDLE_2D, 2), (BUNDLE_3D, 3)], ids=["2D", "3D"])
+def test_the_overlay_has_keys_of_its_bundle_and_a_window_that_holds_the_scans(
+    tmp_path: Path, bundle: Path, dimensions: int
+) -> None:
+    for number in range(3):
+        label_maps_beside(tmp_path / "scans", number, phantom(number)[0] * 20 - 2950, phantom(number)[1])
+    prepared(tmp_path / "scans", tmp_path / "out", "--bundle", bundle, "--roi-margin-mm", 6)
+    overlay = yaml.safe_load((tmp_path / "out" / "cohort.yaml").read_text())
+    defaults = yaml.safe_load((bundle / "configs" / "train.yaml").read_text())
+    assert overlay.keys() <= defaults.keys()
+    assert len(overlay["roi_size"]) == len(overlay["spacing"]) == dimensions
+    assert overlay["use_roi"] is True
+    (item, *_) = json.loads((tmp_path / "out" / "datalist.json").read_text())["training"]
+    low, high = np.array(item["roi"]["box_mm"])
+    np.testing.assert_allclose([low, high], [[1, 1, -3.5], [61, 57, 28.5]])
+    extent = np.multiply(overlay["spacing"], overlay["roi_size"])
+    assert (extent >= (high - low)[:dimensions]).all()
+    # It looks like CT: the window holds the cubes' 250 and 1450, and some more.
+    low_end, high_end = overlay["intensity_window"]
+    assert -1000 <= low_end < 0 < 1600 < high_end < 4000
+
+
+def test_nothing_that_is_written_tells_who_it_is(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / "in" / "Doe Jane" / f"Doe Jane 4711 {number}.nii.gz", phantom(number)[0])
+        save(tmp_path / "in" / "Doe Jane" / f"Doe Jane 4711 {number} mask.nii.gz", phantom(number)[1])
+    (tmp_path / "in" / "Doe Jane" / "Doe Jane 5.nii").write_bytes(b"broken")
+    assert init(tmp_path / "in", tmp_path / "out", "--keep-identifiers").exit_code == 1
+    for file in (tmp_path / "out").rglob("*"):
+        if file.is_file():
+            content = gzip.decompress(file.read_bytes())[:352] if file.suffix == ".gz" else file.read_bytes()
+            assert b"Doe" not in content
+            assert b"4711" not in content
+    assert "Doe Jane 4711 0.nii.gz" in (tmp_path / "out_identifiers.csv").read_text()

@@ -1,0 +1,128 @@
+"""DICOM becomes a cohort: series, RTSTRUCT and SEG, and the soft-tissue sarcomas of the IBSI."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+import yaml
+
+pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
+
+from pydicom.dataset import Dataset  # noqa: E402
+
+from tests.cohort.test_init import init, prepared, write_table  # noqa: E402
+from tests.dicom import (  # noqa: E402
+    COLUMNS,
+    PIXEL_MM,
+    ROWS,
+    SLICE_MM,
+    SLICES,
+    square,
+    write_rtstruct,
+    write_seg,
+    write_series,
+)
+
+LIVER_MM3 = 3 * 36 * PIXEL_MM**2 * SLICE_MM
+
+
+def ct(folder: Path, patient: int) -> str:
+    """A CT of noise around a level of its own; returns its frame of reference."""
+
+    def change(header: Dataset, index: int) -> None:
+        rng = np.random.default_rng([patient, index])
+        header.PatientID, header.RescaleSlope, header.RescaleIntercept = f"MRN-{patient}", 1, -1024
+        header.PixelData = rng.integers(900 + patient, 1200, (ROWS, COLUMNS), dtype=np.uint16).tobytes()
+
+    return write_series(folder, change)
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """Three patients: two with contours, one with segments, and what else a PACS exports."""
+    folder = tmp_path / "export"
+    for patient in (1, 2):
+        frame = ct(folder / f"p{patient}" / "ct", patient)
+        regions = {"Liver": [square(1.5, 7.5, k) for k in (1, 2, 3)], f"Point {patient}": [square(1.5, 2.5, 1)]}
+        write_rtstruct(folder / f"p{patient}" / "RS.dcm", frame, regions)
+    ct(folder / "p3" / "ct", 3)
+    liver = np.zeros((SLICES, ROWS, COLUMNS), dtype=bool)
+    liver[1:4, 2:8, 2:8] = True
+    write_seg(folder / "p3" / "seg.dcm", folder / "p3" / "ct", {"Liver": liver})
+    write_series(
+        folder / "p3" / "localizer",
+        lambda h, i: setattr(h, "ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"]),
+        slices=2,
+    )
+    return folder
+
+
+def test_series_contours_and_segments_become_a_cohort(export: Path, tmp_path: Path) -> None:
+    content = prepared(export, tmp_path / "out")
+    assert list(content["labels"].values()) == ["background", "Liver"]
+    assert [item["size"]["Liver"] for item in content["training"]] == [LIVER_MM3] * 3
+    assert len({item["subject"] for item in content["training"]}) == 3
+    overlay = yaml.safe_load((tmp_path / "out" / "cohort.yaml").read_text())
+    assert overlay["intensity_window"][0] < -100 < 150 < overlay["intensity_window"][1]  # HU
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "MRN-" not in text
+    assert str(export) not in text
+
+
+def test_a_table_may_name_patients(export: Path, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "sizes.csv", "image,tumour diameters_mm", ["MRN-1,10", "p2,20 x 10", "p3/ct,30"])
+    content = prepared(export, tmp_path / "out", "--sizes", table)
+    volumes = sorted(item["size"]["tumour"] for item in content["training"])
+    assert volumes == pytest.approx([np.pi / 6 * d for d in (1000, 2000, 27000)])
+    assert not any("label" in item for item in content["training"])  # the masks show livers
+    overlay = yaml.safe_load((tmp_path / "out" / "cohort.yaml").read_text())
+    assert overlay["intensity_window"] == [-175, 250]
+
+
+def test_masks_without_a_common_structure_are_named(export: Path, tmp_path: Path) -> None:
+    frame = ct(export / "p4" / "ct", 4)
+    write_rtstruct(export / "p4" / "RS.dcm", frame, {"Spleen": [square(1.5, 7.5, 1)], "Heart": [square(1.5, 3.5, 1)]})
+    result = init(export, tmp_path / "out")
+    assert result.exit_code == 1
+    assert "the masks of 4 scans have no structure in common; they hold 'Liver' (3)" in result.output
+    result = init(export, tmp_path / "out", "--structure", "Liver")
+    assert result.exit_code == 1
+    assert "'Liver' is in 0 of the 1 files" in result.output
+    assert len(json.loads((tmp_path / "out" / "datalist.json").read_text())["training"]) == 3
+
+
+def test_sarcomas_are_read_as_simpleitk_reads_them(real_scans: Path, tmp_path: Path) -> None:
+    source = real_scans / "IBSI_STS"
+    if not source.is_dir():
+        pytest.skip(f"no soft-tissue sarcomas at {source}")
+    for kind in ("PET", "MR_T1"):
+        shutil.copytree(source / "STS_003" / kind, tmp_path / "scans" / "STS_003" / kind)
+    shutil.copytree(source / "STS_004" / "PET", tmp_path / "scans" / "STS_004" / "PET")
+    content = prepared(tmp_path / "scans", tmp_path / "out")
+    assert list(content["labels"].values()) == ["background", "GTV_Mass"]
+    assert len({item["subject"] for item in content["training"]}) == 2
+    found = [(nibabel.load(tmp_path / "out" / item["image"]), item) for item in content["training"]]
+    for folder in sorted((tmp_path / "scans").glob("STS_*/*")):
+        read = by_simpleitk(folder / "image")
+        (item,) = (item for image, item in found if image.shape == read.GetSize())
+        image = nibabel.load(tmp_path / "out" / item["image"])
+        np.testing.assert_allclose(image.header.get_zooms(), read.GetSpacing(), rtol=1e-4)
+        np.testing.assert_allclose(image.affine[:3, 3] * [-1, -1, 1], read.GetOrigin(), atol=1e-3)
+        reference = nibabel.load(folder / "reference_mask.nii.gz")
+        voxels = np.asarray(reference.dataobj) > 0
+        volume = voxels.sum() * abs(np.linalg.det(reference.affine[:3, :3]))
+        assert item["size"]["GTV_Mass"] == pytest.approx(volume, rel=0.03)
+
+
+def by_simpleitk(folder: Path) -> Any:
+    """The one series of a folder, as SimpleITK itself reads it."""
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    return reader.Execute()
