@@ -37,11 +37,12 @@ from medsize.data.whole_file import written_whole
 
 COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "source")
 IDENTIFIERS = ("subject", "identifier", "image", "source")
+UNUSABLE = (ScanKind.UNREADABLE, ScanKind.ARCHIVE)
 MASKS = (ScanKind.SEGMENTS, ScanKind.CONTOURS)
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Folder that holds the scans.", exists=True, file_okay=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder that holds the scans.", exists=True)],
     output_dir: Annotated[Path, typer.Option(help="Folder to write to, outside of FOLDER.")],
     modality: Annotated[
         list[str] | None, typer.Option(help="Only DICOM of this modality, such as CT; may be given again.")
@@ -64,6 +65,10 @@ def main(
 ) -> None:
     """Convert scans to NIfTI."""
     folder, output_dir = folder.resolve(), output_dir.resolve()
+    if not folder.is_dir():
+        raise typer.BadParameter(
+            f"{folder} is a file, expected a folder. Unpack an archive first.", param_hint="FOLDER"
+        )
     if output_dir.is_relative_to(folder):
         raise typer.BadParameter(f"{output_dir} is within {folder}, expected outside of it.", param_hint="--output-dir")
     try:
@@ -81,7 +86,7 @@ def main(
         raise typer.BadParameter(str(e)) from e
 
     found = find_scans(folder)
-    chosen = [scan for scan in found if not modality or scan.modality in modality or scan.kind is ScanKind.UNREADABLE]
+    chosen = [scan for scan in found if not modality or scan.modality in modality or scan.kind in UNUSABLE]
     for scan in chosen:
         if scan.kind is ScanKind.LOCALIZER:
             typer.echo(f"left out, a localizer: {scan.source}")

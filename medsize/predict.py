@@ -76,7 +76,7 @@ def predict(
     structures = json.loads((run / "inference.json").read_text())["structures"]
     folder = scans.parent if scans.is_file() else scans
     found = [scan for scan in find_scans(folder) if scans.is_dir() or scan.files == (scans,)]
-    problems = [scan.fault for scan in found if scan.kind is ScanKind.UNREADABLE]
+    problems = [scan.fault for scan in found if scan.kind in (ScanKind.UNREADABLE, ScanKind.ARCHIVE)]
     found = [scan for scan in found if scan.kind in IMAGES]
     if dicom_seg:
         _check_dicom_seg(found, structures)

@@ -21,6 +21,7 @@ class ScanKind(str, Enum):
     SEGMENTS = "DICOM SEG"
     CONTOURS = "RTSTRUCT"
     OTHER = "no image"
+    ARCHIVE = "archive"
     UNREADABLE = "unreadable file"
 
 
