@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ __all__ = ["check_scans"]
 
 UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, OverflowError, zlib.error)
 """What nibabel and zlib raise for truncated and broken files."""
+MAX_COMPRESSION = 1100
+"""No deflated byte holds more than 1032 others."""
 
 
 def check_scans(
@@ -66,8 +69,7 @@ def _faults(
 ) -> Iterator[str]:
     path = item["image"]
     try:
-        image = nibabel.load(path)
-        intensities = np.asarray(image.dataobj)
+        image, intensities = _load(path)
     except UNREADABLE as e:
         yield f"{path}: the image cannot be read: {first_line(e)}. Is the file complete?"
         return
@@ -87,6 +89,19 @@ def _faults(
     yield from _size_faults(item, image, region_mm)
     if "roi" in item:
         yield from _roi_faults(item["roi"], image, path)
+
+
+def _load(path: str) -> tuple[Any, np.ndarray]:
+    """An image of nibabel's and its voxels; a header that states more than the file can hold is not believed."""
+    image = nibabel.load(path)
+    needed, held = (
+        math.prod(image.shape) * image.get_data_dtype().itemsize,
+        os.path.getsize(image.file_map["image"].filename),
+    )
+    if needed > MAX_COMPRESSION * held:
+        voxels = " × ".join(map(str, image.shape))
+        raise ValueError(f"its header states {voxels} voxels, {needed / 2**30:.3g} GiB, but the file has {held} bytes")
+    return image, np.asarray(image.dataobj)
 
 
 def geometry_faults(path: str, image: Any) -> Iterator[str]:
@@ -110,8 +125,8 @@ def _label_faults(
     path: str, key: str, image: Any, image_path: str, num_classes: int, ignored: int | None, is_sized: bool
 ) -> Iterator[str]:
     try:
-        label = nibabel.load(path)
-        values = np.unique(np.asarray(label.dataobj))
+        label, classes = _load(path)
+        values = np.unique(classes)
     except UNREADABLE as e:
         yield f"{path}: the {key} cannot be read: {first_line(e)}. Is the file complete?"
         return
