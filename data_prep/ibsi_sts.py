@@ -1,11 +1,12 @@
 """
 Prepare soft-tissue sarcoma: PET, MR or CT with the tumour's contours (DICOM), as the IBSI publishes them.
 
-    python -m data_prep.ibsi_sts FOLDER --output-dir OUT [--modality PET] [--clicks]
+    python -m data_prep.ibsi_sts FOLDER --output-dir OUT [--modality PET] [--clicks] [--sizes TABLE]
 
 FOLDER holds ``STS_nnn/PET/image`` (a DICOM series) and ``STS_nnn/PET/mask`` (an RTSTRUCT), and the same under ``MR_T1``
 and ``CT``. OUT gets the scans as NIfTI (PET: SUV by body weight, g/mL) and ``datalist.json``, with sizes measured in
-the contours themselves. Masks, the contours on the voxel grid, are written for evaluation and comparison only.
+the contours themselves, or with ``--sizes`` those of a size table, whose images are paths of series from FOLDER
+(``STS_001/PET/image``). Masks, the contours on the voxel grid, are written for evaluation and comparison only.
 The IBSI cut the scans to some 5 cm around the tumour: they show a part of the body, not all of it.
 Needs pydicom (``pip install 'medsize[dicom]'``).
 
@@ -31,6 +32,7 @@ from medsize.data.contours import contour_area, contours_by_slice, read_contours
 from medsize.data.found_scan import FoundScan
 from medsize.data.image_file import write_nifti
 from medsize.data.scans import find_scans, read_scan
+from medsize.data.size_table import read_size_table
 from medsize.data.suv import to_suv
 
 CLASSES = ("background", "tumour")
@@ -58,17 +60,30 @@ def main(
         float, typer.Option(help="Mean distance of the region of interest from the tumour; ±50 % on each side.", min=0)
     ] = 20.0,
     seed: Annotated[int, typer.Option(help="Seed of the distances.")] = 0,
+    sizes: Annotated[
+        Path | None, typer.Option(help="Size table, CSV or XLSX, in place of the contours' sizes.", dir_okay=False)
+    ] = None,
 ) -> None:
     """Write scans, masks and a data list for the soft-tissue sarcomas."""
-    patients = sorted(path.parent for path in folder.glob(f"STS_*/{FOLDER_OF[modality]}"))
-    if not patients:
-        raise typer.BadParameter(f"no STS_nnn/{FOLDER_OF[modality]} below {folder}.", param_hint="FOLDER")
+    patients = patients_of(folder, modality)
+    try:
+        table = None if sizes is None else read_size_table(sizes)
+    except ValueError as e:
+        raise typer.BadParameter(str(e), param_hint="--sizes") from e
+    if table is not None and table.structures != CLASSES[1:]:
+        raise typer.BadParameter(
+            f"{sizes} states sizes of {', '.join(table.structures)}, expected of {CLASSES[1]} alone.",
+            param_hint="--sizes",
+        )
     fold_of = assign_folds([patient.name for patient in patients], folds)
     items, problems = [], []
     for number, patient in enumerate(track(patients, description=f"converting {modality.value}")):
         rng = np.random.default_rng([seed, number])
         try:
             item = prepare_scan(patient, modality, output_dir, roi_margin_mm, rng)
+            if table is not None:
+                stated = table.sizes_of(series_folder(patient, modality).relative_to(folder).as_posix(), folder)
+                item = {key: entry for key, entry in item.items() if key not in ("size", "slice_size")} | stated
         except ValueError as e:
             problems.append(str(e))
             continue
@@ -76,9 +91,7 @@ def main(
             item["scribble"] = item["label"].replace("masks", "clicks")
             write_clicks(output_dir / item["label"], output_dir / item["scribble"])
         items.append({**item, "subject": patient.name, "fold": fold_of[patient.name]})
-    if problems:
-        error = DataListError(folder, problems)
-        raise SystemExit(f"{error}\nNo data list was written. Mend these patients, or move them out of {folder}.")
+    reported(folder, problems, "data list")
     data_list = output_dir / "datalist.json"
     write_data_list(
         data_list,
@@ -89,8 +102,37 @@ def main(
         licence="CC BY 3.0",
         reference="Vallières et al., Phys Med Biol 2015; The Cancer Imaging Archive, Soft-tissue-Sarcoma",
     )
-    volumes = [item["size"]["tumour"] / 1000 for item in items]
-    typer.echo(f"{data_list}: {len(items)} patients, tumours of {min(volumes):.1f} to {max(volumes):.1f} mL")
+    ends = np.array([end for item in items for end in np.ravel(item.get("size", {}).get("tumour") or [])]) / 1000
+    tumours = f"tumours of {ends.min():.1f} to {ends.max():.1f} mL" if len(ends) else "no size of a tumour is known"
+    typer.echo(f"{data_list}: {len(items)} patients, {tumours}")
+
+
+def patients_of(folder: Path, modality: Modality) -> list[Path]:
+    """
+    Folders of the patients who have such a scan.
+
+    Raises:
+        typer.BadParameter: when there is none.
+    """
+    patients = sorted(path.parent for path in folder.glob(f"STS_*/{FOLDER_OF[modality]}"))
+    if not patients:
+        raise typer.BadParameter(f"no STS_nnn/{FOLDER_OF[modality]} below {folder}.", param_hint="FOLDER")
+    return patients
+
+
+def series_folder(patient: Path, modality: Modality) -> Path:
+    """Folder of a patient's DICOM series."""
+    return patient / FOLDER_OF[modality] / "image"
+
+
+def reported(folder: Path, problems: list[str], output: str) -> None:
+    """
+    Raises:
+        SystemExit: with the message, where there are problems.
+    """
+    if problems:
+        error = DataListError(folder, problems)
+        raise SystemExit(f"{error}\nNo {output} was written. Mend these patients, or move them out of {folder}.")
 
 
 def prepare_scan(
@@ -106,15 +148,9 @@ def prepare_scan(
     Raises:
         ValueError: naming the file at fault, and what was found and expected.
     """
-    source = patient / FOLDER_OF[modality]
-    scan = _only_scan(source / "image")
-    image = read_scan(scan)
-    rtstruct = _only_rtstruct(source / "mask")
-    contours = read_contours(rtstruct, ROI_NAME, scan.frame_of_reference)
-    try:
-        by_slice = contours_by_slice(contours, image)
-    except ValueError as e:
-        raise ValueError(f"{rtstruct} on {source / 'image'}: {e}") from e
+    source = series_folder(patient, modality)
+    scan = only_scan(source)
+    image, by_slice, contours = contours_on_slices(source, scan)
     if modality is Modality.PET:
         image = to_suv(image, scan)
     x, y, slice_distance = image.GetSpacing()
@@ -138,7 +174,36 @@ def prepare_scan(
     }
 
 
-def _only_scan(folder: Path) -> FoundScan:
+def contours_on_slices(
+    folder: Path, scan: FoundScan
+) -> tuple[SimpleITK.Image, list[list[np.ndarray]], list[np.ndarray]]:
+    """
+    Args:
+        folder: folder of a series; the folder ``mask`` beside it holds the contours.
+        scan: that series.
+
+    Returns:
+        its image; the tumour's contours by slice, see :func:`contours_by_slice`; and in patient coordinates.
+
+    Raises:
+        ValueError: naming the file at fault, and what was found and expected.
+    """
+    image = read_scan(scan)
+    rtstruct = _only_rtstruct(folder.with_name("mask"))
+    contours = read_contours(rtstruct, ROI_NAME, scan.frame_of_reference)
+    try:
+        return image, contours_by_slice(contours, image), contours
+    except ValueError as e:
+        raise ValueError(f"{rtstruct} on {folder}: {e}") from e
+
+
+def only_scan(folder: Path) -> FoundScan:
+    """
+    The scan in a folder.
+
+    Raises:
+        ValueError: when there is none, or there are several.
+    """
     scans = find_scans(folder)
     if len(scans) != 1:
         found = ", ".join(scan.source for scan in scans) or "none"

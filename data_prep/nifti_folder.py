@@ -26,13 +26,13 @@ from rich.progress import track
 from medsize.data import DataListError
 from medsize.data.conversion import Converter, convert_scans
 from medsize.data.drawn_on import pair_masks
-from medsize.data.found_scan import MASKS, ScanKind
+from medsize.data.found_scan import MASKS, UNUSABLE, ScanKind
 from medsize.data.pseudonym import subject_key
 from medsize.data.scans import find_scans
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Folder that holds the scans.", exists=True, file_okay=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder that holds the scans.", exists=True)],
     output_dir: Annotated[Path, typer.Option(help="Folder to write to, outside of FOLDER.")],
     modality: Annotated[
         list[str] | None, typer.Option(help="Only DICOM of this modality, such as CT; may be given again.")
@@ -55,6 +55,10 @@ def main(
 ) -> None:
     """Convert scans to NIfTI."""
     folder, output_dir = folder.resolve(), output_dir.resolve()
+    if not folder.is_dir():
+        raise typer.BadParameter(
+            f"{folder} is a file, expected a folder. Unpack an archive first.", param_hint="FOLDER"
+        )
     if output_dir.is_relative_to(folder):
         raise typer.BadParameter(f"{output_dir} is within {folder}, expected outside of it.", param_hint="--output-dir")
     try:
@@ -72,7 +76,7 @@ def main(
         raise typer.BadParameter(str(e)) from e
 
     found = find_scans(folder)
-    chosen = [scan for scan in found if not modality or scan.modality in modality or scan.kind is ScanKind.UNREADABLE]
+    chosen = [scan for scan in found if not modality or scan.modality in modality or scan.kind in UNUSABLE]
     for scan in chosen:
         if scan.kind is ScanKind.LOCALIZER:
             typer.echo(f"left out, a localizer: {scan.source}")

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from medsize.bundle import run_command
-from medsize.data.found_scan import FoundScan, ScanKind
+from medsize.data.found_scan import UNUSABLE, FoundScan, ScanKind
 from medsize.data.image_file import read_image_file, write_nifti
 from medsize.data.scans import find_scans, read_scan
 from medsize.data.size_table import SizeTable, SizeTableError, comparable_path
@@ -76,7 +76,7 @@ def predict(
     structures = json.loads((run / "inference.json").read_text())["structures"]
     folder = scans.parent if scans.is_file() else scans
     found = [scan for scan in find_scans(folder) if scans.is_dir() or scan.files == (scans,)]
-    problems = [scan.fault for scan in found if scan.kind is ScanKind.UNREADABLE]
+    problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
     found = [scan for scan in found if scan.kind in IMAGES]
     if dicom_seg:
         _check_dicom_seg(found, structures)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medsize.data.drawn_on import pair_masks
-from medsize.data.found_scan import FoundScan, ScanKind
+from medsize.data.found_scan import UNUSABLE, FoundScan, ScanKind
 from medsize.data.image_file import ENDINGS
 from medsize.data.masks import names_held
 from medsize.data.scans import find_scans
@@ -74,7 +74,7 @@ def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
         modalities: only DICOM of these, such as ``CT``. Default: all.
     """
     found = find_scans(folder)
-    problems = [scan.fault for scan in found if scan.kind is ScanKind.UNREADABLE]
+    problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
     left_out = []
     clicks = 0
     scans: list[FoundScan] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,7 +208,8 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
         dataset_dir: the folder that its paths start from.
 
     Raises:
-        DataListError: naming every item at fault: an unknown key, a file that is missing, a size for a structure that
+        DataListError: naming every item at fault: an unknown key, a file that is missing or lies
+            neither in that folder nor in the data list's, a size for a structure that
             does not exist, a negative or non-finite one, sizes without a unit, a subject in two splits.
     """
     path, root = Path(data_list), Path(dataset_dir)
@@ -242,7 +244,7 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
         index = number if section == "training" else number - len(parsed.training)
         where = f"{section}[{index}] ({item.image})"
         before = len(problems)
-        entry = _resolve(item, where, root, class_names, parsed.size_unit, problems)
+        entry = _resolve(item, where, (root, path.parent), class_names, parsed.size_unit, problems)
         if len(problems) == before:
             items.append(entry | {"section": section})
     problems += _split_problems(sections)
@@ -292,15 +294,21 @@ def _class_names(labels: dict[str, str], problems: list[str]) -> list[str]:
 
 
 def _resolve(
-    item: Item, where: str, root: Path, class_names: list[str], unit: str | None, problems: list[str]
+    item: Item, where: str, folders: tuple[Path, Path], class_names: list[str], unit: str | None, problems: list[str]
 ) -> dict[str, Any]:
+    """The item with absolute paths, from the first folder into one of both, and sizes in mm."""
     entry: dict[str, Any] = {"subject": item.subject or item.image}
     for key in ("image", "label", "scribble"):
         name = getattr(item, key)
         if name is None:
             continue
-        file = root / name
-        if not file.is_file():
+        file = folders[0] / name
+        if not any(Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder)) for folder in folders):
+            problems.append(
+                f"{where}: the {key} '{name}' leads out of the data set's folder {folders[0]}. Put the file there, or "
+                "set dataset_dir to a folder that holds all of them."
+            )
+        elif not file.is_file():
             problems.append(f"{where}: the {key} {file} does not exist.")
         entry[key] = str(file)
     if item.fold is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medsize.data.grid import Grid
 
-__all__ = ["MASKS", "FoundScan", "ScanKind"]
+__all__ = ["MASKS", "UNUSABLE", "FoundScan", "ScanKind"]
 
 
 class ScanKind(str, Enum):
@@ -21,10 +21,12 @@ class ScanKind(str, Enum):
     SEGMENTS = "DICOM SEG"
     CONTOURS = "RTSTRUCT"
     OTHER = "no image"
+    ARCHIVE = "archive"
     UNREADABLE = "unreadable file"
 
 
 MASKS = (ScanKind.SEGMENTS, ScanKind.CONTOURS)
+UNUSABLE = (ScanKind.UNREADABLE, ScanKind.ARCHIVE)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ def check_scans(
 
     Found are: unreadable and truncated files, images without spacing or with a degenerate affine, non-finite
     intensities, masks and scribbles of another shape or place than their image or with values that are no class,
-    sizes above the field of view or above the region given to the network, sizes per slice that do not fit the slices,
-    and regions of interest outside the image.
+    empty masks of what has a size, sizes above the field of view or above the region given to the network, sizes per
+    slice that do not fit the slices, and regions of interest outside the image.
 
     Args:
         items: as :class:`medsize.data.Cohort` gives them.
@@ -72,16 +72,19 @@ def _faults(
     if len(image.shape) != 3:
         yield f"{path}: a scan must have three axes, got the shape {image.shape}."
         return
-    for key, ignored in (("label", None), ("true_label", None), ("scribble", scribble_unlabelled)):
+    for key, size_key in (("label", "size"), ("true_label", "true_size"), ("scribble", None)):
         if key in item:
-            yield from _label_faults(item[key], key.removeprefix("true_"), image, path, num_classes, ignored)
+            ignored = scribble_unlabelled if key == "scribble" else None
+            is_sized = size_key in item and bool((torch.as_tensor(item[size_key])[0] > 0).any())
+            name = key.removeprefix("true_")
+            yield from _label_faults(item[key], name, image, path, num_classes, ignored, is_sized)
     yield from _size_faults(item, image, region_mm)
     if "roi" in item:
         yield from _roi_faults(item["roi"], image, path)
 
 
 def _label_faults(
-    path: str, key: str, image: ImageFacts, image_path: str, num_classes: int, ignored: int | None
+    path: str, key: str, image: ImageFacts, image_path: str, num_classes: int, ignored: int | None, is_sized: bool
 ) -> Iterator[str]:
     try:
         label = mask_facts(path)
@@ -92,6 +95,11 @@ def _label_faults(
         yield f"{path}: the {key} has the shape {label.shape}, its image {image_path} {image.shape}."
     elif not np.allclose(label.affine, image.affine, atol=1e-2):
         yield f"{path}: the {key} lies elsewhere in space than its image {image_path}: their affines differ."
+    if is_sized and not any(label.values):
+        yield (
+            f"{path}: the {key} is empty, but a size above 0 is stated. Leave the {key} out if nothing was drawn, or "
+            "set the size to 0 if nothing is there."
+        )
     wrong = [v for v in label.values if v != ignored and v not in range(num_classes)]
     if wrong:
         yield f"{path}: the {key} holds the values {wrong[:5]}, which are none of the classes 0 to {num_classes - 1}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ __all__ = ["UNREADABLE", "ImageFacts", "MaskFacts", "first_line", "geometry_faul
 
 UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, OverflowError, zlib.error)
 """What nibabel and zlib raise for truncated and broken files."""
+MAX_COMPRESSION = 1100
+"""No deflated byte holds more than 1032 others."""
 MAX_VALUES = 1000
 """So many values of a mask are kept: one with more is none."""
 SAMPLED = 1_000_000
@@ -116,13 +119,24 @@ def first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
+def _load(file: str | Path) -> Any:
+    """An image of nibabel's; a header that states more voxels than the file can hold is not believed."""
+    image = nibabel.load(file)
+    needed = math.prod(image.shape) * image.get_data_dtype().itemsize
+    held = os.path.getsize(image.file_map["image"].filename)
+    if needed > MAX_COMPRESSION * held:
+        voxels = " × ".join(map(str, image.shape))
+        raise ValueError(f"its header states {voxels} voxels, {needed / 2**30:.3g} GiB, but the file has {held} bytes")
+    return image
+
+
 def _place(image: Any) -> dict[str, Any]:
     zooms = [float(zoom) for zoom in image.header.get_zooms()[:3]]
     return {"shape": image.shape, "zooms": zooms, "affine": image.affine.tolist()}
 
 
 def _read_image(file: str | Path) -> ImageFacts:
-    image = nibabel.load(file)
+    image = _load(file)
     if image.get_data_dtype().kind not in "iufb":
         raise ValueError(f"its voxels are of the type {image.get_data_dtype()}, expected numbers: no colours")
     intensities = np.asarray(image.dataobj)
@@ -146,7 +160,7 @@ def _read_image(file: str | Path) -> ImageFacts:
 
 
 def _read_mask(file: str | Path) -> MaskFacts:
-    mask = nibabel.load(file)
+    mask = _load(file)
     labels = np.asarray(mask.dataobj)
     values, counts = np.unique(labels, return_counts=True)
     box = None

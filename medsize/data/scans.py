@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["find_scans", "read_scan"]
 
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 
 def find_scans(folder: str | Path) -> list[FoundScan]:
@@ -38,8 +39,9 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
         folder: the folder.
 
     Returns:
-        one entry for each image file, DICOM series, multi-frame file, SEG, RTSTRUCT and DICOM object without an image,
-        and for whatever cannot be read, in the order of their paths. Those that cannot be used state why, as ``fault``.
+        one entry for each image file, DICOM series, multi-frame file, SEG, RTSTRUCT, DICOM object without an image and
+        archive, and for whatever cannot be read, in the order of their paths. Those that cannot be used state why, as
+        ``fault``.
     """
     scans: list[FoundScan] = []
     groups: dict[tuple[str, Path | None], list[DicomFile]] = {}
@@ -54,6 +56,10 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
     for file in shown:
         if is_image_file(file):
             scans.append(FoundScan(ScanKind.FILE, (file,)))
+            continue
+        if file.name.lower().endswith(ARCHIVE_ENDINGS):
+            fault = f"{file}: it is an archive, expected scans. Unpack it first, and name the folder; or leave it out."
+            scans.append(FoundScan(ScanKind.ARCHIVE, (file,), fault=fault))
             continue
         try:
             header = _read_header(file, known)

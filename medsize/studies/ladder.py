@@ -230,9 +230,9 @@ def _commands(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_di
     dataset_dir = _dataset_dir(cell.cohort, data_dir, work_dir)
     data_list = _data_list(cell.cohort, data_dir, work_dir)
     if rung.locator:
-        located = output_dir / "datalist.json"
+        run = Cell(cell.cohort, rung.locator, cell.seed).folder(work_dir)
+        located = run.with_name(f"located_by_{run.name}.json")  # beside what else was prepared
         if not located.is_file():
-            run = Cell(cell.cohort, rung.locator, cell.seed).folder(work_dir)
             arguments = [run, data_list, "--dataset-dir", dataset_dir, "--output", located]
             yield [sys.executable, "-m", "medsize.cli", "locate", *map(str, arguments)]
         data_list = located

@@ -192,6 +192,32 @@ def test_a_scan_in_two_folds_is_refused(write: Writer) -> None:
     assert "the image 'a.nii.gz' is in more than one split" in problems_of(path)
 
 
+def test_paths_out_of_the_folders_are_refused(write: Writer, tmp_path: Path) -> None:
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "other").mkdir()
+    for folder in (tmp_path / "prepared", tmp_path / "other"):
+        (folder / "clicks.nii.gz").write_bytes((tmp_path / "a.nii.gz").read_bytes())
+    dataset_dir = tmp_path / "scans"
+    dataset_dir.mkdir()
+    (tmp_path / "a.nii.gz").rename(dataset_dir / "a.nii.gz")
+    path = tmp_path / "prepared" / "datalist.json"
+    for scribble, message in (
+        (
+            "../prepared/clicks.nii.gz",
+            None,
+        ),  # beside the data list: what was prepared for scans that stay where they are
+        ("../other/clicks.nii.gz", "the scribble '../other/clicks.nii.gz' leads out of the data set's folder"),
+        (str(tmp_path / "other" / "clicks.nii.gz"), "leads out of the data set's folder"),
+    ):
+        write({"image": "a.nii.gz", "scribble": scribble}).rename(path)
+        if message is None:
+            assert len(load_cohort(path, dataset_dir).items) == 1
+            continue
+        with pytest.raises(DataListError) as caught:
+            load_cohort(path, dataset_dir)
+        assert message in str(caught.value)
+
+
 def test_all_faults_are_named_at_once(write: Writer) -> None:
     message = problems_of(
         write(

@@ -120,6 +120,10 @@ def break_label_value(item: dict, folder: Path) -> None:
     save(Path(item["label"]), np.full((10, 12, 4), 7, dtype=np.uint8))
 
 
+def break_label_empty(item: dict, folder: Path) -> None:
+    save(Path(item["label"]), np.zeros((10, 12, 4), dtype=np.uint8))
+
+
 def break_size(item: dict, folder: Path) -> None:
     item["size"] = item["size"] * 1000
 
@@ -149,6 +153,7 @@ def break_roi(item: dict, folder: Path) -> None:
         (break_label_shape, "label.nii.gz: the label has the shape (10, 11, 4), its image"),
         (break_label_place, "label.nii.gz: the label lies elsewhere in space"),
         (break_label_value, "label.nii.gz: the label holds the values [7.0]"),
+        (break_label_empty, "label.nii.gz: the label is empty, but a size above 0 is stated"),
         (break_size, "image.nii.gz: sizes sum to 360000 mm³, above the field of view (9600 mm³)"),
         (break_slices, "image.nii.gz: sizes are given for 5 slices, but the image has 4"),
         (break_roi, "lies outside the image"),

@@ -55,7 +55,7 @@ def test_every_cell_runs_once_and_students_learn_from_their_teacher(
     assert (table["seconds"] > 0).all()
     teacher = tmp_path / "runs" / "phantoms_small" / "size_seed_0" / "model.pt"
     assert str(teacher) in (tmp_path / "runs" / "phantoms_small" / "student_seed_0" / "log.txt").read_text()
-    located = json.loads((tmp_path / "runs" / "phantoms_small" / "closer_seed_0" / "datalist.json").read_text())
+    located = json.loads((tmp_path / "runs" / "phantoms_small" / "located_by_masks_seed_0.json").read_text())
     assert all("center_mm" in item["roi"] for item in located["training"])
     assert "| Phantoms, small | student | 1 |" in (tmp_path / "ladder.md").read_text()
     assert "| Phantoms, small | size | masks | 1 | 3 |" in (tmp_path / "ladder_gains.md").read_text()
