@@ -8,6 +8,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,7 +46,7 @@ def cached_facts(file: str | Path, what: str, kind: type[Facts], find: Callable[
     path = Path(file).resolve()
     stat = path.stat()
     state = json.dumps([stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
-    name = hashlib.sha256(json.dumps([str(path), what, kind.model_json_schema()]).encode()).hexdigest()
+    name = hashlib.sha256(json.dumps([str(path), what, _form(kind)]).encode()).hexdigest()
     if (name, state) in _known:
         return _known[name, state]  # type: ignore[return-value]
     entry = cache_dir() / name[:2] / f"{name}.json"
@@ -55,6 +56,12 @@ def cached_facts(file: str | Path, what: str, kind: type[Facts], find: Callable[
         _write(entry, state, facts)
     _known[name, state] = facts
     return facts
+
+
+@cache
+def _form(kind: type[BaseModel]) -> str:
+    """Tells facts of this form from those that another version of medsize kept."""
+    return json.dumps(kind.model_json_schema())
 
 
 def _read(entry: Path, state: str, kind: type[Facts]) -> Facts | None:

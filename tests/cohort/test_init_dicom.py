@@ -86,6 +86,16 @@ def test_a_table_may_name_patients(export: Path, tmp_path: Path) -> None:
     assert overlay["intensity_window"] == [-175, 250]
 
 
+def test_a_modality_is_picked_with_its_masks(export: Path, tmp_path: Path) -> None:
+    frame = write_series(export / "p1" / "mr", lambda header, index: setattr(header, "Modality", "MR"))
+    write_rtstruct(export / "p1" / "RS_mr.dcm", frame, {"Spleen": [square(1.5, 7.5, 1)]})
+    liver = np.zeros((COLUMNS, ROWS, SLICES), dtype=np.uint8)
+    nibabel.save(nibabel.Nifti1Image(liver, np.eye(4)), export / "p1" / "mr" / "mask.nii.gz")
+    content = prepared(export, tmp_path / "out", "--modality", "CT")
+    assert [item["size"]["Liver"] for item in content["training"]] == [LIVER_MM3] * 3
+    assert all("_CT_" in item["image"] for item in content["training"])
+
+
 def test_masks_without_a_common_structure_are_named(export: Path, tmp_path: Path) -> None:
     frame = ct(export / "p4" / "ct", 4)
     write_rtstruct(export / "p4" / "RS.dcm", frame, {"Spleen": [square(1.5, 7.5, 1)], "Heart": [square(1.5, 3.5, 1)]})
