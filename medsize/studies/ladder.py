@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 from scipy.stats import bootstrap
 
 from medsize.data.whole_file import written_whole
+from medsize.studies.cohort_setting import CohortSetting, as_options, folder_name
+from medsize.studies.study_file import read_study
 
 __all__ = ["Cell", "Study", "load_study", "run_study"]
 
@@ -45,22 +46,9 @@ class Rung(BaseModel):
     """Another bundle than the study's, for a 2D teacher of a 3D network: its folder, from the study's own."""
 
 
-class CohortSetting(BaseModel):
-    """A cohort as the network sees it."""
+class LadderCohort(CohortSetting):
+    """A cohort, and the rungs to try on it."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    prepare: list[str] = []
-    """Module and arguments that write the data list, before ``--output-dir``; run in the study's folder."""
-    dataset_dir: str
-    """The cohort's folder below the data folder. The data list's paths start there, unless ``prepare`` writes scans."""
-    prepare_writes_scans: bool = False
-    """The paths start from the data list that ``prepare`` wrote."""
-    data_list: str | None = None
-    """Data list below the data folder; without it, what ``prepare`` wrote."""
-    overlays: list[str] = []
-    overrides: dict[str, Any] = {}
     rungs: list[str]
     seeds: list[int] = [0]
 
@@ -80,7 +68,7 @@ class Study(BaseModel):
     comparisons: list[tuple[str, str]] = []
     """Pairs of rungs: how much more Dice the first has than the second, subject by subject."""
     rungs: dict[str, Rung]
-    cohorts: list[CohortSetting]
+    cohorts: list[LadderCohort]
 
     @model_validator(mode="after")
     def _rungs_exist(self) -> Study:
@@ -102,13 +90,13 @@ class Study(BaseModel):
 class Cell:
     """One run: a cohort, a rung and a seed."""
 
-    cohort: CohortSetting
+    cohort: LadderCohort
     rung: str
     seed: int
 
     def folder(self, work_dir: Path) -> Path:
         """Where the run's output goes."""
-        return work_dir / _slug(self.cohort.name) / f"{_slug(self.rung)}_seed_{self.seed}"
+        return self.cohort.folder(work_dir) / f"{folder_name(self.rung)}_seed_{self.seed}"
 
     def __str__(self) -> str:
         return f"{self.cohort.name} / {self.rung} / seed {self.seed}"
@@ -121,13 +109,7 @@ def load_study(file: Path) -> Study:
     Raises:
         ValueError: naming what is wrong with the file.
     """
-    try:
-        return Study.model_validate(yaml.safe_load(file.read_text()))
-    except (OSError, yaml.YAMLError) as e:
-        raise ValueError(f"{file}: it cannot be read: {e}") from e
-    except ValidationError as e:
-        problems = [f"{'.'.join(str(p) for p in error['loc'])}: {error['msg']}" for error in e.errors()]
-        raise ValueError(f"{file}:\n" + "\n".join(f"- {problem}" for problem in problems)) from e
+    return read_study(file, Study)
 
 
 def run_study(
@@ -162,7 +144,7 @@ def run_study(
     cells = list(_cells(study))
     wanted = [cell for cell in cells if only is None or re.search(only, str(cell))]
     for cohort in {cell.cohort.name: cell.cohort for cell in wanted}.values():
-        _prepare(cohort, data_dir, work_dir)
+        cohort.make_ready(data_dir, work_dir)
     failed = False
     # Teachers first: a student starts when its teacher's run is there.
     for is_student in (False, True):
@@ -184,25 +166,10 @@ def _cells(study: Study) -> Iterator[Cell]:
             yield Cell(cohort, rung, seed)
 
 
-def _prepare(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> None:
-    if cohort.prepare:
-        module, *options = cohort.prepare
-        output_dir = work_dir / _slug(cohort.name)
-        command = [sys.executable, "-m", module, str(data_dir / cohort.dataset_dir), *options]
-        subprocess.run([*command, "--output-dir", str(output_dir)], check=True)
-
-
 def _arguments(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> list[str]:
     """Of ``monai.bundle run``, but for where the output goes."""
     bundle = (study_dir / (study.rungs[cell.rung].bundle or study.bundle)).resolve()
     configs = [str(bundle / "configs" / name) for name in ["train.yaml", *_overlays(study, cell)]]
-    dataset_dir = data_dir / cell.cohort.dataset_dir
-    if cell.cohort.data_list is None:
-        data_list = work_dir / _slug(cell.cohort.name) / "datalist.json"
-    else:
-        data_list = data_dir / cell.cohort.data_list
-    if cell.cohort.prepare_writes_scans:
-        dataset_dir = data_list.parent
     values = {"seed": cell.seed, **_overrides(study, cell)}
     teacher = study.rungs[cell.rung].teacher
     if teacher:
@@ -210,9 +177,7 @@ def _arguments(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_d
     return [
         *("--config_file", str(configs)),
         *("--bundle_root", str(bundle)),
-        *("--dataset_dir", str(dataset_dir)),
-        *("--data_list", str(data_list)),
-        *_options(values),
+        *as_options({**cell.cohort.locations(data_dir, work_dir), **values}),
     ]
 
 
@@ -223,10 +188,6 @@ def _overlays(study: Study, cell: Cell) -> list[str]:
 
 def _overrides(study: Study, cell: Cell) -> dict[str, Any]:
     return {**study.overrides, **cell.cohort.overrides, **study.rungs[cell.rung].overrides}
-
-
-def _options(values: dict[str, Any]) -> list[str]:
-    return [part for key, value in values.items() for part in (f"--{key}", str(value))]
 
 
 def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> str:
@@ -280,7 +241,7 @@ def _row(study: Study, cell: Cell, work_dir: Path) -> dict[str, Any]:
         "epochs": summary["epochs"],
         "seconds": summary["training_seconds"],
         "overlays": " ".join(_overlays(study, cell)),
-        "overrides": shlex.join(_options(_overrides(study, cell))),
+        "overrides": shlex.join(as_options(_overrides(study, cell))),
     }
 
 
@@ -384,7 +345,3 @@ def _draw(summary: pd.DataFrame, file: Path) -> None:
         axes.set(title=cohort, xlim=(0, 1), xlabel="Dice")
     with written_whole(file) as partial:
         figure.savefig(partial, format="png", dpi=120)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

@@ -162,9 +162,7 @@ class PerturbMask(Transform):
         self._changes |= {(source, k): mask_change(labels == k, wrong == k) for k in present}
         return MetaTensor(torch.from_numpy(wrong).unsqueeze(0), meta=mask.meta)
 
-    def _perturbed(
-        self, kind: str, structure: np.ndarray, spacing: np.ndarray, rng: np.random.Generator
-    ) -> np.ndarray:
+    def _perturbed(self, kind: str, structure: np.ndarray, spacing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         family = MASK_NOISES[kind](structure, spacing, rng, self.level)
         strengths = np.linspace(0, 1, 513)
         reached = bisect_left(strengths, self.level, key=lambda strength: mask_change(structure, family(strength)))
