@@ -34,7 +34,7 @@ PR_SET_PDEATHSIG = 1
 
 def keep(folder: Path, command: list[str]) -> dict[str, object]:
     """
-    Run a command with ``--resume True`` if there is a checkpoint to go on from, unless it is finished or runs elsewhere.
+    Run a command, unless it is finished or runs elsewhere; with ``--resume True`` where there is a checkpoint.
 
     Args:
         folder: of the run.
@@ -86,7 +86,7 @@ def _die_with(parent: int):  # type: ignore[no-untyped-def]
 
 
 def _kill_when_abandoned(run: int) -> None:
-    sys.stdin.buffer.read()
+    os.read(sys.stdin.fileno(), 1)  # returns when the other end is closed
     with contextlib.suppress(ProcessLookupError):
         os.killpg(run, signal.SIGKILL)
     os._exit(1)

@@ -23,8 +23,8 @@ def connected(
     A client of Dask, and what it needs, for as long as it is used.
 
     Args:
-        scheduler: address of a scheduler whose workers see the same folders and have medsize, with one thread each. It is
-            left running.
+        scheduler: address of a scheduler whose workers see the same folders and have medsize, with one thread each.
+            It is left running.
         cluster: the batch system that starts the workers, where there is no scheduler.
         workers: how many, on this machine, where there is neither. Default: one for each GPU, else for each core.
 
@@ -74,6 +74,7 @@ def local_workers(count: int | None = None) -> dict[str, Any]:
     count = count or len(gpus) or os.cpu_count() or 1
     workers = {}
     for i in range(count):
+        options = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "silence_logs": logging.ERROR}
         environment = {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {"OMP_NUM_THREADS": "1"}
         options = {
             "nthreads": 1,
@@ -83,8 +84,8 @@ def local_workers(count: int | None = None) -> dict[str, Any]:
             "env": environment,
         }
         workers[i] = {"cls": Nanny, "options": options}
-    options = {"dashboard": False, "host": "127.0.0.1", "port": 0}
-    return {"scheduler": {"cls": Scheduler, "options": options}, "workers": workers}
+    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1", "port": 0}}
+    return {"scheduler": scheduler, "workers": workers}
 
 
 def batch_cluster(cluster: Cluster) -> Any:
