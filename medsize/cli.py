@@ -76,18 +76,26 @@ def robustness(
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")] = None,
     only: Annotated[str | None, typer.Option(help="Run only cells whose name matches this regular expression.")] = None,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing; report what is finished.")] = False,
 ) -> None:
-    """Train a bundle under labels that are wrong in many ways. Stopped or killed, it goes on when called again."""
+    """
+    Train a bundle under labels that are wrong in many ways, and write a report.
+
+    Stopped or killed, it goes on when it is called again.
+    """
     import subprocess
 
     from medsize.robustness import run_robustness
 
     try:
-        result = run_robustness(study, data.resolve(), work_dir.resolve(), workers, scheduler, only)
+        result = run_robustness(
+            study, data.resolve(), work_dir.resolve(), workers, scheduler, only, report_only=report_only
+        )
     except (ValueError, ConnectionError) as e:
         raise typer.BadParameter(str(e)) from e
     except subprocess.CalledProcessError as e:
         raise typer.Exit(e.returncode) from e
+    typer.echo(f"{result.report}: the report" if result.report else "No cell is finished: there is no report yet.")
     raise typer.Exit(1 if result.failed else 0)
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from medsize.data.whole_file import written_whole
 from medsize.robustness.execution import Outcome, is_finished, run_all
+from medsize.robustness.keeper import LOG
 from medsize.robustness.progress import StudyProgress
+from medsize.robustness.report import write_report
 from medsize.robustness.study import Cell, Study, load_study
 from medsize.robustness.workers import connected
 from medsize.studies.folder_lock import locked
@@ -29,6 +31,8 @@ class StudyResult:
     """All that were wanted."""
     outcomes: dict[Cell, Outcome] = field(default_factory=dict)
     """Of those that were not finished before."""
+    report: Path | None = None
+    """The page; ``None`` as long as no cell is finished."""
 
     @property
     def failed(self) -> list[Cell]:
@@ -44,9 +48,10 @@ def run_robustness(
     scheduler: str | None = None,
     only: str | None = None,
     command: Command | None = None,
+    report_only: bool = False,
 ) -> StudyResult:
     """
-    Run every cell of a study that is not finished.
+    Run every cell of a study that is not finished, and write the report.
 
     It can be killed at any moment and called again: finished cells are kept, interrupted ones go on from their last
     checkpoint. Several studies may share a work folder, even at the same time.
@@ -59,6 +64,7 @@ def run_robustness(
         scheduler: address of a Dask scheduler, whose workers run the cells instead.
         only: part of the names of the cells to run, a regular expression. Default: all.
         command: what runs a cell, ``--resume`` being added. Default: the training of the study's bundle.
+        report_only: run nothing, and write the report of what is finished.
 
     Raises:
         ValueError: when the study is faulty, or the work folder holds a cell that was run with other settings.
@@ -69,24 +75,28 @@ def run_robustness(
     cells = [cell for cell in study.cells() if only is None or re.search(only, str(cell))]
     if not cells:
         raise ValueError(f"no cell's name matches '{only}'; the first is: {study.cells()[0]}")
-    command = command or (lambda cell: study.command(cell, file.parent, data_dir, work_dir))
-    commands = {cell: command(cell) for cell in cells}
     _check_settings(study, cells, work_dir)
     result = StudyResult(cells)
     missing = [cell for cell in cells if not is_finished(cell.folder(work_dir))]
-    if not missing:
-        return result
-    with connected(scheduler, study.cluster, workers) as (client, at_a_time):
-        for cohort in study.cohorts:
-            if any(cell.cohort == cohort.name for cell in missing):
-                with locked(cohort.folder(work_dir), "prepare.lock"):
-                    cohort.make_ready(data_dir, work_dir)
-        finished = [cell for cell in cells if cell not in missing]
-        runs = [(cell.folder(work_dir), commands[cell]) for cell in missing]
-        with StudyProgress(work_dir, len(cells), finished, at_a_time) as progress:
-            for index, outcome in run_all(client, runs):
-                result.outcomes[missing[index]] = outcome
-                progress.tell(missing[index], outcome)
+    if missing and not report_only:
+        command = command or (lambda cell: study.command(cell, file.parent, data_dir, work_dir))
+        runs = {cell: (cell.folder(work_dir), command(cell)) for cell in missing}
+        with connected(scheduler, study.cluster, workers) as (client, at_a_time):
+            for cohort in study.cohorts:
+                if any(cell.cohort == cohort.name for cell in missing):
+                    with locked(cohort.folder(work_dir), "prepare.lock"):
+                        cohort.make_ready(data_dir, work_dir)
+            finished = [cell for cell in cells if cell not in runs]
+            with StudyProgress(work_dir, len(cells), finished, at_a_time) as progress:
+                for index, outcome in run_all(client, list(runs.values())):
+                    result.outcomes[missing[index]] = outcome
+                    progress.tell(missing[index], outcome)
+    output_dir = work_dir / "report" if study.report is None else (file.parent / study.report).resolve()
+    failed = [
+        f"{cell} failed twice: {result.outcomes[cell].reason}. Its log: {cell.folder(work_dir) / LOG}"
+        for cell in result.failed
+    ]
+    result.report = write_report(study, file, study.cells(), data_dir, work_dir, output_dir, failed)
     return result
 
 

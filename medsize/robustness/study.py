@@ -166,7 +166,7 @@ class Study(BaseModel):
         """
         settings = self.settings(cell)
         places = {**self.cohort(cell).locations(data_dir, work_dir), "output_dir": cell.folder(work_dir)}
-        options = as_options({**places, **settings["overrides"]})
+        options = as_options({**places, **settings["overrides"], "save_masks": self.gallery > 0})
         return training_command((study_dir / self.bundle).resolve(), settings["overlays"], options)
 
     def minutes_per_scan(self, cell: Cell) -> float | None:
