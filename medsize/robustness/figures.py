@@ -84,9 +84,13 @@ def minutes_figure(accuracies: pd.DataFrame, study: Study) -> str:
             points = part[(part["supervision"] == name) & (part["noise"] == kind)]
             style = style | {"linestyle": "none"}
             _plot(axes, points, f"minutes/{structure}/{name}/{kind}", style, across="minutes")
-        axes.set_xscale("log")
+        for labels, points in part[part["noise"] == AS_GIVEN].groupby("labels", sort=False):
+            are_sizes = study.supervision[points["supervision"].iloc[0]].noise_on == "sizes"
+            style = {"color": "black", "marker": "*", "markersize": 9, "label": labels, "linestyle": "none"}
+            style |= {"markerfacecolor": "black" if are_sizes else "white"}
+            _plot(axes, points, f"minutes/{structure}/{labels}", style, across="minutes")
+        axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("")
     return _finished(drawing, panels, "minutes")
 
 

@@ -132,7 +132,7 @@ def _grid(study: Study, cohort: str, network: str, tables: dict[str, pd.DataFram
     panels = [
         Panel(
             f"error_{figure}",
-            f"{title} against the realised mean relative error of the training labels: means over subjects and seeds "
+            f"{title[0].upper()}{title[1:]} against the realised mean relative error of the training labels: means over subjects and seeds "
             "with 95 % intervals. Sizes solid and filled, masks dashed and open.",
             figures.error_figure(accuracies, figure, study),
             "accuracy",
@@ -207,7 +207,11 @@ def _answers(study: Study, part: dict[str, pd.DataFrame]) -> list[str]:
                 answers.append(
                     f"{row.labels} instead of {row.reference} as given: {_signed(row.mean)} Dice "
                     f"({_signed(row.low)} to {_signed(row.high)})"
-                    + (", not worse by the margin." if row.non_inferior else ".")
+                    + (
+                        f", not inferior by the margin of {study.non_inferiority_margin:g}."
+                        if row.non_inferior
+                        else "."
+                    )
                 )
     overtaking = part["crossovers"]
     if not overtaking.empty:

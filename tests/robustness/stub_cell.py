@@ -1,8 +1,8 @@
 """
 Stands for a training: epochs with a checkpoint each, then ``metrics.csv`` and ``summary.json``, all written whole.
 
-Every epoch and every end is told in ``epochs.log``, so that what was done twice can be seen. It needs no package, so that
-it starts at once.
+Every epoch and every end is told in ``epochs.log``, so that what was done twice can be seen. It needs no package, so
+that it starts at once.
 """
 
 import csv
