@@ -150,6 +150,39 @@ def ladder(
 
 
 @app.command()
+def robustness(
+    study: Annotated[Path, typer.Argument(help="What to run: a YAML file such as benchmarks/robustness_acdc.yaml.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the cohorts.")],
+    work_dir: Annotated[Path, typer.Option(help="Folder for the runs. Finished ones in it are kept.")],
+    workers: Annotated[
+        int | None, typer.Option(help="Cells at a time. Default: one for each GPU, else one for each core.", min=1)
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")] = None,
+    only: Annotated[str | None, typer.Option(help="Run only cells whose name matches this regular expression.")] = None,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing; report what is finished.")] = False,
+) -> None:
+    """
+    Train a bundle under labels that are wrong in many ways, and write a report.
+
+    Stopped or killed, it goes on when it is called again.
+    """
+    import subprocess
+
+    from medsize.robustness import run_robustness
+
+    try:
+        result = run_robustness(
+            study, data.resolve(), work_dir.resolve(), workers, scheduler, only, report_only=report_only
+        )
+    except (ValueError, ConnectionError) as e:
+        raise typer.BadParameter(str(e)) from e
+    except subprocess.CalledProcessError as e:
+        raise typer.Exit(e.returncode) from e
+    typer.echo(f"{result.report}: the report" if result.report else "No cell is finished: there is no report yet.")
+    raise typer.Exit(1 if result.failed else 0)
+
+
+@app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Output folder of a run.", exists=True, file_okay=False)],
     scans: Annotated[Path, typer.Argument(help="An image file, or a folder of image files or DICOM.", exists=True)],

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 from scipy.stats import bootstrap
 
 from medsize.data.whole_file import written_whole
+from medsize.studies.cohort_setting import CohortSetting, as_options, folder_name
+from medsize.studies.study_file import read_study
 
 __all__ = ["Cell", "Study", "load_study", "run_study"]
 
@@ -52,22 +53,9 @@ class Rung(BaseModel):
         return [rung for rung in (self.teacher, self.locator) if rung]
 
 
-class CohortSetting(BaseModel):
-    """A cohort as the network sees it."""
+class LadderCohort(CohortSetting):
+    """A cohort, and the rungs to try on it."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    prepare: list[str] = []
-    """Module and arguments that write the data list, before ``--output-dir``; run in the study's folder."""
-    dataset_dir: str
-    """The cohort's folder below the data folder. The data list's paths start there, unless ``prepare`` writes scans."""
-    prepare_writes_scans: bool = False
-    """The paths start from the data list that ``prepare`` wrote."""
-    data_list: str | None = None
-    """Data list below the data folder; without it, what ``prepare`` wrote."""
-    overlays: list[str] = []
-    overrides: dict[str, Any] = {}
     rungs: list[str]
     seeds: list[int] = [0]
 
@@ -87,7 +75,7 @@ class Study(BaseModel):
     comparisons: list[tuple[str, str]] = []
     """Pairs of rungs: how much more Dice the first has than the second, subject by subject."""
     rungs: dict[str, Rung]
-    cohorts: list[CohortSetting]
+    cohorts: list[LadderCohort]
 
     @model_validator(mode="after")
     def _rungs_exist(self) -> Study:
@@ -109,13 +97,13 @@ class Study(BaseModel):
 class Cell:
     """One run: a cohort, a rung and a seed."""
 
-    cohort: CohortSetting
+    cohort: LadderCohort
     rung: str
     seed: int
 
     def folder(self, work_dir: Path) -> Path:
         """Where the run's output goes."""
-        return work_dir / _slug(self.cohort.name) / f"{_slug(self.rung)}_seed_{self.seed}"
+        return self.cohort.folder(work_dir) / f"{folder_name(self.rung)}_seed_{self.seed}"
 
     def __str__(self) -> str:
         return f"{self.cohort.name} / {self.rung} / seed {self.seed}"
@@ -128,13 +116,7 @@ def load_study(file: Path) -> Study:
     Raises:
         ValueError: naming what is wrong with the file.
     """
-    try:
-        return Study.model_validate(yaml.safe_load(file.read_text()))
-    except (OSError, yaml.YAMLError) as e:
-        raise ValueError(f"{file}: it cannot be read: {e}") from e
-    except ValidationError as e:
-        problems = [f"{'.'.join(str(p) for p in error['loc'])}: {error['msg']}" for error in e.errors()]
-        raise ValueError(f"{file}:\n" + "\n".join(f"- {problem}" for problem in problems)) from e
+    return read_study(file, Study)
 
 
 def run_study(
@@ -169,7 +151,7 @@ def run_study(
     cells = list(_cells(study))
     wanted = [cell for cell in cells if only is None or re.search(only, str(cell))]
     for cohort in {cell.cohort.name: cell.cohort for cell in wanted}.values():
-        _prepare(cohort, data_dir, work_dir)
+        cohort.make_ready(data_dir, work_dir)
     failed = False
     for batch in _waves(study, wanted):
         with ThreadPoolExecutor(workers) as pool:
@@ -202,40 +184,19 @@ def _waves(study: Study, cells: list[Cell]) -> Iterator[list[Cell]]:
         waiting = [cell for cell in waiting if cell not in wave]
 
 
-def _prepare(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> None:
-    if cohort.prepare:
-        module, *options = cohort.prepare
-        output_dir = work_dir / _slug(cohort.name)
-        command = [sys.executable, "-m", module, str(data_dir / cohort.dataset_dir), *options]
-        subprocess.run([*command, "--output-dir", str(output_dir)], check=True)
-
-
-def _data_list(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> Path:
-    if cohort.data_list is None:
-        return work_dir / _slug(cohort.name) / "datalist.json"
-    return data_dir / cohort.data_list
-
-
-def _dataset_dir(cohort: CohortSetting, data_dir: Path, work_dir: Path) -> Path:
-    if cohort.prepare_writes_scans:
-        return _data_list(cohort, data_dir, work_dir).parent
-    return data_dir / cohort.dataset_dir
-
-
 def _commands(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> Iterator[list[str]]:
     """What makes the run of a cell, one after the other."""
     rung, output_dir = study.rungs[cell.rung], cell.folder(work_dir)
     bundle = (study_dir / (rung.bundle or study.bundle)).resolve()
     configs = [str(bundle / "configs" / name) for name in ["train.yaml", *_overlays(study, cell)]]
-    dataset_dir = _dataset_dir(cell.cohort, data_dir, work_dir)
-    data_list = _data_list(cell.cohort, data_dir, work_dir)
+    locations = cell.cohort.locations(data_dir, work_dir)
     if rung.locator:
         run = Cell(cell.cohort, rung.locator, cell.seed).folder(work_dir)
         located = run.with_name(f"located_by_{run.name}.json")  # beside what else was prepared
         if not located.is_file():
-            arguments = [run, data_list, "--dataset-dir", dataset_dir, "--output", located]
+            arguments = [run, locations["data_list"], "--dataset-dir", locations["dataset_dir"], "--output", located]
             yield [sys.executable, "-m", "medsize.cli", "locate", *map(str, arguments)]
-        data_list = located
+        locations["data_list"] = located
     values = {"seed": cell.seed, **_overrides(study, cell)}
     if rung.teacher:
         values[TEACHER_KEY] = Cell(cell.cohort, rung.teacher, cell.seed).folder(work_dir) / "model.pt"
@@ -243,10 +204,7 @@ def _commands(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_di
         *(sys.executable, "-m", "monai.bundle", "run"),
         *("--config_file", str(configs)),
         *("--bundle_root", str(bundle)),
-        *("--dataset_dir", str(dataset_dir)),
-        *("--data_list", str(data_list)),
-        *_options(values),
-        *("--output_dir", str(output_dir)),
+        *as_options({**locations, **values, "output_dir": output_dir}),
         *("--resume", str((output_dir / "checkpoint.pt").is_file())),
     ]
 
@@ -258,10 +216,6 @@ def _overlays(study: Study, cell: Cell) -> list[str]:
 
 def _overrides(study: Study, cell: Cell) -> dict[str, Any]:
     return {**study.overrides, **cell.cohort.overrides, **study.rungs[cell.rung].overrides}
-
-
-def _options(values: dict[str, Any]) -> list[str]:
-    return [part for key, value in values.items() for part in (f"--{key}", str(value))]
 
 
 def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> str:
@@ -312,7 +266,7 @@ def _row(study: Study, cell: Cell, work_dir: Path) -> dict[str, Any]:
         "epochs": summary["epochs"],
         "seconds": summary["training_seconds"],
         "overlays": " ".join(_overlays(study, cell)),
-        "overrides": shlex.join(_options(_overrides(study, cell))),
+        "overrides": shlex.join(as_options(_overrides(study, cell))),
     }
 
 
@@ -416,7 +370,3 @@ def _draw(summary: pd.DataFrame, file: Path) -> None:
         axes.set(title=cohort, xlim=(0, 1), xlabel="Dice")
     with written_whole(file) as partial:
         figure.savefig(partial, format="png", dpi=120)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

@@ -1,0 +1,97 @@
+"""
+Keeps one run: it never runs twice at once, is not started when it is finished, and dies with whoever asked for it.
+
+A program of its own, ``python keeper.py FOLDER COMMAND…``, that needs the standard library only. It holds a lock on the
+folder, which the run inherits: even a run that outlived all others would keep a second one out. When the standard input
+closes, because the one who asked for the run has died, the keeper kills the run; when the keeper itself is killed, the
+kernel does (on Linux). What became of the run is one line of JSON: ``outcome`` (done, kept, busy or failed),
+``exit_code`` and ``seconds``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+SUMMARY = "summary.json"
+"""A run writes it last, in one step: who has it is finished."""
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.txt"
+LOCK = "run.lock"
+PATIENCE = 10.0
+"""Seconds to wait for a run in the same folder: long enough for one that is being killed."""
+PR_SET_PDEATHSIG = 1
+
+
+def keep(folder: Path, command: list[str]) -> dict[str, object]:
+    """
+    Run a command, unless it is finished or runs elsewhere; with ``--resume True`` where there is a checkpoint.
+
+    Args:
+        folder: of the run.
+        command: what to run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with (folder / LOCK).open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() - started > PATIENCE:
+                    return {"outcome": "busy"}
+                time.sleep(0.1)
+        if (folder / SUMMARY).is_file():
+            return {"outcome": "kept"}
+        started = time.monotonic()
+        resume = (folder / CHECKPOINT).is_file()
+        with (folder / LOG).open("a") as log:
+            run = subprocess.Popen(
+                [*command, "--resume", str(resume)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[lock.fileno()],
+                preexec_fn=_die_with(os.getpid()),
+            )
+        threading.Thread(target=_kill_when_abandoned, args=(run.pid,), daemon=True).start()
+        code = run.wait()
+        finished = (folder / SUMMARY).is_file()
+        seconds = round(time.monotonic() - started, 2)
+        return {"outcome": "done" if finished else "failed", "exit_code": code, "seconds": seconds}
+
+
+def _die_with(parent: int):  # type: ignore[no-untyped-def]
+    """For the run, before it starts: be killed when the keeper dies."""
+    libc = ctypes.CDLL(None)
+
+    def ask() -> None:
+        if sys.platform == "linux":
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has died already
+            os._exit(1)
+
+    return ask
+
+
+def _kill_when_abandoned(run: int) -> None:
+    os.read(sys.stdin.fileno(), 1)  # returns when the other end is closed
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(run, signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    print(json.dumps(keep(Path(sys.argv[1]), sys.argv[2:])), flush=True)

@@ -1,0 +1,128 @@
+"""A study of robustness, from its file to its report."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medsize.data.whole_file import written_whole
+from medsize.robustness.execution import Outcome, is_finished, run_all
+from medsize.robustness.keeper import LOG
+from medsize.robustness.progress import StudyProgress
+from medsize.robustness.report import write_report
+from medsize.robustness.study import Cell, Study, load_study
+from medsize.robustness.workers import connected
+from medsize.studies.folder_lock import locked
+
+__all__ = ["StudyResult", "run_robustness"]
+
+SETTINGS = "cell.json"
+Command = Callable[[Cell], list[str]]
+
+
+@dataclass
+class StudyResult:
+    """What a study did."""
+
+    cells: list[Cell]
+    """All that were wanted."""
+    outcomes: dict[Cell, Outcome] = field(default_factory=dict)
+    """Of those that were not finished before."""
+    report: Path | None = None
+    """The page; ``None`` as long as no cell is finished."""
+
+    @property
+    def failed(self) -> list[Cell]:
+        """Cells that failed twice."""
+        return [cell for cell, outcome in self.outcomes.items() if outcome.kind == "failed"]
+
+
+def run_robustness(
+    file: Path,
+    data_dir: Path,
+    work_dir: Path,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    only: str | None = None,
+    command: Command | None = None,
+    report_only: bool = False,
+) -> StudyResult:
+    """
+    Run every cell of a study that is not finished, and write the report.
+
+    It can be killed at any moment and called again: finished cells are kept, interrupted ones go on from their last
+    checkpoint. Several studies may share a work folder, even at the same time.
+
+    Args:
+        file: the study.
+        data_dir: folder that holds the cohorts.
+        work_dir: folder for the runs.
+        workers: cells at a time, on this machine. Default: one for each GPU, else one for each core.
+        scheduler: address of a Dask scheduler, whose workers run the cells instead.
+        only: part of the names of the cells to run, a regular expression. Default: all.
+        command: what runs a cell, ``--resume`` being added. Default: the training of the study's bundle.
+        report_only: run nothing, and write the report of what is finished.
+
+    Raises:
+        ValueError: when the study is faulty, or the work folder holds a cell that was run with other settings.
+        subprocess.CalledProcessError: when a cohort cannot be prepared.
+        ConnectionError: when the scheduler is lost.
+    """
+    study = load_study(file)
+    cells = [cell for cell in study.cells() if only is None or re.search(only, str(cell))]
+    if not cells:
+        raise ValueError(f"no cell's name matches '{only}'; the first is: {study.cells()[0]}")
+    _check_settings(study, cells, work_dir)
+    result = StudyResult(cells)
+    missing = [cell for cell in cells if not is_finished(cell.folder(work_dir))]
+    if missing and not report_only:
+        command = command or (lambda cell: study.command(cell, file.parent, data_dir, work_dir))
+        runs = {cell: (cell.folder(work_dir), command(cell)) for cell in missing}
+        with connected(scheduler, study.cluster, workers) as (client, at_a_time):
+            for cohort in study.cohorts:
+                if any(cell.cohort == cohort.name for cell in missing):
+                    with locked(cohort.folder(work_dir), "prepare.lock"):
+                        cohort.make_ready(data_dir, work_dir)
+            finished = [cell for cell in cells if cell not in runs]
+            with StudyProgress(work_dir, len(cells), finished, at_a_time) as progress:
+                for index, outcome in run_all(client, list(runs.values())):
+                    result.outcomes[missing[index]] = outcome
+                    progress.tell(missing[index], outcome)
+    output_dir = work_dir / "report" if study.report is None else (file.parent / study.report).resolve()
+    failed = [
+        f"{cell} failed twice: {result.outcomes[cell].reason}. Its log: {cell.folder(work_dir) / LOG}"
+        for cell in result.failed
+    ]
+    result.report = write_report(study, file, study.cells(), data_dir, work_dir, output_dir, failed)
+    return result
+
+
+def _check_settings(study: Study, cells: list[Cell], work_dir: Path) -> None:
+    """What a cell was started with is kept beside its results, so that others are not taken for them."""
+    changed = []
+    for cell in cells:
+        file = cell.folder(work_dir) / SETTINGS
+        # As strings, so that 2 and 2.0 of YAML differ no more than on the command line.
+        settings = json.loads(json.dumps(study.settings(cell), default=str))
+        if not file.is_file():
+            with written_whole(file) as partial:
+                partial.write_text(json.dumps(settings, indent=2) + "\n")
+            continue
+        before = json.loads(file.read_text())
+        if before != settings:
+            changed.append(f"- {cell}: {_difference(before, settings)}")
+    if changed:
+        raise ValueError(
+            f"{work_dir} holds cells that were run with other settings than the study has now. Take another work "
+            "folder, or remove those:\n" + "\n".join(changed)
+        )
+
+
+def _difference(before: dict, after: dict) -> str:
+    old, new = ({"overlays": s["overlays"], **s["overrides"]} for s in (before, after))
+    return ", ".join(
+        f"{key} was {old.get(key)}, is {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)
+    )

@@ -1,0 +1,74 @@
+"""A cohort as a study uses it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from medsize.data.whole_file import written_whole
+
+__all__ = ["CohortSetting", "as_options", "folder_name"]
+
+
+class CohortSetting(BaseModel):
+    """A cohort as the network sees it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    prepare: list[str] = []
+    """Module and arguments that write the data list, before ``--output-dir``; run in the study's folder."""
+    dataset_dir: str
+    """The cohort's folder below the data folder. The data list's paths start there, unless ``prepare`` writes scans."""
+    prepare_writes_scans: bool = False
+    """The paths start from the data list that ``prepare`` wrote."""
+    data_list: str | None = None
+    """Data list below the data folder; without it, what ``prepare`` wrote."""
+    overlays: list[str] = []
+    overrides: dict[str, Any] = {}
+
+    def folder(self, work_dir: Path) -> Path:
+        """Where the cohort is prepared, and its runs go."""
+        return work_dir / folder_name(self.name)
+
+    def make_ready(self, data_dir: Path, work_dir: Path) -> None:
+        """
+        Run ``prepare``, unless the same command has succeeded before.
+
+        Raises:
+            subprocess.CalledProcessError: when it fails.
+        """
+        if not self.prepare:
+            return
+        module, *options = self.prepare
+        folder = self.folder(work_dir)
+        arguments = [module, str(data_dir / self.dataset_dir), *options, "--output-dir", str(folder)]
+        done = folder / "prepared.txt"
+        if (folder / "datalist.json").is_file() and done.is_file() and done.read_text() == shlex.join(arguments):
+            return
+        subprocess.run([sys.executable, "-m", *arguments], check=True)
+        with written_whole(done) as partial:
+            partial.write_text(shlex.join(arguments))
+
+    def locations(self, data_dir: Path, work_dir: Path) -> dict[str, Path]:
+        """``dataset_dir`` and ``data_list`` of the cohort's runs."""
+        prepared = self.folder(work_dir) / "datalist.json"
+        data_list = prepared if self.data_list is None else data_dir / self.data_list
+        dataset_dir = data_list.parent if self.prepare_writes_scans else data_dir / self.dataset_dir
+        return {"dataset_dir": dataset_dir, "data_list": data_list}
+
+
+def folder_name(name: str) -> str:
+    """A name in lower case letters, digits and underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def as_options(values: dict[str, Any]) -> list[str]:
+    """Overrides as the command line of MONAI takes them."""
+    return [part for key, value in values.items() for part in (f"--{key}", str(value))]

@@ -1,0 +1,25 @@
+"""One process at a time in a folder."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["locked"]
+
+
+@contextmanager
+def locked(folder: Path, name: str) -> Iterator[None]:
+    """
+    Wait for the lock ``name`` in a folder, and hold it; the system gives it free when the process dies.
+
+    Args:
+        folder: created where missing.
+        name: of the lock's file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
