@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ def mean_fractions(items: Sequence[Mapping[str, Any]], region_mm: Sequence[float
 
     Args:
         items: training items; their ``size`` is mm² of slices ``(2, K − 1, Z)`` or mm³ of scans ``(2, K − 1)``.
-        region_mm: extent of the region along each axis, mm; −1 along the third for the whole scan.
+        region_mm: extent of the region along each axis, mm; negative for all of an axis.
 
     Returns:
         K fractions that sum to 1, the background first, each structure at 1e-4 at least; ``None`` where no item
@@ -42,10 +43,9 @@ def mean_fractions(items: Sequence[Mapping[str, Any]], region_mm: Sequence[float
 
 def region_measure(item: Mapping[str, Any], region_mm: Sequence[float]) -> float:
     """mm² of the region for an item with sizes of slices, mm³ for one with the size of the whole scan."""
-    area = float(region_mm[0] * region_mm[1])
-    if torch.as_tensor(item["size"]).ndim == 3:
-        return area
-    if region_mm[2] >= 0:
-        return area * float(region_mm[2])
+    axes = 2 if torch.as_tensor(item["size"]).ndim == 3 else 3
+    if min(region_mm[:axes]) >= 0:
+        return math.prod(region_mm[:axes])
     image = nibabel.load(item["image"])
-    return area * float(image.header.get_zooms()[2]) * image.shape[2]
+    extents = [n * float(zoom) for n, zoom in zip(image.shape, image.header.get_zooms(), strict=False)]
+    return math.prod(mm if mm >= 0 else extents[axis] for axis, mm in enumerate(region_mm[:axes]))

@@ -72,7 +72,7 @@ def check_run(
         supervision: see :meth:`Cohort.training_items`, as are ``fold``, ``size_level`` and ``num_masks``. ``None``
             where nothing is trained.
         num_classes: K, with the background, as the network has it.
-        region_mm: extent of the region given to the network along each axis, mm; −1 for all of an axis.
+        region_mm: extent of the region given to the network along each axis, mm; negative for all of an axis.
         use_roi: whether items are cropped to their roi.
         size_detail: see :func:`with_size_detail`.
         size_noise: see :func:`with_size_noise`.

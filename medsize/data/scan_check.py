@@ -36,7 +36,7 @@ def check_scans(
         items: as :class:`medsize.data.Cohort` gives them.
         num_classes: K, with the background.
         scribble_unlabelled: value of unlabelled voxels in scribbles.
-        region_mm: extent of the region given to the network along each axis, in mm; −1 for all of an axis.
+        region_mm: extent of the region given to the network along each axis, in mm; negative for all of an axis.
 
     Returns:
         one message per fault, naming the file. Empty where all is well.

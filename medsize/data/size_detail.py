@@ -27,7 +27,7 @@ def with_size_detail(
         size_detail: {``"given"``, ``"cohort mean"``, ``"tags"``}. The sizes as they are; for every structure its mean
             over the slices (scans) of the cohort that show it; or equal parts of the region for the background and
             every structure that is present.
-        region_mm: extent of the region given to the network along each axis, mm; −1 along the third for the whole scan.
+        region_mm: extent of the region given to the network along each axis, mm; negative for all of an axis.
 
     Returns:
         new items.

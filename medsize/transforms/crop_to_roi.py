@@ -25,7 +25,7 @@ class CropToRoi(Crop):
     What lies outside the image is left out; pad afterwards to a fixed shape. Invertible, as MONAI's own crops are.
 
     Args:
-        extent: mm along each axis of the image that a centre point stands for; −1 keeps the whole axis.
+        extent: mm along each axis of the image that a centre point stands for; a negative number keeps the whole axis.
     """
 
     def __init__(self, extent: Sequence[float]) -> None:

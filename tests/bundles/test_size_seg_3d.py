@@ -56,6 +56,15 @@ def test_every_overlay_trains(run_3d: Callable, tmp_path: Path, overlay: str, te
     assert terms_of(tmp_path / "run") == terms
 
 
+def test_whole_scans_train_patch_by_patch(run_3d: Callable, tmp_path: Path) -> None:
+    """A phantom of 32 × 32 × 6 voxels in patches of 16 × 24 × 8, two scans in a step."""
+    patches = ["--roi_size", "[16,24,8]", "--halo", "[2,4,0]", "--accumulation_steps", 2]
+    run_3d(["whole_volume.yaml"], *patches, "--output_dir", tmp_path / "run", "--potts_ramp", "[0.0,0.1]", cwd=tmp_path)
+    assert terms_of(tmp_path / "run") == {"size", "potts", "agreement"}
+    assert json.loads((tmp_path / "run" / "inference.json").read_text())["roi_size"] == [16, 24, 8]
+    assert len(pd.read_csv(tmp_path / "run" / "metrics.csv")) == 9
+
+
 def test_evaluation_finds_what_training_found(run_3d: Callable, trained: Path, tmp_path: Path) -> None:
     options = ["--output_dir", trained, "--evaluation_dir", tmp_path / "evaluation", "--use_roi", "True"]
     run_3d(["evaluate.yaml"], *options, cwd=tmp_path)

@@ -62,6 +62,7 @@ def test_mean_fractions_are_those_of_the_masks(phantoms: Path, size_level: str) 
     assert found is not None
     assert found[1:] == pytest.approx(expected.tolist(), rel=1e-4)
     assert sum(found) == pytest.approx(1)
+    assert mean_fractions(items, [-6.0, -6.0, -16.0]) == pytest.approx(found, rel=1e-4)  # all of every axis
 
 
 def test_a_cohort_without_sizes_has_no_mean_fractions(phantoms: Path) -> None:

@@ -1,0 +1,97 @@
+"""What a benchmark found, and how ratios are measured on a machine that does other things, too."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import torch
+
+__all__ = ["Result", "cpu_seconds", "machine", "paired_ratios", "peak_bytes", "run_module"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """
+    One figure.
+
+    Args:
+        what: what over what.
+        values: the figure, of every repeat.
+        limit: what it should be, such as "≤ 1.2"; "" for a figure without one.
+        remark: how it came about.
+    """
+
+    what: str
+    values: Sequence[float]
+    limit: str = ""
+    remark: str = ""
+
+    @property
+    def median(self) -> float:
+        """The figure."""
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> str:
+        """Quartiles of the repeats."""
+        if len(self.values) < 3:
+            return f"{min(self.values):.3g} to {max(self.values):.3g}" if len(self.values) > 1 else "one run"
+        low, _, high = statistics.quantiles(self.values, n=4)
+        return f"{low:.3g} to {high:.3g}, {len(self.values)} repeats"
+
+    @property
+    def met(self) -> str:
+        """Whether it is within its limit."""
+        if not self.limit:
+            return ""
+        bound = float(self.limit.split()[1])
+        return "yes" if (self.median <= bound if self.limit.startswith("≤") else self.median >= bound) else "**no**"
+
+    def __str__(self) -> str:
+        limit = f"; limit {self.limit}" if self.limit else ""
+        remark = f"; {self.remark}" if self.remark else ""
+        return f"{self.what}: {self.median:.3g} ({self.spread}{limit}{remark})"
+
+
+def machine() -> str:
+    """The machine and the versions."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "monai", "medsize"))
+    load = f"load {os.getloadavg()[0]:.1f}"
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, {load}, {torch.get_num_threads()} threads, "
+        f"Python {platform.python_version()}, {packages}"
+    )
+
+
+def cpu_seconds(step: Callable[[], object]) -> float:
+    """Processor time of this process, which other processes disturb less than they do the clock on the wall."""
+    started = time.process_time()
+    step()
+    return time.process_time() - started
+
+
+def paired_ratios(ours: Callable[[], float], theirs: Callable[[], float], repeats: int, warm_up: int = 2) -> list[float]:
+    """Both in turn, and the ratio of each pair."""
+    pairs = [(ours(), theirs()) for _ in range(repeats + warm_up)][warm_up:]
+    return [a / b for a, b in pairs]
+
+
+def peak_bytes() -> int:
+    """Peak memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def run_module(*arguments: object) -> list[float]:
+    """Run a module in a fresh process, and read the numbers in the last line that it prints."""
+    command = [sys.executable, "-m", *map(str, arguments)]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return [float(number) for number in printed.strip().splitlines()[-1].split()]

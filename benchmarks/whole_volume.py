@@ -1,0 +1,119 @@
+"""
+Whole scans by two passes: memory, and time beside one pass.
+
+    python -m benchmarks.whole_volume
+
+A step of a small 3D UNet under size + Potts, always in patches of 128³ voxels: at 128³ (one patch), and at 512³ (64 of
+them), each in a fresh process whose memory is read at its peak, above what it held after its imports. Time is compared
+where one pass still fits. What one pass would need at 512³ follows from its growth between 64³ and 128³.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import torch
+from monai.engines import SupervisedTrainer
+from monai.networks.nets import UNet
+
+from benchmarks.result import Result, cpu_seconds, machine, paired_ratios, peak_bytes, run_module
+from medsize.engines import PrepareSizeBatch, TwoPassTrainer
+from medsize.losses import CompositeLoss
+
+CLASSES = 3
+PATCH, LARGE = 128, 512
+MEMORY_LIMIT_GB = 24
+
+
+def main() -> None:
+    """Print the figures, or with arguments, take one."""
+    if sys.argv[1:]:
+        side, patch = map(int, sys.argv[1:])
+        print(*memory_and_seconds(side, patch or None))
+        return
+    print(machine())
+    for result in results():
+        print(result)
+
+
+def results() -> list[Result]:
+    """The figures."""
+    small, seconds_small = run_module("benchmarks.whole_volume", PATCH, PATCH)
+    large, seconds_large = run_module("benchmarks.whole_volume", LARGE, PATCH)
+    volume = 4 * LARGE**3
+    one_pass = {side: run_module("benchmarks.whole_volume", side, 0)[0] for side in (64, PATCH)}
+    per_voxel = (one_pass[PATCH] - one_pass[64]) / (PATCH**3 - 64**3)
+    needed = per_voxel * LARGE**3 / 2**30
+    return [
+        Result(
+            f"two-pass peak memory, {LARGE}³ without the volume over {PATCH}³, patches of {PATCH}³",
+            [(large - volume) / (small - 4 * PATCH**3)],
+            "≤ 1.15",
+            f"{large / 2**30:.2f} GB, of which the volume {volume / 2**30:.2f}, over {small / 2**30:.2f} GB",
+        ),
+        Result(
+            f"a training step at {LARGE}³, two passes: GB at its peak",
+            [large / 2**30],
+            f"≤ {MEMORY_LIMIT_GB}",
+            f"{seconds_large:.0f} s ({seconds_small:.1f} s at {PATCH}³)",
+        ),
+        Result(
+            f"the same in one pass: GB, by its growth of {per_voxel:.0f} bytes a voxel",
+            [needed],
+            f"≥ {MEMORY_LIMIT_GB}",
+            f"measured up to {PATCH}³, not tried: it would take what else the machine does along",
+        ),
+        Result("two-pass time over one-pass, 128³ in patches of 64³", time_ratios(128, 64, 0), "≤ 1.5", "by counting: 1.33"),
+        Result(
+            "the same with a halo of 8 voxels",
+            time_ratios(128, 72, 8),
+            "",
+            f"by counting: {4 / 3 * (2 * 72 / 128) ** 3:.2f}, as halos are computed twice",
+        ),
+    ]
+
+
+def trainer_of(side: int, patch: int | None, halo: int = 0) -> SupervisedTrainer:
+    """Of one step, in patches or in one pass."""
+    torch.manual_seed(0)
+    network = UNet(3, 1, CLASSES, channels=(8, 16, 32), strides=(2, 2), num_res_units=1)
+    size = torch.tensor([0.9, 0.08, 0.02])
+    batch = {"image": torch.rand(1, 1, side, side, side), "size": torch.stack([size, size]).unsqueeze(0)}
+    options = {
+        "device": torch.device("cpu"),
+        "max_epochs": 1,
+        "train_data_loader": [batch],
+        "network": network,
+        "optimizer": torch.optim.AdamW(network.parameters()),
+        "loss_function": CompositeLoss(potts_weight=0.1),
+        "prepare_batch": PrepareSizeBatch(),
+        "decollate": False,
+    }
+    if patch is None:
+        return SupervisedTrainer(**options)
+    return TwoPassTrainer(roi_size=patch, halo=halo, **options)
+
+
+def memory_and_seconds(side: int, patch: int | None) -> tuple[float, float]:
+    """Growth of the peak memory by a step, the volume included, and the seconds that it takes."""
+    trainer_of(8, None).run()  # what torch loads with a first step
+    before = peak_bytes()
+    trainer = trainer_of(side, patch)
+    started = time.perf_counter()
+    trainer.run()
+    return peak_bytes() - before, time.perf_counter() - started
+
+
+def time_ratios(side: int, patch: int, halo: int) -> list[float]:
+    """Processor time of a step by two passes over that of one pass."""
+    return paired_ratios(
+        lambda: cpu_seconds(trainer_of(side, patch, halo).run),
+        lambda: cpu_seconds(trainer_of(side, None).run),
+        repeats=5,
+        warm_up=1,
+    )
+
+
+if __name__ == "__main__":
+    main()
