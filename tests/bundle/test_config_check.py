@@ -32,6 +32,7 @@ def problems(
         (BUNDLE_2D, "train imagenet evaluate"),
         (BUNDLE_2D, "train segresnet teacher"),
         (BUNDLE_2D, "train imagenet teacher second_round"),
+        (BUNDLE_2D, "train imagenet volume_sizes"),
         (BUNDLE_2D, "train mask_supervision"),
         (BUNDLE_2D, "inference imagenet"),
         (BUNDLE_2D, "inference inference_roi"),
