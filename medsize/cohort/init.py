@@ -6,7 +6,7 @@ import re
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from medsize.cohort.proposal import Setting, propose_dimensions, propose_setting
 from medsize.cohort.report import write_report
 from medsize.cohort.structures import holds, masks_of, propose_structures
 from medsize.cohort.table_rows import match_rows, rows_of
-from medsize.data.conversion import Converted, Converter, convert_scans
+from medsize.data.conversion import Converted, Converter, MaskFiles, convert_scans
 from medsize.data.data_list import Cohort, DataListError, load_cohort
 from medsize.data.describe import describe_mask, write_data_list
 from medsize.data.fact_cache import cached_facts
@@ -131,18 +131,7 @@ def init_cohort(
     table_problems: list[str] = []
     if table is not None:
         rows, table_problems = match_rows(table, found.scans)
-    if not found.scans:
-        problems.append("no scan was found: no DICOM, NIfTI, NRRD or MetaImage file that the options choose.")
-    structures: list[str] = []
-    try:
-        structures = list(options.structures) or propose_structures(
-            found.scans, folder, None if table is None else table.structures
-        )
-    except ValueError as e:
-        problems.append(str(e))
-    else:
-        if found.scans and not structures:
-            problems.append("nothing tells of sizes: there is no mask. Give a size table: --sizes FILE.")
+    structures = _structures(found, folder, table, options, problems)
     if table is not None and structures and (unknown := sorted(set(table.structures) - set(structures))):
         table_problems.append(f"it has sizes of {', '.join(unknown)}, which --structure does not name.")
     if table_problems or not structures or not found.scans:
@@ -160,10 +149,12 @@ def init_cohort(
         max_bytes=options.max_bytes,
     )
     report(f"structures: {', '.join(f'{index} {name}' for index, name in enumerate(structures, start=1))}")
-    unused = [scan for scan in found.scans if table is not None and scan.has_masks and not holds(scan, structures)]
-    if table is not None and unused:
-        report(f"left out: masks of {len(unused)} scans, which do not show all structures of {table.source}")
-    pairs = [(scan.scan, () if scan in unused else masks_of(scan, structures)) for scan in found.scans]
+    pairs: list[tuple[FoundScan, MaskFiles]] = []
+    for scan in found.scans:
+        fitting = table is None or holds(scan, structures)
+        pairs.append((scan.scan, masks_of(scan, structures) if fitting else ()))
+    if table is not None and (unused := sum(scan.has_masks and not holds(scan, structures) for scan in found.scans)):
+        report(f"left out: masks of {unused} scans, which do not show all structures of {table.source}")
     converted = convert_scans(converter, _shown(pairs, "converting"), _identifier(converter, found))
     problems += converted.problems
     if options.keep_identifiers and converted.rows:
@@ -176,9 +167,12 @@ def init_cohort(
     items = _items(converted, output_dir, structures, options.roi_margin_mm, problems)
     if table is not None:
         items = _with_table(items, table, rows, sources, folder, output_dir, converter.key)
+    with_row = {name.name for name in rows.values()}
     for item in items:
-        if "size" not in item:
+        if "size" not in item and sources[item["image"]] not in with_row:
             problems.append(f"{output_dir / item['image']}: nothing tells its sizes: it has no row and no mask.")
+    if unknown_sizes := sum("size" not in item and sources[item["image"]] in with_row for item in items):
+        report(f"left out: {unknown_sizes} scans whose sizes are all unknown")
     items = [item for item in items if "size" in item]
     # Codes go into the report; the person at the terminal may know the scans.
     to_source = {str(output_dir / image): f"{source} ({image})" for image, source in sources.items()}
@@ -193,12 +187,9 @@ def init_cohort(
     cohort = load_cohort(data_list, output_dir)
 
     problems += check_scans(cohort.items, cohort.num_classes)
-    doubtful = suspicions(cohort.items, cohort.class_names)
     modalities = [converted.rows[item["image"]]["modality"] for item in items]
-    if len(set(modalities)) > 1:
-        counted = ", ".join(f"{n} {modality or 'unknown'}" for modality, n in Counter(modalities).items())
-        doubtful.append(f"the scans are of several modalities ({counted}): train each by itself, see --modality.")
-    if not any(scan.scan.subject for scan in found.scans) and len(set(folds)) == len(items) and table is None:
+    doubtful = [*suspicions(cohort.items, cohort.class_names), *_mixtures(modalities)]
+    if not any(scan.scan.subject for scan in found.scans) and len(folds) == len(items) and table is None:
         doubtful.append(
             "every file counts as a subject of its own. Are several of one? Then find them in their paths: "
             r"--subject-pattern 'pat\d+'"
@@ -231,6 +222,32 @@ def init_cohort(
         [_renamed(problem, to_source) for problem in problems],
         [_renamed(suspicion, to_source) for suspicion in doubtful],
     )
+
+
+def _structures(
+    found: FoundCohort, folder: Path, table: SizeTable | None, options: InitOptions, problems: list[str]
+) -> list[str]:
+    """Names of the classes; none, and a problem, where nothing tells."""
+    if not found.scans:
+        problems.append("no scan was found: no DICOM, NIfTI, NRRD or MetaImage file that the options choose.")
+        return []
+    of_table = None if table is None else table.structures
+    try:
+        structures = list(options.structures) or propose_structures(found.scans, folder, of_table)
+    except ValueError as e:
+        problems.append(str(e))
+        return []
+    if not structures:
+        problems.append("nothing tells of sizes: there is no mask. Give a size table: --sizes FILE.")
+    return structures
+
+
+def _mixtures(modalities: Sequence[str]) -> Iterator[str]:
+    """Whether scans are of several modalities."""
+    counts = Counter(modalities)
+    if len(counts) > 1:
+        counted = ", ".join(f"{n} {modality or 'unknown'}" for modality, n in counts.items())
+        yield f"the scans are of several modalities ({counted}): train each by itself, see --modality."
 
 
 def _identifier(converter: Converter, found: FoundCohort) -> Callable[[FoundScan], str]:

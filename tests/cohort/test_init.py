@@ -241,7 +241,7 @@ def test_rows_that_fit_no_scan_or_several_stop_it_before_anything_is_written(
         ((), "nothing tells of sizes: there is no mask. Give a size table: --sizes FILE."),
         (("--subject-pattern", "("), "unterminated"),
         (("--bundle", "."), "is no bundle of medsize"),
-        (("--modality", "XX"), "nothing tells of sizes"),
+        (("--modality", "XX"), "no scan was found: no DICOM, NIfTI, NRRD or MetaImage file that the options choose"),
     ],
 )
 def test_what_cannot_be_prepared_is_refused(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
@@ -266,6 +266,17 @@ def test_masks_of_a_cohort_with_a_table_are_for_evaluation(tmp_path: Path) -> No
     )
     (measured,) = (item for item in items if "slice_size" in item)  # without a row
     assert measured["size"]["second"] / 1000 == volumes_ml(3)[1]
+
+
+def test_a_scan_of_unknown_sizes_is_left_out_without_a_fault(tmp_path: Path) -> None:
+    write_images(tmp_path / "scans", 4)
+    rows = ["scan 00,1.5", "scan 01,1.5", "scan 02,", "scan 03,0"]
+    table = write_table(tmp_path / "sizes.csv", "image,cube volume_ml", rows)
+    result = init(tmp_path / "scans", tmp_path / "out", "--sizes", table)
+    assert result.exit_code == 0, result.output
+    assert "left out: 1 scans whose sizes are all unknown" in result.output
+    content = json.loads((tmp_path / "out" / "datalist.json").read_text())
+    assert sizes_in_ml(content) == [[0.0], [1.5], [1.5]]
 
 
 class Tables(html.parser.HTMLParser):
