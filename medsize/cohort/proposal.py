@@ -8,12 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nibabel
 import numpy as np
-from pydantic import BaseModel
 
 from medsize.data.data_list import Cohort
-from medsize.data.fact_cache import cached_facts
 from medsize.data.scan_facts import ImageFacts, image_facts
 from medsize.data.whole_file import written_whole
 
@@ -25,7 +22,6 @@ SIDE_STEP = {2: 32, 3: 16}
 """Networks halve a side so often that it must be a multiple of this."""
 SOFT_TISSUE = [-175.0, 250.0]
 """HU, as MONAI's tutorials take them for the abdomen."""
-SAMPLED_SCANS = 20
 
 
 class Setting(NamedTuple):
@@ -34,12 +30,6 @@ class Setting(NamedTuple):
     key: str
     value: Any
     reason: str
-
-
-class _Inside(BaseModel):
-    """Percentiles 0.5 and 99.5 of the intensities in a mask; ``None`` where it is empty."""
-
-    percentiles: tuple[float, float] | None
 
 
 def propose_dimensions(cohort: Cohort) -> tuple[int, str]:
@@ -91,7 +81,7 @@ def propose_settings(
     if window is not None:
         settings.append(Setting("intensity_window", list(window), "as asked for"))
     else:
-        chosen, reason = intensity_window(cohort.items, facts, modalities)
+        chosen, reason = intensity_window(facts, modalities)
         settings.append(Setting("intensity_window", chosen, reason))
     if dimensions == 2:
         by_slice = sum("slice_size" in item for item in cohort.items)
@@ -101,29 +91,22 @@ def propose_settings(
     return settings
 
 
-def intensity_window(
-    items: Sequence[Mapping[str, Any]], facts: Sequence[ImageFacts], modalities: Sequence[str]
-) -> tuple[list[float] | None, str]:
+def intensity_window(facts: Sequence[ImageFacts], modalities: Sequence[str]) -> tuple[list[float] | None, str]:
     """
     Intensities that become 0 and 1, and why. ``None``: the percentiles 0.5 and 99.5 of each scan.
 
-    CT is in Hounsfield units, so that one window fits all scans: that of the structures (the percentiles in masks, and
-    half as much on either side), or of soft tissue where there is no mask. A file is taken for CT where half of the
-    scans go below −900, as air does.
+    CT is in Hounsfield units, so that one window fits all scans: that of soft tissue. Masks, which only evaluate, have
+    no part in it. A file is taken for CT where half of the scans go below −900, as air does.
+
+    Args:
+        facts: of the scans.
+        modalities: of the scans, as DICOM names them; "" where unknown.
     """
     stated = [modality for modality in modalities if modality]
     looks_like_ct = np.mean([f.lowest < -900 for f in facts]) >= 0.5
-    if not (set(stated) == {"CT"} or (not stated and looks_like_ct)):
-        return None, "null: each scan's own percentiles 0.5 and 99.5"
-    masked = [item for item in items if "label" in item]
-    sampled = masked[:: max(1, len(masked) // SAMPLED_SCANS)]
-    inside = [p for item in sampled if (p := _inside(item["image"], item["label"]).percentiles) is not None]
-    if not inside:
-        return SOFT_TISSUE, "HU of soft tissue: the scans are CT"
-    low, high = np.median(inside, axis=0)
-    margin = max(high - low, 50.0) / 2
-    window = [float(round(max(low - margin, -1000.0), -1)), float(round(high + margin, -1))]
-    return window, f"HU; in the masks of {len(inside)} CT they are {low:.0f} to {high:.0f}"
+    if set(stated) == {"CT"} or (not stated and looks_like_ct):
+        return SOFT_TISSUE, "HU of soft tissue: the scans are CT. For lungs or bones, set your own"
+    return None, "null: each scan's own percentiles 0.5 and 99.5"
 
 
 def roi_extent(roi: Mapping[str, Any], facts: ImageFacts) -> list[float]:
@@ -144,16 +127,6 @@ def write_overlay(file: Path, settings: Sequence[Setting], bundle: str) -> None:
     ]
     with written_whole(file) as partial:
         partial.write_text("\n".join(lines) + "\n")
-
-
-def _inside(image: str, mask: str) -> _Inside:
-    state = Path(mask).stat()
-
-    def find() -> _Inside:
-        voxels = np.asarray(nibabel.load(image).dataobj)[np.asarray(nibabel.load(mask).dataobj) > 0]
-        return _Inside(percentiles=tuple(np.percentile(voxels, [0.5, 99.5])) if voxels.size else None)
-
-    return cached_facts(image, f"inside {Path(mask).resolve()} {state.st_size} {state.st_mtime_ns}", _Inside, find)
 
 
 def _mm(values: Sequence[float] | np.ndarray) -> str:

@@ -70,7 +70,7 @@ def test_series_contours_and_segments_become_a_cohort(export: Path, tmp_path: Pa
     assert [item["size"]["Liver"] for item in content["training"]] == [LIVER_MM3] * 3
     assert len({item["subject"] for item in content["training"]}) == 3
     overlay = yaml.safe_load((tmp_path / "out" / "cohort.yaml").read_text())
-    assert overlay["intensity_window"][0] < -100 < 150 < overlay["intensity_window"][1]  # HU
+    assert overlay["intensity_window"] == [-175, 250]  # HU of soft tissue
     text = (tmp_path / "out" / "report.html").read_text()
     assert "MRN-" not in text
     assert str(export) not in text
