@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medsize.robustness import keeper
+from medsize import keeper
 
-__all__ = ["Outcome", "is_finished", "run_all", "run_kept"]
+__all__ = ["Outcome", "is_finished", "run_all"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def run_all(client: Any, runs: Sequence[tuple[Path, list[str]]]) -> Iterator[tup
 
     def submit(index: int, attempt: int) -> Any:
         folder, command = runs[index]
-        future = client.submit(run_kept, str(folder), command, pure=False, priority=-index - attempt * len(runs))
+        future = client.submit(keeper.run_kept, str(folder), command, pure=False, priority=-index - attempt * len(runs))
         pending[future.key] = (index, attempt)
         return future
 
@@ -69,24 +66,6 @@ def run_all(client: Any, runs: Sequence[tuple[Path, list[str]]]) -> Iterator[tup
             running.add(submit(index, attempt=1))
         else:
             yield index, _outcome(result)
-
-
-def run_kept(folder: str, command: list[str]) -> dict[str, Any]:
-    """
-    Run a command by a keeper; for the workers.
-
-    Returns:
-        what the keeper tells: see :mod:`medsize.robustness.keeper`.
-    """
-    with subprocess.Popen(
-        [sys.executable, keeper.__file__, folder, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        told = process.stdout.read()
-    if told:
-        result: dict[str, Any] = json.loads(told)
-        return result
-    return {"outcome": "failed", "exit_code": None, "reason": "its keeper was killed"}
 
 
 def _outcome(result: dict[str, Any]) -> Outcome:

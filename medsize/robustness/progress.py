@@ -11,8 +11,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from medsize.keeper import LOG, SUMMARY
 from medsize.robustness.execution import Outcome
-from medsize.robustness.keeper import LOG, SUMMARY
 from medsize.robustness.study import Cell
 
 __all__ = ["StudyProgress"]

@@ -132,8 +132,8 @@ def _grid(study: Study, cohort: str, network: str, tables: dict[str, pd.DataFram
     panels = [
         Panel(
             f"error_{figure}",
-            f"{title[0].upper()}{title[1:]} against the realised mean relative error of the training labels: means over subjects and seeds "
-            "with 95 % intervals. Sizes solid and filled, masks dashed and open.",
+            f"{title[0].upper()}{title[1:]} against the realised mean relative error of the training labels: means "
+            "over subjects and seeds with 95 % intervals. Sizes solid and filled, masks dashed and open.",
             figures.error_figure(accuracies, figure, study),
             "accuracy",
             accuracies[accuracies["figure"] == figure].drop(columns=["minutes"]),

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medsize.data.whole_file import written_whole
+from medsize.keeper import LOG
 from medsize.robustness.execution import Outcome, is_finished, run_all
-from medsize.robustness.keeper import LOG
 from medsize.robustness.progress import StudyProgress
 from medsize.robustness.report import write_report
 from medsize.robustness.study import Cell, Study, load_study

@@ -1,7 +1,8 @@
 """
 Keeps one run: it never runs twice at once, is not started when it is finished, and dies with whoever asked for it.
 
-A program of its own, ``python keeper.py FOLDER COMMAND…``, that needs the standard library only. It holds a lock on the
+A program of its own, ``python keeper.py FOLDER COMMAND…``. It needs the standard library only and is no part of a
+package with more, so that workers start at once. It holds a lock on the
 folder, which the run inherits: even a run that outlived all others would keep a second one out. When the standard input
 closes, because the one who asked for the run has died, the keeper kills the run; when the keeper itself is killed, the
 kernel does (on Linux). What became of the run is one line of JSON: ``outcome`` (done, kept, busy or failed),
@@ -21,6 +22,9 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
+
+__all__ = ["CHECKPOINT", "LOG", "SUMMARY", "keep", "run_kept"]
 
 SUMMARY = "summary.json"
 """A run writes it last, in one step: who has it is finished."""
@@ -32,7 +36,25 @@ PATIENCE = 10.0
 PR_SET_PDEATHSIG = 1
 
 
-def keep(folder: Path, command: list[str]) -> dict[str, object]:
+def run_kept(folder: str, command: list[str]) -> dict[str, Any]:
+    """
+    Run a command by a keeper; for the workers.
+
+    Returns:
+        what the keeper tells.
+    """
+    with subprocess.Popen(
+        [sys.executable, __file__, folder, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        told = process.stdout.read()
+    if told:
+        result: dict[str, Any] = json.loads(told)
+        return result
+    return {"outcome": "failed", "exit_code": None, "reason": "its keeper was killed"}
+
+
+def keep(folder: Path, command: list[str]) -> dict[str, Any]:
     """
     Run a command, unless it is finished or runs elsewhere; with ``--resume True`` where there is a checkpoint.
 
