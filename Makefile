@@ -21,7 +21,7 @@ check: $(READY)
 	$(VENV)/bin/mypy
 
 bench: $(READY)
-	$(RUN) -m benchmarks.step
+	$(RUN) -m benchmarks
 	$(RUN) -m benchmarks.read_dicom
 
 clean:

@@ -79,7 +79,9 @@ def cpu_seconds(step: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def paired_ratios(ours: Callable[[], float], theirs: Callable[[], float], repeats: int, warm_up: int = 2) -> list[float]:
+def paired_ratios(
+    ours: Callable[[], float], theirs: Callable[[], float], repeats: int, warm_up: int = 2
+) -> list[float]:
     """Both in turn, and the ratio of each pair."""
     pairs = [(ours(), theirs()) for _ in range(repeats + warm_up)][warm_up:]
     return [a / b for a, b in pairs]

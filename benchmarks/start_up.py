@@ -26,7 +26,7 @@ from medsize.data import write_phantom_cohort
 PROJECT = Path(__file__).parent.parent
 BUNDLE = PROJECT / "bundles" / "size_seg_2d"
 BARE = PROJECT / "benchmarks" / "bare_monai.yaml"
-REPEATS = 2
+REPEATS = 5
 
 
 class StopAfterFirstStep:
@@ -80,7 +80,7 @@ def first_step(configs: list[str], folder: Path) -> tuple[float, float]:
     return seconds_of(
         [
             *("monai.bundle", "run", "--bundle_root", str(BUNDLE), "--config_file", str(configs)),
-            *("--dataset_dir", str(folder / "data"), "--output_dir", str(folder / "run")),
+            *("--dataset_dir", str(folder / "data"), "--output_dir", tempfile.mkdtemp(dir=folder)),
         ]
     )
 

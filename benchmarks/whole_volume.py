@@ -64,7 +64,9 @@ def results() -> list[Result]:
             f"≥ {MEMORY_LIMIT_GB}",
             f"measured up to {PATCH}³, not tried: it would take what else the machine does along",
         ),
-        Result("two-pass time over one-pass, 128³ in patches of 64³", time_ratios(128, 64, 0), "≤ 1.5", "by counting: 1.33"),
+        Result(
+            "two-pass time over one-pass, 128³ in patches of 64³", time_ratios(128, 64, 0), "≤ 1.5", "by counting: 1.33"
+        ),
         Result(
             "the same with a halo of 8 voxels",
             time_ratios(128, 72, 8),

@@ -1,0 +1,37 @@
+"""
+All benchmarks, and their table.
+
+    python -m benchmarks [FILE]
+
+FILE is docs/benchmarks.md by default.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks import many_classes, start_up, step, throughput_2d, whole_volume
+from benchmarks.result import machine
+
+PROJECT = Path(__file__).parent.parent
+BENCHMARKS = (start_up, many_classes, step, throughput_2d, whole_volume)
+
+
+def main() -> None:
+    """Run all, printing each figure as it comes, and write the table."""
+    file = Path(sys.argv[1]) if sys.argv[1:] else PROJECT / "docs" / "benchmarks.md"
+    lines = ["# Benchmarks", "", f"By `python -m benchmarks`: {machine()}.", ""]
+    lines += ["Medians and quartiles; the ratios of a row were taken in turn, in one run.", ""]
+    lines += ["| what | found | spread | limit | met | remark |", "| --- | --- | --- | --- | --- | --- |"]
+    for benchmark in BENCHMARKS:
+        for result in benchmark.results():
+            print(result, flush=True)
+            cells = (result.what, f"{result.median:.3g}", result.spread, result.limit, result.met, result.remark)
+            lines.append(f"| {' | '.join(cells)} |")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
