@@ -61,9 +61,7 @@ def measure(folder: Path, epochs: int, seeds: int) -> None:
         cells = sum(outcome.seconds for outcome in result.outcomes.values())
         rates[workers] = 3600 * len(result.outcomes) / wall
         overhead = 1 - cells / (workers * wall)
-        print(
-            f"{workers} workers: {rates[workers]:.0f} cells per hour, {overhead:.1%} of the workers' time not in cells"
-        )
+        print(f"{workers} workers: {rates[workers]:.0f} cells per hour, {overhead:.1%} of the time not in cells")
     print(f"2 workers do {rates[2] / rates[1]:.2f} times as many cells per hour as 1")
 
 
