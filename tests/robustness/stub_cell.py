@@ -62,7 +62,6 @@ with (folder / ".partial_metrics.csv").open("w", newline="") as file:
     writer.writeheader()
     writer.writerows(rows)
 os.replace(folder / ".partial_metrics.csv", folder / "metrics.csv")
-tell("end")
 write(
     "summary.json",
     json.dumps(
@@ -80,3 +79,4 @@ write(
         }
     ),
 )
+tell("end")
