@@ -75,7 +75,8 @@ def run_robustness(
     cells = [cell for cell in study.cells() if only is None or re.search(only, str(cell))]
     if not cells:
         raise ValueError(f"no cell's name matches '{only}'; the first is: {study.cells()[0]}")
-    _check_settings(study, cells, work_dir)
+    with locked(work_dir, "settings.lock"):  # files that another study in this folder may write, too
+        _check_settings(study, cells, work_dir)
     result = StudyResult(cells)
     missing = [cell for cell in cells if not is_finished(cell.folder(work_dir))]
     if missing and not report_only:
@@ -96,7 +97,8 @@ def run_robustness(
         f"{cell} failed twice: {result.outcomes[cell].reason}. Its log: {cell.folder(work_dir) / LOG}"
         for cell in result.failed
     ]
-    result.report = write_report(study, file, study.cells(), data_dir, work_dir, output_dir, failed)
+    with locked(work_dir, "report.lock"):
+        result.report = write_report(study, file, study.cells(), data_dir, work_dir, output_dir, failed)
     return result
 
 

@@ -37,7 +37,7 @@ def study(**changes: Any) -> dict[str, Any]:
 def study_file(tmp_path: Path) -> Path:
     """A study of stubs."""
     file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump(study()))
+    file.write_text(yaml.safe_dump(study(), sort_keys=False))
     return file
 
 

@@ -62,7 +62,6 @@ with (folder / ".partial_metrics.csv").open("w", newline="") as file:
     writer.writeheader()
     writer.writerows(rows)
 os.replace(folder / ".partial_metrics.csv", folder / "metrics.csv")
-tell("end")
 write(
     "summary.json",
     json.dumps(
@@ -74,9 +73,10 @@ write(
             "mask_change": level if of_masks else None,
             "training_scans": 10,
             "training_seconds": float(epochs) * float(seconds),
-            "data_list_sha256": "0123",
+            "data_list_sha256": "0d3f",
             "versions": {"python": "3"},
             "results": {"dice": {"mean": sum(row["dice"] for row in rows) / len(rows)}},
         }
     ),
 )
+tell("end")

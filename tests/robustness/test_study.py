@@ -14,7 +14,7 @@ from tests.robustness.conftest import study
 
 
 def loaded(tmp_path: Path, **changes: Any) -> Any:
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(**changes)))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(**changes), sort_keys=False))
     return load_study(tmp_path / "study.yaml")
 
 

@@ -1,0 +1,131 @@
+"""
+Cells per hour of a study by one and by two workers, the share of its time that is not cells, and what kills do to it.
+
+    python -m benchmarks.robustness_throughput [--kills 10]
+
+runs real trainings of the 2D bundle on phantoms. With ``--kills`` it instead kills the study, a worker or a cell at as
+many random moments, starts it again each time, and compares the final tables with those of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from medsize.data import write_phantom_cohort
+from medsize.robustness import run_robustness
+
+PROJECT = Path(__file__).parent.parent
+
+
+def write_study(folder: Path, epochs: int, seeds: int) -> Path:
+    """Two cells for each seed."""
+    write_phantom_cohort(folder / "phantoms", num_scans=12, shape=(48, 48, 8), spacing=(4.0, 4.0, 12.0))
+    study = {
+        "title": "throughput",
+        "bundle": str(PROJECT / "bundles" / "size_seg_2d"),
+        "reference": "masks",
+        "gallery": 0,
+        "seeds": list(range(seeds)),
+        "overrides": {"spacing": "[4.0, 4.0]", "roi_size": "[48, 48]", "max_epochs": epochs, "val_interval": epochs},
+        "cohorts": [{"name": "Phantoms", "dataset_dir": "phantoms", "data_list": "phantoms/datalist.json"}],
+        "networks": {"UNet": {}},
+        "supervision": {
+            "sizes": {"noise_on": "sizes"},
+            "masks": {"noise_on": "masks", "overlays": ["mask_supervision.yaml"]},
+        },
+    }
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump(study))
+    return file
+
+
+def measure(folder: Path, epochs: int, seeds: int) -> None:
+    """Print cells per hour of one and of two workers, side by side, and the overhead."""
+    file = write_study(folder, epochs, seeds)
+    rates = {}
+    for workers in (1, 2):
+        started = time.perf_counter()
+        result = run_robustness(file, folder, folder / f"workers_{workers}", workers=workers)
+        wall = time.perf_counter() - started
+        cells = sum(outcome.seconds for outcome in result.outcomes.values())
+        rates[workers] = 3600 * len(result.outcomes) / wall
+        overhead = 1 - cells / (workers * wall)
+        print(f"{workers} workers: {rates[workers]:.0f} cells per hour, {overhead:.1%} of the time not in cells")
+    print(f"2 workers do {rates[2] / rates[1]:.2f} times as many cells per hour as 1")
+
+
+def kill(folder: Path, epochs: int, seeds: int, kills: int) -> bool:
+    """Kill at random moments; print and return whether the tables equal those of an undisturbed run."""
+    file = write_study(folder, epochs, seeds)
+    run_robustness(file, folder, folder / "undisturbed", workers=2)
+    work_dir = folder / "killed"
+    command = [sys.executable, "-m", "medsize.cli", "robustness", str(file), "--data", str(folder)]
+    rng = random.Random(0)
+    for number in range(kills):
+        study = subprocess.Popen([*command, "--work-dir", str(work_dir), "--workers", "2"], stdout=subprocess.DEVNULL)
+        time.sleep(rng.uniform(5, 40))
+        victim = rng.choice(["study", "worker", "cell"])
+        keepers = [p for p in _processes(str(work_dir)) if "keeper.py" in _command(p)]
+        chosen = study.pid
+        if keepers and victim == "worker":
+            chosen = _parent(keepers[0])
+        elif keepers and victim == "cell":
+            chosen = next((p for p in _processes(str(work_dir)) if _parent(p) == keepers[0]), study.pid)
+        print(f"kill {number + 1}: {victim}, {len(list(work_dir.rglob('summary.json')))} cells finished", flush=True)
+        if study.poll() is None:
+            os.kill(chosen, signal.SIGKILL)
+        time.sleep(rng.uniform(0, 5))
+        study.kill()
+        study.wait()
+    subprocess.run([*command, "--work-dir", str(work_dir), "--workers", "2"], check=True)
+    names = ("accuracy", "cases", "comparisons", "volume_agreement")
+    tables = [[pd.read_csv(run / "report" / f"{n}.csv") for n in names] for run in (folder / "undisturbed", work_dir)]
+    equal = all(a.equals(b) for a, b in zip(*tables, strict=True))
+    print(f"after {kills} kills the tables are {'equal' if equal else 'NOT equal'} to those of an undisturbed run")
+    return equal
+
+
+def _processes(text: str) -> list[int]:
+    return [int(p.name) for p in Path("/proc").glob("[0-9]*") if text in _command(int(p.name))]
+
+
+def _command(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def _parent(process: int) -> int:
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Throughput of a study, and kills.")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--seeds", type=int, default=4, help="two cells for each")
+    parser.add_argument("--kills", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if not arguments.kills:
+            measure(Path(folder), arguments.epochs, arguments.seeds)
+        elif not kill(Path(folder), arguments.epochs, arguments.seeds, arguments.kills):
+            raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
