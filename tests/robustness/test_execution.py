@@ -167,7 +167,7 @@ def test_results_of_other_settings_are_not_taken_for_those_of_the_study(study_fi
         run_robustness(study_file, tmp_path, work_dir, command=stub_command(work_dir))
 
 
-def test_a_scheduler_that_is_not_there_is_named(study_file: Path, tmp_path: Path) -> None:
+def test_a_choice_of_no_cell_is_refused(study_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no cell's name matches"):
         run_robustness(study_file, tmp_path, tmp_path / "work", only="liver", command=stub_command(tmp_path))
 
