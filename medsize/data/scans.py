@@ -150,10 +150,13 @@ def _read_header(file: Path, known: dict[str, DicomSeries]) -> DicomFile | None:
     empty_slice = not start and not file.suffix[1:].isalpha()
     if not is_dicom and not empty_slice:
         return None
+    from pydicom.config import disable_value_validation
+
     from medsize.data.dicom_file import read_dicom_file
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values longer than the standard allows
+    # pydicom's tests of each value against the standard only warn, and take time.
+    with warnings.catch_warnings(), disable_value_validation():
+        warnings.simplefilter("ignore")
         return read_dicom_file(file, known)
 
 

@@ -138,6 +138,27 @@ def test_fraction_is_right_after_resampling(name: str, num_axes: int, seed: int)
     torch.testing.assert_close(stated[0, 1:], counted[1:], rtol=0.03, atol=0.0)
 
 
+@settings(max_examples=10)
+@given(
+    seed=st.integers(0, 1000),
+    view=st.lists(st.integers(30, 60), min_size=3, max_size=3),
+    resized=st.lists(st.integers(44, 70), min_size=3, max_size=3),
+)
+def test_any_crop_or_pad_then_resampling_leaves_the_volumes(seed: int, view: list[int], resized: list[int]) -> None:
+    item = ComputeSizeTargetd("label", NUM_CLASSES)(scan(seed))
+    item["mask"] = onehot(item["label"])
+    for transform, tolerance in (
+        (ResizeWithPadOrCropd(KEYS, spatial_size=view), 1e-5),
+        (Resized(KEYS, spatial_size=resized, mode="trilinear"), 0.03),  # the error of linear interpolation
+    ):
+        item = transform(item)
+        region = float(torch.linalg.det(item["image"].affine[:3, :3]).abs()) * item["image"][0].numel()
+        stated = SizeToFraction()(item["size"], item["image"])[:, 1:].double() * region
+        torch.testing.assert_close(stated, item["size"].double(), rtol=1e-5, atol=0.0)
+        counted = fractions_of(item["mask"])[1:].double() * region
+        torch.testing.assert_close(counted, item["size"][0].double(), rtol=tolerance, atol=0.0)
+
+
 def test_lazy_transforms_are_counted_in() -> None:
     stated, counted = stated_and_counted(
         scan(5),
