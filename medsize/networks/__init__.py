@@ -7,8 +7,8 @@ from medsize.networks.lean_unet import LeanUNet
 from medsize.networks.output_bias import start_at_fractions
 
 __all__ = [
-    "Brightness",
     "INITS",
+    "Brightness",
     "EfficientNetLiteEncoder",
     "LeanUNet",
     "initialise",

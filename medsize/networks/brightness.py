@@ -12,7 +12,7 @@ class Brightness(nn.Module):
     """
     Logits of one structure from the intensity of each voxel alone: 0 for the background, ``scale`` · intensity.
 
-    As a teacher (:class:`medsize.transforms.SoftLabeld`) it marks as many of the brightest voxels as the stated size has,
+    As a teacher (:class:`medsize.transforms.SoftLabeld`) it marks as many of the brightest voxels as the size has,
     for :class:`medsize.transforms.ShiftToSize` finds the threshold: tumours in PET, vessels in angiography, bone in CT.
 
     Args:

@@ -39,6 +39,7 @@ def problems(
         (BUNDLE_3D, "train segresnet evaluate"),
         (BUNDLE_3D, "train teacher"),
         (BUNDLE_3D, "train segresnet teacher second_round"),
+        (BUNDLE_3D, "train teacher brightness_teacher"),
         (BUNDLE_3D, "train mask_supervision"),
     ],
 )
