@@ -10,8 +10,6 @@ voxels alone, of files that are known and in order. Needs pydicom (``pip install
 
 from __future__ import annotations
 
-import platform
-import statistics
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ import pydicom
 import SimpleITK
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from benchmarks.result import Result, machine, paired_ratios
 from medsize.data.scans import find_scans, read_scan
 
 REPEATS = 15
@@ -31,30 +30,40 @@ SIDE, SLICES = 512, 100
 
 
 def main() -> None:
-    """Print the ratios."""
-    print(
-        f"{platform.machine()}, Python {platform.python_version()}, SimpleITK {version('SimpleITK')}, "
-        f"pydicom {version('pydicom')}, medsize {version('medsize')}"
-    )
+    """Print the figures."""
+    print(f"{machine()}, SimpleITK {version('SimpleITK')}, pydicom {version('pydicom')}")
+    for result in results(*map(Path, sys.argv[1:])):
+        print(result)
+
+
+def results(series: Path | None = None) -> list[Result]:
+    """
+    How many scans we read in the time of one of theirs.
+
+    Args:
+        series: folder of one series. Default: a phantom.
+    """
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
-        if folder == Path(temporary):
+        folder = series or Path(temporary)
+        if series is None:
             write_phantom_series(folder)
         (scan,) = find_scans(folder)
-        print(f"{len(scan.files)} files, {sum(file.stat().st_size for file in scan.files) / 2**20:.0f} MiB")
-        report("found and read", lambda: read_scan(find_scans(folder)[0]), lambda: read_by_simpleitk(folder))
-        report("voxels alone", lambda: read_scan(scan), lambda: read_files(list(map(str, scan.files))))
+        files = list(map(str, scan.files))
+        size = f"{len(files)} files, {sum(file.stat().st_size for file in scan.files) / 2**20:.0f} MiB"
+        return [
+            Result(
+                "DICOM found and read, throughput over SimpleITK's",
+                throughput(lambda: read_scan(find_scans(folder)[0]), lambda: read_by_simpleitk(folder)),
+                "≥ 0.7",
+                size,
+            ),
+            Result("DICOM, voxels alone", throughput(lambda: read_scan(scan), lambda: read_files(files)), "", size),
+        ]
 
 
-def report(what: str, ours: Callable[[], object], theirs: Callable[[], object]) -> None:
-    """Print how many scans we read in the time of one of theirs, pair by pair."""
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(REPEATS + 2)][2:]
-    ratios = [theirs / ours for ours, theirs in pairs]
-    low, median, high = statistics.quantiles(ratios, n=4)
-    print(
-        f"{what}: {median:.2f} times SimpleITK's throughput (quartiles {low:.2f} to {high:.2f}, {REPEATS} pairs, "
-        f"{statistics.median(ours for ours, _ in pairs):.2f} s; limit 0.7)"
-    )
+def throughput(ours: Callable[[], object], theirs: Callable[[], object]) -> list[float]:
+    """Seconds of theirs over ours, pair by pair."""
+    return paired_ratios(lambda: seconds(theirs), lambda: seconds(ours), REPEATS)
 
 
 def seconds(read: Callable[[], object]) -> float:
