@@ -22,7 +22,6 @@ check: $(READY)
 
 bench: $(READY)
 	$(RUN) -m benchmarks
-	$(RUN) -m benchmarks.read_dicom
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
