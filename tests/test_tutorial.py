@@ -32,7 +32,7 @@ def test_every_command_of_the_tutorial_works(real_scans: Path, tmp_path: Path) -
     environment = {**os.environ, "EPOCHS": "1", "PYTHONPATH": str(PROJECT)}
 
     commands = re.findall(r"^```bash\n(.*?)^```", TUTORIAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(commands) == 6
+    assert len(commands) == 5
     for lines in commands:
         script = f"set -euo pipefail\n{installed}\n{lines}"
         result = subprocess.run(
