@@ -24,7 +24,8 @@ WINDOW = ("spacing", "roi_size", "intensity_window")
 SETTINGS = ("structures", "num_classes", "in_channels", *WINDOW)
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns(
-    "cli.py", "cohort", "export.py", "finished_run.py", "predict.py", "studies", "__pycache__"
+    *("cli.py", "cohort", "data_url.py", "export.py", "finished_run.py", "keeper.py", "locate.py", "predict.py"),
+    *("robustness", "studies", "__pycache__"),
 )
 FIGURES = {
     "dice": "Dice",

@@ -2,11 +2,10 @@
 Keeps one run: it never runs twice at once, is not started when it is finished, and dies with whoever asked for it.
 
 A program of its own, ``python keeper.py FOLDER COMMAND…``. It needs the standard library only and is no part of a
-package with more, so that workers start at once. It holds a lock on the
-folder, which the run inherits: even a run that outlived all others would keep a second one out. When the standard input
-closes, because the one who asked for the run has died, the keeper kills the run; when the keeper itself is killed, the
-kernel does (on Linux). What became of the run is one line of JSON: ``outcome`` (done, kept, busy or failed),
-``exit_code`` and ``seconds``.
+package with more, so that workers start at once. It holds a lock on the folder, which the run inherits: even a run that
+outlived all others would keep a second one out. When the standard input closes, because the one who asked for the run
+has died, the keeper kills the run; when the keeper itself is killed, the kernel does (on Linux). What became of the run
+is one line of JSON: ``outcome`` (done, kept, busy or failed), ``exit_code`` and ``seconds``.
 """
 
 from __future__ import annotations

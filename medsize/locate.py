@@ -17,7 +17,7 @@ from scipy import ndimage
 from medsize.bundle import run_command
 from medsize.data.data_list import load_cohort
 from medsize.data.whole_file import written_whole
-from medsize.finished_run import check_finished
+from medsize.finished_run import summary_for_inference
 
 __all__ = ["center_of_largest", "locate"]
 
@@ -51,10 +51,7 @@ def locate(
         ValueError: when the run is not finished or was itself cropped, or the data list is faulty.
         subprocess.CalledProcessError: when the inference fails.
     """
-    check_finished(run, ["model.pt", "inference.json", "summary.json"])
-    summary = json.loads((run / "summary.json").read_text())
-    if summary["roi"]:
-        raise ValueError(f"{run} was cropped to regions of interest (use_roi): take a run on whole scans to find them.")
+    summary = summary_for_inference(run, on_regions=": take a run on whole scans to find them.")
     load_cohort(data_list, dataset_dir)
     content = json.loads(data_list.read_text())
     items = content["training"] + content.get("validation", [])

@@ -23,7 +23,7 @@ from medsize.data.image_file import read_image_file, write_nifti
 from medsize.data.scans import find_scans, read_scan
 from medsize.data.size_table import SizeTable, SizeTableError, comparable_path
 from medsize.data.whole_file import written_whole
-from medsize.finished_run import check_finished
+from medsize.finished_run import summary_for_inference
 
 __all__ = ["predict"]
 
@@ -65,7 +65,11 @@ def predict(
         ValueError: when nothing can be segmented, naming what is missing.
         subprocess.CalledProcessError: when the inference fails, and not because of a single scan.
     """
-    summary = _summary(run)
+    summary = summary_for_inference(
+        run,
+        ", which new scans come without: put them into a data list with a roi each, and use the bundle's "
+        "inference_roi.yaml.",
+    )
     bundle = Path(summary["bundle"]) if bundle is None else bundle
     if not (bundle / "configs" / "inference.yaml").is_file():
         raise ValueError(
@@ -101,17 +105,6 @@ def predict(
         pd.DataFrame(_rows(volumes, named, folder, stated)).to_csv(file, index=False, float_format="%.6g")
     _draw(output_dir, list(named)[:MAX_SHOWN], num_classes=len(structures) + 1)
     return problems + (_write_dicom_seg(named, run, output_dir, structures) if dicom_seg else [])
-
-
-def _summary(run: Path) -> dict[str, Any]:
-    check_finished(run, ["model.pt", "inference.json", "summary.json"])
-    summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
-    if summary["roi"]:
-        raise ValueError(
-            f"{run} was cropped to regions of interest (use_roi), which new scans come without: put them into a data "
-            "list with a roi each, and use the bundle's inference_roi.yaml."
-        )
-    return summary
 
 
 def _check_dicom_seg(found: list[FoundScan], structures: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import math
@@ -23,6 +22,7 @@ from medsize.data.data_list import Cohort
 from medsize.data.scan_facts import UNREADABLE, image_facts
 from medsize.data.suspicions import size_volumes
 from medsize.data.whole_file import written_whole
+from medsize.data_url import data_url
 
 __all__ = ["write_report"]
 
@@ -160,7 +160,7 @@ def _histograms(columns: np.ndarray, names: Sequence[str], unit: str, log: bool 
 def _source(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_url(buffer.getvalue(), "image/svg+xml")
 
 
 def _pictures(items: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
@@ -196,4 +196,4 @@ def _picture(plane: np.ndarray, mask: np.ndarray | None) -> str:
         colours[inside[1:-1, 1:-1] & ~core] = OUTLINE
     buffer = io.BytesIO()
     matplotlib.image.imsave(buffer, colours.swapaxes(0, 1)[::-1], format="png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_url(buffer.getvalue(), "image/png")

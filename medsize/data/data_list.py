@@ -208,9 +208,9 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
         dataset_dir: the folder that its paths start from.
 
     Raises:
-        DataListError: naming every item at fault: an unknown key, a file that is missing or lies
-            neither in that folder nor in the data list's, a size for a structure that
-            does not exist, a negative or non-finite one, sizes without a unit, a subject in two splits.
+        DataListError: naming every item at fault: an unknown key, a file that is missing or lies neither in that
+            folder nor in the data list's, a size for a structure that does not exist, a negative or non-finite one,
+            sizes without a unit, a subject in two splits.
     """
     path, root = Path(data_list), Path(dataset_dir)
     missing = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from medsize.data import load_cohort
+from medsize.data_url import data_url
 from medsize.robustness.execution import is_finished
 from medsize.robustness.figures import COLOURS
 from medsize.robustness.study import Cell, Study
@@ -84,4 +84,4 @@ def _picture(image_file: Path, truth_file: Path, mask_file: Path) -> str:
                 axes.contour(outline, [0.5], colors=COLOURS[int(k) % len(COLOURS)], linestyles=line, linewidths=1.4)
     file = BytesIO()
     drawing.savefig(file, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return data_url(file.getvalue(), "image/png")

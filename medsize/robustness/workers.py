@@ -74,9 +74,8 @@ def local_workers(count: int | None = None) -> dict[str, Any]:
     count = count or len(gpus) or os.cpu_count() or 1
     workers = {}
     for i in range(count):
-        options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "silence_logs": logging.ERROR}
         environment = {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {"OMP_NUM_THREADS": "1"}
-        options = {
+        options: dict[str, Any] = {
             "nthreads": 1,
             "memory_limit": 0,
             "dashboard": False,

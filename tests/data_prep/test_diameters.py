@@ -17,7 +17,7 @@ pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip instal
 
 from data_prep import diameters, ibsi_sts  # noqa: E402
 from medsize.data import load_cohort  # noqa: E402
-from tests.data_prep.test_ibsi_sts import write_rtstruct, write_series  # noqa: E402
+from tests.data_prep.test_ibsi_sts import write_cohort, write_rtstruct  # noqa: E402
 from tests.dicom import PIXEL_MM, SLICE_MM  # noqa: E402
 
 
@@ -50,11 +50,7 @@ def test_parts_of_a_tumour_are_not_measured_across_the_gap() -> None:
 
 @pytest.fixture
 def cohort(tmp_path: Path) -> Path:
-    """Two patients."""
-    for patient in ("STS_001", "STS_002"):
-        frame = write_series(tmp_path / "sts" / patient / "PET" / "image")
-        write_rtstruct(tmp_path / "sts" / patient / "PET" / "mask" / "RS.dcm", frame)
-    return tmp_path / "sts"
+    return write_cohort(tmp_path / "sts")
 
 
 def test_a_data_list_takes_the_readers_sizes_and_keeps_masks_for_evaluation(

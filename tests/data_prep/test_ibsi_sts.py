@@ -67,13 +67,17 @@ def write_rtstruct(file: Path, frame: str, contours: list[list[float]] = CONTOUR
     dicom.write_rtstruct(file, frame, {name: contours})
 
 
-@pytest.fixture
-def cohort(tmp_path: Path) -> Path:
+def write_cohort(folder: Path) -> Path:
     """Two patients."""
     for patient in ("STS_001", "STS_002"):
-        frame = write_series(tmp_path / "sts" / patient / "PET" / "image")
-        write_rtstruct(tmp_path / "sts" / patient / "PET" / "mask" / "RS.dcm", frame)
-    return tmp_path / "sts"
+        frame = write_series(folder / patient / "PET" / "image")
+        write_rtstruct(folder / patient / "PET" / "mask" / "RS.dcm", frame)
+    return folder
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    return write_cohort(tmp_path / "sts")
 
 
 def refusal(cohort: Path) -> str:
