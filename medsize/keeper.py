@@ -33,6 +33,8 @@ LOCK = "run.lock"
 PATIENCE = 10.0
 """Seconds to wait for a run in the same folder: long enough for one that is being killed."""
 PR_SET_PDEATHSIG = 1
+HANDS_MEMORY_BACK = "MALLOC_TRIM_THRESHOLD_"
+"""Dask sets it for its workers. A training that hands freed memory back at once spends half its time on page faults."""
 
 
 def run_kept(folder: str, command: list[str]) -> dict[str, Any]:
@@ -42,8 +44,13 @@ def run_kept(folder: str, command: list[str]) -> dict[str, Any]:
     Returns:
         what the keeper tells.
     """
+    environment = {name: value for name, value in os.environ.items() if name != HANDS_MEMORY_BACK}
     with subprocess.Popen(
-        [sys.executable, __file__, folder, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, folder, *command],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         told = process.stdout.read()

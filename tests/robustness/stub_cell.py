@@ -29,6 +29,7 @@ def tell(what: str) -> None:
         log.write(f"{what} {os.getpid()}\n")
 
 
+write("environment.json", json.dumps(dict(os.environ)))
 if fails == "True":
     sys.exit("This cell is broken.")
 done = int((folder / "checkpoint.pt").read_text()) if resume else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -95,6 +96,14 @@ def test_every_cell_runs_once_and_again_none(study_file: Path, tmp_path: Path, c
     assert again.outcomes == {}
     assert epochs_of(work_dir) == logs
     assert again.report is not None
+
+
+def test_a_cell_has_one_thread_and_keeps_the_memory_that_it_frees(study_file: Path, tmp_path: Path) -> None:
+    work_dir = tmp_path / "work"
+    run_robustness(study_file, tmp_path, work_dir, workers=1, only="gaussian.*seed 0", command=stub_command(work_dir))
+    environments = [json.loads(file.read_text()) for file in work_dir.rglob("environment.json")]
+    assert [environment["OMP_NUM_THREADS"] for environment in environments] == ["1"] * 2
+    assert not [name for environment in environments for name in environment if name.startswith("MALLOC_")]
 
 
 def test_a_cell_that_fails_is_tried_twice_and_the_others_go_on(study_file: Path, tmp_path: Path) -> None:
