@@ -75,15 +75,17 @@ def local_workers(count: int | None = None) -> dict[str, Any]:
     workers = {}
     for i in range(count):
         environment = {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {"OMP_NUM_THREADS": "1"}
-        options: dict[str, Any] = {
+        worker: dict[str, Any] = {
             "nthreads": 1,
             "memory_limit": 0,
             "dashboard": False,
             "silence_logs": logging.ERROR,
             "env": environment,
         }
-        workers[i] = {"cls": Nanny, "options": options}
-    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1", "port": 0}}
+        workers[i] = {"cls": Nanny, "options": worker}
+    # Any free port for its web pages, too: two studies may run at once.
+    options = {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0}
+    scheduler = {"cls": Scheduler, "options": options}
     return {"scheduler": scheduler, "workers": workers}
 
 
