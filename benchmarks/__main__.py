@@ -11,11 +11,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import many_classes, read_dicom, start_up, step, throughput_2d, whole_volume
+from benchmarks import many_classes, read_dicom, robustness_throughput, start_up, step, throughput_2d, whole_volume
 from benchmarks.result import machine
 
 PROJECT = Path(__file__).parent.parent
-BENCHMARKS = (start_up, many_classes, read_dicom, step, throughput_2d, whole_volume)
+BENCHMARKS = (start_up, many_classes, read_dicom, step, throughput_2d, robustness_throughput, whole_volume)
 
 
 def main() -> None:

@@ -22,10 +22,12 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from benchmarks.result import Result, machine
 from medsize.data import write_phantom_cohort
 from medsize.robustness import run_robustness
 
 PROJECT = Path(__file__).parent.parent
+EPOCHS, SEEDS = 60, 4
 
 
 def write_study(folder: Path, epochs: int, seeds: int) -> Path:
@@ -50,19 +52,34 @@ def write_study(folder: Path, epochs: int, seeds: int) -> Path:
     return file
 
 
-def measure(folder: Path, epochs: int, seeds: int) -> None:
-    """Print cells per hour of one and of two workers, side by side, and the overhead."""
-    file = write_study(folder, epochs, seeds)
-    rates = {}
-    for workers in (1, 2):
-        started = time.perf_counter()
-        result = run_robustness(file, folder, folder / f"workers_{workers}", workers=workers)
-        wall = time.perf_counter() - started
-        cells = sum(outcome.seconds for outcome in result.outcomes.values())
-        rates[workers] = 3600 * len(result.outcomes) / wall
-        overhead = 1 - cells / (workers * wall)
-        print(f"{workers} workers: {rates[workers]:.0f} cells per hour, {overhead:.1%} of the time not in cells")
-    print(f"2 workers do {rates[2] / rates[1]:.2f} times as many cells per hour as 1")
+def results(epochs: int = EPOCHS, seeds: int = SEEDS) -> list[Result]:
+    """The figures: cells per hour of one and of two workers, in turn, and the time that is not in cells."""
+    rates, overheads = {}, []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        file = write_study(folder, epochs, seeds)
+        for workers in (1, 2):
+            started = time.perf_counter()
+            result = run_robustness(file, folder, folder / f"workers_{workers}", workers=workers)
+            wall = time.perf_counter() - started
+            cells = sum(outcome.seconds for outcome in result.outcomes.values())
+            rates[workers] = 3600 * len(result.outcomes) / wall
+            overheads.append(1 - cells / (workers * wall))
+    seconds = cells / len(result.outcomes)
+    return [
+        Result(
+            "cells per hour of a robustness study by 2 workers of a thread over 1",
+            [rates[2] / rates[1]],
+            "≥ 1.8",
+            f"{rates[2]:.0f} over {rates[1]:.0f}, cells of {seconds:.0f} s",
+        ),
+        Result(
+            "share of a study's time that is not in cells",
+            overheads,
+            "≤ 0.05",
+            f"1 and 2 workers, {len(result.outcomes)} cells of {seconds:.0f} s; longer ones have less",
+        ),
+    ]
 
 
 def kill(folder: Path, epochs: int, seeds: int, kills: int) -> bool:
@@ -116,14 +133,17 @@ def _parent(process: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Throughput of a study, and kills.")
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--seeds", type=int, default=4, help="two cells for each")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="two cells for each")
     parser.add_argument("--kills", type=int, default=0)
     arguments = parser.parse_args()
+    print(machine())
+    if not arguments.kills:
+        for result in results(arguments.epochs, arguments.seeds):
+            print(result)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        if not arguments.kills:
-            measure(Path(folder), arguments.epochs, arguments.seeds)
-        elif not kill(Path(folder), arguments.epochs, arguments.seeds, arguments.kills):
+        if not kill(Path(folder), arguments.epochs, arguments.seeds, arguments.kills):
             raise SystemExit(1)
 
 
