@@ -191,7 +191,9 @@ def draw(table: pd.DataFrame, file: Path) -> None:
             if kind is Kind.PROCESSES and unit == "s":
                 draw_model(axes, table[table["kind"] == kind.value])
             ticks = sorted(part["work"].unique())
-            axes.set(xscale="log", yscale="log", xlabel=ABOUT[kind][0], ylabel={"s": "seconds"}.get(unit, unit))
+            axes.set(xscale="log", xlabel=ABOUT[kind][0], ylabel={"s": "seconds"}.get(unit, unit))
+            if (part["value"] > 0).any():  # so little work can raise no peak
+                axes.set_yscale("log")
             if kind is not Kind.PROCESSES:
                 axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=7)
                 axes.minorticks_off()
