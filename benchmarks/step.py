@@ -56,11 +56,7 @@ def results() -> list[Result]:
 
 def step_ratios(axes: int, batch: int, side: int, radius: int, repeats: int) -> list[float]:
     """Time of a step under size + Potts over that of one under DiceCE, pair by pair."""
-    config = BUNDLES / f"size_seg_{axes}d" / "configs" / "train.yaml"
-    parser = ConfigParser(ConfigParser.load_config_file(str(config)))
-    parser["num_classes"] = CLASSES
-    memory_format = torch.channels_last if axes == 2 else torch.channels_last_3d
-    network: UNet = parser.get_parsed_content("network_def").to(memory_format=memory_format)
+    network = bundle_network(axes)
     optimizer = torch.optim.AdamW(network.parameters())
     image = torch.rand(batch, 1, *(side,) * axes)
     label = torch.randint(CLASSES, image.shape)
@@ -79,6 +75,16 @@ def step_ratios(axes: int, batch: int, side: int, radius: int, repeats: int) -> 
         lambda: cpu_seconds(lambda: step(lambda logits: dice_ce(logits, label))),
         repeats,
     )
+
+
+def bundle_network(axes: int) -> UNet:
+    """Of the bundle for so many axes, as it trains on a CPU."""
+    config = BUNDLES / f"size_seg_{axes}d" / "configs" / "train.yaml"
+    parser = ConfigParser(ConfigParser.load_config_file(str(config)))
+    parser["num_classes"] = CLASSES
+    memory_format = torch.channels_last if axes == 2 else torch.channels_last_3d
+    network: UNet = parser.get_parsed_content("network_def").to(memory_format=memory_format)
+    return network
 
 
 def potts_memory(radius: int) -> float:

@@ -43,10 +43,10 @@ def cached_facts(file: str | Path, what: str, kind: type[Facts], find: Callable[
     Raises:
         OSError: when there is no such file.
     """
-    path = Path(file).resolve()
-    stat = path.stat()
+    path = os.path.abspath(file)  # links are not followed: that takes a look at each folder above
+    stat = os.stat(path)
     state = json.dumps([stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
-    name = hashlib.sha256(json.dumps([str(path), what, _form(kind)]).encode()).hexdigest()
+    name = hashlib.sha256(json.dumps([path, what, _form(kind)]).encode()).hexdigest()
     if (name, state) in _known:
         return _known[name, state]  # type: ignore[return-value]
     entry = cache_dir() / name[:2] / f"{name}.json"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from medsize.data.scan_facts import UNREADABLE, image_facts, mask_facts
+from medsize.data.scan_facts import UNREADABLE, ImageFacts, image_facts, mask_facts
 
 __all__ = ["mask_volumes", "size_volumes", "suspicions"]
 
@@ -77,43 +78,47 @@ def suspicions(items: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -
     Returns:
         one message each, naming the file or the structure.
     """
-    readable = [item for item in items if _is_readable(item["image"], image_facts)]
-    found = [*_doubles(readable), *_mask_likes(readable)]
+    images = _images(items)  # once: asking for facts costs a look at the file, for each scan and structure too much
+    readable = [item for item in items if item["image"] in images]
+    found = [*_doubles(readable, images), *_mask_likes(images)]
     sized = [item for item in readable if "size" in item]
     if not sized:
         return found
     volumes = np.stack([size_volumes(item) for item in sized])
     drawn = np.stack([_drawn(item, len(class_names)) for item in sized])
     names = [str(item["image"]) for item in sized]
+    voxels = np.array([images[item["image"]].voxel_mm3 for item in sized])
     for index, structure in enumerate(class_names[1:]):
         known = np.flatnonzero(np.isfinite(volumes[:, index]) & (volumes[:, index] > 0))
         stated, of_masks = volumes[known, index], drawn[known, index]
         compared = [names[i] for i in known]
-        found += _against_usual(structure, stated, [sized[i] for i in known])
+        found += _against_usual(structure, stated, voxels[known])
         found += _against_each_other(structure, stated, compared, measured=np.isclose(stated, of_masks, rtol=0.02))
         found += _against_masks(structure, stated, of_masks, compared)
     return found
 
 
-def _is_readable(file: str, facts: Callable[[str], object]) -> bool:
-    try:
-        facts(file)
-    except UNREADABLE:  # the check of scans names it
-        return False
-    return True
+def _images(items: Sequence[Mapping[str, Any]]) -> dict[str, ImageFacts]:
+    """Facts about all images that can be read."""
+    found = {}
+    for item in items:
+        with suppress(*UNREADABLE):  # the check of scans names it
+            found[item["image"]] = image_facts(item["image"])
+    return found
 
 
 def _drawn(item: Mapping[str, Any], num_classes: int) -> np.ndarray:
     """Volume of each structure in an item's mask, mm³; NaN where there is none."""
-    if "label" not in item or not _is_readable(item["label"], mask_facts):
-        return np.full(num_classes - 1, np.nan)
-    return mask_volumes(item["label"], num_classes)
+    if "label" in item:
+        with suppress(*UNREADABLE):  # the check of scans names it
+            return mask_volumes(item["label"], num_classes)
+    return np.full(num_classes - 1, np.nan)
 
 
-def _doubles(items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _doubles(items: Sequence[Mapping[str, Any]], images: Mapping[str, ImageFacts]) -> Iterator[str]:
     first: dict[str, Mapping[str, Any]] = {}
     for item in items:
-        twin = first.setdefault(image_facts(item["image"]).digest, item)
+        twin = first.setdefault(images[item["image"]].digest, item)
         if twin is not item:
             where = "of the same subject"
             if twin.get("subject") != item.get("subject"):
@@ -127,22 +132,21 @@ def _split(item: Mapping[str, Any]) -> str:
     return f"fold {item['fold']}" if "fold" in item else str(item.get("section", "no fold"))
 
 
-def _mask_likes(items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for item in items:
-        facts = image_facts(item["image"])
+def _mask_likes(images: Mapping[str, ImageFacts]) -> Iterator[str]:
+    for file, facts in images.items():
         if facts.distinct <= 4:
             yield (
-                f"{item['image']}: the image has {facts.distinct} different intensities only. Is it a mask? Then let "
+                f"{file}: the image has {facts.distinct} different intensities only. Is it a mask? Then let "
                 "its name say so."
             )
 
 
-def _against_usual(structure: str, volumes: np.ndarray, items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Whether all sizes of a structure are in another unit."""
+def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray) -> Iterator[str]:
+    """Whether all sizes of a structure, mm³, are in another unit; ``voxels`` are their scans' mm³ of a voxel."""
     if not len(volumes):
         return
     median = float(np.median(volumes))
-    voxel = float(np.median([image_facts(item["image"]).voxel_mm3 for item in items]))
+    voxel = float(np.median(voxels))
     if median < voxel:
         yield (
             f"'{structure}': its sizes, {median:.3g} mm³ in the middle, are below one voxel ({voxel:.3g} mm³). "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,20 @@ def test_the_check_before_a_run_warns(phantoms: Path, tmp_path: Path, capsys: py
     assert "medsize found what does not stop a run, but may not be meant." in printed
     assert "phantom_002.nii.gz" in printed
     assert "Is it mL, read as mm³" in printed
+
+
+def test_each_scan_is_looked_at_as_often_for_many_structures_as_for_one(
+    images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    original = os.stat
+    monkeypatch.setattr(os, "stat", lambda file, **options: looks.append(str(file)) or original(file, **options))
+
+    def looked_at(structures: int) -> list[int]:
+        looks.clear()
+        cohort = [item | {"size": item["size"].repeat(1, structures)} for item in items(images, alike(0))]
+        assert suspicions(cohort, ["background", *(f"lesion {k}" for k in range(structures))]) == []
+        return [looks.count(image) for image in images]
+
+    assert min(looked_at(1)) > 0
+    assert looked_at(20) == looked_at(1)
