@@ -27,6 +27,8 @@ from medsize import __version__
 __all__ = ["PersistentCacheDataset"]
 
 # Scans' metadata holds NumPy arrays and names of MONAI's, which torch does not load by itself.
+_rebuild_array: Any
+_rebuild_scalar: Any
 _rebuild_array, _rebuild_scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
 _number_types = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + "?efdSU"}
 torch.serialization.add_safe_globals([TraceKeys, np.ndarray, np.dtype, _rebuild_array, _rebuild_scalar, *_number_types])
@@ -70,12 +72,12 @@ class PersistentCacheDataset(CacheDataset):
     def set_data(self, data: Sequence[Mapping[Hashable, Any]]) -> None:
         """See ``CacheDataset``."""
         if self.cache_dir is not None and self._transform_hash is None:  # once, before a transform has seen a scan
-            transforms = self.transform.flatten().transforms[: self._first_random()]
+            transforms = self.transform.transforms[: self._first_random()]
             self._transform_hash = _hash([__version__, monai.__version__, transforms])
         super().set_data(data)
 
     def _first_random(self) -> int | None:
-        return self.transform.get_index_of_first(  # type: ignore[no-any-return]
+        return self.transform.get_index_of_first(
             lambda t: isinstance(t, RandomizableTrait) or not isinstance(t, Transform)
         )
 
