@@ -3,6 +3,7 @@
 from medsize.data.data_list import Cohort, DataListError, load_cohort
 from medsize.data.describe import assign_folds, describe_mask, describe_scans, write_clicks, write_data_list
 from medsize.data.mean_fractions import mean_fractions
+from medsize.data.persistent_cache_dataset import PersistentCacheDataset
 from medsize.data.phantom import PHANTOM_CLASSES, make_phantom, write_phantom_cohort
 from medsize.data.preflight import check_run, open_cohort
 from medsize.data.sampling import mixed_label_sampler
@@ -14,6 +15,7 @@ __all__ = [
     "PHANTOM_CLASSES",
     "Cohort",
     "DataListError",
+    "PersistentCacheDataset",
     "assign_folds",
     "check_run",
     "check_scans",

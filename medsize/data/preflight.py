@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ def check_run(
     checkpoint: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    cache_dir: str | None = None,
     world_size: int = 1,
 ) -> None:
     """
@@ -83,6 +85,7 @@ def check_run(
         checkpoint: weights that must exist before the run.
         resume: go on from the last checkpoint in ``output_dir``.
         overwrite: allow a new run in an ``output_dir`` that holds one.
+        cache_dir: folder of preprocessed scans, see :class:`medsize.data.PersistentCacheDataset`, or ``None``.
         world_size: how many processes share the work.
 
     Raises:
@@ -91,7 +94,7 @@ def check_run(
     workflow = running_workflow()
     findings = [] if workflow is None else workflow_findings(workflow, cohort.class_names)
     findings += _setup_findings(
-        size_detail, size_noise, mask_noise, noise_level, init, output_dir, checkpoint, resume, overwrite
+        size_detail, size_noise, mask_noise, noise_level, init, output_dir, checkpoint, resume, overwrite, cache_dir
     )
     problems = []
     if num_classes != cohort.num_classes:
@@ -143,6 +146,7 @@ def _setup_findings(
     checkpoint: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    cache_dir: str | None = None,
 ) -> list[Finding]:
     """What can be wrong with those arguments of :func:`check_run` that need no cohort."""
     problems = [] if output_dir is None else _output_problems(Path(output_dir), resume, overwrite)
@@ -161,7 +165,18 @@ def _setup_findings(
         problems.append("init is 'teacher': with teacher.yaml, set teacher_checkpoint to a run's model.pt.")
     if checkpoint is not None and not Path(checkpoint).is_file():
         problems.append(f"there are no weights at {checkpoint}.{did_you_mean_path(Path(checkpoint))}")
+    if cache_dir is not None:
+        problems += _cache_problems(Path(cache_dir), mask_noise)
     return [Finding(CONFIG, problem) for problem in problems]
+
+
+def _cache_problems(cache_dir: Path, mask_noise: str | None) -> list[str]:
+    if mask_noise is not None:  # scans from the cache never pass PerturbMask, which measures what it does
+        return [f"mask_noise is '{mask_noise}': its masks are made and measured in each run. Set cache_dir to null."]
+    existing = next(folder for folder in (cache_dir, *cache_dir.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return [f"cache_dir is {cache_dir}: {existing} is not a folder that can be written to. Name another folder."]
+    return []
 
 
 def _output_problems(output_dir: Path, resume: bool, overwrite: bool) -> list[str]:

@@ -134,6 +134,10 @@ class PerturbMask(Transform):
         self.seed = seed
         self._changes: dict[tuple[str, int], float] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, and the hash by which a :class:`medsize.data.PersistentCacheDataset` knows it, start afresh."""
+        return self.__dict__ | {"_changes": {}}
+
     @property
     def mean_change(self) -> float | None:
         """Mean :func:`mask_change` of all structures of all masks that came through; ``None`` if none did."""

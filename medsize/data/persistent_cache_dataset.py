@@ -1,0 +1,147 @@
+"""Preprocessed scans that outlive a run."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import tempfile
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import monai
+import numpy as np
+import torch
+from monai.data import CacheDataset
+from monai.transforms import Transform
+from monai.transforms.traits import RandomizableTrait
+from monai.transforms.utils import reset_ops_id
+from monai.utils import TraceKeys
+from torch import nn
+
+from medsize import __version__
+
+__all__ = ["PersistentCacheDataset"]
+
+# Scans' metadata holds NumPy arrays and names of MONAI's, which torch does not load by itself.
+_rebuild_array: Any
+_rebuild_scalar: Any
+_rebuild_array, _rebuild_scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
+_number_types = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + "?efdSU"}
+torch.serialization.add_safe_globals([TraceKeys, np.ndarray, np.dtype, _rebuild_array, _rebuild_scalar, *_number_types])
+
+
+class PersistentCacheDataset(CacheDataset):
+    """
+    MONAI's ``CacheDataset``, whose cached scans are also kept on disk, for later runs and for other processes.
+
+    A file holds one item as the deterministic transforms left it. Its name is a hash of the item, the size and times
+    of every file that the item names, those transforms with all their parameters, and the versions of MONAI and
+    medsize: whatever of these changes, the scan is prepared anew. Files are memory-mapped, so that the processes of a
+    machine share one copy of a scan, and are replaced in one step, so that any number of processes may write at once.
+    Files of scans or settings that are no longer used stay until the folder is deleted.
+
+    MONAI's ``PersistentDataset`` was not enough: it knows neither a file that changed nor a tensor of equal values
+    again, reads while another process may still be writing, and keeps nothing in memory.
+
+    Args:
+        data: the items, as for ``CacheDataset``.
+        transform: the transforms, as for ``CacheDataset``.
+        cache_dir: the folder. It holds preprocessed scans, and deserves their protection. Default: none, memory only.
+        kwargs: further arguments of ``CacheDataset``.
+
+    Raises:
+        ValueError: when a deterministic transform holds something that cannot be told from another by its value, such
+            as a lambda function.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[Hashable, Any]],
+        transform: Sequence[Callable] | Callable | None = None,
+        cache_dir: str | Path | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        self._transform_hash: str | None = None
+        super().__init__(data, transform, **kwargs)
+
+    def set_data(self, data: Sequence[Mapping[Hashable, Any]]) -> None:
+        """See ``CacheDataset``."""
+        if self.cache_dir is not None and self._transform_hash is None:  # once, before a transform has seen a scan
+            transforms = self.transform.transforms[: self._first_random()]
+            self._transform_hash = _hash([__version__, monai.__version__, transforms])
+        super().set_data(data)
+
+    def _first_random(self) -> int | None:
+        return self.transform.get_index_of_first(
+            lambda t: isinstance(t, RandomizableTrait) or not isinstance(t, Transform)
+        )
+
+    def _load_cache_item(self, idx: int) -> Any:
+        if self.cache_dir is None:
+            return super()._load_cache_item(idx)
+        item = self.data[idx]
+        name = _hash([self._transform_hash, item, _file_states(item)])
+        file = self.cache_dir / name[:2] / f"{name}.pt"
+        if file.is_file():
+            try:
+                return torch.load(file, mmap=True, weights_only=True)
+            except (EOFError, RuntimeError, pickle.UnpicklingError) as e:
+                warnings.warn(f"{file} is broken, its scan is prepared anew: {e}", stacklevel=2)
+        prepared = super()._load_cache_item(idx)
+        reset_ops_id(prepared)  # a later run's transforms, which invert these, are other objects
+        self._save(prepared, file)
+        return prepared
+
+    def _save(self, prepared: Any, file: Path) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".partial_", delete=False) as partial:
+                torch.save(prepared, partial)
+            os.replace(partial.name, file)
+        except OSError as e:
+            warnings.warn(f"a preprocessed scan cannot be kept in cache_dir {self.cache_dir}: {e}", stacklevel=2)
+
+    def _transform(self, index: int) -> Any:
+        if self.cache_dir is None or index % len(self) < self.cache_num:
+            return super()._transform(index)
+        first_random = self._first_random()
+        item = self._load_cache_item(index)
+        return item if first_random is None else self.transform(item, start=first_random)
+
+
+def _file_states(item: Mapping[Hashable, Any]) -> list[tuple[int, int, int]]:
+    """Size and times of the files that an item names."""
+    files = [Path(value) for value in item.values() if isinstance(value, str) and os.path.isfile(value)]
+    stats = [file.stat() for file in files]
+    return [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
+
+
+def _hash(thing: Any) -> str:
+    buffer = io.BytesIO()
+    pickler = _ByValue(buffer)
+    pickler.fast = True  # equal things are written alike, whether or not they are one object
+    try:
+        pickler.dump(thing)
+    except (AttributeError, TypeError, pickle.PicklingError) as e:
+        raise ValueError(
+            f"a transform cannot be told from another by its value, so that its scans cannot be kept: {e}. Set "
+            "cache_dir to null, or take a function that has a name and a module."
+        ) from e
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+class _ByValue(pickle.Pickler):
+    """Writes tensors and networks by their values, where pickle would write their addresses."""
+
+    def reducer_override(self, thing: Any) -> Any:
+        if isinstance(thing, nn.Module):
+            return str, (repr(thing), *thing.state_dict().items())
+        if isinstance(thing, torch.Tensor):
+            array = thing.detach().cpu().contiguous()
+            return str, (str(array.dtype), tuple(array.shape), array.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return NotImplemented
