@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["Result", "cpu_seconds", "machine", "paired_ratios", "peak_bytes", "run_module"]
+__all__ = ["Result", "cpu_seconds", "machine", "paired_ratios", "peak_bytes", "run_module", "run_quietly"]
 
 
 @dataclass(frozen=True)
@@ -101,3 +101,17 @@ def run_module(*arguments: object) -> list[float]:
     command = [sys.executable, "-m", *map(str, arguments)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return [float(number) for number in printed.strip().splitlines()[-1].split()]
+
+
+def run_quietly(command: Sequence[str], folder: Path) -> None:
+    """
+    Run a command without what it prints.
+
+    Raises:
+        RuntimeError: with the end of what it printed, when it fails.
+    """
+    run = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    if run.returncode:
+        raise RuntimeError(
+            f"{' '.join(command)}: exit code {run.returncode}\n{run.stdout[-2000:]}\n{run.stderr[-2000:]}"
+        )

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
-from benchmarks.result import Result, machine
+from benchmarks.result import Result, machine, run_quietly
 from medsize.data import write_phantom_cohort
 
 PROJECT = Path(__file__).parent.parent
@@ -81,6 +80,7 @@ def first_step(configs: list[str], folder: Path) -> tuple[float, float]:
         [
             *("monai.bundle", "run", "--bundle_root", str(BUNDLE), "--config_file", str(configs)),
             *("--dataset_dir", str(folder / "data"), "--output_dir", tempfile.mkdtemp(dir=folder)),
+            *("--spacing", "[3.0,3.0]", "--roi_size", "[64,64]"),
         ]
     )
 
@@ -88,7 +88,7 @@ def first_step(configs: list[str], folder: Path) -> tuple[float, float]:
 def seconds_of(arguments: list[str]) -> tuple[float, float]:
     """Seconds, and processor time, of a Python module."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, "-m", *arguments], check=True, capture_output=True, cwd=PROJECT)
+    run_quietly([sys.executable, "-m", *arguments], PROJECT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return time.perf_counter() - started, spent

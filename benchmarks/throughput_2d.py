@@ -10,7 +10,6 @@ loader processes, in the default memory format. The time is that of all but the 
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
-from benchmarks.result import Result, machine
+from benchmarks.result import Result, machine, run_quietly
 from medsize.data import write_phantom_cohort
 
 PROJECT = Path(__file__).parent.parent
@@ -90,7 +89,7 @@ def seconds(configs: list[str], folder: Path, *options: str) -> float:
     arguments = ["--bundle_root", str(BUNDLE), "--config_file", str([*configs, str(clock)])]
     paths = ["--dataset_dir", str(folder / "data"), "--output_dir", str(run / "out")]
     command = [sys.executable, "-m", "monai.bundle", "run", *arguments, *paths, *options]
-    subprocess.run(command, check=True, capture_output=True, cwd=PROJECT)
+    run_quietly(command, PROJECT)
     return float((run / "seconds.txt").read_text())
 
 
