@@ -116,7 +116,8 @@ class PersistentCacheDataset(CacheDataset):
 
 def _file_states(item: Mapping[Hashable, Any]) -> list[tuple[int, int, int]]:
     """Size and times of the files that an item names."""
-    files = [Path(value) for value in item.values() if isinstance(value, str) and os.path.isfile(value)]
+    names = [name for value in item.values() for name in (value if isinstance(value, list) else [value])]
+    files = [Path(name) for name in names if isinstance(name, str) and os.path.isfile(name)]
     stats = [file.stat() for file in files]
     return [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
 
