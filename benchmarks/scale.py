@@ -69,7 +69,8 @@ ABOUT = {
     Kind.PROCESSES: (
         "processes",
         "A step of the 2D bundle's UNet in DistributedDataParallel (benchmarks/distributed_step.py; gloo, one thread "
-        "and one batch each): the shortest of ten. With more processes the same step does more work.",
+        "and one batch each): the shortest of ten. With more processes the same step does more work. The time on the wall "
+        "is only as good as the machine was idle: one that has other work makes it longer than the processor time.",
     ),
 }
 """The axis, and how it was taken."""
@@ -209,7 +210,7 @@ def draw_model(axes: Axes, table: pd.DataFrame) -> None:
     one = table[table["work"] == 1].set_index("figure")["value"]
     if one.empty:
         return
-    compute, averaged = one["time on the wall"], one["parameters to average"] * 2**20
+    compute, averaged = one["processor time"], one["parameters to average"] * 2**20
     numbers = [1, 2, 4, 8, 16, 32]
     seconds = [modelled_step(n, compute, averaged) for n in numbers]
     axes.plot(numbers, seconds, "k--", label=f"MODEL, not measured: {BANDWIDTH * 8 / 1e9:g} Gbit/s", linewidth=1)
@@ -246,7 +247,7 @@ def write_page(table: pd.DataFrame, file: Path) -> None:
         lines.append("")
         if kind is Kind.PROCESSES:
             lines += [
-                "The dashed line of the figure is a model, not a measurement: the step of one process, and "
+                "The dashed line of the figure is a model, not a measurement: the processor time of one process's step, and "
                 "2·(n − 1)/n times the parameters' bytes around a ring of n processes at "
                 f"{BANDWIDTH * 8 / 1e9:g} Gbit/s, none of it hidden behind the backward pass.",
                 "",
