@@ -22,6 +22,7 @@ import torch
 import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from benchmarks import cohort_start, distributed_step
 from benchmarks.result import machine, run_module
@@ -35,6 +36,8 @@ ONE_PASS_SIDES = (64, 96, 128)
 """One pass is not tried on more: it would take what else the machine does along."""
 BANDWIDTH = 1.25e9
 """Of the model for more processes, bytes a second: a network of 10 Gbit/s."""
+MODELLED = (1, 2, 4, 8, 16, 32)
+"""Processes that the model is drawn for."""
 COLUMNS = ("kind", "case", "work", "figure", "unit", "value", "machine")
 
 
@@ -52,7 +55,8 @@ ABOUT = {
         "voxels along each side",
         "A training step of benchmarks/whole_volume.py: a small 3D UNet under size + Potts, by two passes over patches "
         f"of at most {PATCH}³ voxels, and by one pass up to {ONE_PASS_SIDES[-1]}³. Memory is the growth of the "
-        "process's peak, the volume included. What grows with the voxels has the exponent 3.",
+        "process's peak, the volume included. What grows with the voxels has the exponent 3. The network always sees "
+        f"whole patches, which overlap where the side is no multiple of {PATCH}: 192 takes as long as 256.",
     ),
     Kind.CLASSES: (
         "classes",
@@ -69,7 +73,8 @@ ABOUT = {
     Kind.PROCESSES: (
         "processes",
         "A step of the 2D bundle's UNet in DistributedDataParallel (benchmarks/distributed_step.py; gloo, one thread "
-        "and one batch each): the shortest of ten. With more processes the same step does more work.",
+        "and one batch each): the shortest of ten. With more processes the same step does more work. The time on the "
+        "wall is only as good as the machine was idle: one with other work makes it longer than the processor time.",
     ),
 }
 """The axis, and how it was taken."""
@@ -190,13 +195,14 @@ def draw(table: pd.DataFrame, file: Path) -> None:
                 axes.plot(series["work"], series["value"], label=f"{case}: {name}", markersize=5, **style)
             if kind is Kind.PROCESSES and unit == "s":
                 draw_model(axes, table[table["kind"] == kind.value])
-            ticks = sorted(part["work"].unique())
+            ticks = MODELLED if kind is Kind.PROCESSES else sorted(part["work"].unique())
             axes.set(xscale="log", xlabel=ABOUT[kind][0], ylabel={"s": "seconds"}.get(unit, unit))
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=7)
             if (part["value"] > 0).any():  # so little work can raise no peak
                 axes.set_yscale("log")
-            if kind is not Kind.PROCESSES:
-                axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=7)
-                axes.minorticks_off()
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_major_formatter("{x:g}")
+            axes.minorticks_off()
             axes.grid(color="#dddddd", linewidth=0.5)
             axes.legend(fontsize=7)
         panels[0, column].set_title(kind.value)
@@ -209,10 +215,9 @@ def draw_model(axes: Axes, table: pd.DataFrame) -> None:
     one = table[table["work"] == 1].set_index("figure")["value"]
     if one.empty:
         return
-    compute, averaged = one["time on the wall"], one["parameters to average"] * 2**20
-    numbers = [1, 2, 4, 8, 16, 32]
-    seconds = [modelled_step(n, compute, averaged) for n in numbers]
-    axes.plot(numbers, seconds, "k--", label=f"MODEL, not measured: {BANDWIDTH * 8 / 1e9:g} Gbit/s", linewidth=1)
+    compute, averaged = one["processor time"], one["parameters to average"] * 2**20
+    seconds = [modelled_step(n, compute, averaged) for n in MODELLED]
+    axes.plot(MODELLED, seconds, "k--", label=f"MODEL, not measured: {BANDWIDTH * 8 / 1e9:g} Gbit/s", linewidth=1)
 
 
 def growth(values: pd.Series) -> float:
@@ -246,8 +251,8 @@ def write_page(table: pd.DataFrame, file: Path) -> None:
         lines.append("")
         if kind is Kind.PROCESSES:
             lines += [
-                "The dashed line of the figure is a model, not a measurement: the step of one process, and "
-                "2·(n − 1)/n times the parameters' bytes around a ring of n processes at "
+                "The dashed line of the figure is a model, not a measurement: the processor time of a single process, "
+                "and 2·(n − 1)/n times the parameters' bytes around a ring of n processes at "
                 f"{BANDWIDTH * 8 / 1e9:g} Gbit/s, none of it hidden behind the backward pass.",
                 "",
             ]
