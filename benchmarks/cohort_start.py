@@ -24,8 +24,9 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import LoadImaged
 
-from benchmarks.result import cpu_seconds, machine, peak_bytes, run_module
+from benchmarks.result import cpu_seconds, machine, run_module
 from medsize.data import write_phantom_cohort
+from medsize.engines.memory import peak_bytes
 
 BUNDLE = Path(__file__).parent.parent / "bundles" / "size_seg_2d"
 PARTS = {"data list": ["cohort"], "check": ["check"], "loaders": ["train#dataloader", "validate#dataloader"]}

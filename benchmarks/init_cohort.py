@@ -11,7 +11,6 @@ errors of the sizes from those of the 14 reference masks, the time of a first an
 from __future__ import annotations
 
 import json
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +25,7 @@ from rich.progress import track
 from benchmarks.read_dicom import read_by_simpleitk
 from medsize.cohort import InitOptions, init_cohort
 from medsize.data.conversion import read_table
+from medsize.engines.memory import peak_bytes
 
 
 def main(
@@ -40,7 +40,7 @@ def main(
             started = time.perf_counter()
             prepared = init_cohort(folder, output, options=options)
             print(f"{run} run: {time.perf_counter() - started:.0f} s, {len(prepared.problems)} problems")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        peak = peak_bytes() / 2**30
         print(f"peak memory of the process: {peak:.2f} GiB")
         compare(output)
 

@@ -15,7 +15,8 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from benchmarks.result import Result, cpu_seconds, machine, paired_ratios, peak_bytes, run_module
+from benchmarks.result import Result, cpu_seconds, machine, paired_ratios, run_module
+from medsize.engines.memory import peak_bytes
 from medsize.losses import SizeKLLoss
 
 CLASSES, SIDE = 104, 64

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["Result", "cpu_seconds", "machine", "paired_ratios", "peak_bytes", "run_module", "run_quietly"]
+__all__ = ["Result", "cpu_seconds", "machine", "paired_ratios", "run_module", "run_quietly"]
 
 
 @dataclass(frozen=True)
@@ -86,14 +85,6 @@ def paired_ratios(
     """Both in turn, and the ratio of each pair."""
     pairs = [(ours(), theirs()) for _ in range(repeats + warm_up)][warm_up:]
     return [a / b for a, b in pairs]
-
-
-def peak_bytes() -> int:
-    """Peak memory of this process so far."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # on Linux, ru_maxrss begins with the peak of the process that started this one
-        return 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def run_module(*arguments: object) -> list[float]:

@@ -16,8 +16,9 @@ import torch
 from monai.engines import SupervisedTrainer
 from monai.networks.nets import UNet
 
-from benchmarks.result import Result, cpu_seconds, machine, paired_ratios, peak_bytes, run_module
+from benchmarks.result import Result, cpu_seconds, machine, paired_ratios, run_module
 from medsize.engines import PrepareSizeBatch, TwoPassTrainer
+from medsize.engines.memory import peak_bytes
 from medsize.losses import CompositeLoss
 
 CLASSES = 3

@@ -7,8 +7,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +19,7 @@ from monai.bundle import ConfigParser, ReferenceResolver
 
 from medsize.bundle import running_workflow
 from medsize.data.whole_file import written_whole
+from medsize.engines.memory import peak_bytes
 
 __all__ = ["RunRecord"]
 
@@ -197,8 +196,7 @@ def _means_of_all_processes(values: Mapping[str, list[float]]) -> dict[str, floa
 def _peak_memory_mb() -> float:
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated() / 2**20)
-    per_unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_unit
+    return peak_bytes() / 2**20
 
 
 def _versions() -> dict[str, str]:

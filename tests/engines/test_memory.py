@@ -38,3 +38,10 @@ def page_faults(keep: bool) -> int:
 
 def test_freed_memory_is_used_again_without_page_faults() -> None:
     assert page_faults(keep=True) < page_faults(keep=False) / 2
+
+
+def test_peak_memory_is_this_processes_own() -> None:
+    program = "from medsize.engines.memory import peak_bytes; print(peak_bytes())"
+    parent = f"held = bytearray(2**30); import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}])"
+    run = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert 2**24 < int(run.stdout) < 2**30

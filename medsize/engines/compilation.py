@@ -1,0 +1,38 @@
+"""Compilation of a network."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+__all__ = ["compile_network"]
+
+
+def compile_network(network: nn.Module) -> nn.Module:
+    """
+    Have a network run compiled, in place: ``torch.compile`` without other names in its state dict.
+
+    The first step, and the first one of any other shape, takes a minute or more. Compilation needs a C++ compiler, and
+    on GPUs Triton: both are tried on one addition before anything else runs.
+
+    Args:
+        network: on the device that it will run on.
+
+    Returns:
+        the network.
+
+    Raises:
+        ValueError: when nothing can be compiled here.
+
+    Source: ``torch.nn.Module.compile``.
+    """
+    parameter = next(network.parameters())
+    try:
+        torch.compile(torch.add)(parameter.detach(), 1)
+    except Exception as e:  # of whatever compiler there is, or is not
+        raise ValueError(
+            f"compile is true, but nothing can be compiled for {parameter.device}: {str(e).splitlines()[0]}. Install a "
+            "C++ compiler (g++ or clang), and on GPUs Triton, or set compile to false."
+        ) from e
+    network.compile()
+    return network
