@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pandas as pd
 import pytest
 
 from benchmarks import cohort_start, scale
-from tests.conftest import PROJECT
 
 
 @pytest.fixture
