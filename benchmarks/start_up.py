@@ -28,15 +28,15 @@ BARE = PROJECT / "benchmarks" / "bare_monai.yaml"
 REPEATS = 5
 
 
-class StopAfterFirstStep:
-    """End the process once a step is done."""
+class StopAtFirstStep:
+    """End the process when the first batch is there."""
 
     def attach(self, engine: Engine) -> None:
         """
         Args:
             engine: the trainer.
         """
-        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda _: os._exit(0))
+        engine.add_event_handler(Events.ITERATION_STARTED, lambda _: os._exit(0))
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def results() -> list[Result]:
         folder = Path(temporary)
         write_phantom_cohort(folder / "data", num_scans=12, shape=(64, 64, 12))
         stop = folder / "stop.yaml"
-        stop.write_text("+train#handlers:\n- _target_: benchmarks.start_up.StopAfterFirstStep\n")
+        stop.write_text("+train#handlers:\n- _target_: benchmarks.start_up.StopAtFirstStep\n")
         ours = [str(BUNDLE / "configs" / "train.yaml"), str(stop)]
         bare = [str(BARE), str(stop)]
         pairs = [(first_step(ours, folder), first_step(bare, folder)) for _ in range(REPEATS + 1)][1:]

@@ -15,7 +15,7 @@ from medsize.data import write_phantom_cohort
 def test_both_runs_reach_their_first_step(tmp_path: Path) -> None:
     write_phantom_cohort(tmp_path / "data", num_scans=12, shape=(64, 64, 12))
     stop = tmp_path / "stop.yaml"
-    stop.write_text("+train#handlers:\n- _target_: benchmarks.start_up.StopAfterFirstStep\n")
+    stop.write_text("+train#handlers:\n- _target_: benchmarks.start_up.StopAtFirstStep\n")
     for config in (BUNDLE / "configs" / "train.yaml", BARE):
         wall, processor = first_step([str(config), str(stop)], tmp_path)
         assert processor > 0
