@@ -14,7 +14,7 @@ LOWEST = -60.0
 """ln S̄ below which the softmax of a voxel may underflow in float32."""
 
 ELEMENTS_IN_CACHE = 2**18
-"""Logits at a time on a CPU: 1 MiB in float32, about a core's second cache."""
+"""Logits at a time on a CPU, for each thread: 1 MiB in float32, about a core's second cache."""
 
 ELEMENTS_AT_ONCE = 2**26
 """Logits at a time elsewhere, where starting a computation is what costs."""
@@ -98,7 +98,8 @@ def _parts(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]]:
     """Some voxels at a time of the logits, of what is outside of Ω, and of the result."""
     num_items, num_classes, num_voxels = logits.shape
-    elements = ELEMENTS_IN_CACHE if logits.device.type == "cpu" else ELEMENTS_AT_ONCE
+    on_cpu = logits.device.type == "cpu"
+    elements = ELEMENTS_IN_CACHE * torch.get_num_threads() if on_cpu else ELEMENTS_AT_ONCE
     step = max(elements // (num_items * num_classes), 1)
     for start in range(0, num_voxels, step):
         part = slice(start, start + step)
