@@ -22,10 +22,16 @@ def compile_network(network: nn.Module) -> nn.Module:
         the network.
 
     Raises:
-        ValueError: when nothing can be compiled here.
+        ValueError: when nothing can be compiled here, or the network pads by replication, as
+            :class:`medsize.networks.LeanUNet` does: compiled by torch 2.13, its backward pass fails on CPUs.
 
     Source: ``torch.nn.Module.compile``.
     """
+    if any(getattr(module, "padding_mode", None) == "replicate" for module in network.modules()):
+        raise ValueError(
+            f"compile is true, but torch cannot compile {type(network).__name__}, which pads by replication. Set "
+            "compile to false."
+        )
     parameter = next(network.parameters())
     try:
         torch.compile(torch.add)(parameter.detach(), 1)

@@ -29,6 +29,11 @@ def test_a_compiled_network_gives_the_same_and_keeps_its_names() -> None:
     assert list(network.state_dict()) == names
 
 
+def test_what_torch_cannot_compile_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"pads by replication\. Set compile to false"):
+        compile_network(nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="replicate")))
+
+
 def test_without_a_compiler_the_run_does_not_begin(tmp_path: Path) -> None:
     environment = {**os.environ, "CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=False)
