@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from monai.data import MetaTensor
 from torch import nn
 
 __all__ = ["compile_network"]
@@ -10,10 +13,11 @@ __all__ = ["compile_network"]
 
 def compile_network(network: nn.Module) -> nn.Module:
     """
-    Have a network run compiled, in place: ``torch.compile`` without other names in its state dict.
+    Have the training steps of a network run compiled, in place: without other names in its state dict.
 
-    The first step, and the first one of any other shape, takes a minute or more. Compilation needs a C++ compiler, and
-    on GPUs Triton: both are tried on one addition before anything else runs.
+    The first step, and the first one of any other shape, takes a minute or more. What needs no gradients is not
+    compiled: validation sees scans of many shapes. Compilation needs a C++ compiler, and on GPUs Triton: both are tried
+    on one addition before anything else runs.
 
     Args:
         network: on the device that it will run on.
@@ -25,7 +29,7 @@ def compile_network(network: nn.Module) -> nn.Module:
         ValueError: when nothing can be compiled here, or the network pads by replication, as
             :class:`medsize.networks.LeanUNet` does: compiled by torch 2.13, its backward pass fails on CPUs.
 
-    Source: ``torch.nn.Module.compile``.
+    Source: ``torch.compile``.
     """
     if any(getattr(module, "padding_mode", None) == "replicate" for module in network.modules()):
         raise ValueError(
@@ -40,5 +44,13 @@ def compile_network(network: nn.Module) -> nn.Module:
             f"compile is true, but nothing can be compiled for {parameter.device}: {str(e).splitlines()[0]}. Install a "
             "C++ compiler (g++ or clang), and on GPUs Triton, or set compile to false."
         ) from e
-    network.compile()
+    as_written = network.forward
+    compiled = torch.compile(as_written)
+
+    def forward(*inputs: torch.Tensor) -> Any:
+        if not torch.is_grad_enabled():
+            return as_written(*inputs)
+        return compiled(*(x.as_tensor() if isinstance(x, MetaTensor) else x for x in inputs))
+
+    network.forward = forward
     return network
