@@ -262,35 +262,40 @@ class TwoPassTrainer(SupervisedTrainer):
         self, patches: Sequence[Patch], targets: Mapping[str, Any], whole: _Whole, exchange_gradients: bool
     ) -> torch.Tensor:
         """Backpropagate patch by patch, and give the loss."""
-        loss, device = self.loss_function, self.state.device
+        loss = self.loss_function
         scale = (idist.get_world_size() if self.split_scans else 1) / self.accumulation_steps  # processes are averaged
-        found: list[dict[str, float]] = []
+        found = []
         for patch in patches:
-            cores, index = patch.targets_of_core(targets, device), patch.rows(len(targets["image"]))
-            if whole.beta is not None:
-                cores["beta"] = whole.beta[index]
-            amounts = loss.amounts(cores)
             with self._exchange(exchange_gradients and patch is patches[-1]):
-                with self._autocast():
-                    self._set_random_state(patch.random_state)
-                    logits = self._logits(patch, targets)
-                    terms = {
-                        name: term * (amounts[name] / whole.amounts[name])
-                        for name, term in loss.local_terms(logits, cores).items()
-                    }
-                    # A network whose patch carries no label at all still takes part in the exchange of gradients.
-                    value = sum((loss.weight_of(name) * term for name, term in terms.items()), logits.sum() * 0.0)
-                    if whole.size is not None:
-                        log_part = log_average_softmax(logits, cores.get("valid"))
-                        value = value + loss.size_weight * _share(log_part, patch, index, whole.size)
-                value = value * scale
-                (value if self.scaler is None else self.scaler.scale(value)).backward()
-            found.append({name: float(term.detach()) for name, term in terms.items()})
+                found.append(self._backpropagate(patch, targets, whole, scale))
         if self.split_scans:
             found = idist.all_gather(_total(found))
         size = {} if whole.size is None else {"size": float(whole.size.term)}
         loss.terms = {name: torch.tensor(term) for name, term in (size | _total(found)).items()}
         return torch.tensor(sum(loss.weight_of(name) * float(term) for name, term in loss.terms.items()))
+
+    def _backpropagate(self, patch: Patch, targets: Mapping[str, Any], whole: _Whole, scale: float) -> dict[str, float]:
+        """Backpropagate one patch, of which nothing stays when the next one comes, and give its local terms."""
+        loss, index = self.loss_function, patch.rows(len(targets["image"]))
+        cores = patch.targets_of_core(targets, self.state.device)
+        if whole.beta is not None:
+            cores["beta"] = whole.beta[index]
+        amounts = loss.amounts(cores)
+        with self._autocast():
+            self._set_random_state(patch.random_state)
+            logits = self._logits(patch, targets)
+            terms = {
+                name: term * (amounts[name] / whole.amounts[name])
+                for name, term in loss.local_terms(logits, cores).items()
+            }
+            # A network whose patch carries no label at all still takes part in the exchange of gradients.
+            value = sum((loss.weight_of(name) * term for name, term in terms.items()), logits.sum() * 0.0)
+            if whole.size is not None:
+                log_part = log_average_softmax(logits, cores.get("valid"))
+                value = value + loss.size_weight * _share(log_part, patch, index, whole.size)
+        value = value * scale
+        (value if self.scaler is None else self.scaler.scale(value)).backward()
+        return {name: float(term.detach()) for name, term in terms.items()}
 
     def _logits(self, patch: Patch, targets: Mapping[str, Any]) -> torch.Tensor:
         """The network's output for the core of a patch, shape ``(n, K, *core)``."""

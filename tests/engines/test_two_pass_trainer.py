@@ -328,6 +328,7 @@ def train_by_two_processes(rank: int, address: str, folder: Path) -> None:
         two_passes(parallel, batches[0 if split_scans else rank], loss, roi_size=8, halo=1, split_scans=split_scans)
         if rank == 0:
             torch.save({"gradients": gradients(network), "terms": loss.terms}, folder / f"{split_scans}.pt")
+    torch.distributed.barrier()  # as in multi_gpu_train.yaml
     torch.distributed.destroy_process_group()
 
 
