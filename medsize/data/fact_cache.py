@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+from medsize.data.whole_file import written_whole
 
 __all__ = ["cache_dir", "cached_facts"]
 
@@ -75,10 +76,8 @@ def _read(entry: Path, state: str, kind: type[Facts]) -> Facts | None:
 def _write(entry: Path, state: str, facts: BaseModel) -> None:
     try:
         entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Several processes may write the same entry: each under a name of its own.
-        with tempfile.NamedTemporaryFile("w", dir=entry.parent, prefix=".partial_", delete=False) as partial:
-            partial.write(f"{state}\n{facts.model_dump_json()}\n")
-        os.replace(partial.name, entry)
+        with written_whole(entry, many_writers=True) as partial:
+            partial.write_text(f"{state}\n{facts.model_dump_json()}\n")
     except OSError as e:
         warnings.warn(
             f"facts about scans cannot be kept in {cache_dir()}: {e}. They are sought anew each time. "

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import pickle
-import tempfile
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from monai.utils import TraceKeys
 from torch import nn
 
 from medsize import __version__
+from medsize.data.whole_file import written_whole
 
 __all__ = ["PersistentCacheDataset"]
 
@@ -100,9 +100,8 @@ class PersistentCacheDataset(CacheDataset):
     def _save(self, prepared: Any, file: Path) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".partial_", delete=False) as partial:
+            with written_whole(file, many_writers=True) as partial:
                 torch.save(prepared, partial)
-            os.replace(partial.name, file)
         except OSError as e:
             warnings.warn(f"a preprocessed scan cannot be kept in cache_dir {self.cache_dir}: {e}", stacklevel=2)
 
