@@ -62,6 +62,14 @@ def children(process: int) -> list[int]:
     return [int(line) for line in listed.stdout.split()]
 
 
+def parents(processes: list[int]) -> list[int]:
+    """Of those that still run."""
+    listed = subprocess.run(
+        ["ps", "-o", "ppid=", "-p", ",".join(map(str, processes or [0]))], capture_output=True, text=True, check=False
+    )
+    return [int(line) for line in listed.stdout.split()]
+
+
 def wait_for(condition, seconds: float = 180) -> None:  # type: ignore[no-untyped-def]
     until = time.monotonic() + seconds
     while not condition():
@@ -133,7 +141,7 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed(study_file: Path, tm
         keepers = [p for p in running(str(work_dir)) if p in running("keeper.py")]
         chosen = {
             "cell": [p for p in running(str(work_dir)) if p in running(STUB.name) and p not in keepers][:1],
-            "worker": [int(Path(f"/proc/{keepers[0]}/stat").read_text().split()[3])] if keepers else [],
+            "worker": parents(keepers)[:1],
             "study": [process.pid],
         }[victim]
         for one in chosen:
