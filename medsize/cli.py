@@ -140,12 +140,16 @@ def ladder(
     only: Annotated[str | None, typer.Option(help="Run only cells whose name matches this regular expression.")] = None,
 ) -> None:
     """Train and evaluate a bundle under every kind of supervision that a study names, and write its tables."""
+    import subprocess
+
     from medsize.studies import run_study
 
     try:
         succeeded = run_study(study, data.resolve(), work_dir.resolve(), workers, only, report=typer.echo)
     except ValueError as e:
         raise typer.BadParameter(str(e)) from e
+    except subprocess.CalledProcessError as e:  # its program has said why
+        raise typer.Exit(e.returncode) from e
     raise typer.Exit(0 if succeeded else 1)
 
 
@@ -176,7 +180,7 @@ def robustness(
         )
     except (ValueError, ConnectionError) as e:
         raise typer.BadParameter(str(e)) from e
-    except subprocess.CalledProcessError as e:
+    except subprocess.CalledProcessError as e:  # its program has said why
         raise typer.Exit(e.returncode) from e
     typer.echo(f"{result.report}: the report" if result.report else "No cell is finished: there is no report yet.")
     raise typer.Exit(1 if result.failed else 0)

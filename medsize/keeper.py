@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,20 @@ HANDS_MEMORY_BACK = "MALLOC_TRIM_THRESHOLD_"
 """Dask sets it for its workers. A training that hands freed memory back at once spends half its time on page faults."""
 
 
-def run_kept(folder: str, command: list[str]) -> dict[str, Any]:
+def run_kept(folder: str, command: list[str], variables: Mapping[str, str] | None = None) -> dict[str, Any]:
     """
     Run a command by a keeper; for the workers.
+
+    Args:
+        folder: of the run.
+        command: what to run.
+        variables: of the run's environment, besides those of this process. Default: none.
 
     Returns:
         what the keeper tells.
     """
     environment = {name: value for name, value in os.environ.items() if name != HANDS_MEMORY_BACK}
+    environment.update(variables or {})
     with subprocess.Popen(
         [sys.executable, __file__, folder, *command],
         env=environment,

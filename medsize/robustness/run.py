@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medsize.data.whole_file import written_whole
 from medsize.keeper import LOG
 from medsize.robustness.execution import Outcome, is_finished, run_all
 from medsize.robustness.progress import StudyProgress
 from medsize.robustness.report import write_report
-from medsize.robustness.study import Cell, Study, load_study
+from medsize.robustness.study import Cell, load_study
 from medsize.robustness.workers import connected
+from medsize.studies.cell_settings import check_settings
 from medsize.studies.folder_lock import locked
 
 __all__ = ["StudyResult", "run_robustness"]
 
-SETTINGS = "cell.json"
 Command = Callable[[Cell], list[str]]
 
 
@@ -75,8 +73,7 @@ def run_robustness(
     cells = [cell for cell in study.cells() if only is None or re.search(only, str(cell))]
     if not cells:
         raise ValueError(f"no cell's name matches '{only}'; the first is: {study.cells()[0]}")
-    with locked(work_dir, "settings.lock"):  # files that another study in this folder may write, too
-        _check_settings(study, cells, work_dir)
+    check_settings(work_dir, ((str(cell), cell.folder(work_dir), study.settings(cell)) for cell in cells))
     result = StudyResult(cells)
     missing = [cell for cell in cells if not is_finished(cell.folder(work_dir))]
     if missing and not report_only:
@@ -100,31 +97,3 @@ def run_robustness(
     with locked(work_dir, "report.lock"):
         result.report = write_report(study, file, study.cells(), data_dir, work_dir, output_dir, failed)
     return result
-
-
-def _check_settings(study: Study, cells: list[Cell], work_dir: Path) -> None:
-    """What a cell was started with is kept beside its results, so that others are not taken for them."""
-    changed = []
-    for cell in cells:
-        file = cell.folder(work_dir) / SETTINGS
-        # As strings, so that 2 and 2.0 of YAML differ no more than on the command line.
-        settings = json.loads(json.dumps(study.settings(cell), default=str))
-        if not file.is_file():
-            with written_whole(file) as partial:
-                partial.write_text(json.dumps(settings, indent=2) + "\n")
-            continue
-        before = json.loads(file.read_text())
-        if before != settings:
-            changed.append(f"- {cell}: {_difference(before, settings)}")
-    if changed:
-        raise ValueError(
-            f"{work_dir} holds cells that were run with other settings than the study has now. Take another work "
-            "folder, or remove those:\n" + "\n".join(changed)
-        )
-
-
-def _difference(before: dict, after: dict) -> str:
-    old, new = ({"overlays": s["overlays"], **s["overrides"]} for s in (before, after))
-    return ", ".join(
-        f"{key} was {old.get(key)}, is {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -20,13 +19,18 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, model_validator
 from scipy.stats import bootstrap
 
+from medsize.bundle import training_command
 from medsize.data.whole_file import written_whole
+from medsize.keeper import LOG, SUMMARY, run_kept
+from medsize.studies.cell_settings import check_settings
 from medsize.studies.cohort_setting import CohortSetting, as_options, folder_name
+from medsize.studies.folder_lock import locked
 from medsize.studies.study_file import read_study
 
 __all__ = ["Cell", "Study", "load_study", "run_study"]
 
 TEACHER_KEY = "teacher_checkpoint"
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 class Rung(BaseModel):
@@ -130,7 +134,8 @@ def run_study(
     """
     Run every cell of a study that is not finished, two one-thread runs at a time, and write the tables after each.
 
-    A finished run is kept; an interrupted one goes on from its last checkpoint.
+    A finished run is kept; an interrupted one goes on from its last checkpoint. Several ladders may share a work
+    folder, even at the same time.
 
     Args:
         file: the study.
@@ -144,14 +149,16 @@ def run_study(
         whether all cells succeeded.
 
     Raises:
-        ValueError: when the study is faulty.
+        ValueError: when the study is faulty, or the work folder holds a cell that was run with other settings.
         subprocess.CalledProcessError: when a cohort cannot be prepared.
     """
     study = load_study(file)
     cells = list(_cells(study))
     wanted = [cell for cell in cells if only is None or re.search(only, str(cell))]
+    check_settings(work_dir, ((str(cell), cell.folder(work_dir), _settings(study, cell)) for cell in wanted))
     for cohort in {cell.cohort.name: cell.cohort for cell in wanted}.values():
-        cohort.make_ready(data_dir, work_dir)
+        with locked(cohort.folder(work_dir), "prepare.lock"):
+            cohort.make_ready(data_dir, work_dir)
     failed = False
     for batch in _waves(study, wanted):
         with ThreadPoolExecutor(workers) as pool:
@@ -184,57 +191,51 @@ def _waves(study: Study, cells: list[Cell]) -> Iterator[list[Cell]]:
         waiting = [cell for cell in waiting if cell not in wave]
 
 
-def _commands(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> Iterator[list[str]]:
-    """What makes the run of a cell, one after the other."""
-    rung, output_dir = study.rungs[cell.rung], cell.folder(work_dir)
-    bundle = (study_dir / (rung.bundle or study.bundle)).resolve()
-    configs = [str(bundle / "configs" / name) for name in ["train.yaml", *_overlays(study, cell)]]
-    locations = cell.cohort.locations(data_dir, work_dir)
-    if rung.locator:
-        run = Cell(cell.cohort, rung.locator, cell.seed).folder(work_dir)
-        located = run.with_name(f"located_by_{run.name}.json")  # beside what else was prepared
-        if not located.is_file():
-            arguments = [run, locations["data_list"], "--dataset-dir", locations["dataset_dir"], "--output", located]
-            yield [sys.executable, "-m", "medsize.cli", "locate", *map(str, arguments)]
-        locations["data_list"] = located
-    values = {"seed": cell.seed, **_overrides(study, cell)}
-    if rung.teacher:
-        values[TEACHER_KEY] = Cell(cell.cohort, rung.teacher, cell.seed).folder(work_dir) / "model.pt"
-    yield [
-        *(sys.executable, "-m", "monai.bundle", "run"),
-        *("--config_file", str(configs)),
-        *("--bundle_root", str(bundle)),
-        *as_options({**locations, **values, "output_dir": output_dir}),
-        *("--resume", str((output_dir / "checkpoint.pt").is_file())),
-    ]
-
-
-def _overlays(study: Study, cell: Cell) -> list[str]:
+def _settings(study: Study, cell: Cell) -> dict[str, Any]:
+    """What sets a cell apart but for its seed, wherever bundles and data are."""
     rung = study.rungs[cell.rung]
-    return ([] if rung.replace_overlays else cell.cohort.overlays) + rung.overlays
-
-
-def _overrides(study: Study, cell: Cell) -> dict[str, Any]:
-    return {**study.overrides, **cell.cohort.overrides, **study.rungs[cell.rung].overrides}
+    return {
+        "overlays": ([] if rung.replace_overlays else cell.cohort.overlays) + rung.overlays,
+        "overrides": {**study.overrides, **cell.cohort.overrides, **rung.overrides},
+        "teacher": rung.teacher,
+        "locator": rung.locator,
+    }
 
 
 def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> str:
-    output_dir = cell.folder(work_dir)
-    if (output_dir / "summary.json").is_file():
+    rung, folder, settings = study.rungs[cell.rung], cell.folder(work_dir), _settings(study, cell)
+    if _is_finished(folder):
         return "kept"
-    output_dir.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with (output_dir / "log.txt").open("a") as log:
-        for command in _commands(study, study_dir, cell, data_dir, work_dir):
-            run = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
-            if run.returncode:
-                return f"failed with exit code {run.returncode}, see {output_dir / 'log.txt'}"
-    return "done"
+    places = cell.cohort.locations(data_dir, work_dir)
+    if rung.locator:
+        locator = Cell(cell.cohort, rung.locator, cell.seed).folder(work_dir)
+        located = locator.with_name(f"located_by_{locator.name}.json")  # beside what else was prepared
+        if not located.is_file():
+            arguments = [locator, places["data_list"], "--dataset-dir", places["dataset_dir"], "--output", located]
+            locate = [sys.executable, "-m", "medsize.cli", "locate", *map(str, arguments)]
+            with (folder / LOG).open("a") as log:
+                if subprocess.run(locate, stdout=log, stderr=subprocess.STDOUT, check=False).returncode:
+                    return f"failed: '{rung.locator}' found no regions, see {folder / LOG}"
+        places["data_list"] = located
+    if rung.teacher:
+        places[TEACHER_KEY] = Cell(cell.cohort, rung.teacher, cell.seed).folder(work_dir) / "model.pt"
+    options = as_options({**places, **settings["overrides"], "seed": cell.seed, "output_dir": folder})
+    command = training_command((study_dir / (rung.bundle or study.bundle)).resolve(), settings["overlays"], options)
+    result = run_kept(str(folder), command, ONE_THREAD)
+    while result["outcome"] == "busy":  # another study in the work folder runs it just now
+        result = run_kept(str(folder), command, ONE_THREAD)
+    if result["outcome"] != "failed":
+        return str(result["outcome"])
+    return f"failed with exit code {result['exit_code']}, see {folder / LOG}"
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / SUMMARY).is_file()
 
 
 def write_tables(study: Study, cells: list[Cell], work_dir: Path, table: Path) -> None:
     """Write what is finished: every run as CSV; means and spreads over the seeds as a Markdown table and a figure."""
-    rows = [_row(study, cell, work_dir) for cell in cells if (cell.folder(work_dir) / "summary.json").is_file()]
+    rows = [_row(study, cell, work_dir) for cell in cells if _is_finished(cell.folder(work_dir))]
     if not rows:
         return
     runs = pd.DataFrame(rows)
@@ -251,7 +252,7 @@ def write_tables(study: Study, cells: list[Cell], work_dir: Path, table: Path) -
 
 
 def _row(study: Study, cell: Cell, work_dir: Path) -> dict[str, Any]:
-    summary = json.loads((cell.folder(work_dir) / "summary.json").read_text())
+    settings, summary = _settings(study, cell), json.loads((cell.folder(work_dir) / SUMMARY).read_text())
     results = summary["results"]
     return {
         "cohort": cell.cohort.name,
@@ -265,8 +266,8 @@ def _row(study: Study, cell: Cell, work_dir: Path) -> dict[str, Any]:
         "scans": summary["training_scans"],
         "epochs": summary["epochs"],
         "seconds": summary["training_seconds"],
-        "overlays": " ".join(_overlays(study, cell)),
-        "overrides": shlex.join(as_options(_overrides(study, cell))),
+        "overlays": " ".join(settings["overlays"]),
+        "overrides": shlex.join(as_options(settings["overrides"])),
     }
 
 
@@ -307,7 +308,7 @@ def summarise_runs(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
 def _gains(study: Study, cells: list[Cell], work_dir: Path) -> pd.DataFrame:
     """For every comparison, cohort by cohort, of the seeds that both rungs have."""
     found = {(cell.cohort.name, cell.rung, cell.seed): cell.folder(work_dir) / "metrics.csv" for cell in cells}
-    found = {key: file for key, file in found.items() if file.with_name("summary.json").is_file()}
+    found = {key: file for key, file in found.items() if _is_finished(file.parent)}
     rows = []
     for cohort in study.cohorts:
         for first, second in study.comparisons:

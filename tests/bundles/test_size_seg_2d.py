@@ -81,6 +81,16 @@ def test_recorded_config_runs_again(run_bundle: Callable, trained: Path, tmp_pat
     assert losses_of(tmp_path / "again") == pytest.approx(losses_of(trained), rel=1e-5)
 
 
+def test_a_cache_on_disk_and_compilation_leave_the_losses_as_they_are(
+    run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    options = ["--use_roi", "True", "--cache_dir", tmp_path / "cache", "--compile", "True", *SMALL]
+    run_bundle(["train.yaml"], "--dataset_dir", phantoms, "--output_dir", tmp_path / "run", *options, cwd=tmp_path)
+    assert losses_of(tmp_path / "run") == pytest.approx(losses_of(trained), rel=1e-4)
+    assert len(list((tmp_path / "cache").rglob("*.pt"))) == 9
+    assert torch.load(tmp_path / "run" / "model.pt").keys() == torch.load(trained / "model.pt").keys()
+
+
 def test_evaluation_finds_what_training_found(
     run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path
 ) -> None:

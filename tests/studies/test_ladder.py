@@ -41,7 +41,7 @@ def study(phantoms: Path) -> dict[str, object]:
     }
 
 
-def test_every_cell_runs_once_and_students_learn_from_their_teacher(
+def test_every_cell_runs_once_with_its_own_settings_and_students_learn_from_their_teacher(
     command: Callable, phantoms: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(phantoms)))
@@ -64,6 +64,13 @@ def test_every_cell_runs_once_and_students_learn_from_their_teacher(
     second = command("medsize.cli", *arguments, "--only", "masks", cwd=tmp_path).stdout.splitlines()
     assert second == ["Phantoms, small / masks / seed 0: kept"]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "ladder.csv").set_index("rung"), table)
+
+    changed = study(phantoms)
+    changed["overrides"]["max_epochs"] = 2  # type: ignore[index]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(changed))
+    third = command("medsize.cli", *arguments, "--only", "masks", cwd=tmp_path, check=False)
+    assert third.returncode == 2
+    assert "masks / seed 0: max_epochs was 1, is 2" in " ".join(third.stderr.replace("│", " ").split())
 
 
 def cases(dice: dict[str, list[float]]) -> pd.DataFrame:
