@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -87,11 +87,10 @@ def paired_ratios(
     return [a / b for a, b in pairs]
 
 
-def run_module(*arguments: object, environment: Mapping[str, str] | None = None) -> list[float]:
+def run_module(*arguments: object) -> list[float]:
     """Run a module in a fresh process, and read the numbers in the last line that it prints."""
     command = [sys.executable, "-m", *map(str, arguments)]
-    variables = {**os.environ, **(environment or {})}
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=variables).stdout
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return [float(number) for number in printed.strip().splitlines()[-1].split()]
 
 

@@ -24,8 +24,6 @@ from medsize.losses import CompositeLoss
 CLASSES = 3
 PATCH, LARGE = 128, 512
 MEMORY_LIMIT_GB = 24
-HAND_BACK = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
-"""Has glibc's malloc hand every block of 1 MiB and more back to the system when it is freed."""
 
 
 def main() -> None:
@@ -43,16 +41,12 @@ def results() -> list[Result]:
     """The figures."""
     small, seconds_small = run_module("benchmarks.whole_volume", PATCH, PATCH)
     large, seconds_large = run_module("benchmarks.whole_volume", LARGE, PATCH)
-    small_in_use, large_in_use = (
-        run_module("benchmarks.whole_volume", side, PATCH, environment=HAND_BACK)[0] for side in (PATCH, LARGE)
-    )
     one_pass = {side: run_module("benchmarks.whole_volume", side, 0)[0] for side in (64, PATCH)}
     per_voxel = (one_pass[PATCH] - one_pass[64]) / (PATCH**3 - 64**3)
     needed = per_voxel * LARGE**3 / 2**30
     what = f"two-pass peak memory, {LARGE}³ without the volume over {PATCH}³, patches of {PATCH}³"
     return [
-        memory_ratio(what, small_in_use, large_in_use, "where malloc hands blocks back at once: what is in use"),
-        memory_ratio(f"{what}, by default", small, large, "malloc keeps freed blocks, of which there are more kinds"),
+        memory_ratio(what, small, large),
         Result(
             f"a training step at {LARGE}³, two passes: GB at its peak",
             [large / 2**30],
@@ -86,11 +80,11 @@ def results() -> list[Result]:
     ]
 
 
-def memory_ratio(what: str, small: float, large: float, remark: str) -> Result:
+def memory_ratio(what: str, small: float, large: float) -> Result:
     """Peaks, less the volumes that they hold."""
     volume = 4 * LARGE**3
     sizes = f"{large / 2**30:.2f} GB, of which the volume {volume / 2**30:.2f}, over {small / 2**30:.2f} GB"
-    return Result(what, [(large - volume) / (small - 4 * PATCH**3)], "≤ 1.15", f"{sizes}; {remark}")
+    return Result(what, [(large - volume) / (small - 4 * PATCH**3)], "≤ 1.15", sizes)
 
 
 def trainer_of(side: int, patch: int | None, halo: int = 0) -> SupervisedTrainer:

@@ -6,8 +6,9 @@ import ctypes
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
-__all__ = ["keep_freed_memory", "peak_bytes"]
+__all__ = ["hand_back_freed_memory", "keep_freed_memory", "peak_bytes"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h."""
@@ -27,10 +28,27 @@ def keep_freed_memory() -> bool:
 
     Source: ``man 3 mallopt``.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = _of_glibc("mallopt")
     if mallopt is None:
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK) and mallopt(M_TRIM_THRESHOLD, LARGEST_REST))
+
+
+def hand_back_freed_memory() -> None:
+    """
+    Hand back to the system what malloc keeps of the memory that this process has freed; only glibc offers it.
+
+    For work whose parts ask for blocks of different sizes, each of which would add to what the others left.
+
+    Source: ``man 3 malloc_trim``.
+    """
+    malloc_trim = _of_glibc("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def peak_bytes() -> int:

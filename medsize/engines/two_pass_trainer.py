@@ -16,6 +16,7 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
 from torch.nn.modules.batchnorm import _NormBase
 
+from medsize.engines.memory import hand_back_freed_memory
 from medsize.engines.patch import Patch
 from medsize.engines.prepare_batch import append_view
 from medsize.engines.tiling import tiles_of
@@ -299,6 +300,8 @@ class TwoPassTrainer(SupervisedTrainer):
 
     def _logits(self, patch: Patch, targets: Mapping[str, Any]) -> torch.Tensor:
         """The network's output for the core of a patch, shape ``(n, K, *core)``."""
+        if self.state.device.type == "cpu":  # what other patches and the other pass left does not add to this one
+            hand_back_freed_memory()
         window = patch.window(targets["image"], self.state.device, self.non_blocking)
         logits = self.inferer(window, self.network)
         if not isinstance(logits, torch.Tensor) or logits.shape[2:] != window.shape[2:]:

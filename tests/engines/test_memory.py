@@ -1,4 +1,4 @@
-"""Freed memory comes back without the system's help."""
+"""Freed memory comes back without the system's help, or is handed back to it."""
 
 from __future__ import annotations
 
@@ -38,6 +38,30 @@ def page_faults(keep: bool) -> int:
 
 def test_freed_memory_is_used_again_without_page_faults() -> None:
     assert page_faults(keep=True) < page_faults(keep=False) / 2
+
+
+def test_freed_memory_is_handed_back() -> None:
+    program = """
+import torch
+from medsize.engines.memory import hand_back_freed_memory, keep_freed_memory
+
+def resident():
+    return 1024 * int(open("/proc/self/status").read().partition("VmRSS:")[2].split()[0])
+
+if not keep_freed_memory():
+    raise SystemExit(77)
+freed = torch.ones(2**26)  # 256 MB
+held = torch.ones(2**18)
+del freed
+before = resident()
+hand_back_freed_memory()
+print(before - resident())
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    if run.returncode == 77:
+        pytest.skip("this system's malloc has no mallopt")
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 2**27
 
 
 def test_peak_memory_is_this_processes_own() -> None:
