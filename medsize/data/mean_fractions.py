@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import nibabel
 import torch
+
+from medsize.data.region import region_measure
 
 __all__ = ["mean_fractions"]
 
@@ -39,13 +39,3 @@ def mean_fractions(items: Sequence[Mapping[str, Any]], region_mm: Sequence[float
         return None
     mean = torch.cat(found, dim=-1).nanmean(dim=-1).nan_to_num(SMALLEST).clamp_min(SMALLEST)
     return [1 - float(mean.sum()), *mean.tolist()]
-
-
-def region_measure(item: Mapping[str, Any], region_mm: Sequence[float]) -> float:
-    """mm² of the region for an item with sizes of slices, mm³ for one with the size of the whole scan."""
-    axes = 2 if torch.as_tensor(item["size"]).ndim == 3 else 3
-    if min(region_mm[:axes]) >= 0:
-        return math.prod(region_mm[:axes])
-    image = nibabel.load(item["image"])
-    extents = [n * float(zoom) for n, zoom in zip(image.shape, image.header.get_zooms(), strict=False)]
-    return math.prod(mm if mm >= 0 else extents[axis] for axis, mm in enumerate(region_mm[:axes]))

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from medsize.data.region import FULLEST
 from medsize.data.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
 from medsize.losses.composite import IGNORE_INDEX
 
@@ -125,10 +126,11 @@ def _size_faults(item: dict[str, Any], image: ImageFacts, region_mm: Sequence[fl
                 f"{path}: sizes sum to {total:.6g} {unit}, above the field of view ({view:.6g} {unit}). "
                 "Is size_unit right?"
             )
-        elif region is not None and total >= float(region[:axes].prod()):
+        elif region is not None and key == "size" and total > FULLEST * float(region[:axes].prod()):
             yield (
                 f"{path}: sizes sum to {total:.6g} {unit}, but the region given to the network has only "
-                f"{float(region[:axes].prod()):.6g} {unit}. Is size_unit right? Else raise roi_size or spacing."
+                f"{float(region[:axes].prod()):.6g} {unit}, and {FULLEST} of that where it is zoomed into. "
+                "Is size_unit right? Else raise roi_size or spacing."
             )
 
 

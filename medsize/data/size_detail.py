@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from medsize.data.mean_fractions import region_measure
+from medsize.data.region import fit_into_region, region_measure
 
 __all__ = ["SIZE_DETAILS", "with_size_detail"]
 
@@ -26,7 +26,7 @@ def with_size_detail(
         items: training items; their ``size`` is mm² of slices ``(2, K − 1, Z)`` or mm³ of scans ``(2, K − 1)``.
         size_detail: {``"given"``, ``"cohort mean"``, ``"tags"``}. The sizes as they are; for every structure its mean
             over the slices (scans) of the cohort that show it; or equal parts of the region for the background and
-            every structure that is present.
+            every structure that is present. In the last two, structures fill 0.7 of the region at most together.
         region_mm: extent of the region given to the network along each axis, mm; negative for all of an axis.
 
     Returns:
@@ -52,6 +52,7 @@ def with_size_detail(
             else:
                 value = mean
             item = item | {"size": torch.where(present, value, size).reshape(torch.as_tensor(item["size"]).shape)}
+            item["size"] = fit_into_region(item, region_mm)
         coarse.append(item)
     return coarse
 

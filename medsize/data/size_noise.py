@@ -11,6 +11,8 @@ import torch
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from medsize.data.region import fit_into_region
+
 __all__ = ["SIZE_NOISES", "SizeNoise", "expected_size_change", "relative_size_change", "with_size_noise"]
 
 SMALLEST_FACTOR = 0.05
@@ -144,7 +146,11 @@ SIZE_NOISES = {
 
 
 def with_size_noise(
-    items: Sequence[dict[str, Any]], noise: str | None, level: float = 0.0, seed: int = 0
+    items: Sequence[dict[str, Any]],
+    noise: str | None,
+    level: float = 0.0,
+    seed: int = 0,
+    region_mm: Sequence[float] | None = None,
 ) -> list[dict[str, Any]]:
     """
     Replace the sizes of training items by wrong ones, for studies of robustness.
@@ -158,6 +164,9 @@ def with_size_noise(
         noise: one of :data:`SIZE_NOISES`; ``None`` for the sizes as they are.
         level: how much of it: see there. 0 changes nothing. Defaults to 0.
         seed: seed of the errors. Defaults to 0.
+        region_mm: extent of the region given to the network along each axis, mm; negative for all of an axis. Wrong
+            sizes that fill more than 0.7 of it together are made smaller, as nobody measures more than is shown.
+            Default: no limit.
 
     Returns:
         new items.
@@ -190,6 +199,8 @@ def with_size_noise(
     noisy = list(items)
     for index, size, part in zip(sized, sizes, parts, strict=True):
         noisy[index] = items[index] | {"size": part.reshape(size.shape).clone()}
+        if region_mm is not None:
+            noisy[index]["size"] = fit_into_region(noisy[index], region_mm)
     return noisy
 
 

@@ -35,6 +35,11 @@ def test_tags_give_equal_parts_of_the_region_to_what_is_present() -> None:
     assert mean_fractions([tagged], REGION)[0] == pytest.approx((1 / 3 + 1 / 2 + 1) / 3)
 
 
+def test_tags_of_many_structures_leave_room_for_a_zoom() -> None:
+    (tagged,) = with_size_detail([item(*[[1.0]] * 104)], "tags", REGION)
+    torch.testing.assert_close(tagged["size"], torch.full((2, 104, 1), 0.7 * 100 * 100 / 104, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("size_detail", ["cohort mean", "tags"])
 def test_unknown_sizes_stay_unknown(size_detail: str) -> None:
     (coarse,) = with_size_detail([item([100.0, 40.0], [float("inf"), 25.0])], size_detail, REGION)

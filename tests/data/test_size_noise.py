@@ -115,6 +115,15 @@ def test_no_noise_and_level_zero_change_nothing() -> None:
     assert with_size_noise(items, "gaussian", 0.0) == items
 
 
+def test_nobody_measures_more_than_is_shown() -> None:
+    """Two structures of 60 and 20 mm², twice as large, in a slice of 10 × 10 mm, beside one that is small enough."""
+    slices = torch.tensor([[60.0, 6.0], [20.0, 2.0]], dtype=torch.float64)
+    item = {"image": "a", "size": slices.expand(2, 2, 2)}
+    (noisy,) = with_size_noise([item], "too large", 1.0, region_mm=[10.0, 10.0, -1.0])
+    expected = torch.tensor([[52.5, 12.0], [17.5, 4.0]], dtype=torch.float64)
+    torch.testing.assert_close(noisy["size"], expected.expand(2, 2, 2))
+
+
 def test_where_no_size_is_known_nothing_changed() -> None:
     assert relative_size_change([{"image": "a"}], [{"image": "a"}]) is None
 
