@@ -27,6 +27,9 @@ from medsize.losses.potts import PottsLoss
 
 __all__ = ["TwoPassTrainer"]
 
+HAND_BACK_EVERY = 128**3
+"""Voxels: memory that is handed back comes again page by page, which for every small patch took a third of the time."""
+
 
 @dataclass(frozen=True)
 class _Size:
@@ -125,6 +128,7 @@ class TwoPassTrainer(SupervisedTrainer):
         self.freeze_batch_norm = freeze_batch_norm
         self.split_scans = split_scans
         self.accumulation_steps = accumulation_steps
+        self._voxels_since = 0
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         """
@@ -300,9 +304,8 @@ class TwoPassTrainer(SupervisedTrainer):
 
     def _logits(self, patch: Patch, targets: Mapping[str, Any]) -> torch.Tensor:
         """The network's output for the core of a patch, shape ``(n, K, *core)``."""
-        if self.state.device.type == "cpu":  # what other patches and the other pass left does not add to this one
-            hand_back_freed_memory()
         window = patch.window(targets["image"], self.state.device, self.non_blocking)
+        self._keep_memory_low(window.numel())
         logits = self.inferer(window, self.network)
         if not isinstance(logits, torch.Tensor) or logits.shape[2:] != window.shape[2:]:
             raise ValueError(
@@ -310,6 +313,13 @@ class TwoPassTrainer(SupervisedTrainer):
                 f"{tuple(window.shape[2:])}, got {getattr(logits, 'shape', type(logits).__name__)}."
             )
         return patch.logits_of_core(logits)
+
+    def _keep_memory_low(self, voxels: int) -> None:
+        """On a CPU, before a patch of so many voxels: what others left behind must not add to what it takes."""
+        self._voxels_since += voxels
+        if self.state.device.type == "cpu" and self._voxels_since >= HAND_BACK_EVERY:
+            hand_back_freed_memory()
+            self._voxels_since = 0
 
     def _targets_of_scans(self, targets: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """The targets that are not made of voxels."""
