@@ -28,7 +28,7 @@ from medsize.losses.potts import PottsLoss
 __all__ = ["TwoPassTrainer"]
 
 HAND_BACK_EVERY = 128**3
-"""Voxels: memory that is handed back comes again page by page, which for every small patch took a third of the time."""
+"""Voxels: what is handed back comes again page by page, which for every patch of 64³ would add a third to the time."""
 
 
 @dataclass(frozen=True)
