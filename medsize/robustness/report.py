@@ -74,6 +74,8 @@ def write_report(
     """
     Write ``report.html``, its tables as CSV and Parquet, and its figures as SVG, of all cells that are finished.
 
+    The study's file goes beside them, as ``study.yaml``.
+
     Args:
         study: what was run.
         study_file: its file, whose hash the methods paragraph states.
@@ -121,6 +123,8 @@ def write_report(
         cells=len(cells),
         facts=_facts(study_file, runs, accuracies),
     )
+    with written_whole(output_dir / "study.yaml") as file:
+        file.write_bytes(study_file.read_bytes())
     with written_whole(output_dir / "report.html") as file:
         file.write_text(page)
     return output_dir / "report.html"
