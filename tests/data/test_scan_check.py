@@ -169,6 +169,12 @@ def test_sizes_above_the_network_region_are_found(item: dict) -> None:
     assert "the region given to the network has only" in faults(item, [4.0, 4.0, -1])
 
 
+def test_sizes_that_a_zoom_would_cut_off_are_found(item: dict) -> None:
+    """360 mm³ are 0.72 of the first region, and 0.69 of the second."""
+    assert "and 0.7 of that where it is zoomed into" in faults(item, [5.0, 5.0, -1])
+    assert faults(item, [5.1, 5.1, -1]) == ""
+
+
 def run_checks(phantoms: Path, tmp_path: Path, **changes: Any) -> None:
     cohort = load_cohort(phantoms / "datalist.json", phantoms)
     arguments = {
