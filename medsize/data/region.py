@@ -9,7 +9,7 @@ from typing import Any
 import nibabel
 import torch
 
-__all__ = ["fit_into_region", "region_measure"]
+__all__ = ["FULLEST", "fit_into_region", "region_measure"]
 
 FULLEST = 0.7
 """Part of the region that structures may fill together: a random zoom by 10 % along three axes leaves 0.73 of it."""
