@@ -126,12 +126,15 @@ def _size_faults(item: dict[str, Any], image: ImageFacts, region_mm: Sequence[fl
                 f"{path}: sizes sum to {total:.6g} {unit}, above the field of view ({view:.6g} {unit}). "
                 "Is size_unit right?"
             )
-        elif region is not None and key == "size" and total > FULLEST * float(region[:axes].prod()):
-            yield (
-                f"{path}: sizes sum to {total:.6g} {unit}, but the region given to the network has only "
-                f"{float(region[:axes].prod()):.6g} {unit}, and {FULLEST} of that where it is zoomed into. "
-                "Is size_unit right? Else raise roi_size or spacing."
-            )
+        elif region is not None:
+            shown = float(region[:axes].prod())
+            is_zoomed = key == "size"  # of training scans; true_size is compared with whole ones
+            if total >= shown or (is_zoomed and total > FULLEST * shown):
+                zoomed = f", and {FULLEST} of that where it is zoomed into" if is_zoomed else ""
+                yield (
+                    f"{path}: sizes sum to {total:.6g} {unit}, but the region given to the network has only "
+                    f"{shown:.6g} {unit}{zoomed}. Is size_unit right? Else raise roi_size or spacing."
+                )
 
 
 def _roi_faults(roi: dict[str, Any], image: ImageFacts, path: str) -> Iterator[str]:

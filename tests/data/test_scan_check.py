@@ -167,6 +167,9 @@ def test_each_fault_is_named_by_its_file(item: dict, tmp_path: Path, damage: Cal
 
 def test_sizes_above_the_network_region_are_found(item: dict) -> None:
     assert "the region given to the network has only" in faults(item, [4.0, 4.0, -1])
+    item["true_size"] = item.pop("size")
+    assert "the region given to the network has only" in faults(item, [4.0, 4.0, -1])
+    assert faults(item, [5.0, 5.0, -1]) == ""
 
 
 def test_sizes_that_a_zoom_would_cut_off_are_found(item: dict) -> None:
