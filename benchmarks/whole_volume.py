@@ -41,12 +41,17 @@ def results() -> list[Result]:
     """The figures."""
     small, seconds_small = run_module("benchmarks.whole_volume", PATCH, PATCH)
     large, seconds_large = run_module("benchmarks.whole_volume", LARGE, PATCH)
+    volume = 4 * LARGE**3
     one_pass = {side: run_module("benchmarks.whole_volume", side, 0)[0] for side in (64, PATCH)}
     per_voxel = (one_pass[PATCH] - one_pass[64]) / (PATCH**3 - 64**3)
     needed = per_voxel * LARGE**3 / 2**30
-    what = f"two-pass peak memory, {LARGE}³ without the volume over {PATCH}³, patches of {PATCH}³"
     return [
-        memory_ratio(what, small, large),
+        Result(
+            f"two-pass peak memory, {LARGE}³ without the volume over {PATCH}³, patches of {PATCH}³",
+            [(large - volume) / (small - 4 * PATCH**3)],
+            "≤ 1.15",
+            f"{large / 2**30:.2f} GB, of which the volume {volume / 2**30:.2f}, over {small / 2**30:.2f} GB",
+        ),
         Result(
             f"a training step at {LARGE}³, two passes: GB at its peak",
             [large / 2**30],
@@ -78,13 +83,6 @@ def results() -> list[Result]:
             f"by counting: {4 / 3 * (2 * 72 / 128) ** 3:.2f}, as halos are computed twice",
         ),
     ]
-
-
-def memory_ratio(what: str, small: float, large: float) -> Result:
-    """Peaks, less the volumes that they hold."""
-    volume = 4 * LARGE**3
-    sizes = f"{large / 2**30:.2f} GB, of which the volume {volume / 2**30:.2f}, over {small / 2**30:.2f} GB"
-    return Result(what, [(large - volume) / (small - 4 * PATCH**3)], "≤ 1.15", sizes)
 
 
 def trainer_of(side: int, patch: int | None, halo: int = 0) -> SupervisedTrainer:

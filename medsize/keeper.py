@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CHECKPOINT", "LOG", "SUMMARY", "keep", "run_kept"]
+__all__ = ["CHECKPOINT", "LOG", "SUMMARY", "is_finished", "keep", "run_kept"]
 
 SUMMARY = "summary.json"
 """A run writes it last, in one step: who has it is finished."""
@@ -36,6 +36,11 @@ PATIENCE = 10.0
 PR_SET_PDEATHSIG = 1
 HANDS_MEMORY_BACK = "MALLOC_TRIM_THRESHOLD_"
 """Dask sets it for its workers. A training that hands freed memory back at once spends half its time on page faults."""
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in this folder has all its results."""
+    return (folder / SUMMARY).is_file()
 
 
 def run_kept(folder: str, command: list[str], variables: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def keep(folder: Path, command: list[str]) -> dict[str, Any]:
                 if time.monotonic() - started > PATIENCE:
                     return {"outcome": "busy"}
                 time.sleep(0.1)
-        if (folder / SUMMARY).is_file():
+        if is_finished(folder):
             return {"outcome": "kept"}
         started = time.monotonic()
         resume = (folder / CHECKPOINT).is_file()
@@ -102,9 +107,8 @@ def keep(folder: Path, command: list[str]) -> dict[str, Any]:
             )
         threading.Thread(target=_kill_when_abandoned, args=(run.pid,), daemon=True).start()
         code = run.wait()
-        finished = (folder / SUMMARY).is_file()
         seconds = round(time.monotonic() - started, 2)
-        return {"outcome": "done" if finished else "failed", "exit_code": code, "seconds": seconds}
+        return {"outcome": "done" if is_finished(folder) else "failed", "exit_code": code, "seconds": seconds}
 
 
 def _die_with(parent: int):  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ from typing import Any
 
 from medsize import keeper
 
-__all__ = ["Outcome", "is_finished", "run_all"]
+__all__ = ["Outcome", "run_all"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,6 @@ class Outcome:
     """How long its process ran; 0 where it did not."""
     reason: str = ""
     """Why it failed."""
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether the run in this folder has all its results."""
-    return (folder / keeper.SUMMARY).is_file()
 
 
 def run_all(client: Any, runs: Sequence[tuple[Path, list[str]]]) -> Iterator[tuple[int, Outcome]]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from medsize.data import load_cohort
 from medsize.data_url import data_url
-from medsize.robustness.execution import is_finished
+from medsize.keeper import is_finished
 from medsize.robustness.figures import COLOURS
 from medsize.robustness.study import Cell, Study
 

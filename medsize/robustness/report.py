@@ -13,6 +13,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medsize.data.whole_file import written_whole
+from medsize.keeper import is_finished
 from medsize.robustness import figures
 from medsize.robustness.analysis import (
     FIGURES,
@@ -22,7 +23,6 @@ from medsize.robustness.analysis import (
     equally_wrong,
     volume_agreement,
 )
-from medsize.robustness.execution import is_finished
 from medsize.robustness.gallery import worst_cases
 from medsize.robustness.results import AS_GIVEN, read_cases, read_runs
 from medsize.robustness.statistics import ALL, RESAMPLES

@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from medsize.keeper import SUMMARY
-from medsize.robustness.execution import is_finished
+from medsize.keeper import SUMMARY, is_finished
 from medsize.robustness.study import Cell, Study
 
 __all__ = ["CONDITION", "read_cases", "read_runs"]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medsize.keeper import LOG
-from medsize.robustness.execution import Outcome, is_finished, run_all
+from medsize.keeper import LOG, is_finished
+from medsize.robustness.execution import Outcome, run_all
 from medsize.robustness.progress import StudyProgress
 from medsize.robustness.report import write_report
 from medsize.robustness.study import Cell, load_study

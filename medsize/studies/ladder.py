@@ -21,7 +21,7 @@ from scipy.stats import bootstrap
 
 from medsize.bundle import training_command
 from medsize.data.whole_file import written_whole
-from medsize.keeper import LOG, SUMMARY, run_kept
+from medsize.keeper import LOG, SUMMARY, is_finished, run_kept
 from medsize.studies.cell_settings import check_settings
 from medsize.studies.cohort_setting import CohortSetting, as_options, folder_name
 from medsize.studies.folder_lock import locked
@@ -204,7 +204,7 @@ def _settings(study: Study, cell: Cell) -> dict[str, Any]:
 
 def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> str:
     rung, folder, settings = study.rungs[cell.rung], cell.folder(work_dir), _settings(study, cell)
-    if _is_finished(folder):
+    if is_finished(folder):
         return "kept"
     places = cell.cohort.locations(data_dir, work_dir)
     if rung.locator:
@@ -226,16 +226,13 @@ def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_di
         result = run_kept(str(folder), command, ONE_THREAD)
     if result["outcome"] != "failed":
         return str(result["outcome"])
-    return f"failed with exit code {result['exit_code']}, see {folder / LOG}"
-
-
-def _is_finished(folder: Path) -> bool:
-    return (folder / SUMMARY).is_file()
+    reason = f": {result['reason']}" if "reason" in result else f" with exit code {result['exit_code']}"
+    return f"failed{reason}, see {folder / LOG}"
 
 
 def write_tables(study: Study, cells: list[Cell], work_dir: Path, table: Path) -> None:
     """Write what is finished: every run as CSV; means and spreads over the seeds as a Markdown table and a figure."""
-    rows = [_row(study, cell, work_dir) for cell in cells if _is_finished(cell.folder(work_dir))]
+    rows = [_row(study, cell, work_dir) for cell in cells if is_finished(cell.folder(work_dir))]
     if not rows:
         return
     runs = pd.DataFrame(rows)
@@ -308,7 +305,7 @@ def summarise_runs(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
 def _gains(study: Study, cells: list[Cell], work_dir: Path) -> pd.DataFrame:
     """For every comparison, cohort by cohort, of the seeds that both rungs have."""
     found = {(cell.cohort.name, cell.rung, cell.seed): cell.folder(work_dir) / "metrics.csv" for cell in cells}
-    found = {key: file for key, file in found.items() if _is_finished(file.parent)}
+    found = {key: file for key, file in found.items() if is_finished(file.parent)}
     rows = []
     for cohort in study.cohorts:
         for first, second in study.comparisons:
