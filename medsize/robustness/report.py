@@ -25,8 +25,8 @@ from medsize.robustness.analysis import (
 )
 from medsize.robustness.gallery import worst_cases
 from medsize.robustness.results import AS_GIVEN, read_cases, read_runs
-from medsize.robustness.statistics import ALL, RESAMPLES
-from medsize.robustness.study import Cell, Study
+from medsize.robustness.statistics import RESAMPLES
+from medsize.robustness.study import NO_LEVEL, Cell, Study
 
 __all__ = ["write_report"]
 
@@ -56,10 +56,17 @@ class Grid:
 
     name: str
     answers: list[str]
+    dice: pd.DataFrame
+    """By kind of error (rows) and level (columns), as text."""
     panels: list[Panel]
     comparisons: pd.DataFrame
     crossovers: pd.DataFrame
     agreements: pd.DataFrame
+
+    @property
+    def dice_columns(self) -> dict[str, str]:
+        """Of the table of Dice, with their titles."""
+        return {name: name for name in self.dice.columns}
 
 
 def write_report(
@@ -88,6 +95,7 @@ def write_report(
     Returns:
         the page; ``None`` when no cell is finished.
     """
+    cells = study.by_kind_of_error(cells)
     runs, cases = read_runs(study, cells, work_dir), read_cases(cells, work_dir)
     if runs.empty:
         return None
@@ -176,8 +184,15 @@ def _grid(study: Study, cohort: str, network: str, tables: dict[str, pd.DataFram
             agreements[agreements["labels"].isin(shown["labels"])],
         )
     )
-    answers = _answers(study, part)
-    return Grid(f"{cohort}, {network}", answers, panels, part["comparisons"], part["crossovers"], agreements)
+    return Grid(
+        f"{cohort}, {network}",
+        _answers(study, part),
+        _dice(accuracies, part["comparisons"]),
+        panels,
+        _main(part["comparisons"]),
+        part["crossovers"],
+        agreements,
+    )
 
 
 def _of(table: pd.DataFrame, cohort: str, network: str) -> pd.DataFrame:
@@ -187,46 +202,103 @@ def _of(table: pd.DataFrame, cohort: str, network: str) -> pd.DataFrame:
 
 
 def _of_interest(study: Study, cases: pd.DataFrame) -> pd.DataFrame:
-    """Of each supervision the clean labels, and the first condition with noise."""
-    labels = []
-    for name in study.supervision:
-        found = cases.loc[cases["supervision"] == name, ["noise", "labels"]].drop_duplicates()
-        labels += list(found.loc[found["noise"] == AS_GIVEN, "labels"])
-        labels += list(found.loc[found["noise"] != AS_GIVEN, "labels"][:1])
-    return cases[cases["labels"].isin(labels)]
+    """Of each supervision the labels as given, and the condition with noise that runs first."""
+    is_shown = cases["noise"] == AS_GIVEN
+    for name, supervision in study.supervision.items():
+        for kind, levels in list(supervision.noise.items())[:1]:
+            of_kind = (cases["supervision"] == name) & (cases["noise"] == kind)
+            is_shown |= of_kind & (cases["level"] == levels[0] if levels else True)
+    return cases[is_shown]
+
+
+def _main(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the mean over the structures, or of the only one."""
+    return table if table.empty else table[table["structure"] == table["structure"].iloc[0]]
+
+
+def _dice(accuracies: pd.DataFrame, against: pd.DataFrame) -> pd.DataFrame:
+    """
+    Dice by kind of error (rows) and level (columns; "–" for kinds without one).
+
+    ✓: not inferior to the same labels as given.
+    """
+    of_dice = _main(accuracies[accuracies["figure"] == "dice"])
+    of_own = _main(against)
+    not_inferior = set()
+    if not of_own.empty:
+        of_own = of_own[of_own["supervision"] == of_own["reference"]]
+        not_inferior = set(of_own.loc[of_own["non_inferior"], "labels"])
+    right = of_dice[of_dice["noise"] == AS_GIVEN].set_index("supervision")["mean"]
+    wrong = of_dice[of_dice["noise"] != AS_GIVEN]
+    rows: dict[str, dict[str, str]] = {}
+    for found in wrong.itertuples():
+        row = rows.setdefault(f"{found.supervision}, {found.noise}", {})
+        if found.supervision in right:
+            row["right"] = f"{right[found.supervision]:.3f}"
+        row["–" if found.noise in NO_LEVEL else f"{found.level:g}"] = f"{found.mean:.3f}" + (
+            " ✓" if found.labels in not_inferior else ""
+        )
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    levels = sorted({f"{level:g}" for level in wrong["level"]}, key=float)
+    table = table.reindex(columns=[name for name in ("right", *levels, "–") if name in table])
+    return table.rename_axis("labels").reset_index()
 
 
 def _answers(study: Study, part: dict[str, pd.DataFrame]) -> list[str]:
     """What a reader wants to know, in sentences; of the mean over the structures."""
-    accuracies, answers = part["accuracy"], []
-    structure = ALL if ALL in set(accuracies["structure"]) else accuracies["structure"].iloc[0]
-    of_dice = accuracies[(accuracies["figure"] == "dice") & (accuracies["structure"] == structure)]
-    for row in of_dice[of_dice["noise"] == AS_GIVEN].itertuples():
-        answers.append(f"{row.labels}: Dice {row.mean:.3f} ({row.low:.3f} to {row.high:.3f}).")
-    against = part["comparisons"]
-    if not against.empty:
-        against = against[against["structure"] == structure]
-        for row in against[(against["supervision"] == against["reference"])].itertuples():
-            if study.supervision[row.supervision].noise_on == "sizes":
-                answers.append(
-                    f"{row.labels} instead of {row.reference} as given: {_signed(row.mean)} Dice "
-                    f"({_signed(row.low)} to {_signed(row.high)})"
-                    + (
-                        f", not inferior by the margin of {study.non_inferiority_margin:g}."
-                        if row.non_inferior
-                        else "."
-                    )
-                )
-    overtaking = part["crossovers"]
-    if not overtaking.empty:
-        for row in overtaking[overtaking["structure"] == structure].itertuples():
-            found = (
-                f"do not overtake them up to an mRE of {row.compared_up_to:.2f}."
-                if pd.isna(row.overtakes_at)
-                else f"are at least as good from an mRE of {row.overtakes_at:.2f} on."
-            )
-            answers.append(f"Against equally wrong {row.masks}, {row.supervision} ({row.noise}) {found}")
+    of_dice = _main(part["accuracy"][part["accuracy"]["figure"] == "dice"])
+    answers = [
+        f"{row.labels}: Dice {row.mean:.3f} ({row.low:.3f} to {row.high:.3f})."
+        for row in of_dice[of_dice["noise"] == AS_GIVEN].itertuples()
+    ]
+    against, overtaking = _main(part["comparisons"]), _main(part["crossovers"])
+    for name, supervision in study.supervision.items():
+        if supervision.noise_on == "masks":
+            continue
+        if not against.empty:
+            own = against[(against["supervision"] == name) & (against["reference"] == name)]
+            answers += _bearable(name, own, study.non_inferiority_margin)
+        if not overtaking.empty:
+            answers += _overtaking(name, overtaking[overtaking["supervision"] == name])
     return answers
+
+
+def _bearable(name: str, against: pd.DataFrame, margin: float) -> list[str]:
+    """Up to which level labels with each kind of error are not inferior to labels as given."""
+    borne, unbearable = [], []
+    for kind, group in against.groupby("noise", sort=False):
+        group = group.sort_values("level")
+        count = int(group["non_inferior"].cumprod().sum())
+        if not count:
+            unbearable.append(str(kind))
+        elif kind in NO_LEVEL:
+            borne.append(str(kind))
+        else:
+            row = group.iloc[count - 1]
+            borne.append(f"{kind} up to {row['level']:g} ({_signed(row['mean'])})")
+    sentences = []
+    if borne:
+        sentences.append(
+            f"Wrong {name} are not inferior to {name} as given, by the margin of {margin:g} Dice: {', '.join(borne)}."
+        )
+    if unbearable:
+        sentences.append(f"Not so at any level that was tried: {', '.join(unbearable)}.")
+    return sentences
+
+
+def _overtaking(name: str, overtaking: pd.DataFrame) -> list[str]:
+    """From which mRE on sizes are as good as equally wrong masks."""
+    is_behind = overtaking["overtakes_at"].isna()
+    sentences = [
+        f"With errors of the kind {row.noise}, {name} are at least as good as equally wrong {row.masks} from an mRE "
+        f"of {row.overtakes_at:.2f} on."
+        for row in overtaking[~is_behind].itertuples()
+    ]
+    if is_behind.any():
+        others = "kind" if is_behind.all() else "other kind"
+        upto = overtaking.loc[is_behind, "compared_up_to"].min()
+        sentences.append(f"With errors of no {others} {name} overtake equally wrong masks, up to an mRE of {upto:.2f}.")
+    return sentences
 
 
 def _facts(study_file: Path, runs: pd.DataFrame, accuracies: pd.DataFrame) -> dict[str, Any]:
@@ -260,6 +332,8 @@ def _template() -> Any:
 
 def _figure(value: Any) -> str:
     """Of a table's cell."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return "–" if pd.isna(value) else f"{value:.4g}"
     return "–" if value is None else str(value)

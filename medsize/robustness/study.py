@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -142,6 +142,11 @@ class Study(BaseModel):
                 for cohort in self.cohorts:
                     found += [Cell(cohort.name, name, supervision, noise, level, seed) for name in self.networks]
         return found
+
+    def by_kind_of_error(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Cells in the order in which they are read: kind by kind, from labels as given to the most wrong."""
+        kinds = [(name, kind) for name, given in self.supervision.items() for kind in (None, *given.noise)]
+        return sorted(cells, key=lambda cell: (kinds.index((cell.supervision, cell.noise)), cell.level, cell.seed))
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """What sets a cell apart, wherever bundle and data are: ``overlays`` and ``overrides``."""

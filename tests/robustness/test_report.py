@@ -117,3 +117,27 @@ def test_it_says_where_sizes_overtake_masks_and_what_was_run(report: Path) -> No
     assert "seeds 0, 1" in page.replace("\n", " ")
     study_hash = hashlib.sha256((report / "study.yaml").read_bytes()).hexdigest()
     assert f"SHA-256 of the data lists: Phantoms: 0d3f; of the study file: {study_hash}" in page
+
+
+def test_dice_by_kind_and_level_is_that_of_the_csv_with_the_levels_that_cost_little_marked(report: Path) -> None:
+    page = (report / "report.html").read_text()
+    (shown,) = re.findall(r'data-table="dice">(.*?)</table>', page, flags=re.DOTALL)
+    rows = [re.findall(r"<t[dh][^>]*>(.*?)</t", row) for row in re.findall(r"<tr>(.*?)</tr>", shown, flags=re.DOTALL)]
+    assert rows[0] == ["labels", "right", "0.3", "0.6"]
+    assert [row[0] for row in rows[1:]] == ["sizes, gaussian", "masks, displaced"]
+    table = pd.read_csv(report / "accuracy.csv")
+    table = table[(table["figure"] == "dice") & (table["structure"] == "mean")]
+    for name, *found in rows[1:]:
+        of_name = table[table["supervision"] == name.split(",")[0]].sort_values("level")
+        assert [float(text.removesuffix(" ✓")) for text in found] == pytest.approx(of_name["mean"].tolist(), abs=5e-4)
+    # The margin is 0.05; the stub's sizes lose 0.05·level, its masks 0.4·level.
+    assert [text.endswith("✓") for text in rows[1][2:]] == [True, True]
+    assert [text.endswith("✓") for text in rows[2][2:]] == [False, False]
+    assert "by the margin of 0.05 Dice: gaussian up to 0.6 (" in page
+
+
+def test_conditions_are_told_kind_by_kind_from_right_to_most_wrong(report: Path) -> None:
+    table = pd.read_csv(report / "accuracy.csv")
+    expected = [(name, level) for name in ("sizes", "masks") for level in (0.0, 0.3, 0.6)]
+    found = table[["supervision", "level"]].drop_duplicates()
+    assert list(found.itertuples(index=False, name=None)) == expected
