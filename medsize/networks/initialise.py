@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from monai.networks import copy_model_state
 from torch import nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from medsize.networks.output_bias import start_at_fractions
 
 __all__ = ["INITS", "initialise"]
 
+CONTAINERS = ("network", "model", "state_dict")
 INITS = ("random", "imagenet", "teacher", "checkpoint")
 
 
@@ -28,13 +31,14 @@ def initialise(
 
     Args:
         network: changed in place.
-        init: ``"random"``, as it was built; ``"teacher"``, the same, for a teacher comes in by its soft labels (see
-            :class:`medsize.transforms.SoftLabeld`); ``"imagenet"``, the pretrained weights that the network itself
-            knows, by its method ``load_imagenet_weights``; or ``"checkpoint"``, a state dict, from which every tensor
-            is taken whose name and shape match. What was loaded is printed.
-        checkpoint: file of the state dict, or of a dictionary that holds it under ``"network"``.
-        class_fractions: let an untrained output start from these, see :func:`start_at_fractions`. Not with
-            ``"checkpoint"``, whose output is trained.
+        init: ``"random"``, as it was built; ``"imagenet"``, the pretrained weights that the network itself knows, by
+            its method ``load_imagenet_weights``; ``"teacher"``, these where it knows some, else as it was built, for
+            a teacher comes in by its soft labels (see :class:`medsize.transforms.SoftLabeld`); or ``"checkpoint"``, a
+            state dict, from which every tensor is taken whose name and shape match. What was loaded is printed.
+        checkpoint: file of the state dict, or of a dictionary that holds it under ``"network"``, ``"model"`` or
+            ``"state_dict"``.
+        class_fractions: let an untrained output start from these, see :func:`start_at_fractions`; an output that the
+            checkpoint holds is left as it was trained.
         strict: with ``"checkpoint"``, refuse one that lacks a tensor of the network. Defaults to False.
 
     Returns:
@@ -46,12 +50,14 @@ def initialise(
     """
     if init not in INITS:
         raise ValueError(f"init is '{init}': it must be one of {', '.join(INITS)}.")
-    if class_fractions is not None and init != "checkpoint":
+    if class_fractions is not None:
         start_at_fractions(network, class_fractions)
-    if init in ("random", "teacher"):
+    if init == "random":
         return network
-    if init == "imagenet":
+    if init in ("imagenet", "teacher"):
         load_weights = getattr(network, "load_imagenet_weights", None)
+        if load_weights is None and init == "teacher":
+            return network
         if load_weights is None:
             raise ValueError(
                 f"init is 'imagenet', but {type(network).__name__} has no ImageNet weights: use a LeanUNet, as the "
@@ -62,10 +68,23 @@ def initialise(
     if checkpoint is None:
         raise ValueError("init is 'checkpoint': it needs the file of the weights, init_checkpoint.")
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    _, loaded, kept = copy_model_state(network, state.get("network", state))
+    for key in CONTAINERS:
+        state = state.get(key, state)
+    consume_prefix_in_state_dict_if_present(state, "module.")
+    _, loaded, kept = copy_model_state(network, state)
     if not loaded:
         raise ValueError(f"{checkpoint}: no tensor matches the network's in name and shape.")
     if strict and kept:
         raise ValueError(f"{checkpoint}: these tensors of the network are not in it, or differ in shape: {kept}.")
     print(f"{checkpoint}: {len(loaded)} tensors loaded, {len(kept)} left as they were:", ", ".join(kept) or "none")
+    share = _share_of_parameters(network, loaded)
+    if share < 0.5:
+        warnings.warn(f"{checkpoint}: it holds only {share:.1%} of the network's parameters.", stacklevel=2)
+    if hasattr(network, "keep_statistics"):
+        network.keep_statistics()
     return network
+
+
+def _share_of_parameters(network: nn.Module, names: Sequence[str]) -> float:
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    return sum(sizes.get(name, 0) for name in names) / max(sum(sizes.values()), 1)

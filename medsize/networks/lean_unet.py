@@ -19,9 +19,10 @@ class LeanUNet(nn.Module):
     convolutions follow at half the resolution, and a 1 × 1 convolution to the classes, whose logits are interpolated
     to the input's resolution.
 
-    The encoder's batch norms keep their pretrained statistics, in training, too. A batch holds a few slices of a few
-    scans; its statistics would differ between training and use, and a network led by sizes alone can satisfy them
-    through that difference.
+    Once weights that were trained are loaded (:meth:`load_imagenet_weights`, :func:`medsize.networks.initialise`), the
+    encoder's batch norms keep their statistics, in training, too. A batch holds a few slices of a few scans; its
+    statistics would differ between training and use, and a network led by sizes alone can satisfy them through that
+    difference. From random weights they learn theirs: kept as they are, they would let hardly any signal through.
 
     The decoder's convolutions repeat the border instead of padding zeros, which would tell the position in the image.
 
@@ -41,6 +42,7 @@ class LeanUNet(nn.Module):
         )
         self.decoder = nn.Sequential(*self._block(width), *self._block(width))
         self.head = nn.Conv2d(width, out_channels, kernel_size=1)
+        self.keeps_statistics = False
 
     @staticmethod
     def _block(width: int) -> list[nn.Module]:
@@ -58,10 +60,18 @@ class LeanUNet(nn.Module):
             FileNotFoundError: when the package that holds them is not installed.
         """
         self.encoder.load_state_dict(lite0_weights(self.in_channels))
+        self.keep_statistics()
+
+    def keep_statistics(self) -> None:
+        """Let the encoder's batch norms stay as they are from now on."""
+        self.keeps_statistics = True
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> LeanUNet:
-        """Set the training mode; the encoder's batch norms stay as they are."""
+        """Set the training mode; statistics that are kept stay in evaluation mode."""
         super().train(mode)
+        if not self.keeps_statistics:
+            return self
         for module in self.encoder.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()

@@ -9,13 +9,17 @@ from torch import nn
 
 __all__ = ["start_at_fractions"]
 
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
 
 def start_at_fractions(network: nn.Module, fractions: Sequence[float], damping: float = 0.1) -> nn.Module:
     """
-    Let an untrained network start by predicting about the same fractions at every voxel.
+    Let an untrained network start by predicting about these fractions.
 
     The biases of the last convolution become ln of the fractions, and its weights are damped. From its usual start a
     network first has to learn that most voxels are background, which it can do by anything that sets voxels apart.
+    Where that convolution is all of the output, every voxel starts alike; MONAI's UNet with residual units adds a
+    residual to it, which is not damped.
 
     Args:
         network: changed in place; its last convolution has one channel for each class.
@@ -31,7 +35,7 @@ def start_at_fractions(network: nn.Module, fractions: Sequence[float], damping: 
     """
     if min(fractions) <= 0:
         raise ValueError(f"fractions must be positive, got {list(fractions)}.")
-    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)]
+    convolutions = [m for m in network.modules() if isinstance(m, CONVOLUTIONS)]
     last = convolutions[-1] if convolutions else None
     if last is None or last.bias is None or last.out_channels != len(fractions):
         raise ValueError(f"the network's last convolution must have a bias and {len(fractions)} channels, got {last}.")

@@ -19,6 +19,9 @@ from medsize.transforms.size_to_fraction import SizeToFraction
 
 __all__ = ["ShiftToSize", "SoftLabelD", "SoftLabelDict", "SoftLabeld"]
 
+ABSENT = -1e4
+"""Logit whose softmax is 0 in float32. At −∞, of which no difference can be taken, the target would be NaN."""
+
 
 class ShiftToSize(Transform):
     """
@@ -31,7 +34,8 @@ class ShiftToSize(Transform):
     Source: Darroch, Ratcliff. "Generalized iterative scaling for log-linear models" 1972.
 
     Args:
-        tolerance: largest |S̄_k − v_k| to stop at, a fraction. Defaults to 1e-4.
+        tolerance: largest |S̄_k − v_k| to stop at, a fraction; of a class below a hundred times that, a hundredth of its
+            v_k, so that small structures are met, too. Defaults to 1e-4.
         max_iterations: of the fixed point; a warning tells when they did not do. Defaults to 100.
     """
 
@@ -53,19 +57,20 @@ class ShiftToSize(Transform):
         low, high = size.to(logits.device).unbind(dim=1)
         shape = (*low.shape, *(1,) * (logits.ndim - 2))
         absent = (high <= 0).reshape(shape)
-        logits = logits.float().masked_fill(absent, -torch.inf)
+        logits = logits.float().masked_fill(absent, ABSENT)
         bias = torch.zeros_like(low)
-        miss = torch.inf
+        miss = torch.tensor(torch.inf)
         for _ in range(self.max_iterations):
             log_average = log_average_softmax(logits + bias.reshape(shape))
             target = nearest_in_box(log_average, low, high).float()
-            miss = float(torch.where(high > 0, log_average.exp() - target, 0.0).abs().max())
-            if miss <= self.tolerance:
+            miss = (log_average.exp() - target).abs()
+            if bool((miss <= (target / 100).clamp_max(self.tolerance)).all()):
                 break
-            bias = bias + torch.where(high > 0, target.clamp_min(1e-8).log() - log_average, 0.0)
+            bias = bias + torch.where(high > 0, target.clamp_min(1e-12).log() - log_average, 0.0)
         else:
             warnings.warn(
-                f"after {self.max_iterations} iterations soft labels miss their size by {miss:.2g} of the region.",
+                f"after {self.max_iterations} iterations soft labels miss their size by {float(miss.max()):.2g} of the "
+                "region.",
                 stacklevel=2,
             )
         return (logits + bias.reshape(shape)).softmax(dim=1)

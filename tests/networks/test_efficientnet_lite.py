@@ -101,8 +101,9 @@ def test_lean_unet_gives_logits_of_the_input_size() -> None:
     logits.sum().backward()
 
 
-def test_init_imagenet_gives_the_encoder_its_weights() -> None:
-    state = pretrained_lean_unet().encoder.state_dict()
+@pytest.mark.parametrize("init", ["imagenet", "teacher"])
+def test_init_imagenet_and_teacher_give_the_encoder_its_weights(init: str) -> None:
+    state = initialise(LeanUNet(in_channels=1, out_channels=2), init).encoder.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in lite0_weights().items())
 
 
@@ -113,6 +114,17 @@ def test_lean_unet_keeps_the_pretrained_statistics_in_training() -> None:
     assert all(torch.equal(before[name], buffer) for name, buffer in network.encoder.named_buffers())
     assert network.training
     assert network.encoder._conv_stem.weight.requires_grad
+
+
+def test_lean_unet_learns_statistics_from_random_weights_and_keeps_those_of_a_checkpoint(tmp_path: Path) -> None:
+    network = initialise(LeanUNet(in_channels=1, out_channels=2), "random").train()
+    deepest = network.encoder(torch.rand(4, 1, 64, 64))[-1]
+    assert float(deepest.detach().std()) > 0.05
+    assert int(network.encoder._bn0.num_batches_tracked) == 1
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    loaded = initialise(LeanUNet(in_channels=1, out_channels=2), "checkpoint", tmp_path / "weights.pt").train()
+    loaded(torch.rand(2, 1, 64, 64))
+    assert torch.equal(loaded.encoder._bn0.running_var, network.encoder._bn0.running_var)
 
 
 def test_lean_unet_treats_a_batch_as_its_scans_one_by_one() -> None:

@@ -22,13 +22,15 @@ def test_random_leaves_the_network_alone() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
-@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("container", [None, "network", "model", "state_dict"])
+@pytest.mark.parametrize("prefix", ["", "module."])
 def test_checkpoint_of_other_classes_gives_all_but_the_last_layer(
-    tmp_path: Path, nested: bool, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, container: str | None, prefix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, target = unet(5), unet(2)
     state = source.state_dict()
-    torch.save({"network": state} if nested else state, tmp_path / "weights.pt")
+    saved = {f"{prefix}{name}": tensor for name, tensor in state.items()}
+    torch.save({container: saved} if container else saved, tmp_path / "weights.pt")
     initialise(target, "checkpoint", tmp_path / "weights.pt")
     same = [
         name for name, t in target.state_dict().items() if t.shape == state[name].shape and torch.equal(t, state[name])
@@ -37,6 +39,12 @@ def test_checkpoint_of_other_classes_gives_all_but_the_last_layer(
     assert same == fitting
     assert 0 < len(fitting) < len(state)
     assert f"{len(fitting)} tensors loaded" in capsys.readouterr().out
+
+
+def test_a_checkpoint_with_little_of_the_network_is_told_of(tmp_path: Path) -> None:
+    torch.save(UNet(2, 1, 2, channels=(4, 16), strides=(2,)).state_dict(), tmp_path / "weights.pt")
+    with pytest.warns(UserWarning, match=r"only \d\.\d% of the network's parameters"):
+        initialise(unet(2), "checkpoint", tmp_path / "weights.pt")
 
 
 def test_bad_starts_are_refused(tmp_path: Path) -> None:

@@ -35,11 +35,32 @@ def test_networks_start_near_the_fractions(network: torch.nn.Module) -> None:
     assert (after - expected).abs().max() < (before - expected).abs().max()
 
 
+@pytest.mark.parametrize(
+    "network",
+    [SegResNet(spatial_dims=2, in_channels=1, out_channels=3, init_filters=8), LeanUNet(in_channels=1, out_channels=3)],
+    ids=["SegResNet", "LeanUNet"],
+)
+def test_every_voxel_starts_alike_where_a_convolution_is_all_of_the_output(network: torch.nn.Module) -> None:
+    initialise(network, class_fractions=FRACTIONS)
+    with torch.no_grad():
+        started = network(torch.rand(4, 1, 64, 64)).softmax(dim=1)
+    expected = torch.tensor(FRACTIONS).view(1, 3, 1, 1).expand_as(started)
+    torch.testing.assert_close(started, expected, rtol=0.3, atol=0.01)
+
+
 def test_a_trained_output_is_left_alone(tmp_path: Path) -> None:
     source, target = (UNet(2, 1, 3, channels=(4, 8), strides=(2,)) for _ in range(2))
     torch.save(source.state_dict(), tmp_path / "weights.pt")
     initialise(target, "checkpoint", tmp_path / "weights.pt", FRACTIONS)
     assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
+
+
+def test_an_output_that_the_checkpoint_does_not_hold_starts_at_the_fractions(tmp_path: Path) -> None:
+    source, target = UNet(2, 1, 5, channels=(4, 8), strides=(2,)), UNet(2, 1, 3, channels=(4, 8), strides=(2,))
+    torch.save(source.state_dict(), tmp_path / "weights.pt")
+    initialise(target, "checkpoint", tmp_path / "weights.pt", FRACTIONS)
+    *_, last = [module for module in target.modules() if isinstance(module, torch.nn.ConvTranspose2d)]
+    torch.testing.assert_close(last.bias.detach().exp(), torch.tensor(FRACTIONS))
 
 
 def test_unfit_networks_and_fractions_are_refused() -> None:

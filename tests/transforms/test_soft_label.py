@@ -30,6 +30,25 @@ def test_averages_equal_the_size_target(seed: int, parts: list[float]) -> None:
     torch.testing.assert_close(soft.sum(dim=1), torch.ones(1, 8, 8))
 
 
+@given(st.integers(0, 2**16), st.lists(st.floats(0.02, 1.0), min_size=3, max_size=3), st.integers(1, 3))
+def test_averages_lie_in_an_interval_beside_a_class_that_is_absent(seed: int, parts: list[float], absent: int) -> None:
+    logits = 3 * torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+    size = torch.tensor(parts) / sum(parts)
+    size = torch.cat([size[:absent], torch.zeros(1), size[absent:]])
+    low, high = 0.8 * size, (1.2 * size).clamp_max(1.0)
+    soft = ShiftToSize()(logits, torch.stack([low, high]).unsqueeze(0)).mean(dim=(2, 3))[0]
+    assert float(soft[absent]) == 0
+    assert bool(((soft >= low - 2e-4) & (soft <= high + 2e-4)).all())
+
+
+@pytest.mark.parametrize("small", [1e-3, 1e-4, 1e-6])
+def test_small_structures_meet_their_size_as_well_as_large_ones(small: float) -> None:
+    logits = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    logits[:, 2] -= 15
+    soft = ShiftToSize()(logits, exact([0.7 - small, 0.3, small]))
+    assert float(soft[:, 2].mean()) == pytest.approx(small, rel=0.011)
+
+
 def test_one_bias_a_class_is_all_that_changes() -> None:
     logits = torch.randn(1, 3, 6, 6)
     soft = ShiftToSize()(logits, exact([0.5, 0.3, 0.2]))
