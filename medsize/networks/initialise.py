@@ -80,8 +80,9 @@ def initialise(
     share = _share_of_parameters(network, loaded)
     if share < 0.5:
         warnings.warn(f"{checkpoint}: it holds only {share:.1%} of the network's parameters.", stacklevel=2)
-    if hasattr(network, "keep_statistics"):
-        network.keep_statistics()
+    keep_statistics = getattr(network, "keep_statistics", None)
+    if keep_statistics is not None:
+        keep_statistics()
     return network
 
 

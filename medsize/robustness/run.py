@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from medsize.robustness.study import Cell, load_study
 from medsize.robustness.workers import connected
 from medsize.studies.cell_settings import check_settings
 from medsize.studies.folder_lock import locked
+from medsize.studies.study_file import matches
 
 __all__ = ["StudyResult", "run_robustness"]
 
@@ -70,10 +70,10 @@ def run_robustness(
         ConnectionError: when the scheduler is lost.
     """
     study = load_study(file)
-    cells = [cell for cell in study.cells() if only is None or re.search(only, str(cell))]
+    cells = [cell for cell in study.cells() if matches(only, str(cell))]
     if not cells:
         raise ValueError(f"no cell's name matches '{only}'; the first is: {study.cells()[0]}")
-    check_settings(work_dir, ((str(cell), cell.folder(work_dir), study.settings(cell)) for cell in cells))
+    check_settings(work_dir, ((str(cell), cell.folder(work_dir), study.settings(cell)) for cell in study.cells()))
     result = StudyResult(cells)
     missing = [cell for cell in cells if not is_finished(cell.folder(work_dir))]
     if missing and not report_only:

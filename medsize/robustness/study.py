@@ -149,11 +149,13 @@ class Study(BaseModel):
         return sorted(cells, key=lambda cell: (kinds.index((cell.supervision, cell.noise)), cell.level, cell.seed))
 
     def settings(self, cell: Cell) -> dict[str, Any]:
-        """What sets a cell apart, wherever bundle and data are: ``overlays`` and ``overrides``."""
+        """What sets a cell apart, wherever bundle and data are: these, ``overlays`` and ``overrides``."""
         cohort, network = self.cohort(cell), self.networks[cell.network]
         supervision = self.supervision[cell.supervision]
         overrides = {**self.overrides, **cohort.overrides, **network.overrides, **supervision.overrides}
         return {
+            "bundle": Path(self.bundle).name,
+            "cohort": cohort.source,
             "overlays": [*cohort.overlays, *network.overlays, *supervision.overlays],
             "overrides": {**overrides, **_noise_keys(supervision.noise_on, cell.noise, cell.level), "seed": cell.seed},
         }

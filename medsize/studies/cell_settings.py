@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from medsize.data.whole_file import written_whole
+from medsize.keeper import LOG, is_finished
 from medsize.studies.folder_lock import locked
 
 __all__ = ["check_settings"]
@@ -19,26 +20,33 @@ def check_settings(work_dir: Path, cells: Iterable[tuple[str, Path, dict[str, An
     """
     Keep the settings of each cell in its folder, so that results of other settings are not taken for its own.
 
+    Give it all cells of a study, not only those to run: whatever is in the folder goes into the tables.
+
     Args:
         work_dir: folder of the study, which others may use at the same time.
-        cells: name, folder and settings of each: ``overrides``, a dictionary, and whatever else sets it apart.
+        cells: name, folder and settings of each: whatever sets it apart.
 
     Raises:
-        ValueError: when folders hold cells that were started with other settings, naming all of them.
+        ValueError: when folders hold cells that were started with other settings, or with unknown ones; naming
+            all of them.
     """
     changed = []
     with locked(work_dir, "settings.lock"):
         for name, folder, settings in cells:
             file = folder / SETTINGS
-            # As strings, so that 2 and 2.0 of YAML differ no more than on the command line.
+            # As JSON reads it: a tuple is a list.
             now = json.loads(json.dumps(settings, default=str))
-            if not file.is_file():
+            was_started = (folder / LOG).is_file() or is_finished(folder)
+            before = json.loads(file.read_text()) if file.is_file() else None
+            if before == now:
+                continue
+            if not was_started:
                 with written_whole(file) as partial:
                     partial.write_text(json.dumps(now, indent=2) + "\n")
-                continue
-            before = json.loads(file.read_text())
-            if before != now:
-                changed.append(f"- {name}: {_difference(before, now)}")
+            elif before is None:
+                changed.append(f"- {name}: it was run, but {SETTINGS} is missing")
+            else:
+                changed.append(f"- {name}: {', '.join(_differences(before, now))}")
     if changed:
         raise ValueError(
             f"{work_dir} holds cells that were run with other settings than the study has now. Take another work "
@@ -46,7 +54,11 @@ def check_settings(work_dir: Path, cells: Iterable[tuple[str, Path, dict[str, An
         )
 
 
-def _difference(before: dict[str, Any], after: dict[str, Any]) -> str:
-    old, new = ({**settings, **settings["overrides"]} for settings in (before, after))
-    changed = [key for key in {**old, **new} if key != "overrides" and old.get(key) != new.get(key)]
-    return ", ".join(f"{key} was {old.get(key)}, is {new.get(key)}" for key in changed)
+def _differences(before: Any, after: Any, name: str = "") -> Iterator[str]:
+    """What is not the same in two settings, key by key."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in {**before, **after}:
+            inner = f"{name}: {key}" if name else key
+            yield from _differences(before.get(key), after.get(key), name if key == "overrides" else inner)
+    elif before != after:
+        yield f"{name} was {before}, is {after}"

@@ -23,7 +23,7 @@ class CohortSetting(BaseModel):
 
     name: str
     prepare: list[str] = []
-    """Module and arguments that write the data list, before ``--output-dir``; run in the study's folder."""
+    """Module and arguments that write the data list, before ``--output-dir``; run in the current folder."""
     dataset_dir: str
     """The cohort's folder below the data folder. The data list's paths start there, unless ``prepare`` writes scans."""
     prepare_writes_scans: bool = False
@@ -36,6 +36,11 @@ class CohortSetting(BaseModel):
     def folder(self, work_dir: Path) -> Path:
         """Where the cohort is prepared, and its runs go."""
         return work_dir / folder_name(self.name)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Where its scans and labels come from, below the data folder."""
+        return self.model_dump(include={"prepare", "dataset_dir", "prepare_writes_scans", "data_list"})
 
     def make_ready(self, data_dir: Path, work_dir: Path) -> None:
         """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from medsize.keeper import LOG, SUMMARY, is_finished, run_kept
 from medsize.studies.cell_settings import check_settings
 from medsize.studies.cohort_setting import CohortSetting, as_options, folder_name
 from medsize.studies.folder_lock import locked
-from medsize.studies.study_file import read_study
+from medsize.studies.study_file import matches, read_study
 
 __all__ = ["Cell", "Study", "load_study", "run_study"]
 
@@ -154,8 +153,8 @@ def run_study(
     """
     study = load_study(file)
     cells = list(_cells(study))
-    wanted = [cell for cell in cells if only is None or re.search(only, str(cell))]
-    check_settings(work_dir, ((str(cell), cell.folder(work_dir), _settings(study, cell)) for cell in wanted))
+    wanted = [cell for cell in cells if matches(only, str(cell))]
+    check_settings(work_dir, ((str(cell), cell.folder(work_dir), _settings(study, cell)) for cell in cells))
     for cohort in {cell.cohort.name: cell.cohort for cell in wanted}.values():
         with locked(cohort.folder(work_dir), "prepare.lock"):
             cohort.make_ready(data_dir, work_dir)
@@ -192,13 +191,16 @@ def _waves(study: Study, cells: list[Cell]) -> Iterator[list[Cell]]:
 
 
 def _settings(study: Study, cell: Cell) -> dict[str, Any]:
-    """What sets a cell apart but for its seed, wherever bundles and data are."""
+    """What sets a cell apart but for its seed, wherever bundles and data are; with that of the cells it needs."""
     rung = study.rungs[cell.rung]
     return {
+        "rung": cell.rung,
+        "bundle": Path(rung.bundle or study.bundle).name,
+        "cohort": cell.cohort.source,
         "overlays": ([] if rung.replace_overlays else cell.cohort.overlays) + rung.overlays,
         "overrides": {**study.overrides, **cell.cohort.overrides, **rung.overrides},
-        "teacher": rung.teacher,
-        "locator": rung.locator,
+        "teacher": rung.teacher and _settings(study, Cell(cell.cohort, rung.teacher, cell.seed)),
+        "locator": rung.locator and _settings(study, Cell(cell.cohort, rung.locator, cell.seed)),
     }
 
 
@@ -209,13 +211,15 @@ def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_di
     places = cell.cohort.locations(data_dir, work_dir)
     if rung.locator:
         locator = Cell(cell.cohort, rung.locator, cell.seed).folder(work_dir)
-        located = locator.with_name(f"located_by_{locator.name}.json")  # beside what else was prepared
-        if not located.is_file():
-            arguments = [locator, places["data_list"], "--dataset-dir", places["dataset_dir"], "--output", located]
-            locate = [sys.executable, "-m", "medsize.cli", "locate", *map(str, arguments)]
-            with (folder / LOG).open("a") as log:
-                if subprocess.run(locate, stdout=log, stderr=subprocess.STDOUT, check=False).returncode:
-                    return f"failed: '{rung.locator}' found no regions, see {folder / LOG}"
+        if not is_finished(locator):
+            return f"failed: '{rung.locator}', which finds its regions, is not finished"
+        located = locator.with_name(f"located_by_{locator.name}.json")  # paths may start from what else was prepared
+        arguments = [locator, places["data_list"], "--dataset-dir", places["dataset_dir"], "--output", located]
+        locate = [sys.executable, "-m", "medsize.cli", "locate", *map(str, arguments)]
+        with locked(locator, "locate.lock"), (folder / LOG).open("a") as log:
+            is_current = located.is_file() and located.stat().st_mtime >= (locator / SUMMARY).stat().st_mtime
+            if not is_current and subprocess.run(locate, stdout=log, stderr=log, check=False).returncode:
+                return f"failed: '{rung.locator}' found no regions, see {folder / LOG}"
         places["data_list"] = located
     if rung.teacher:
         places[TEACHER_KEY] = Cell(cell.cohort, rung.teacher, cell.seed).folder(work_dir) / "model.pt"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-__all__ = ["read_study"]
+__all__ = ["matches", "read_study"]
 
 Study = TypeVar("Study", bound=BaseModel)
 
@@ -27,3 +28,20 @@ def read_study(file: Path, model: type[Study]) -> Study:
     except ValidationError as e:
         problems = [": ".join([".".join(str(p) for p in error["loc"]), error["msg"]]) for error in e.errors()]
         raise ValueError(f"{file}:\n" + "\n".join(f"- {problem.removeprefix(': ')}" for problem in problems)) from e
+
+
+def matches(pattern: str | None, name: str) -> bool:
+    """
+    Whether a cell is chosen by part of its name.
+
+    Args:
+        pattern: a regular expression; ``None`` for all.
+        name: of the cell.
+
+    Raises:
+        ValueError: when the pattern is none.
+    """
+    try:
+        return pattern is None or re.search(pattern, name) is not None
+    except re.error as e:
+        raise ValueError(f"--only '{pattern}' is no regular expression: {e}") from e

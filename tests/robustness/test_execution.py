@@ -181,7 +181,25 @@ def test_results_of_other_settings_are_not_taken_for_those_of_the_study(study_fi
     run_robustness(study_file, tmp_path, work_dir, workers=1, only="as given / seed 0", command=stub_command(work_dir))
     study_file.write_text(yaml.safe_dump(study(overrides={"max_epochs": 7})))
     with pytest.raises(ValueError, match="max_epochs was None, is 7"):
+        run_robustness(study_file, tmp_path, work_dir, only="seed 1", command=stub_command(work_dir))
+    others = [{"name": "Phantoms", "dataset_dir": "phantoms", "prepare": ["data_prep.acdc", "--validation", "1-9"]}]
+    study_file.write_text(yaml.safe_dump(study(cohorts=others)))
+    with pytest.raises(ValueError, match=r"cohort: prepare was \[\], is \['data_prep.acdc'"):
         run_robustness(study_file, tmp_path, work_dir, command=stub_command(work_dir))
+
+
+def test_results_without_their_settings_are_not_taken_for_those_of_the_study(study_file: Path, tmp_path: Path) -> None:
+    work_dir = tmp_path / "work"
+    run_robustness(study_file, tmp_path, work_dir, workers=1, only="as given / seed 0", command=stub_command(work_dir))
+    for file in work_dir.glob("*/*sizes*/cell.json"):
+        file.unlink()
+    with pytest.raises(ValueError, match=r"sizes, as given / seed 0: it was run, but cell\.json is missing"):
+        run_robustness(study_file, tmp_path, work_dir, command=stub_command(work_dir))
+
+
+def test_a_choice_that_is_no_regular_expression_is_refused(study_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--only '\(' is no regular expression"):
+        run_robustness(study_file, tmp_path, tmp_path / "work", only="(", command=stub_command(tmp_path))
 
 
 def test_a_choice_of_no_cell_is_refused(study_file: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +71,19 @@ def test_every_cell_runs_once_with_its_own_settings_and_students_learn_from_thei
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(changed))
     third = command("medsize.cli", *arguments, "--only", "masks", cwd=tmp_path, check=False)
     assert third.returncode == 2
-    assert "masks / seed 0: max_epochs was 1, is 2" in " ".join(third.stderr.replace("│", " ").split())
+    told = " ".join(third.stderr.replace("│", " ").split())
+    assert "masks / seed 0: max_epochs was 1, is 2" in told
+    assert "student / seed 0: max_epochs was 1, is 2, teacher: max_epochs was 1, is 2" in told
+
+    changed = study(phantoms)
+    changed["rungs"]["size"] = {"overrides": {"learning_rate": 0.1}}  # type: ignore[index]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(changed))
+    shutil.rmtree(tmp_path / "runs" / "phantoms_small" / "size_seed_0")
+    fourth = command("medsize.cli", *arguments, "--only", "masks", cwd=tmp_path, check=False)
+    assert fourth.returncode == 2
+    told = " ".join(fourth.stderr.replace("│", " ").split())
+    assert "student / seed 0: teacher: learning_rate was None, is 0.1" in told
+    assert "/ size / seed 0" not in told
 
 
 def cases(dice: dict[str, list[float]]) -> pd.DataFrame:
