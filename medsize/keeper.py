@@ -133,4 +133,8 @@ def _kill_when_abandoned(run: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    print(json.dumps(keep(Path(sys.argv[1]), sys.argv[2:])), flush=True)
+    try:
+        told = keep(Path(sys.argv[1]), sys.argv[2:])
+    except OSError as e:  # a folder that cannot be written, a program that is missing
+        told = {"outcome": "failed", "exit_code": None, "reason": str(e)}
+    print(json.dumps(told), flush=True)

@@ -17,7 +17,7 @@ from medsize.robustness.statistics import (
     paired_difference,
     subjects_by_seeds,
 )
-from medsize.robustness.study import Study
+from medsize.robustness.study import NO_LEVEL, Study
 
 __all__ = ["FIGURES", "accuracy", "comparisons", "crossovers", "equally_wrong", "volume_agreement"]
 
@@ -62,7 +62,7 @@ def comparisons(cases: pd.DataFrame, study: Study) -> pd.DataFrame:
     Returns:
         columns of the condition; ``reference``, ``structure``; ``mean``, ``low``, ``high``, ``subjects``, ``p`` and
         ``effect``: see :func:`medsize.robustness.statistics.paired_difference`; ``p_holm``; and ``non_inferior``,
-        whether ``low`` is above −margin.
+        whether ``low`` is above −margin, undefined where there is no interval.
     """
     rows = []
     for _, grid in cases.groupby(GRID, sort=False):
@@ -79,7 +79,7 @@ def comparisons(cases: pd.DataFrame, study: Study) -> pd.DataFrame:
     if table.empty:
         return table
     table["p_holm"] = table.groupby([*GRID, "reference", "structure"])["p"].transform(holm)
-    table["non_inferior"] = table["low"] > -study.non_inferiority_margin
+    table["non_inferior"] = (table["low"] > -study.non_inferiority_margin).where(table["low"].notna())
     return table
 
 
@@ -88,7 +88,8 @@ def equally_wrong(cases: pd.DataFrame, accuracies: pd.DataFrame, study: Study) -
     Dice of sizes less that of masks which are as wrong.
 
     The masks' Dice at a realised mRE is interpolated, subject by subject, between the two levels beside it. Up to a
-    tenth beyond the last level it is that level's; further there is no row.
+    tenth beyond the last level it is that level's; further there is no row. Sizes of which some are missing are left
+    out, for what is missing has no error.
 
     Args:
         cases: see :func:`medsize.robustness.results.read_cases`.
@@ -104,7 +105,7 @@ def equally_wrong(cases: pd.DataFrame, accuracies: pd.DataFrame, study: Study) -
     rows = []
     for _, grid in cases.groupby(GRID, sort=False):
         masks = list(_by_condition(grid[is_mask.loc[grid.index]]))
-        sizes = list(_by_condition(grid[~is_mask.loc[grid.index]]))
+        sizes = list(_by_condition(grid[~is_mask.loc[grid.index] & (grid["noise"] != "missing")]))
         for supervision, kind in dict.fromkeys((m["supervision"], m["noise"]) for m, _ in masks):
             if kind == AS_GIVEN:
                 continue
@@ -143,25 +144,28 @@ def crossovers(differences: pd.DataFrame) -> pd.DataFrame:
         differences: see :func:`equally_wrong`.
 
     Returns:
-        one row for each kind of noise on sizes with at least two levels compared, each kind on masks and structure:
-        ``overtakes_at``, the smallest mRE from which on sizes reach as much Dice as masks, by linear interpolation
-        between the levels, NaN where masks lead at the largest; and ``compared_up_to``, that largest mRE.
+        one row for each kind of noise on sizes that has levels, each kind on masks and structure: ``overtakes_at``, the
+        smallest mRE from which on sizes reach as much Dice as masks, by linear interpolation between the levels, NaN
+        where masks lead at the largest; ``compared_up_to``, that largest mRE; and the difference there, ``mean`` with
+        its interval ``low`` to ``high``.
     """
     rows = []
     if differences.empty:
         return pd.DataFrame()
-    noisy = differences[differences["noise"] != AS_GIVEN]
+    noisy = differences[~differences["noise"].isin([AS_GIVEN, *NO_LEVEL])]
     keys = ["cohort", "network", "supervision", "noise", "masks", "structure"]
     shared = ["cohort", "network", "supervision", "masks", "structure"]
     clean = differences[differences["noise"] == AS_GIVEN].set_index(shared)["mean"]
     for key, group in noisy.groupby(keys, sort=False):
         named = dict(zip(keys, key, strict=True))
         start = clean.get(tuple(named[name] for name in shared))
-        points = group[["realised_mre", "mean"]].dropna().to_numpy().tolist()
-        points += [] if start is None or np.isnan(start) else [[0.0, start]]
-        if len(points) > 2:
-            x, y = np.array(sorted(points)).T
-            rows.append({**named, "overtakes_at": overtaking(x, y), "compared_up_to": x[-1]})
+        compared = group.dropna(subset=["realised_mre", "mean"]).sort_values("realised_mre")
+        points = compared[["realised_mre", "mean"]].to_numpy().tolist()
+        points = ([] if start is None or np.isnan(start) else [[0.0, start]]) + points
+        if len(points) > 1 and len(compared):
+            x, y = np.array(points).T
+            last = compared.iloc[-1][["mean", "low", "high"]].to_dict()
+            rows.append({**named, "overtakes_at": overtaking(x, y), "compared_up_to": x[-1], **last})
     return pd.DataFrame(rows)
 
 
@@ -204,7 +208,7 @@ def _interpolated(curve: list[tuple[float, pd.DataFrame]], at: float, structure:
     if after == len(positions):
         return subjects_by_seeds(curve[-1][1], "dice", structure)
     (start, first), (end, second) = curve[after - 1], curve[after]
-    share = (at - start) / (end - start)
+    share = (at - start) / (end - start) if end > start else 0.5
     values = [subjects_by_seeds(group, "dice", structure) for group in (first, second)]
     seeds = values[0].columns.intersection(values[1].columns)
     return (1 - share) * values[0][seeds] + share * values[1][seeds]

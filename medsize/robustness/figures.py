@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from medsize.robustness.analysis import FIGURES
 from medsize.robustness.results import AS_GIVEN
-from medsize.robustness.study import Study
+from medsize.robustness.study import NO_LEVEL, Study
 
 __all__ = ["agreement_figure", "difference_figure", "error_figure", "minutes_figure"]
 
@@ -109,7 +109,7 @@ def agreement_figure(cases: pd.DataFrame, agreements: pd.DataFrame) -> str:
         for (structure, group), colour, marker in zip(
             part.groupby("structure", sort=False), cycle(COLOURS), cycle(MARKERS), strict=False
         ):
-            volumes = group.groupby(["subject", "image"])[["volume_ml", "true_volume_ml"]].mean()
+            volumes = group[["volume_ml", "true_volume_ml"]]
             across, up = volumes.mean(axis="columns"), volumes["volume_ml"] - volumes["true_volume_ml"]
             axes.plot(across, up, marker, color=colour, markersize=3, alpha=0.7, label=structure)
             limits = agreements[(agreements["labels"] == labels) & (agreements["structure"] == structure)].iloc[0]
@@ -122,7 +122,7 @@ def agreement_figure(cases: pd.DataFrame, agreements: pd.DataFrame) -> str:
 def _curve(table: pd.DataFrame, supervision: str, kind: str) -> pd.DataFrame:
     """Points of a kind, from the labels as given on, in the order of their mRE."""
     of_kind = table[(table["supervision"] == supervision) & table["noise"].isin([AS_GIVEN, kind])]
-    if len(of_kind) == 2 and kind == "terciles":
+    if kind in NO_LEVEL:
         of_kind = of_kind[of_kind["noise"] == kind]
     return of_kind.sort_values("realised_mre")
 
@@ -156,6 +156,7 @@ def _plot(axes: Axes, points: pd.DataFrame, gid: str, style: dict[str, Any], acr
     bars = np.nan_to_num(np.array([low, high]).clip(min=0))
     drawn = axes.errorbar(points[across], points["mean"], bars, capsize=2, linewidth=1.4, elinewidth=0.8, **style)
     drawn.lines[0].set_gid(gid)
+    drawn.lines[2][0].set_gid(f"{gid}/intervals")
 
 
 def _panels(names: Any, up: str, across: str) -> tuple[Figure, dict[str, Axes]]:
@@ -165,7 +166,8 @@ def _panels(names: Any, up: str, across: str) -> tuple[Figure, dict[str, Axes]]:
     found = drawing.subplots(rows, columns, squeeze=False).flat
     panels = {}
     for name, axes in zip(names, found, strict=False):
-        axes.set(title=name, xlabel=across, ylabel=up)
+        axes.set(xlabel=across, ylabel=up)
+        axes.set_title(name, parse_math=False)
         axes.grid(color="#dddddd", linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
         panels[name] = axes
@@ -181,7 +183,11 @@ def _finished(drawing: Figure, panels: dict[str, Axes], name: str) -> str:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     if entries:
-        drawing.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+        legend = drawing.legend(
+            entries.values(), entries.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=9
+        )
+        for entry in legend.get_texts():
+            entry.set_parse_math(False)
     text = StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}):
         drawing.savefig(text, format="svg", metadata={"Date": None})

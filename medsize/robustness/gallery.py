@@ -46,28 +46,29 @@ def worst_cases(study: Study, cells: Sequence[Cell], data_dir: Path, work_dir: P
         if study.gallery and is_finished(folder) and (folder / "masks").is_dir():
             table = pd.read_csv(folder / "metrics.csv", dtype={"subject": str})
             dice = table.groupby(["subject", "image"])["dice"].mean().dropna().reset_index()
-            tables.append(dice.assign(cell=number))
+            tables.append(dice.assign(cell=number, cohort=cell.cohort))
     if not tables:
         return []
-    worst = pd.concat(tables).sort_values("dice").drop_duplicates("subject").head(study.gallery)
+    worst = pd.concat(tables).sort_values("dice").drop_duplicates(["cohort", "subject"]).head(study.gallery)
     failures = []
     for row in worst.itertuples():
         cell = cells[row.cell]
         places = study.cohort(cell).locations(data_dir, work_dir)
         cohort = load_cohort(places["data_list"], places["dataset_dir"])
         fold = int(study.settings(cell)["overrides"].get("val_fold", 0))
-        labels = {item["image"]: item.get("true_label") for item in cohort.validation_items(fold)}
-        mask = cell.folder(work_dir) / "masks" / Path(row.image).relative_to(places["dataset_dir"])
-        if labels.get(row.image) is not None and mask.is_file():
-            picture = _picture(Path(row.image), Path(str(labels[row.image])), mask)
-            failures.append(Failure(f"{row.subject}, Dice {row.dice:.2f}: {cell.labels}, seed {cell.seed}", picture))
+        for item in cohort.validation_items(fold):
+            # By its place in the data set, which may have moved since the run.
+            place = Path(item["image"]).relative_to(places["dataset_dir"])
+            mask = cell.folder(work_dir) / "masks" / place
+            if Path(row.image).parts[-len(place.parts) :] == place.parts and "true_label" in item and mask.is_file():
+                picture = _picture(Path(item["image"]), Path(str(item["true_label"])), mask)
+                title = f"{row.subject}, Dice {row.dice:.2f}: {cell.labels}, seed {cell.seed}"
+                failures.append(Failure(title, picture))
     return failures
 
 
 def _picture(image_file: Path, truth_file: Path, mask_file: Path) -> str:
-    image, truth, mask = (
-        np.asarray(nibabel.load(file).dataobj).squeeze() for file in (image_file, truth_file, mask_file)
-    )
+    image, truth, mask = (_volume(file) for file in (image_file, truth_file, mask_file))
     z = int((truth != mask).sum(axis=(0, 1)).argmax())
     shown = np.argwhere((truth > 0) | (mask > 0))[:, :2]
     low, high = np.maximum(shown.min(axis=0) - 15, 0), shown.max(axis=0) + 16
@@ -85,3 +86,9 @@ def _picture(image_file: Path, truth_file: Path, mask_file: Path) -> str:
     file = BytesIO()
     drawing.savefig(file, format="png", dpi=110)
     return data_url(file.getvalue(), "image/png")
+
+
+def _volume(file: Path) -> np.ndarray:
+    """Three axes, of the first channel."""
+    data = np.asarray(nibabel.load(file).dataobj)
+    return data.reshape(*data.shape[:3], *(1,) * (3 - data.ndim), -1)[..., 0]

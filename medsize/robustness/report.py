@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medsize.data.whole_file import written_whole
-from medsize.keeper import is_finished
+from medsize.keeper import LOG, is_finished
 from medsize.robustness import figures
 from medsize.robustness.analysis import (
     FIGURES,
@@ -23,10 +24,11 @@ from medsize.robustness.analysis import (
     equally_wrong,
     volume_agreement,
 )
+from medsize.robustness.answers import answers, dice_by_error, of_all
 from medsize.robustness.gallery import worst_cases
-from medsize.robustness.results import AS_GIVEN, read_cases, read_runs
+from medsize.robustness.results import AS_GIVEN, CONDITION, read_cases, read_runs
 from medsize.robustness.statistics import RESAMPLES
-from medsize.robustness.study import NO_LEVEL, Cell, Study
+from medsize.robustness.study import Cell, Study
 
 __all__ = ["write_report"]
 
@@ -60,6 +62,9 @@ class Grid:
     """By kind of error (rows) and level (columns), as text."""
     panels: list[Panel]
     comparisons: pd.DataFrame
+    """Of the mean over the structures."""
+    of_structures: pd.DataFrame
+    """The same of each structure, where there are several."""
     crossovers: pd.DataFrame
     agreements: pd.DataFrame
 
@@ -127,9 +132,9 @@ def write_report(
         grids=grids,
         gallery=worst_cases(study, cells, data_dir, work_dir),
         failed=list(failed),
-        unfinished=[str(cell) for cell in cells if not is_finished(cell.folder(work_dir))],
+        unfinished=_unfinished(cells, work_dir),
         cells=len(cells),
-        facts=_facts(study_file, runs, accuracies),
+        facts=_facts(study_file, runs, cases),
     )
     with written_whole(output_dir / "study.yaml") as file:
         file.write_bytes(study_file.read_bytes())
@@ -145,7 +150,8 @@ def _grid(study: Study, cohort: str, network: str, tables: dict[str, pd.DataFram
         Panel(
             f"error_{figure}",
             f"{title[0].upper()}{title[1:]} against the realised mean relative error of the training labels: means "
-            "over subjects and seeds with 95 % intervals. Sizes solid and filled, masks dashed and open.",
+            "over subjects and seeds with 95 % intervals. Sizes solid and filled, masks dashed and open."
+            + (" Of the cases in which the structure was found." if figure == "hd95_mm" else ""),
             figures.error_figure(accuracies, figure, study),
             "accuracy",
             accuracies[accuracies["figure"] == figure].drop(columns=["minutes"]),
@@ -156,7 +162,8 @@ def _grid(study: Study, cohort: str, network: str, tables: dict[str, pd.DataFram
         panels.append(
             Panel(
                 "difference",
-                "Dice of sizes less that of masks which are equally wrong. Above 0, sizes are the better labels.",
+                "Dice of sizes less that of masks which are equally wrong: whose voxels differ by as large a part of "
+                "the structure as the sizes are off. Above 0, sizes are the better labels.",
                 figures.difference_figure(differences, study),
                 "equally_wrong",
                 differences,
@@ -174,22 +181,25 @@ def _grid(study: Study, cohort: str, network: str, tables: dict[str, pd.DataFram
         )
     shown = _of_interest(study, cases)
     agreements = part["volume_agreement"]
-    panels.append(
-        Panel(
-            "agreement",
-            "Bland–Altman plots of predicted against true volumes, means of the seeds: bias, and limits of agreement "
-            "(dashed). Labels as given, and the first level of the first kind of noise.",
-            figures.agreement_figure(shown, agreements),
-            "volume_agreement",
-            agreements[agreements["labels"].isin(shown["labels"])],
+    if not shown.empty:
+        panels.append(
+            Panel(
+                "agreement",
+                "Bland–Altman plots of predicted against true volumes, by the networks of all seeds: bias, and limits "
+                "of agreement of a single network (dashed). Labels as given, and the first level of the first kind of "
+                "noise.",
+                figures.agreement_figure(shown, agreements),
+                "volume_agreement",
+                agreements[agreements["labels"].isin(shown["labels"])],
+            )
         )
-    )
     return Grid(
         f"{cohort}, {network}",
-        _answers(study, part),
-        _dice(accuracies, part["comparisons"]),
+        answers(study, part),
+        dice_by_error(accuracies, part["comparisons"], len(study.seeds)),
         panels,
-        _main(part["comparisons"]),
+        of_all(part["comparisons"]),
+        part["comparisons"].drop(of_all(part["comparisons"]).index),
         part["crossovers"],
         agreements,
     )
@@ -211,105 +221,36 @@ def _of_interest(study: Study, cases: pd.DataFrame) -> pd.DataFrame:
     return cases[is_shown]
 
 
-def _main(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the mean over the structures, or of the only one."""
-    return table if table.empty else table[table["structure"] == table["structure"].iloc[0]]
+def _unfinished(cells: Sequence[Cell], work_dir: Path) -> list[str]:
+    """Cells without results; with their log, where they were begun."""
+    missing = []
+    for cell in cells:
+        folder = cell.folder(work_dir)
+        if not is_finished(folder):
+            missing.append(f"{cell}" + (f", begun: {folder / LOG}" if (folder / LOG).is_file() else ""))
+    return missing
 
 
-def _dice(accuracies: pd.DataFrame, against: pd.DataFrame) -> pd.DataFrame:
-    """
-    Dice by kind of error (rows) and level (columns; "–" for kinds without one).
-
-    ✓: not inferior to the same labels as given.
-    """
-    of_dice = _main(accuracies[accuracies["figure"] == "dice"])
-    of_own = _main(against)
-    not_inferior = set()
-    if not of_own.empty:
-        of_own = of_own[of_own["supervision"] == of_own["reference"]]
-        not_inferior = set(of_own.loc[of_own["non_inferior"], "labels"])
-    right = of_dice[of_dice["noise"] == AS_GIVEN].set_index("supervision")["mean"]
-    wrong = of_dice[of_dice["noise"] != AS_GIVEN]
-    rows: dict[str, dict[str, str]] = {}
-    for found in wrong.itertuples():
-        row = rows.setdefault(f"{found.supervision}, {found.noise}", {})
-        if found.supervision in right:
-            row["right"] = f"{right[found.supervision]:.3f}"
-        row["–" if found.noise in NO_LEVEL else f"{found.level:g}"] = f"{found.mean:.3f}" + (
-            " ✓" if found.labels in not_inferior else ""
-        )
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    levels = sorted({f"{level:g}" for level in wrong["level"]}, key=float)
-    table = table.reindex(columns=[name for name in ("right", *levels, "–") if name in table])
-    return table.rename_axis("labels").reset_index()
-
-
-def _answers(study: Study, part: dict[str, pd.DataFrame]) -> list[str]:
-    """What a reader wants to know, in sentences; of the mean over the structures."""
-    of_dice = _main(part["accuracy"][part["accuracy"]["figure"] == "dice"])
-    answers = [
-        f"{row.labels}: Dice {row.mean:.3f} ({row.low:.3f} to {row.high:.3f})."
-        for row in of_dice[of_dice["noise"] == AS_GIVEN].itertuples()
-    ]
-    against, overtaking = _main(part["comparisons"]), _main(part["crossovers"])
-    for name, supervision in study.supervision.items():
-        if supervision.noise_on == "masks":
-            continue
-        if not against.empty:
-            own = against[(against["supervision"] == name) & (against["reference"] == name)]
-            answers += _bearable(name, own, study.non_inferiority_margin)
-        if not overtaking.empty:
-            answers += _overtaking(name, overtaking[overtaking["supervision"] == name])
-    return answers
-
-
-def _bearable(name: str, against: pd.DataFrame, margin: float) -> list[str]:
-    """Up to which level labels with each kind of error are not inferior to labels as given."""
-    borne, unbearable = [], []
-    for kind, group in against.groupby("noise", sort=False):
-        group = group.sort_values("level")
-        count = int(group["non_inferior"].cumprod().sum())
-        if not count:
-            unbearable.append(str(kind))
-        elif kind in NO_LEVEL:
-            borne.append(str(kind))
-        else:
-            row = group.iloc[count - 1]
-            borne.append(f"{kind} up to {row['level']:g} ({_signed(row['mean'])})")
-    sentences = []
-    if borne:
-        sentences.append(
-            f"Wrong {name} are not inferior to {name} as given, by the margin of {margin:g} Dice: {', '.join(borne)}."
-        )
-    if unbearable:
-        sentences.append(f"Not so at any level that was tried: {', '.join(unbearable)}.")
-    return sentences
-
-
-def _overtaking(name: str, overtaking: pd.DataFrame) -> list[str]:
-    """From which mRE on sizes are as good as equally wrong masks."""
-    is_behind = overtaking["overtakes_at"].isna()
-    sentences = [
-        f"With errors of the kind {row.noise}, {name} are at least as good as equally wrong {row.masks} from an mRE "
-        f"of {row.overtakes_at:.2f} on."
-        for row in overtaking[~is_behind].itertuples()
-    ]
-    if is_behind.any():
-        others = "kind" if is_behind.all() else "other kind"
-        upto = overtaking.loc[is_behind, "compared_up_to"].min()
-        sentences.append(f"With errors of no {others} {name} overtake equally wrong masks, up to an mRE of {upto:.2f}.")
-    return sentences
-
-
-def _facts(study_file: Path, runs: pd.DataFrame, accuracies: pd.DataFrame) -> dict[str, Any]:
+def _facts(study_file: Path, runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Any]:
     """For the methods paragraph."""
     hashes = {cohort: ", ".join(group["data_list_sha256"].unique()) for cohort, group in runs.groupby("cohort")}
+    cohorts = []
+    for cohort, group in runs.groupby("cohort", sort=False):
+        of_cohort = cases[cases["cohort"] == cohort]
+        images = of_cohort[["subject", "image"]].drop_duplicates()
+        scans = " to ".join(dict.fromkeys(str(n) for n in (group["scans"].min(), group["scans"].max())))
+        cohorts.append(
+            f"{cohort}: trained on {scans} scans, evaluated on {len(images)} scans of {images['subject'].nunique()} "
+            "other subjects"
+        )
+    per_condition = runs.groupby(CONDITION)["seed"].nunique()
     return {
         "networks": ", ".join(runs["network"].unique()),
         "runs": len(runs),
-        "scans": runs["scans"].max(),
-        "subjects": accuracies["subjects"].max(),
+        "cohorts": "; ".join(cohorts),
         "seeds": ", ".join(str(seed) for seed in sorted(runs["seed"].unique())),
+        "fewest_seeds": per_condition.min(),
+        "most_seeds": per_condition.max(),
         "run_versions": "; ".join(runs["versions"].unique()),
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES),
         "data_lists": "; ".join(f"{cohort}: {found}" for cohort, found in hashes.items()),
@@ -326,21 +267,17 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": _figure, "signed": _signed, "p": _p}
+    environment.filters |= {"figure": _figure, "p": _p}
     return environment.get_template("report.html.j2")
 
 
 def _figure(value: Any) -> str:
     """Of a table's cell."""
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float):
         return "–" if pd.isna(value) else f"{value:.4g}"
     return "–" if value is None else str(value)
-
-
-def _signed(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:+.3f}".replace("-", "−")
 
 
 def _p(value: float) -> str:

@@ -115,23 +115,28 @@ def agreement(cases: pd.DataFrame) -> dict[str, Any]:
     predicted volume may be taken at its word. Its interval holds the scans of a subject together (cluster-robust).
 
     Args:
-        cases: rows with ``subject``, ``image``, ``volume_ml`` and ``true_volume_ml``; several seeds are averaged.
+        cases: rows with ``subject``, ``image``, ``volume_ml`` and ``true_volume_ml``; a row for each seed, for the
+            limits are those of a single network.
 
     Returns:
         ``scans``; ``bias_ml``, mean of predicted − true, ``low_limit_ml`` and ``high_limit_ml``, bias ± 1.96 standard
-        deviations; ``slope``, ``slope_low``, ``slope_high`` and ``intercept_ml``. NaN where there are too few scans.
+        deviations over scans and seeds; ``slope``, ``slope_low``, ``slope_high`` and ``intercept_ml``. NaN where there
+        are too few scans.
     """
-    volumes = cases.groupby(["subject", "image"])[["volume_ml", "true_volume_ml"]].mean().dropna()
+    volumes = cases[["subject", "image", "volume_ml", "true_volume_ml"]].dropna()
     difference = volumes["volume_ml"] - volumes["true_volume_ml"]
-    spread = norm.ppf((1 + CONFIDENCE) / 2) * difference.std(ddof=1)
+    scans = len(volumes[["subject", "image"]].drop_duplicates())
+    # Seeds add to the spread, but not to the degrees of freedom.
+    variance = difference.var(ddof=0) * scans / (scans - 1) if scans > 1 else np.nan
+    spread = norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(variance)
     result = {
-        "scans": len(volumes),
+        "scans": scans,
         "bias_ml": difference.mean(),
         "low_limit_ml": difference.mean() - spread,
         "high_limit_ml": difference.mean() + spread,
         **dict.fromkeys(("slope", "slope_low", "slope_high", "intercept_ml"), np.nan),
     }
-    subjects = volumes.index.get_level_values("subject")
+    subjects = volumes["subject"]
     if subjects.nunique() < 3 or volumes["volume_ml"].nunique() < 2:
         return result
     line = OLS(volumes["true_volume_ml"], add_constant(volumes["volume_ml"])).fit(

@@ -20,6 +20,8 @@ __all__ = ["Cell", "Cluster", "Study", "load_study"]
 
 COARSE_SIZES = {"cohort mean": "cohort mean", "tags only": "tags"}
 """Kinds of noise on sizes that are a ``size_detail`` of the bundle."""
+SHARES = ("swapped", "missing", "dropped slices", "dropped structures")
+"""Kinds whose level is the share of what is wrong."""
 NO_LEVEL = ("terciles", *COARSE_SIZES)
 KINDS = {"sizes": (*SIZE_NOISES, *COARSE_SIZES), "masks": tuple(MASK_NOISES)}
 Level = Annotated[float, Field(gt=0)]
@@ -65,6 +67,8 @@ class Supervision(BaseModel):
                 raise ValueError(f"'{kind}' has no levels: write '{kind}: []'")
             if kind not in NO_LEVEL and not levels:
                 raise ValueError(f"'{kind}' needs levels: write '{kind}: [0.1, 0.3]'")
+            if kind in SHARES and max(levels) > 1:
+                raise ValueError(f"the levels of '{kind}' are shares: none can be above 1, got {max(levels):g}")
             if len(set(levels)) < len(levels):
                 raise ValueError(f"'{kind}' has the same level twice: {levels}")
         unused = [kind for kind in self.minutes_by_noise if kind not in self.noise]
@@ -127,6 +131,11 @@ class Study(BaseModel):
         ):
             if len({folder_name(name) for name in names}) < len(names):
                 raise ValueError(f"{what}: two names give the same folder: {', '.join(names)}")
+        cells: dict[Path, Cell] = {}
+        for cell in self.cells():
+            other = cells.setdefault(cell.folder(Path()), cell)
+            if other is not cell:
+                raise ValueError(f"these would share a folder, rename a network or a supervision: {other}; {cell}")
         return self
 
     def cells(self) -> list[Cell]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from medsize.robustness import Cell
+from medsize.robustness import Cell, load_study, run_robustness
 from tests.conftest import BUNDLE_2D
 
 STUB = Path(__file__).parent / "stub_cell.py"
@@ -39,6 +40,19 @@ def study_file(tmp_path: Path) -> Path:
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(study(), sort_keys=False))
     return file
+
+
+def stub_report(folder: Path, settings: dict[str, Any], only: str = "") -> Path:
+    """Folder of the report of a study of stubs, made without Dask; of the cells whose names hold ``only``."""
+    (folder / "study.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    command = stub_command(folder, epochs=0)
+    assert run_robustness(folder / "study.yaml", folder, folder, report_only=True).report is None
+    for cell in load_study(folder / "study.yaml").cells():
+        if only in str(cell):
+            subprocess.run([*command(cell), "--resume", "False"], check=True)
+    page = run_robustness(folder / "study.yaml", folder, folder, report_only=True).report
+    assert page == folder / "report" / "report.html"
+    return page.parent
 
 
 def stub_command(work_dir: Path, epochs: int = 3, seconds: float = 0.0, broken: str = "") -> Any:

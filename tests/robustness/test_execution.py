@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from medsize.keeper import run_kept
 from medsize.robustness import load_study, run_robustness
 from medsize.robustness.workers import batch_cluster, local_workers
 from tests.robustness.conftest import STUB, stub_command, study
@@ -144,6 +145,7 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed(study_file: Path, tm
             "worker": parents(keepers)[:1],
             "study": [process.pid],
         }[victim]
+        assert chosen, f"there is no {victim} to kill"
         for one in chosen:
             os.kill(one, signal.SIGKILL)
         if victim != "study":
@@ -165,10 +167,11 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed(study_file: Path, tm
 
 def test_two_studies_in_one_folder_share_the_work(study_file: Path, tmp_path: Path) -> None:
     work_dir = tmp_path / "work"
-    both = [start(study_file, work_dir, seconds=0.1) for _ in range(2)]
+    both = [start(study_file, work_dir, seconds=0.4) for _ in range(2)]
     for process in both:
         told, _ = process.communicate(timeout=300)
         assert process.returncode == 0, told
+        assert ": done" in told
     logs = epochs_of(work_dir)
     assert len(logs) == 12
     for lines in logs.values():
@@ -195,6 +198,14 @@ def test_results_without_their_settings_are_not_taken_for_those_of_the_study(stu
         file.unlink()
     with pytest.raises(ValueError, match=r"sizes, as given / seed 0: it was run, but cell\.json is missing"):
         run_robustness(study_file, tmp_path, work_dir, command=stub_command(work_dir))
+
+
+def test_a_run_that_cannot_start_is_told_of_by_its_cause(tmp_path: Path) -> None:
+    missing = run_kept(str(tmp_path / "run"), ["/no/such/program"])
+    assert missing["outcome"] == "failed"
+    assert "/no/such/program" in missing["reason"]
+    (tmp_path / "file").touch()
+    assert "file" in run_kept(str(tmp_path / "file" / "run"), ["true"])["reason"]
 
 
 def test_a_choice_that_is_no_regular_expression_is_refused(study_file: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 from medsize.robustness import run_robustness
-from tests.robustness.conftest import stub_command
+from tests.robustness.conftest import stub_report, study
 
 SVG = "{http://www.w3.org/2000/svg}"
 LINK = "{http://www.w3.org/1999/xlink}href"
@@ -20,23 +21,8 @@ LINK = "{http://www.w3.org/1999/xlink}href"
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the report of a study of stubs, made without Dask."""
-    import subprocess
-
-    import yaml
-
-    from medsize.robustness import load_study
-    from tests.robustness.conftest import study
-
-    folder = tmp_path_factory.mktemp("report")
-    (folder / "study.yaml").write_text(yaml.safe_dump(study(), sort_keys=False))
-    command = stub_command(folder, epochs=0)
-    for cell in load_study(folder / "study.yaml").cells():
-        cell.folder(folder).mkdir(parents=True)
-        subprocess.run([*command(cell), "--resume", "False"], check=True)
-    page = run_robustness(folder / "study.yaml", folder, folder, report_only=True).report
-    assert page == folder / "report" / "report.html"
-    return page.parent
+    """Folder of the report of the study of stubs."""
+    return stub_report(tmp_path_factory.mktemp("report"), study())
 
 
 def markers(svg: str) -> dict[str, np.ndarray]:
@@ -50,8 +36,26 @@ def markers(svg: str) -> dict[str, np.ndarray]:
     return found
 
 
+def intervals(svg: str) -> dict[str, np.ndarray]:
+    """Lower and upper end of the bars of each curve, by what it shows."""
+    found = {}
+    for group in ElementTree.fromstring(svg).iter(f"{SVG}g"):
+        name = re.sub(r"^(error_\w+?|difference|minutes)-", "", group.get("id", ""))
+        if name.endswith("/intervals"):
+            paths = [re.findall(r"[-\d.]+", path.get("d", "")) for path in group.iter(f"{SVG}path")]
+            found[name.removesuffix("/intervals")] = np.array([(float(p[1]), float(p[3])) for p in paths])
+    return found
+
+
 def figures(page: str, name: str) -> list[str]:
     return re.findall(rf'data-figure="{name}">\s*(<svg.*?</svg>)', page, flags=re.DOTALL)
+
+
+def expect_linear(numbers: np.ndarray, places: np.ndarray, sign: int) -> None:
+    """One scale for all curves of a panel: the places in the picture are a linear function of the numbers."""
+    slope, start = np.polyfit(numbers, places, 1)
+    assert np.sign(slope) == sign
+    np.testing.assert_allclose(slope * numbers + start, places, atol=0.02)
 
 
 @pytest.mark.parametrize("figure", ["dice", "hd95_mm", "volume_error_ml"])
@@ -59,23 +63,47 @@ def test_the_curves_drawn_are_those_of_the_csv(report: Path, figure: str) -> Non
     (svg,) = figures((report / "report.html").read_text(), f"error_{figure}")
     table = pd.read_csv(report / "accuracy.csv")
     table = table[table["figure"] == figure]
-    drawn = markers(svg)
-    assert len(drawn) == 3 * 2
+    drawn, bars = markers(svg), intervals(svg)
+    assert len(drawn) == len(bars) == 3 * 2
     for structure in ("mean", "liver", "kidney"):
         across, up = [], []
         for supervision, kind in (("sizes", "gaussian"), ("masks", "displaced")):
             rows = table[(table["structure"] == structure) & (table["supervision"] == supervision)]
             rows = rows.sort_values("realised_mre")
             points = drawn[f"{figure}/{structure}/{supervision}/{kind}"]
-            assert len(points) == len(rows) == 3
+            ends = bars[f"{figure}/{structure}/{supervision}/{kind}"]
+            assert len(points) == len(ends) == len(rows) == 3
             across += list(zip(rows["realised_mre"], points[:, 0], strict=True))
-            up += list(zip(rows["mean"], points[:, 1], strict=True))
-        # One scale for all curves of a panel: the places in the picture are a linear function of the numbers.
-        for pairs, sign in ((across, 1), (up, -1)):
-            numbers, places = np.array(pairs).T
-            slope, start = np.polyfit(numbers, places, 1)
-            assert np.sign(slope) == sign
-            np.testing.assert_allclose(slope * numbers + start, places, atol=0.02)
+            for column, places in (("mean", points[:, 1]), ("low", ends[:, 0]), ("high", ends[:, 1])):
+                up += list(zip(rows[column], places, strict=True))
+        expect_linear(*np.array(across).T, sign=1)
+        expect_linear(*np.array(up).T, sign=-1)
+
+
+def test_the_differences_drawn_are_those_of_the_csv(report: Path) -> None:
+    (svg,) = figures((report / "report.html").read_text(), "difference")
+    table, drawn, bars = pd.read_csv(report / "equally_wrong.csv"), markers(svg), intervals(svg)
+    for structure in ("mean", "liver", "kidney"):
+        rows = table[table["structure"] == structure].sort_values("realised_mre")
+        name = f"difference/{structure}/sizes/gaussian/masks, displaced"
+        assert len(rows) == len(drawn[name]) == 3
+        numbers = np.concatenate([rows["mean"], rows["low"], rows["high"]])
+        expect_linear(numbers, np.concatenate([drawn[name][:, 1], *bars[name].T]), sign=-1)
+        expect_linear(rows["realised_mre"].to_numpy(), drawn[name][:, 0], sign=1)
+
+
+def test_dice_drawn_against_minutes_is_that_of_the_csv(report: Path) -> None:
+    (svg,) = figures((report / "report.html").read_text(), "minutes")
+    table, drawn = pd.read_csv(report / "accuracy.csv"), markers(svg)
+    table = table[(table["figure"] == "dice") & (table["structure"] == "mean")]
+    numbers, places = [], []
+    for supervision, kind in (("sizes", "gaussian"), ("masks", "displaced")):
+        rows = table[table["supervision"] == supervision].sort_values("level")
+        found = [*drawn[f"minutes/mean/{supervision}, as given"], *drawn[f"minutes/mean/{supervision}/{kind}"]]
+        numbers += list(zip(np.log2(rows["minutes"]), rows["mean"], strict=True))
+        places += found
+    for column, sign in ((0, 1), (1, -1)):
+        expect_linear(np.array(numbers)[:, column], np.array(places)[:, column], sign)
 
 
 def test_the_tables_shown_are_those_of_the_csv(report: Path) -> None:
@@ -85,7 +113,12 @@ def test_the_tables_shown_are_those_of_the_csv(report: Path) -> None:
     table = pd.read_csv(report / "comparisons.csv")
     table = table[table["structure"] == "mean"]
     assert [row[0] for row in rows] == table["labels"].tolist()
-    assert [float(row[2]) for row in rows] == pytest.approx(table["mean"].tolist(), rel=1e-3)
+    for place, column in enumerate(("mean", "low", "high"), start=2):
+        assert [float(row[place]) for row in rows] == pytest.approx(table[column].tolist(), rel=1e-3)
+    for place, column in ((6, "p"), (7, "p_holm")):
+        numbers = [0.0 if row[place] == "&lt; 0.001" else float(row[place]) for row in rows]
+        assert numbers == pytest.approx(table[column].tolist(), abs=1e-3)
+    assert [row[9] for row in rows] == ["yes" if found else "no" for found in table["non_inferior"]]
 
 
 def test_parquet_holds_what_csv_holds(report: Path) -> None:
@@ -113,8 +146,11 @@ def test_it_says_where_sizes_overtake_masks_and_what_was_run(report: Path) -> No
     table = pd.read_csv(report / "crossovers.csv").set_index("structure")
     assert table.loc["mean", "overtakes_at"] == pytest.approx(0.1 / 0.35, abs=0.03)
     assert f"from an mRE of {table.loc['mean', 'overtakes_at']:.2f} on" in page
+    page = " ".join(page.split())
     assert "12 runs" in page
-    assert "seeds 0, 1" in page.replace("\n", " ")
+    assert "seeds 0, 1" in page
+    assert "Phantoms: trained on 10 scans, evaluated on 8 scans of 8 other subjects" in page
+    assert "Some conditions were trained 2 times only." in page
     study_hash = hashlib.sha256((report / "study.yaml").read_bytes()).hexdigest()
     assert f"SHA-256 of the data lists: Phantoms: 0d3f; of the study file: {study_hash}" in page
 
@@ -133,7 +169,7 @@ def test_dice_by_kind_and_level_is_that_of_the_csv_with_the_levels_that_cost_lit
     # The margin is 0.05; the stub's sizes lose 0.05·level, its masks 0.4·level.
     assert [text.endswith("✓") for text in rows[1][2:]] == [True, True]
     assert [text.endswith("✓") for text in rows[2][2:]] == [False, False]
-    assert "by the margin of 0.05 Dice: gaussian up to 0.6 (" in page
+    assert "by the margin of 0.05 mean Dice: gaussian up to 0.6 (" in " ".join(page.split())
 
 
 def test_conditions_are_told_kind_by_kind_from_right_to_most_wrong(report: Path) -> None:
@@ -141,3 +177,58 @@ def test_conditions_are_told_kind_by_kind_from_right_to_most_wrong(report: Path)
     expected = [(name, level) for name in ("sizes", "masks") for level in (0.0, 0.3, 0.6)]
     found = table[["supervision", "level"]].drop_duplicates()
     assert list(found.itertuples(index=False, name=None)) == expected
+
+
+def sizes_and_masks(sizes: dict[str, list[float]], masks: dict[str, list[float]]) -> dict[str, dict]:
+    return {"sizes": {"noise_on": "sizes", "noise": sizes}, "masks": {"noise_on": "masks", "noise": masks}}
+
+
+def sentences(report: Path) -> list[str]:
+    page = (report / "report.html").read_text()
+    return [" ".join(line.split()) for line in re.findall(r"<li>(.*?)</li>", page, flags=re.DOTALL)]
+
+
+def test_a_report_of_what_runs_last_is_written(tmp_path: Path) -> None:
+    report = stub_report(tmp_path, study(), only="sizes, gaussian 0.6 / seed 1")
+    page = (report / "report.html").read_text()
+    assert "11 of 12 cells are not finished" in page
+    assert "Phantoms / UNet / masks, as given / seed 0" in page
+    assert "Some conditions were trained 1 time only." in " ".join(page.split())
+
+
+def test_kinds_of_error_are_compared_with_masks_as_wrong_whatever_their_levels(tmp_path: Path) -> None:
+    supervision = sizes_and_masks({"missing": [0.5], "terciles": [], "gaussian": [0.6]}, {"displaced": [0.3, 1.0]})
+    report = stub_report(tmp_path, study(supervision=supervision))
+    table = pd.read_csv(report / "equally_wrong.csv")
+    assert set(table["noise"]) == {"none", "terciles", "gaussian"}
+    told = sentences(report)
+    (gaussian,) = [line for line in told if line.startswith("With errors of the kind gaussian")]
+    assert "at least as good as equally wrong masks, displaced from an mRE of 0." in gaussian
+    (terciles,) = [line for line in told if line.startswith("sizes, terciles: ")]
+    assert "over equally wrong masks, displaced, at an mRE of" in terciles
+    assert not any("missing" in line and "mask" in line for line in told)
+
+
+def test_masks_that_did_not_change_at_a_level_do_not_undo_the_comparison(tmp_path: Path) -> None:
+    supervision = sizes_and_masks({"gaussian": [0.3]}, {"dropped structures": [0.1, 0.6]})
+    report = stub_report(tmp_path, study(supervision=supervision))
+    for cell in tmp_path.glob("phantoms/*dropped_structures_0_1*/summary.json"):
+        summary = json.loads(cell.read_text())
+        cell.write_text(json.dumps(summary | {"mask_change": 0.0}))
+    run_robustness(tmp_path / "study.yaml", tmp_path, tmp_path, report_only=True)
+    assert pd.read_csv(report / "equally_wrong.csv")[["mean", "low", "high"]].notna().all(axis=None)
+
+
+def test_conditions_of_fewer_seeds_are_marked(tmp_path: Path) -> None:
+    supervision = sizes_and_masks({"gaussian": [0.3]}, {"displaced": [0.3]})
+    report = stub_report(tmp_path, study(supervision=supervision), only="seed 0")
+    page = (report / "report.html").read_text()
+    assert re.search(r"0\.\d{3} ✓ \(1 of 2 seeds\)", page)
+
+
+def test_names_of_structures_are_no_formulas(tmp_path: Path) -> None:
+    report = stub_report(tmp_path, study())
+    for table in tmp_path.glob("phantoms/*/metrics.csv"):
+        table.write_text(table.read_text().replace("liver", r"$\alpha_$"))
+    run_robustness(tmp_path / "study.yaml", tmp_path, tmp_path, report_only=True)
+    assert r"$\alpha_$" in (report / "report.html").read_text()

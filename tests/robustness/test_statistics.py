@@ -110,6 +110,21 @@ def test_agreement_of_volumes() -> None:
     assert found["slope_low"] < 1 / 1.1 < found["slope_high"]
 
 
+def test_limits_of_agreement_are_those_of_a_single_network() -> None:
+    rng = np.random.default_rng(1)
+    images = [f"{i}.nii" for i in range(400)]
+    seeds = [
+        pd.DataFrame(
+            {"subject": images, "image": images, "true_volume_ml": 100.0, "volume_ml": 100 + rng.normal(0, 10, 400)}
+        )
+        for _ in range(3)
+    ]
+    found = agreement(pd.concat(seeds))
+    assert found["scans"] == 400
+    assert found["high_limit_ml"] == pytest.approx(19.6, rel=0.06)
+    assert found["low_limit_ml"] == pytest.approx(-19.6, rel=0.06)
+
+
 @pytest.mark.parametrize(
     ("difference", "expected"),
     [([-0.2, -0.1, 0.1], 0.2), ([0.1, 0.2, 0.0], 0.0), ([-0.1, -0.1, -0.1], np.nan), ([0.1, -0.1, 0.1], 0.2)],

@@ -67,6 +67,14 @@ def test_a_cell_is_a_run_of_the_bundle_with_its_noise_and_seed(tmp_path: Path) -
         ({"supervision": {"masks": {"noise_on": "masks", "minutes_by_noise": {"blocks": 1}}}}, "which noise does not"),
         ({"cohorts": []}, "at least 1"),
         ({"networks": {"a b": {}, "a-b": {}}}, "the same folder"),
+        (
+            {
+                "networks": {"a": {}, "a b": {}},
+                "supervision": {"b masks": {"noise_on": "masks"}, "masks": {"noise_on": "masks"}},
+            },
+            "would share a folder",
+        ),
+        ({"supervision": {"sizes": {"noise_on": "sizes", "noise": {"swapped": [3]}}}}, "are shares"),
     ],
 )
 def test_a_faulty_study_is_refused(tmp_path: Path, changes: dict, message: str) -> None:
