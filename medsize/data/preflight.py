@@ -128,6 +128,15 @@ def check_run(
             for item in (*training, *validation)
             if "roi" not in item
         ]
+    if supervision is not None and size_level == "slice":
+        learned = {item["image"] for item in (*training, *validation)}
+        unused = [item["image"] for item in cohort.items if "size" in item and item["image"] not in learned]
+        if training and "size" in supervision.split("+") and unused:
+            text = (
+                f"{len(unused)} training scans are left out, {unused[0]} first: they have the size of the whole scan, "
+                "but no slice_size. With size_level: volume all scans learn from the size of the whole scan."
+            )
+            findings.append(Finding(str(cohort.source), text, is_warning=True))
     if not problems and all(finding.is_warning for finding in findings):
         problems = check_scans([*training, *validation], num_classes, cohort.scribble_unlabelled, region_mm)
         used = {item["image"] for item in (*training, *validation)}

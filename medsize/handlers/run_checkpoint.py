@@ -14,6 +14,8 @@ from ignite.handlers import DiskSaver
 
 __all__ = ["RunCheckpoint"]
 
+SCALER = "scaler"
+
 
 class RunCheckpoint:
     """
@@ -27,7 +29,8 @@ class RunCheckpoint:
     Args:
         save_dir: folder to save to.
         objects: whatever has ``state_dict`` and ``load_state_dict``, by name; ``"network"`` is the one whose best
-            weights are kept. The trainer itself need not be among them.
+            weights are kept. The trainer itself need not be among them; its scaler of gradients, where it has one, is
+            saved with them.
         evaluator: engine whose key metric says which weights are best.
         lower_is_better: whether the smallest key metric is the best. Defaults to True, for errors.
         resume: go on from ``checkpoint.pt`` when the trainer starts. Defaults to False.
@@ -72,6 +75,9 @@ class RunCheckpoint:
         self._saver = DiskSaver(str(self.save_dir), atomic=True, create_dir=False, require_empty=False)
         if self.resume:
             engine.add_event_handler(Events.STARTED, self._load)
+        scaler = getattr(engine, "scaler", None)
+        if scaler is not None and scaler.is_enabled():
+            self.objects[SCALER] = scaler
         self.evaluator.add_event_handler(Events.COMPLETED, self._save_if_best)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._save_if_never_scored)
@@ -111,7 +117,8 @@ class RunCheckpoint:
                 f"{engine.state.epoch_length}: go on with the data list and batch size that it was started with."
             )
         for name, thing in self.objects.items():
-            thing.load_state_dict(state[name])
+            if name in state or name != SCALER:  # a run without AMP may go on with it
+                thing.load_state_dict(state[name])
         engine.state.epoch = progress["epoch"]
         engine.state.iteration = progress["iteration"]
         self.best_score = progress["best_score"]

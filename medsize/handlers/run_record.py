@@ -74,6 +74,7 @@ class RunRecord:
         engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._stop_waiting)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_terms)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
+        engine.add_event_handler(Events.COMPLETED, self._end)
 
     def write_config(self) -> None:
         """Write the config of the bundle workflow that is running; outside one there is none to write."""
@@ -132,6 +133,10 @@ class RunRecord:
         self._epoch_started = time.perf_counter()
         self._waited = 0.0
         self._values = {}
+
+    def _end(self, engine: Engine) -> None:
+        if not self._rows:  # resumed after its last epoch
+            self._rows = self._rows_before(engine.state.epoch + 1)
 
     def _rows_before(self, epoch: int) -> list[dict[str, Any]]:
         """Rows of the epochs that a resumed run had finished."""

@@ -147,6 +147,25 @@ def test_the_check_before_a_run_warns(phantoms: Path, tmp_path: Path, capsys: py
     assert "Is it mL, read as mm³" in printed
 
 
+def test_the_check_before_a_run_tells_of_scans_that_teach_nothing(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    without = [item for item in content["training"] if item["fold"] != 0][:2]
+    for item in without:
+        del item["slice_size"]
+    data_list = tmp_path / "datalist.json"
+    data_list.write_text(json.dumps(content))
+    cohort = load_cohort(data_list, phantoms)
+    check_run(cohort, "size", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
+    told = capsys.readouterr().err
+    assert "2 training scans are left out" in told
+    assert Path(without[0]["image"]).name in told
+    check_run(cohort, "size", 0, "volume", None, 4, [192.0, 192.0, -1], use_roi=True)
+    check_run(cohort, "mask", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
+    assert "left out" not in capsys.readouterr().err
+
+
 def test_each_scan_is_looked_at_as_often_for_many_structures_as_for_one(
     images: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,23 @@ def test_without_a_score_the_last_weights_are_kept_with_a_warning(
     assert "holds the last ones" in caplog.text
 
 
+def test_the_scale_of_gradients_is_resumed_and_a_run_without_one_may_go_on_with_it(tmp_path: Path) -> None:
+    def scale_after(resume: bool, start: float | None) -> float | None:
+        trainer, network = Engine(lambda *_: None), torch.nn.Linear(2, 1)
+        if start is not None:
+            trainer.scaler = torch.amp.GradScaler("cpu", init_scale=start)
+        evaluator = evaluator_of([0.1] * 9)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda _: evaluator.run([0]))
+        RunCheckpoint(str(tmp_path), {"network": network}, evaluator, resume=resume).attach(trainer)
+        trainer.run([0], max_epochs=2 if resume else 1)
+        return None if start is None else trainer.scaler.get_scale()
+
+    scale_after(resume=False, start=64.0)
+    assert scale_after(resume=True, start=2.0) == 64.0
+    scale_after(resume=False, start=None)
+    assert scale_after(resume=True, start=2.0) == 2.0
+
+
 def test_a_checkpoint_of_another_epoch_length_is_refused(tmp_path: Path) -> None:
     train(tmp_path, [0.1] * 3)
     trainer, network = Engine(lambda *_: None), torch.nn.Linear(2, 1)
@@ -141,6 +158,21 @@ def test_record_keeps_epochs_and_summary(tmp_path: Path) -> None:
     assert summary["versions"]["monai"]
     assert summary["peak_memory_mb"] > 0
     assert json.loads((tmp_path / "inference.json").read_text()) == {"num_classes": 2}
+
+
+def test_record_of_a_run_resumed_after_its_last_epoch_keeps_its_epochs(tmp_path: Path) -> None:
+    for resumed in (False, True):
+        record = RunRecord(str(tmp_path), {})
+        trainer = Engine(lambda *_: {"loss": torch.tensor(2.0)})
+        record.attach(trainer)
+        if resumed:
+            trainer.state.epoch_length, trainer.state.max_epochs = 3, 2
+            trainer.add_event_handler(Events.STARTED, lambda engine: setattr(engine.state, "epoch", 2))
+        trainer.run(range(3), max_epochs=2)
+        record.write_summary()
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["epochs"] == 2
+    assert summary["training_seconds"] is not None
 
 
 AFFINE = torch.diag(torch.tensor([2.0, 2.0, 5.0, 1.0]))
