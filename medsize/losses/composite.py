@@ -27,8 +27,8 @@ class CompositeLoss(_Loss):
     Weighted sum of a size loss, a Potts regulariser, a partial cross-entropy on scribbles or clicks, a mask loss, a
     loss to a teacher's soft labels, and the agreement of two views.
 
-    Every term is averaged over the items that carry its label, so a batch may mix items with a size only, with clicks,
-    with a mask, or with several of them. A weight may be changed during training, for example with MONAI's handler::
+    Every term is averaged over the items that carry its label (that of scribbles over their voxels), so a batch may mix
+    items with a size only, with clicks, with a mask, or with several of them. A weight may be changed during training, for example with MONAI's handler::
 
         _target_: ParamSchedulerHandler
         parameter_setter: "$lambda weight: setattr(@train#loss, 'potts_weight', weight)"
