@@ -10,6 +10,7 @@ many random moments, starts it again each time, and compares the final tables wi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -92,21 +93,27 @@ def kill(folder: Path, epochs: int, seeds: int, kills: int) -> bool:
     for number in range(kills):
         study = subprocess.Popen([*command, "--work-dir", str(work_dir), "--workers", "2"], stdout=subprocess.DEVNULL)
         time.sleep(rng.uniform(5, 40))
+        if study.poll() is not None:
+            print(f"{number} kills: the study has ended, take more epochs or seeds for more", flush=True)
+            break
         victim = rng.choice(["study", "worker", "cell"])
         keepers = [p for p in _processes(str(work_dir)) if "keeper.py" in _command(p)]
+        cells = [p for p in _processes(str(work_dir)) if keepers and _parent(p) == keepers[0]]
+        if victim != "study" and not cells:
+            victim = "study (no cell runs)"
         chosen = study.pid
-        if keepers and victim == "worker":
+        if victim == "worker":
             chosen = _parent(keepers[0])
-        elif keepers and victim == "cell":
-            chosen = next((p for p in _processes(str(work_dir)) if _parent(p) == keepers[0]), study.pid)
+        elif victim == "cell":
+            chosen = cells[0]
         print(f"kill {number + 1}: {victim}, {len(list(work_dir.rglob('summary.json')))} cells finished", flush=True)
-        if study.poll() is None:
+        with contextlib.suppress(ProcessLookupError):  # it ended just now
             os.kill(chosen, signal.SIGKILL)
         time.sleep(rng.uniform(0, 5))
         study.kill()
         study.wait()
     subprocess.run([*command, "--work-dir", str(work_dir), "--workers", "2"], check=True)
-    names = ("accuracy", "cases", "comparisons", "volume_agreement")
+    names = ("accuracy", "cases", "comparisons", "equally_wrong", "volume_agreement")
     tables = [[pd.read_csv(run / "report" / f"{n}.csv") for n in names] for run in (folder / "undisturbed", work_dir)]
     equal = all(a.equals(b) for a, b in zip(*tables, strict=True))
     print(f"after {kills} kills the tables are {'equal' if equal else 'NOT equal'} to those of an undisturbed run")

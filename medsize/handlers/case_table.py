@@ -86,7 +86,9 @@ class CaseTable:
         if "true_label" in item:
             label = item["true_label"].as_tensor().long()
             true_onehot = torch.zeros_like(onehot).scatter_(1, label.unsqueeze(0).to(onehot.device), 1)
-            dice = compute_dice(onehot, true_onehot, include_background=False)[0].tolist()
+            found = compute_dice(onehot, true_onehot, include_background=False, ignore_empty=False)[0]
+            is_nowhere = (onehot + true_onehot)[0, 1:].flatten(1).sum(dim=1) == 0
+            dice = found.masked_fill(is_nowhere.to(found.device), math.nan).tolist()
             spacing = prediction.affine[:3, :3].norm(dim=0).tolist()
             distance = _hausdorff_95(onehot[0, 1:], true_onehot[0, 1:], spacing)
             true = volumes_of(MetaTensor(true_onehot, affine=prediction.affine))[0].tolist()

@@ -28,7 +28,8 @@ class CompositeLoss(_Loss):
     loss to a teacher's soft labels, and the agreement of two views.
 
     Every term is averaged over the items that carry its label (that of scribbles over their voxels), so a batch may mix
-    items with a size only, with clicks, with a mask, or with several of them. A weight may be changed during training, for example with MONAI's handler::
+    items with a size only, with clicks, with a mask, or with several of them. A weight may be changed during training,
+    for example with MONAI's handler::
 
         _target_: ParamSchedulerHandler
         parameter_setter: "$lambda weight: setattr(@train#loss, 'potts_weight', weight)"

@@ -219,6 +219,19 @@ def test_case_table_holds_the_figures_of_every_case(tmp_path: Path) -> None:
     assert summary["results"]["dice"]["structures"]["liver"]["cases"] == 1
 
 
+def test_what_is_predicted_but_not_there_has_dice_0(tmp_path: Path) -> None:
+    predicted = torch.zeros(12, 12, 4)
+    predicted[3:9, 2:8, 1:3] = 2
+    image = MetaTensor(torch.zeros(1, 12, 12, 4), affine=AFFINE, meta={"filename_or_obj": "scan.nii.gz"})
+    batch = [{"image": image, "true_label": MetaTensor(torch.zeros(1, 12, 12, 4), affine=AFFINE), "subject": "a"}]
+    engine = Engine(lambda engine, batch: [onehot(predicted)])
+    CaseTable(str(tmp_path), ["liver", "kidney"], lambda x: x).attach(engine)
+    engine.run([batch])
+    dice = pd.read_csv(tmp_path / "metrics.csv").set_index("structure")["dice"]
+    assert dice["kidney"] == 0
+    assert math.isnan(dice["liver"])
+
+
 def test_summary_means_are_over_structures() -> None:
     rows = {
         "structure": ["a", "b", "a", "b"],
