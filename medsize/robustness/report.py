@@ -233,7 +233,7 @@ def _unfinished(cells: Sequence[Cell], work_dir: Path) -> list[str]:
 
 def _facts(study_file: Path, runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Any]:
     """For the methods paragraph."""
-    hashes = {cohort: ", ".join(group["data_list_sha256"].unique()) for cohort, group in runs.groupby("cohort")}
+    hashes = {cohort: list(group["data_list_sha256"].unique()) for cohort, group in runs.groupby("cohort")}
     cohorts = []
     for cohort, group in runs.groupby("cohort", sort=False):
         of_cohort = cases[cases["cohort"] == cohort]
@@ -253,7 +253,8 @@ def _facts(study_file: Path, runs: pd.DataFrame, cases: pd.DataFrame) -> dict[st
         "most_seeds": per_condition.max(),
         "run_versions": "; ".join(runs["versions"].unique()),
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES),
-        "data_lists": "; ".join(f"{cohort}: {found}" for cohort, found in hashes.items()),
+        "data_lists": "; ".join(f"{cohort}: {', '.join(found)}" for cohort, found in hashes.items()),
+        "mixed_cohorts": [cohort for cohort, found in hashes.items() if len(found) > 1],
         "study_file": hashlib.sha256(study_file.read_bytes()).hexdigest(),
         "resamples": RESAMPLES,
     }

@@ -219,6 +219,15 @@ def test_masks_that_did_not_change_at_a_level_do_not_undo_the_comparison(tmp_pat
     assert pd.read_csv(report / "equally_wrong.csv")[["mean", "low", "high"]].notna().all(axis=None)
 
 
+def test_runs_of_different_data_lists_are_told_of(report: Path, tmp_path: Path) -> None:
+    assert "its data list changed" not in (report / "report.html").read_text()
+    mixed = stub_report(tmp_path, study())
+    summary = next(tmp_path.glob("phantoms/*/summary.json"))
+    summary.write_text(summary.read_text().replace("0d3f", "77aa"))
+    run_robustness(tmp_path / "study.yaml", tmp_path, tmp_path, report_only=True)
+    assert "Phantoms: its data list changed" in (mixed / "report.html").read_text()
+
+
 def test_conditions_of_fewer_seeds_are_marked(tmp_path: Path) -> None:
     supervision = sizes_and_masks({"gaussian": [0.3]}, {"displaced": [0.3]})
     report = stub_report(tmp_path, study(supervision=supervision), only="seed 0")
