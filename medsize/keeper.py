@@ -5,7 +5,8 @@ A program of its own, ``python keeper.py FOLDER COMMAND…``. It needs the stand
 package with more, so that workers start at once. It holds a lock on the folder, which the run inherits: even a run that
 outlived all others would keep a second one out. When the standard input closes, because the one who asked for the run
 has died, the keeper kills the run; when the keeper itself is killed, the kernel does (on Linux). What became of the run
-is one line of JSON: ``outcome`` (done, kept, busy or failed), ``exit_code`` and ``seconds``.
+is one line of JSON: ``outcome`` (done, kept, busy or failed), ``exit_code`` and ``seconds``; or the ``reason`` why it
+could not be started.
 """
 
 from __future__ import annotations
@@ -79,6 +80,12 @@ def keep(folder: Path, command: list[str]) -> dict[str, Any]:
     Args:
         folder: of the run.
         command: what to run.
+
+    Returns:
+        what became of it, see above.
+
+    Raises:
+        OSError: when the folder cannot be written, or the command does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()

@@ -128,13 +128,13 @@ def check_run(
             for item in (*training, *validation)
             if "roi" not in item
         ]
-    if supervision is not None and size_level == "slice":
-        learned = {item["image"] for item in (*training, *validation)}
-        unused = [item["image"] for item in cohort.items if "size" in item and item["image"] not in learned]
-        if training and "size" in supervision.split("+") and unused:
+    if training and "size" in str(supervision).split("+"):
+        used = {item["image"] for item in training if "size" in item} | {item["image"] for item in validation}
+        unused = [item["image"] for item in cohort.items if "size" in item and item["image"] not in used]
+        if unused:
             text = (
-                f"{len(unused)} training scans are left out, {unused[0]} first: they have the size of the whole scan, "
-                "but no slice_size. With size_level: volume all scans learn from the size of the whole scan."
+                f"the sizes of {len(unused)} training scans teach nothing, {unused[0]} first: they are of the whole "
+                "scan, and size_level: slice learns from slice_size. With size_level: volume those of all scans count."
             )
             findings.append(Finding(str(cohort.source), text, is_warning=True))
     if not problems and all(finding.is_warning for finding in findings):

@@ -87,11 +87,11 @@ class CaseTable:
             label = item["true_label"].as_tensor().long()
             true_onehot = torch.zeros_like(onehot).scatter_(1, label.unsqueeze(0).to(onehot.device), 1)
             found = compute_dice(onehot, true_onehot, include_background=False, ignore_empty=False)[0]
-            is_nowhere = (onehot + true_onehot)[0, 1:].flatten(1).sum(dim=1) == 0
-            dice = found.masked_fill(is_nowhere.to(found.device), math.nan).tolist()
+            dice = found.tolist()
             spacing = prediction.affine[:3, :3].norm(dim=0).tolist()
             distance = _hausdorff_95(onehot[0, 1:], true_onehot[0, 1:], spacing)
             true = volumes_of(MetaTensor(true_onehot, affine=prediction.affine))[0].tolist()
+            dice = [math.nan if volumes[k] == true[k] == 0 else dice[k] for k in range(count)]
         elif "true_size" in item:
             low, high = item["true_size"]
             true = torch.where(high.isfinite(), (low + high) / 2, torch.nan).tolist()

@@ -73,14 +73,18 @@ class RunCheckpoint:
         if idist.get_rank() == 0:
             self.save_dir.mkdir(parents=True, exist_ok=True)
         self._saver = DiskSaver(str(self.save_dir), atomic=True, create_dir=False, require_empty=False)
+        engine.add_event_handler(Events.STARTED, self._take_scaler)
         if self.resume:
             engine.add_event_handler(Events.STARTED, self._load)
-        scaler = getattr(engine, "scaler", None)
-        if scaler is not None and scaler.is_enabled():
-            self.objects[SCALER] = scaler
         self.evaluator.add_event_handler(Events.COMPLETED, self._save_if_best)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
         engine.add_event_handler(Events.COMPLETED, self._save_if_never_scored)
+
+    def _take_scaler(self, engine: Engine) -> None:
+        """MONAI's trainer makes it as it starts."""
+        scaler = getattr(engine, "scaler", None)
+        if scaler is not None and scaler.is_enabled():
+            self.objects[SCALER] = scaler
 
     def _save(self, engine: Engine) -> None:
         state = {name: thing.state_dict() for name, thing in self.objects.items()}

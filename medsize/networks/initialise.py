@@ -45,6 +45,7 @@ def initialise(
         the same network.
 
     Raises:
+        FileNotFoundError: when the package that holds the ImageNet weights is not installed.
         ValueError: when ``init`` is none of these, the network knows no ImageNet weights, ``checkpoint`` is missing,
             nothing in it matches, or, with ``strict``, not all of the network is in it.
     """
@@ -81,7 +82,7 @@ def initialise(
     if share < 0.5:
         warnings.warn(f"{checkpoint}: it holds only {share:.1%} of the network's parameters.", stacklevel=2)
     keep_statistics = getattr(network, "keep_statistics", None)
-    if keep_statistics is not None:
+    if keep_statistics is not None and not any("running_" in name for name in kept):
         keep_statistics()
     return network
 

@@ -14,13 +14,13 @@ __all__ = ["answers", "dice_by_error", "of_all"]
 
 
 def of_all(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the mean over the structures, or of the only one."""
+    """The rows of a table of :mod:`medsize.robustness.analysis` on the mean over the structures, or on the only one."""
     return table if table.empty else table[table["structure"] == table["structure"].iloc[0]]
 
 
 def dice_by_error(accuracies: pd.DataFrame, against: pd.DataFrame, seeds: int) -> pd.DataFrame:
     """
-    Dice by kind of error (rows) and level (columns; "–" for kinds without one).
+    Dice by kind of error (rows) and level (columns; "no level" for kinds without one).
 
     ✓: not inferior to the same labels as given. Where fewer than all ``seeds`` are finished, it says how many.
     """
@@ -29,7 +29,7 @@ def dice_by_error(accuracies: pd.DataFrame, against: pd.DataFrame, seeds: int) -
     not_inferior = set()
     if not of_own.empty:
         of_own = of_own[of_own["supervision"] == of_own["reference"]]
-        not_inferior = set(of_own.loc[of_own["non_inferior"] == True, "labels"])  # noqa: E712
+        not_inferior = set(of_own.loc[of_own["non_inferior"].eq(True), "labels"])
     right = {row.supervision: row for row in of_dice[of_dice["noise"] == AS_GIVEN].itertuples()}
 
     def text(found: Any) -> str:
@@ -42,10 +42,10 @@ def dice_by_error(accuracies: pd.DataFrame, against: pd.DataFrame, seeds: int) -
         row = rows.setdefault(f"{found.supervision}, {found.noise}", {})
         if found.supervision in right:
             row["right"] = text(right[found.supervision])
-        row["–" if found.noise in NO_LEVEL else f"{found.level:g}"] = text(found)
+        row["no level" if found.noise in NO_LEVEL else f"{found.level:g}"] = text(found)
     table = pd.DataFrame.from_dict(rows, orient="index")
     levels = sorted({f"{level:g}" for level in wrong["level"]}, key=float)
-    table = table.reindex(columns=[name for name in ("right", *levels, "–") if name in table])
+    table = table.reindex(columns=[name for name in ("right", *levels, "no level") if name in table])
     return table.rename_axis("labels").reset_index()
 
 
@@ -71,7 +71,7 @@ def _bearable(name: str, comparisons: pd.DataFrame, margin: float) -> list[str]:
     borne, not_shown = [], []
     for kind, group in of_all(own).groupby("noise", sort=False):
         group = group.sort_values("level")
-        count = int((group["non_inferior"] == True).cumprod().sum())  # noqa: E712
+        count = int(group["non_inferior"].eq(True).cumprod().sum())
         if not count:
             not_shown.append(str(kind))
             continue
@@ -87,7 +87,9 @@ def _bearable(name: str, comparisons: pd.DataFrame, margin: float) -> list[str]:
             f"{', '.join(borne)}."
         )
     if not_shown:
-        sentences.append(f"Not shown to be so at the smallest error tried: {', '.join(not_shown)}.")
+        sentences.append(
+            f"Of these kinds no error that was tried is shown to leave {name} not inferior: {', '.join(not_shown)}."
+        )
     return sentences
 
 
@@ -103,14 +105,12 @@ def _overtaking(name: str, differences: pd.DataFrame, overtaking: pd.DataFrame) 
                 f"an mRE of {row.overtakes_at:.2f} on: {_signed(row.mean)} Dice{_interval(row, _signed)} at "
                 f"{row.compared_up_to:.2f}."
             )
-        if is_behind.any():
-            kinds = ", ".join(overtaking.loc[is_behind, "noise"].unique())
-            tried = overtaking.loc[is_behind, "compared_up_to"]
+        for masks, behind in overtaking[is_behind].groupby("masks", sort=False):
+            tried = behind["compared_up_to"]
             upto = " to ".join(dict.fromkeys((f"{tried.min():.2f}", f"{tried.max():.2f}")))
-            masks = ", ".join(overtaking.loc[is_behind, "masks"].unique())
             sentences.append(
-                f"With errors of the kinds {kinds}, {name} do not overtake equally wrong masks ({masks}) up to the "
-                f"largest mRE compared, {upto}."
+                f"With errors of the kinds {', '.join(behind['noise'])}, {name} do not overtake equally wrong {masks} "
+                f"up to the largest mRE compared, {upto}."
             )
     if not differences.empty:
         main = of_all(differences)

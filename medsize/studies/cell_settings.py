@@ -30,7 +30,7 @@ def check_settings(work_dir: Path, cells: Iterable[tuple[str, Path, dict[str, An
         ValueError: when folders hold cells that were started with other settings, or with unknown ones; naming
             all of them.
     """
-    changed = []
+    changed, unwritten = [], []
     with locked(work_dir, "settings.lock"):
         for name, folder, settings in cells:
             file = folder / SETTINGS
@@ -41,17 +41,19 @@ def check_settings(work_dir: Path, cells: Iterable[tuple[str, Path, dict[str, An
             if before == now:
                 continue
             if not was_started:
-                with written_whole(file) as partial:
-                    partial.write_text(json.dumps(now, indent=2) + "\n")
+                unwritten.append((file, now))
             elif before is None:
                 changed.append(f"- {name}: it was run, but {SETTINGS} is missing")
             else:
                 changed.append(f"- {name}: {', '.join(_differences(before, now))}")
-    if changed:
-        raise ValueError(
-            f"{work_dir} holds cells that were run with other settings than the study has now. Take another work "
-            "folder, or remove those:\n" + "\n".join(changed)
-        )
+        if changed:
+            raise ValueError(
+                f"{work_dir} holds cells that were run with other settings than the study has now. Take another work "
+                "folder, or remove those:\n" + "\n".join(changed)
+            )
+        for file, now in unwritten:
+            with written_whole(file) as partial:
+                partial.write_text(json.dumps(now, indent=2) + "\n")
 
 
 def _differences(before: Any, after: Any, name: str = "") -> Iterator[str]:

@@ -159,11 +159,13 @@ def test_the_check_before_a_run_tells_of_scans_that_teach_nothing(
     cohort = load_cohort(data_list, phantoms)
     check_run(cohort, "size", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
     told = capsys.readouterr().err
-    assert "2 training scans are left out" in told
+    assert "the sizes of 2 training scans teach nothing" in told
     assert Path(without[0]["image"]).name in told
     check_run(cohort, "size", 0, "volume", None, 4, [192.0, 192.0, -1], use_roi=True)
     check_run(cohort, "mask", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
-    assert "left out" not in capsys.readouterr().err
+    assert "teach nothing" not in capsys.readouterr().err
+    check_run(cohort, "size+mask", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
+    assert "the sizes of 2 training scans teach nothing" in capsys.readouterr().err
 
 
 def test_each_scan_is_looked_at_as_often_for_many_structures_as_for_one(

@@ -94,11 +94,10 @@ def test_without_a_score_the_last_weights_are_kept_with_a_warning(
 def test_the_scale_of_gradients_is_resumed_and_a_run_without_one_may_go_on_with_it(tmp_path: Path) -> None:
     def scale_after(resume: bool, start: float | None) -> float | None:
         trainer, network = Engine(lambda *_: None), torch.nn.Linear(2, 1)
-        if start is not None:
-            trainer.scaler = torch.amp.GradScaler("cpu", init_scale=start)
         evaluator = evaluator_of([0.1] * 9)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda _: evaluator.run([0]))
         RunCheckpoint(str(tmp_path), {"network": network}, evaluator, resume=resume).attach(trainer)
+        trainer.scaler = None if start is None else torch.amp.GradScaler("cpu", init_scale=start)
         trainer.run([0], max_epochs=2 if resume else 1)
         return None if start is None else trainer.scaler.get_scale()
 

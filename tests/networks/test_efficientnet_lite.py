@@ -127,6 +127,10 @@ def test_lean_unet_learns_statistics_from_random_weights_and_keeps_those_of_a_ch
     loaded = initialise(LeanUNet(in_channels=1, out_channels=2), "checkpoint", tmp_path / "weights.pt").train()
     loaded(torch.rand(2, 1, 64, 64))
     assert torch.equal(loaded.encoder._bn0.running_var, network.encoder._bn0.running_var)
+    torch.save({"head.bias": network.head.bias.data}, tmp_path / "head.pt")
+    with pytest.warns(UserWarning, match="of the network's parameters"):
+        without = initialise(LeanUNet(in_channels=1, out_channels=2), "checkpoint", tmp_path / "head.pt").train()
+    assert without.encoder._bn0.training
 
 
 def test_lean_unet_treats_a_batch_as_its_scans_one_by_one() -> None:

@@ -1,8 +1,8 @@
 """
 Stands for a training: epochs with a checkpoint each, then ``metrics.csv`` and ``summary.json``, all written whole.
 
-Every epoch and every end is told in ``epochs.log``, so that what was done twice can be seen. It needs no package, so
-that it starts at once.
+It waits as long as the work folder has a file ``hold``. Every epoch and every end is told in ``epochs.log``, so that what
+was done twice can be seen. It needs no package, so that it starts at once.
 """
 
 import csv
@@ -32,6 +32,8 @@ def tell(what: str) -> None:
 write("environment.json", json.dumps(dict(os.environ)))
 if fails == "True":
     sys.exit("This cell is broken.")
+while (folder.parent.parent / "hold").exists():
+    time.sleep(0.05)
 done = int((folder / "checkpoint.pt").read_text()) if resume else 0
 for epoch in range(done + 1, int(epochs) + 1):
     time.sleep(float(seconds))

@@ -63,6 +63,12 @@ def children(process: int) -> list[int]:
     return [int(line) for line in listed.stdout.split()]
 
 
+def cells_running(work_dir: Path) -> list[int]:
+    """Processes of cells, without their keepers."""
+    keepers = running("keeper.py")
+    return [process for process in running(f"{STUB.name} {work_dir}") if process not in keepers]
+
+
 def parents(processes: list[int]) -> list[int]:
     """Of those that still run."""
     listed = subprocess.run(
@@ -137,17 +143,13 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed(study_file: Path, tm
     finished: set[Path] = set()
     for victim in ("cell", "worker", "study"):
         process = start(study_file, work_dir, seconds=0.3)
-        wait_for(lambda: len(running(f"{STUB.name} {work_dir}")) >= 2)
+        wait_for(lambda: len(cells_running(work_dir)) >= 2)
         time.sleep(rng.uniform(0, 0.8))
-        keepers = [p for p in running(str(work_dir)) if p in running("keeper.py")]
-        chosen = {
-            "cell": [p for p in running(str(work_dir)) if p in running(STUB.name) and p not in keepers][:1],
-            "worker": parents(keepers)[:1],
-            "study": [process.pid],
-        }[victim]
-        assert chosen, f"there is no {victim} to kill"
-        for one in chosen:
-            os.kill(one, signal.SIGKILL)
+        chosen: list[int] = []
+        while not chosen:  # one cell ends, and the next begins
+            cells = cells_running(work_dir)
+            chosen = {"cell": cells[:1], "worker": parents(parents(cells))[:1], "study": [process.pid]}[victim]
+        os.kill(chosen[0], signal.SIGKILL)
         if victim != "study":
             time.sleep(0.5)
             process.kill()
@@ -167,7 +169,11 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed(study_file: Path, tm
 
 def test_two_studies_in_one_folder_share_the_work(study_file: Path, tmp_path: Path) -> None:
     work_dir = tmp_path / "work"
-    both = [start(study_file, work_dir, seconds=0.4) for _ in range(2)]
+    work_dir.mkdir()
+    (work_dir / "hold").touch()
+    both = [start(study_file, work_dir, seconds=0.1) for _ in range(2)]
+    wait_for(lambda: len(cells_running(work_dir)) >= 4)
+    (work_dir / "hold").unlink()
     for process in both:
         told, _ = process.communicate(timeout=300)
         assert process.returncode == 0, told
@@ -205,7 +211,7 @@ def test_a_run_that_cannot_start_is_told_of_by_its_cause(tmp_path: Path) -> None
     assert missing["outcome"] == "failed"
     assert "/no/such/program" in missing["reason"]
     (tmp_path / "file").touch()
-    assert "file" in run_kept(str(tmp_path / "file" / "run"), ["true"])["reason"]
+    assert str(tmp_path / "file") in run_kept(str(tmp_path / "file" / "run"), ["true"])["reason"]
 
 
 def test_a_choice_that_is_no_regular_expression_is_refused(study_file: Path, tmp_path: Path) -> None:
