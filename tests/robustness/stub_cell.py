@@ -1,8 +1,8 @@
 """
 Stands for a training: epochs with a checkpoint each, then ``metrics.csv`` and ``summary.json``, all written whole.
 
-It waits as long as the work folder has a file ``hold``. Every epoch and every end is told in ``epochs.log``, so that what
-was done twice can be seen. It needs no package, so that it starts at once.
+It waits as long as the work folder has a file ``hold``. Every epoch and every end is told in ``epochs.log``, so that
+what was done twice can be seen. It needs no package, so that it starts at once.
 """
 
 import csv
