@@ -101,7 +101,7 @@ def _overtaking(name: str, differences: pd.DataFrame, overtaking: pd.DataFrame) 
         is_behind = overtaking["overtakes_at"].isna()
         for row in overtaking[~is_behind].itertuples():
             sentences.append(
-                f"With errors of the kind {row.noise}, {name} are at least as good as equally wrong {row.masks} from "
+                f"Errors of the kind {row.noise}: {name} are at least as good as equally wrong {row.masks} from "
                 f"an mRE of {row.overtakes_at:.2f} on: {_signed(row.mean)} Dice{_interval(row, _signed)} at "
                 f"{row.compared_up_to:.2f}."
             )
@@ -109,8 +109,8 @@ def _overtaking(name: str, differences: pd.DataFrame, overtaking: pd.DataFrame) 
             tried = behind["compared_up_to"]
             upto = " to ".join(dict.fromkeys((f"{tried.min():.2f}", f"{tried.max():.2f}")))
             sentences.append(
-                f"With errors of the kinds {', '.join(behind['noise'])}, {name} do not overtake equally wrong {masks} "
-                f"up to the largest mRE compared, {upto}."
+                f"Errors of the kinds {', '.join(behind['noise'])}: {name} do not overtake equally wrong {masks} up to "
+                f"the largest mRE compared, {upto}."
             )
     if not differences.empty:
         main = of_all(differences)

@@ -150,7 +150,7 @@ def test_it_says_where_sizes_overtake_masks_and_what_was_run(report: Path) -> No
     assert "12 runs" in page
     assert "seeds 0, 1" in page
     assert "Phantoms: trained on 10 scans, evaluated on 8 scans of 8 other subjects" in page
-    assert "All conditions were trained 2 times only." in page
+    assert "All conditions were trained twice only." in page
     study_hash = hashlib.sha256((report / "study.yaml").read_bytes()).hexdigest()
     assert f"SHA-256 of the data lists: Phantoms: 0d3f; of the study file: {study_hash}" in page
 
@@ -193,7 +193,7 @@ def test_a_report_of_what_runs_last_is_written(tmp_path: Path) -> None:
     page = (report / "report.html").read_text()
     assert "11 of 12 cells are not finished" in page
     assert "Phantoms / UNet / masks, as given / seed 0" in page
-    assert "All conditions were trained 1 time only." in " ".join(page.split())
+    assert "All conditions were trained once only." in " ".join(page.split())
 
 
 def test_kinds_of_error_are_compared_with_masks_as_wrong_whatever_their_levels(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_kinds_of_error_are_compared_with_masks_as_wrong_whatever_their_levels(t
     table = pd.read_csv(report / "equally_wrong.csv")
     assert set(table["noise"]) == {"none", "terciles", "gaussian"}
     told = sentences(report)
-    (gaussian,) = [line for line in told if line.startswith("With errors of the kind gaussian")]
+    (gaussian,) = [line for line in told if line.startswith("Errors of the kind gaussian: ")]
     assert "at least as good as equally wrong masks, displaced from an mRE of 0." in gaussian
     (terciles,) = [line for line in told if line.startswith("sizes, terciles: ")]
     assert "over equally wrong masks, displaced, at an mRE of" in terciles
