@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,19 @@ def study_file(tmp_path: Path) -> Path:
     return file
 
 
-def stub_report(folder: Path, settings: dict[str, Any], only: str = "") -> Path:
-    """Folder of the report of a study of stubs, made without Dask; of the cells whose names hold ``only``."""
+def stub_report(
+    folder: Path, settings: dict[str, Any], only: str = "", change: Callable[[], None] = lambda: None
+) -> Path:
+    """
+    Folder of the report of a study of stubs, made without Dask; of the cells whose names hold ``only``, after a change.
+    """
     (folder / "study.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     command = stub_command(folder, epochs=0)
     assert run_robustness(folder / "study.yaml", folder, folder, report_only=True).report is None
     for cell in load_study(folder / "study.yaml").cells():
         if only in str(cell):
             subprocess.run([*command(cell), "--resume", "False"], check=True)
+    change()
     page = run_robustness(folder / "study.yaml", folder, folder, report_only=True).report
     assert page == folder / "report" / "report.html"
     return page.parent

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsize.robustness import run_robustness
 from tests.robustness.conftest import stub_report, study
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -211,12 +210,13 @@ def test_kinds_of_error_are_compared_with_masks_as_wrong_whatever_their_levels(t
 
 def test_what_overtakes_one_kind_of_masks_and_not_another_is_told_of_each(tmp_path: Path) -> None:
     supervision = sizes_and_masks({"gaussian": [0.6]}, {"displaced": [0.6], "blocks": [0.6]})
-    report = stub_report(tmp_path, study(supervision=supervision))
-    for table in tmp_path.glob("phantoms/*masks_blocks*/metrics.csv"):
-        cases = pd.read_csv(table)
-        cases.assign(dice=cases["dice"] + 0.3).to_csv(table, index=False)
-    run_robustness(tmp_path / "study.yaml", tmp_path, tmp_path, report_only=True)
-    told = sentences(report)
+
+    def better_blocks() -> None:
+        for table in tmp_path.glob("phantoms/*masks_blocks*/metrics.csv"):
+            cases = pd.read_csv(table)
+            cases.assign(dice=cases["dice"] + 0.3).to_csv(table, index=False)
+
+    told = sentences(stub_report(tmp_path, study(supervision=supervision), change=better_blocks))
     (ahead,) = [line for line in told if "at least as good as equally wrong" in line]
     (behind,) = [line for line in told if "do not overtake" in line]
     assert "masks, displaced" in ahead
@@ -227,20 +227,24 @@ def test_what_overtakes_one_kind_of_masks_and_not_another_is_told_of_each(tmp_pa
 
 def test_masks_that_did_not_change_at_a_level_do_not_undo_the_comparison(tmp_path: Path) -> None:
     supervision = sizes_and_masks({"gaussian": [0.3]}, {"dropped structures": [0.1, 0.6]})
-    report = stub_report(tmp_path, study(supervision=supervision))
-    for cell in tmp_path.glob("phantoms/*dropped_structures_0_1*/summary.json"):
-        summary = json.loads(cell.read_text())
-        cell.write_text(json.dumps(summary | {"mask_change": 0.0}))
-    run_robustness(tmp_path / "study.yaml", tmp_path, tmp_path, report_only=True)
+
+    def none_dropped() -> None:
+        for cell in tmp_path.glob("phantoms/*dropped_structures_0_1*/summary.json"):
+            summary = json.loads(cell.read_text())
+            cell.write_text(json.dumps(summary | {"mask_change": 0.0}))
+
+    report = stub_report(tmp_path, study(supervision=supervision), change=none_dropped)
     assert pd.read_csv(report / "equally_wrong.csv")[["mean", "low", "high"]].notna().all(axis=None)
 
 
 def test_runs_of_different_data_lists_are_told_of(report: Path, tmp_path: Path) -> None:
     assert "its data list changed" not in (report / "report.html").read_text()
-    mixed = stub_report(tmp_path, study())
-    summary = next(tmp_path.glob("phantoms/*/summary.json"))
-    summary.write_text(summary.read_text().replace("0d3f", "77aa"))
-    run_robustness(tmp_path / "study.yaml", tmp_path, tmp_path, report_only=True)
+
+    def change_a_list() -> None:
+        summary = next(tmp_path.glob("phantoms/*/summary.json"))
+        summary.write_text(summary.read_text().replace("0d3f", "77aa"))
+
+    mixed = stub_report(tmp_path, study(), change=change_a_list)
     assert "Phantoms: its data list changed" in (mixed / "report.html").read_text()
 
 
@@ -252,8 +256,10 @@ def test_conditions_of_fewer_seeds_are_marked(tmp_path: Path) -> None:
 
 
 def test_names_of_structures_are_no_formulas(tmp_path: Path) -> None:
-    report = stub_report(tmp_path, study())
-    for table in tmp_path.glob("phantoms/*/metrics.csv"):
-        table.write_text(table.read_text().replace("liver", r"$\alpha_$"))
-    run_robustness(tmp_path / "study.yaml", tmp_path, tmp_path, report_only=True)
+
+    def rename() -> None:
+        for table in tmp_path.glob("phantoms/*/metrics.csv"):
+            table.write_text(table.read_text().replace("liver", r"$\alpha_$"))
+
+    report = stub_report(tmp_path, study(), change=rename)
     assert r"$\alpha_$" in (report / "report.html").read_text()
