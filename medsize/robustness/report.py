@@ -227,7 +227,8 @@ def _unfinished(cells: Sequence[Cell], work_dir: Path) -> list[str]:
     for cell in cells:
         folder = cell.folder(work_dir)
         if not is_finished(folder):
-            missing.append(f"{cell}" + (f", begun: {folder / LOG}" if (folder / LOG).is_file() else ""))
+            log = folder.relative_to(work_dir) / LOG
+            missing.append(f"{cell}" + (f", begun: {log} in the work folder" if (folder / LOG).is_file() else ""))
     return missing
 
 
