@@ -23,6 +23,11 @@ def dice_by_error(accuracies: pd.DataFrame, against: pd.DataFrame, seeds: int) -
     Dice by kind of error (rows) and level (columns; "no level" for kinds without one).
 
     ✓: not inferior to the same labels as given. Where fewer than all ``seeds`` are finished, it says how many.
+
+    Args:
+        accuracies: of one cohort and network; see :func:`medsize.robustness.analysis.accuracy`.
+        against: of the same; see :func:`medsize.robustness.analysis.comparisons`.
+        seeds: of the study.
     """
     of_dice = of_all(accuracies[accuracies["figure"] == "dice"])
     of_own = of_all(against)
@@ -50,7 +55,14 @@ def dice_by_error(accuracies: pd.DataFrame, against: pd.DataFrame, seeds: int) -
 
 
 def answers(study: Study, part: dict[str, pd.DataFrame]) -> list[str]:
-    """What a reader wants to know, in sentences."""
+    """
+    What a reader wants to know, in sentences.
+
+    Args:
+        study: what was run.
+        part: of one cohort and network, these tables of :mod:`medsize.robustness.analysis`: accuracy, comparisons,
+            equally_wrong and crossovers, by these names.
+    """
     of_dice = of_all(part["accuracy"][part["accuracy"]["figure"] == "dice"])
     told = [
         f"{row.labels}: Dice {row.mean:.3f}{_interval(row)}."

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medsize.data import check_run, load_cohort
+from medsize.data import Cohort, check_run, load_cohort
 from medsize.data.suspicions import suspicions
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
@@ -134,12 +134,16 @@ def test_any_sizes_are_compared_without_a_trace(images: list[str], volumes: list
         assert "nan" not in message
 
 
+def cohort_of(content: dict[str, Any], dataset_dir: Path, tmp_path: Path) -> Cohort:
+    data_list = tmp_path / "datalist.json"
+    data_list.write_text(json.dumps(content))
+    return load_cohort(data_list, dataset_dir)
+
+
 def test_the_check_before_a_run_warns(phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads((phantoms / "datalist.json").read_text())
     content["training"][2]["size"]["kidney"] /= 1000
-    data_list = tmp_path / "datalist.json"
-    data_list.write_text(json.dumps(content))
-    cohort = load_cohort(data_list, phantoms)
+    cohort = cohort_of(content, phantoms, tmp_path)
     check_run(cohort, "size", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
     printed = capsys.readouterr().err
     assert "medsize found what does not stop a run, but may not be meant." in printed
@@ -154,9 +158,7 @@ def test_the_check_before_a_run_tells_of_scans_that_teach_nothing(
     without = [item for item in content["training"] if item["fold"] != 0][:2]
     for item in without:
         del item["slice_size"]
-    data_list = tmp_path / "datalist.json"
-    data_list.write_text(json.dumps(content))
-    cohort = load_cohort(data_list, phantoms)
+    cohort = cohort_of(content, phantoms, tmp_path)
     check_run(cohort, "size", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
     told = capsys.readouterr().err
     assert "the sizes of 2 training scans teach nothing" in told

@@ -24,11 +24,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return stub_report(tmp_path_factory.mktemp("report"), study())
 
 
+def shown_by(group: ElementTree.Element) -> str:
+    """What a group of an SVG shows: its id without the figure's name."""
+    return re.sub(r"^(error_\w+?|difference|minutes)-", "", group.get("id", ""))
+
+
 def markers(svg: str) -> dict[str, np.ndarray]:
     """Positions of the markers of each curve, by what it shows."""
     found = {}
     for group in ElementTree.fromstring(svg).iter(f"{SVG}g"):
-        name = re.sub(r"^(error_\w+?|difference|minutes)-", "", group.get("id", ""))
+        name = shown_by(group)
         uses = [(float(u.get("x", "nan")), float(u.get("y", "nan"))) for u in group.iter(f"{SVG}use")]
         if "/" in name and uses:
             found[name] = np.array(uses)
@@ -39,7 +44,7 @@ def intervals(svg: str) -> dict[str, np.ndarray]:
     """Lower and upper end of the bars of each curve, by what it shows."""
     found = {}
     for group in ElementTree.fromstring(svg).iter(f"{SVG}g"):
-        name = re.sub(r"^(error_\w+?|difference|minutes)-", "", group.get("id", ""))
+        name = shown_by(group)
         if name.endswith("/intervals"):
             paths = [re.findall(r"[-\d.]+", path.get("d", "")) for path in group.iter(f"{SVG}path")]
             found[name.removesuffix("/intervals")] = np.array([(float(p[1]), float(p[3])) for p in paths])
