@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap, norm, wilcoxon
+from scipy.stats import DegenerateDataWarning, bootstrap, norm, wilcoxon
 from statsmodels.api import OLS, add_constant
 from statsmodels.stats.multitest import multipletests
 
@@ -43,7 +44,8 @@ def mean_interval(values: pd.DataFrame) -> dict[str, float]:
         values: subjects × seeds; NaN where undefined.
 
     Returns:
-        ``mean``, ``low``, ``high`` (NaN for fewer than two subjects) and the number of ``subjects`` with a value.
+        ``mean``, ``low``, ``high`` and the number of ``subjects`` with a value. ``low`` and ``high`` are NaN for fewer
+        than two subjects, and where so few values are defined that a resample can miss them all.
     """
     matrix = values.dropna(how="all").dropna(how="all", axis="columns").to_numpy(dtype=float)
     result = {"mean": np.nan, "low": np.nan, "high": np.nan, "subjects": len(matrix)}
@@ -57,18 +59,21 @@ def mean_interval(values: pd.DataFrame) -> dict[str, float]:
     def mean(rows: np.ndarray, columns: np.ndarray | None = None, axis: int = -1) -> np.ndarray:
         columns = np.zeros(1, dtype=int) if columns is None else columns
         drawn = matrix[rows[..., :, None].astype(int), columns[..., None, :].astype(int)]
-        return np.asarray(np.nanmean(drawn, axis=(-2, -1)))
+        defined = np.isfinite(drawn).sum(axis=(-2, -1))
+        return np.asarray(np.nansum(drawn, axis=(-2, -1)) / np.where(defined, defined, np.nan))
 
-    found = bootstrap(
-        indices,
-        mean,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        vectorized=True,
-        axis=-1,
-        rng=np.random.default_rng(0),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # an interval that is NaN says so itself
+        found = bootstrap(
+            indices,
+            mean,
+            n_resamples=RESAMPLES,
+            confidence_level=CONFIDENCE,
+            method="percentile",
+            vectorized=True,
+            axis=-1,
+            rng=np.random.default_rng(0),
+        )
     return result | {"low": float(found.confidence_interval.low), "high": float(found.confidence_interval.high)}
 
 

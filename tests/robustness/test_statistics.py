@@ -56,6 +56,13 @@ def test_of_one_subject_there_is_a_mean_and_no_interval() -> None:
     assert np.isnan(mean_interval(matrix([[np.nan]]))["mean"])
 
 
+@pytest.mark.filterwarnings("error")
+def test_of_a_few_values_that_a_resample_can_miss_there_is_a_mean_and_no_interval() -> None:
+    found = mean_interval(matrix([[1.0, np.nan, np.nan], [np.nan, 2.0, np.nan], [np.nan, np.nan, 6.0]]))
+    assert found["mean"] == pytest.approx(3.0)
+    assert np.isnan([found["low"], found["high"]]).all()
+
+
 def test_paired_differences_are_tested_by_wilcoxon() -> None:
     rng = np.random.default_rng(3)
     first = rng.normal(0.7, 0.1, (15, 3))
