@@ -12,9 +12,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from medsize.studies import load_study
-from medsize.studies.ladder import paired_gain
+from medsize.studies import load_study, run_study
+from medsize.studies.ladder_results import paired_gain, summarise_runs
 from tests.conftest import BUNDLE_2D
+
+Finished = tuple[Path, list, list[str]]
+"""Folder of a study, the command that ran it, and what it told."""
+RUNGS = ["masks", "size", "student", "closer"]
 
 
 def study(phantoms: Path) -> dict[str, object]:
@@ -36,54 +40,120 @@ def study(phantoms: Path) -> dict[str, object]:
                 "dataset_dir": phantoms.name,
                 "data_list": f"{phantoms.name}/datalist.json",
                 "overlays": ["imagenet.yaml"],
-                "rungs": ["masks", "size", "student", "closer"],
+                "rungs": RUNGS.copy(),
             }
         ],
     }
 
 
-def test_every_cell_runs_once_with_its_own_settings_and_students_learn_from_their_teacher(
-    command: Callable, phantoms: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(phantoms)))
-    arguments = ["ladder", "study.yaml", "--data", phantoms.parent, "--work-dir", "runs"]
-    first = command("medsize.cli", *arguments, cwd=tmp_path).stdout.splitlines()
-    rungs = ("closer", "masks", "size", "student")
-    assert sorted(first) == [f"Phantoms, small / {rung} / seed 0: done" for rung in rungs]
-    table = pd.read_csv(tmp_path / "ladder.csv").set_index("rung")
-    assert list(table.index) == ["masks", "size", "student", "closer"]
+@pytest.fixture(scope="module")
+def finished(command: Callable, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The study, run. Not to be changed."""
+    folder = tmp_path_factory.mktemp("ladder")
+    (folder / "study.yaml").write_text(yaml.safe_dump(study(phantoms)))
+    arguments = ["medsize.cli", "ladder", "study.yaml", "--data", phantoms.parent, "--work-dir", "runs"]
+    return folder, arguments, command(*arguments, cwd=folder).stdout.splitlines()
+
+
+def a_copy(folder: Path, copy: Path, change: dict | None = None) -> Path:
+    """The finished study in another folder, with other contents of its file."""
+    shutil.copytree(folder, copy, dirs_exist_ok=True)
+    if change is not None:
+        (copy / "study.yaml").write_text(yaml.safe_dump(change))
+    return copy
+
+
+def test_every_cell_runs_once_with_its_own_settings_and_students_learn_from_their_teacher(finished: Finished) -> None:
+    folder, _, told = finished
+    assert sorted(told) == [f"Phantoms, small / {rung} / seed 0: done" for rung in sorted(RUNGS)]
+    table = pd.read_csv(folder / "ladder.csv").set_index("rung")
+    assert list(table.index) == RUNGS
     assert table["dice"].between(0, 1).all()
     assert (table["seconds"] > 0).all()
-    teacher = tmp_path / "runs" / "phantoms_small" / "size_seed_0" / "model.pt"
-    assert str(teacher) in (tmp_path / "runs" / "phantoms_small" / "student_seed_0" / "log.txt").read_text()
-    located = json.loads((tmp_path / "runs" / "phantoms_small" / "located_by_masks_seed_0.json").read_text())
+    teacher = folder / "runs" / "phantoms_small" / "size_seed_0" / "model.pt"
+    assert str(teacher) in (folder / "runs" / "phantoms_small" / "student_seed_0" / "log.txt").read_text()
+    located = json.loads((folder / "runs" / "phantoms_small" / "located_by_masks_seed_0.json").read_text())
     assert all("center_mm" in item["roi"] for item in located["training"])
-    assert "| Phantoms, small | student | 1 |" in (tmp_path / "ladder.md").read_text()
-    assert "| Phantoms, small | size | masks | 1 | 3 |" in (tmp_path / "ladder_gains.md").read_text()
-    assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")
+    assert "| Phantoms, small | student | 1 |" in (folder / "ladder.md").read_text()
+    assert "| Phantoms, small | size | masks | 1 | 3 |" in (folder / "ladder_gains.md").read_text()
+    assert (folder / "ladder.png").read_bytes().startswith(b"\x89PNG")
 
-    second = command("medsize.cli", *arguments, "--only", "masks", cwd=tmp_path).stdout.splitlines()
-    assert second == ["Phantoms, small / masks / seed 0: kept"]
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "ladder.csv").set_index("rung"), table)
 
+def test_dice_of_subjects_is_that_of_their_runs(finished: Finished) -> None:
+    folder, *_ = finished
+    subjects = pd.read_csv(folder / "ladder_subjects.csv").set_index("rung")
+    for rung in RUNGS:
+        cases = pd.read_csv(folder / "runs" / "phantoms_small" / f"{rung}_seed_0" / "metrics.csv")
+        dice = cases.groupby(["subject", "structure"])["dice"].mean()
+        kept = subjects.loc[rung].set_index(["subject", "structure"])["dice"]
+        assert kept.to_dict() == pytest.approx(dice.to_dict(), abs=5e-5, nan_ok=True)
+
+
+def run_here(folder: Path, phantoms: Path, only: str | None = None) -> list[str]:
+    """Run a study without a process of its own."""
+    told: list[str] = []
+    run_study(folder / "study.yaml", phantoms.parent, folder / "runs", only=only, report=told.append)
+    return [line.removeprefix("Phantoms, small / ") for line in told]
+
+
+def test_finished_runs_are_not_run_again(finished: Finished, phantoms: Path, tmp_path: Path) -> None:
+    folder, *_ = finished
+    copy = a_copy(folder, tmp_path)
+    assert run_here(copy, phantoms, "masks") == ["masks / seed 0: kept"]
+    for name in ("ladder.csv", "ladder_subjects.csv", "ladder.md", "ladder_gains.md"):
+        assert (copy / name).read_text() == (folder / name).read_text()
+
+
+def test_tables_outlive_the_runs_and_teachers_run_again_for_new_students(
+    finished: Finished, phantoms: Path, tmp_path: Path
+) -> None:
+    folder, *_ = finished
+    longer = study(phantoms)
+    longer["rungs"]["second student"] = {  # type: ignore[index]
+        "overlays": ["teacher.yaml"],
+        "teacher": "size",
+        "overrides": {"init": "imagenet"},
+    }
+    longer["cohorts"][0]["rungs"].append("second student")  # type: ignore[index]
+    copy = a_copy(folder, tmp_path, longer)
+    shutil.rmtree(copy / "runs")
+    told = run_here(copy, phantoms)
+    assert told[:4] == [f"{rung} / seed 0: kept" for rung in RUNGS]
+    assert told[4:] == ["size / seed 0: done", "second student / seed 0: done"]
+    before, now = (pd.read_csv(place / "ladder.csv").set_index("rung") for place in (folder, copy))
+    assert list(now.index) == [*RUNGS, "second student"]
+    others = [rung for rung in RUNGS if rung != "size"]
+    pd.testing.assert_frame_equal(now.loc[others], before.loc[others])
+
+
+def test_runs_of_other_settings_are_refused(
+    finished: Finished, phantoms: Path, command: Callable, tmp_path: Path
+) -> None:
+    folder, arguments, _ = finished
     changed = study(phantoms)
     changed["overrides"]["max_epochs"] = 2  # type: ignore[index]
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(changed))
-    third = command("medsize.cli", *arguments, "--only", "masks", cwd=tmp_path, check=False)
-    assert third.returncode == 2
-    told = " ".join(third.stderr.replace("│", " ").split())
+    copy = a_copy(folder, tmp_path, changed)
+    refused = command(*arguments, "--only", "masks", cwd=copy, check=False)
+    assert refused.returncode == 2
+    told = " ".join(refused.stderr.replace("│", " ").split())
     assert "masks / seed 0: max_epochs was 1, is 2" in told
     assert "student / seed 0: max_epochs was 1, is 2, teacher: max_epochs was 1, is 2" in told
 
     changed = study(phantoms)
     changed["rungs"]["size"] = {"overrides": {"learning_rate": 0.1}}  # type: ignore[index]
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(changed))
-    shutil.rmtree(tmp_path / "runs" / "phantoms_small" / "size_seed_0")
-    fourth = command("medsize.cli", *arguments, "--only", "masks", cwd=tmp_path, check=False)
-    assert fourth.returncode == 2
-    told = " ".join(fourth.stderr.replace("│", " ").split())
-    assert "student / seed 0: teacher: learning_rate was None, is 0.1" in told
-    assert "/ size / seed 0" not in told
+    (copy / "study.yaml").write_text(yaml.safe_dump(changed))
+    shutil.rmtree(copy / "runs" / "phantoms_small" / "size_seed_0")
+    with pytest.raises(ValueError, match=r"student / seed 0: teacher: learning_rate was None, is 0\.1") as refusal:
+        run_here(copy, phantoms, "masks")
+    assert "/ size / seed 0" not in str(refusal.value)
+
+    shutil.rmtree(copy / "runs")
+    with pytest.raises(ValueError, match=r"ladder\.csv holds runs with other settings") as refusal:
+        run_here(copy, phantoms, "masks")
+    assert str(refusal.value).splitlines()[1:] == [
+        f"- Phantoms, small / {rung} / seed 0" for rung in ("size", "student")
+    ]
+    assert (copy / "ladder.csv").read_text() == (folder / "ladder.csv").read_text()
 
 
 def cases(dice: dict[str, list[float]]) -> pd.DataFrame:
@@ -141,3 +211,22 @@ def test_a_faulty_study_is_refused(phantoms: Path, tmp_path: Path, change: dict,
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(phantoms) | change))
     with pytest.raises(ValueError, match=message):
         load_study(tmp_path / "study.yaml")
+
+
+def test_dice_is_divided_by_that_of_the_same_seeds_of_each_rungs_reference() -> None:
+    runs = pd.DataFrame(
+        [
+            ("hearts", "masks", 0, 0.8),
+            ("hearts", "masks", 1, 0.9),
+            ("hearts", "size", 1, 0.6),
+            ("hearts", "UNet", 0, 0.7),
+            ("livers", "size", 0, 0.5),
+        ],
+        columns=["cohort", "rung", "seed", "dice"],
+    ).assign(**{"hd95 mm": 1.0, "volume error mL": 1.0, "mRE": 0.1, "seconds": 1.0})
+    summary = summarise_runs(runs, {"masks": "masks", "size": "masks", "UNet": "size"})
+    of = summary.set_index(["cohort", "rung"])["of reference"]
+    assert of["hearts", "masks"] == pytest.approx(1.0)
+    assert of["hearts", "size"] == pytest.approx(0.6 / 0.9)  # not by the mean of both seeds
+    assert math.isnan(of["hearts", "UNet"])  # no seed in common
+    assert math.isnan(of["livers", "size"])  # no reference
