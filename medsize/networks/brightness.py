@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from monai.networks.layers import gaussian_1d, separable_filtering
 from torch import nn
 
 __all__ = ["Brightness"]
@@ -15,13 +18,18 @@ class Brightness(nn.Module):
     As a teacher (:class:`medsize.transforms.SoftLabeld`) it marks as many of the brightest voxels as the size has,
     for :class:`medsize.transforms.ShiftToSize` finds the threshold: tumours in PET, vessels in angiography, bone in CT.
 
+    A structure whose middle is dark, such as a necrotic tumour, and bright spots elsewhere that are smaller, want the
+    image blurred first.
+
     Args:
         in_channels: of the image; the first one counts.
         out_channels: 2, the background and the structure.
         scale: how sharp the threshold is, for intensities in [0, 1]; negative for a dark structure. Defaults to 20.
+        blur: standard deviation of a Gaussian along each spatial axis, in voxels, 0 along those that are left out.
+            Default: none.
 
     Raises:
-        ValueError: when ``out_channels`` is not 2.
+        ValueError: when ``out_channels`` is not 2, or ``blur`` is negative.
 
     Example:
         >>> import torch
@@ -30,15 +38,20 @@ class Brightness(nn.Module):
         [[[[0.0, 0.0]], [[0.0, 5.0]]]]
     """
 
-    def __init__(self, in_channels: int = 1, out_channels: int = 2, scale: float = 20.0) -> None:
+    def __init__(
+        self, in_channels: int = 1, out_channels: int = 2, scale: float = 20.0, blur: Sequence[float] = ()
+    ) -> None:
         super().__init__()
         if out_channels != 2:
             raise ValueError(
                 f"Brightness tells one structure from the background, the cohort has {out_channels - 1}: use a trained "
                 "teacher."
             )
+        if any(deviation < 0 for deviation in blur):
+            raise ValueError(f"blur is {list(blur)}: standard deviations are not negative.")
         self.in_channels = in_channels
         self.scale = scale
+        self.blur = tuple(blur)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """
@@ -49,4 +62,8 @@ class Brightness(nn.Module):
             logits, shape ``(B, 2, *spatial)``.
         """
         bright = self.scale * image[:, :1]
+        if any(self.blur):
+            deviations = [*self.blur, *(0.0,) * (image.ndim - 2 - len(self.blur))]
+            kernels = [gaussian_1d(torch.tensor(d), normalize=True) if d else torch.ones(1) for d in deviations]
+            bright = separable_filtering(bright, kernels, mode="replicate")
         return torch.cat([torch.zeros_like(bright), bright], dim=1)
