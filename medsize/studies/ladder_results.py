@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shlex
 from pathlib import Path
@@ -40,7 +41,9 @@ class LadderResults:
     def __init__(self, study: Study, table: Path) -> None:
         self.study = study
         self.table = table
-        self.cells = {_key(cell): cell for cell in study.cells()}
+        # In the order of the tables: seeds of a rung together.
+        order = itertools.chain.from_iterable(itertools.product([c], c.rungs, c.seeds) for c in study.cohorts)
+        self.cells = {_key(cell): cell for cell in itertools.starmap(Cell, order)}
         self.runs = _read(table.with_suffix(".csv"))
         self.subjects = _read(self._subjects_file)
         digests = {key: _digest(study.settings(cell)) for key, cell in self.cells.items()}

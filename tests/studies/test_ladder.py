@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from medsize.studies import load_study, run_study
-from medsize.studies.ladder_results import paired_gain, summarise_runs
+from medsize.studies.ladder_results import LadderResults, paired_gain, summarise_runs
+from medsize.studies.ladder_study import Cell
 from tests.conftest import BUNDLE_2D
 
 Finished = tuple[Path, list, list[str]]
@@ -87,6 +88,34 @@ def test_dice_of_subjects_is_that_of_their_runs(finished: Finished) -> None:
         dice = cases.groupby(["subject", "structure"])["dice"].mean()
         kept = subjects.loc[rung].set_index(["subject", "structure"])["dice"]
         assert kept.to_dict() == pytest.approx(dice.to_dict(), abs=5e-5, nan_ok=True)
+
+
+def test_the_seeds_of_a_rung_stand_together_however_they_came(phantoms: Path, tmp_path: Path) -> None:
+    several = study(phantoms)
+    several["cohorts"][0]["seeds"] = [0, 1]  # type: ignore[index]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(several))
+    loaded = load_study(tmp_path / "study.yaml")
+    (cohort,) = loaded.cohorts
+    for rung, seed in [("masks", 0), ("size", 1), ("masks", 1)]:
+        folder = Cell(cohort, rung, seed).folder(tmp_path / "runs")
+        folder.mkdir(parents=True)
+        figures = {"mean": 0.1 * seed + 0.5, "structures": {"liver": {"mean": 0.5}}}
+        results = dict.fromkeys(["dice", "hd95_mm", "volume_error_ml", "relative_size_error"], figures)
+        facts = {"results": results, "training_scans": 6, "epochs": 1, "training_seconds": 1.0}
+        (folder / "summary.json").write_text(json.dumps(facts))
+        cases({"01": [0.5], "02": [0.7 if rung == "size" else 0.6]}).to_csv(folder / "metrics.csv", index=False)
+        tables = LadderResults(loaded, tmp_path / "ladder")
+        tables.add(tmp_path / "runs")
+        tables.write()
+        shutil.rmtree(tmp_path / "runs")
+    runs = pd.read_csv(tmp_path / "ladder.csv")
+    assert runs[["rung", "seed"]].to_numpy().tolist() == [["masks", 0], ["masks", 1], ["size", 1]]
+    assert "| Phantoms, small | masks | 2 | 0.55 | 0.07 |" in (tmp_path / "ladder.md").read_text()
+    assert "| Phantoms, small | size | masks | 1 | 2 | 0.05 |" in (tmp_path / "ladder_gains.md").read_text()
+    subjects = pd.read_csv(tmp_path / "ladder_subjects.csv", dtype={"subject": str})
+    assert set(subjects["subject"]) == {"01", "02"}
+    assert tables.has(Cell(cohort, "size", 1))
+    assert not tables.has(Cell(cohort, "size", 0))
 
 
 def run_here(folder: Path, phantoms: Path, only: str | None = None) -> list[str]:
