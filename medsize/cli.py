@@ -138,6 +138,7 @@ def ladder(
     work_dir: Annotated[Path, typer.Option(help="Folder for the runs. Finished ones in it are kept.")],
     workers: Annotated[int, typer.Option(help="Runs at a time, of one thread each.", min=1)] = 2,
     only: Annotated[str | None, typer.Option(help="Run only cells whose name matches this regular expression.")] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Run also what the table holds already.")] = False,
 ) -> None:
     """Train and evaluate a bundle under every kind of supervision that a study names, and write its tables."""
     import subprocess
@@ -145,7 +146,7 @@ def ladder(
     from medsize.studies import run_study
 
     try:
-        succeeded = run_study(study, data.resolve(), work_dir.resolve(), workers, only, report=typer.echo)
+        succeeded = run_study(study, data.resolve(), work_dir.resolve(), workers, only, anew, report=typer.echo)
     except ValueError as e:
         raise typer.BadParameter(str(e)) from e
     except subprocess.CalledProcessError as e:  # its program has said why

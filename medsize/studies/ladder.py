@@ -29,14 +29,15 @@ def run_study(
     work_dir: Path,
     workers: int = 2,
     only: str | None = None,
+    anew: bool = False,
     report: Callable[[str], None] = print,
 ) -> bool:
     """
     Run every cell of a study that is not finished, two one-thread runs at a time, and write the tables after each.
 
-    A finished run is kept, in the work folder or, where that is gone, in the tables: it runs again only where another
-    one needs its weights. An interrupted one goes on from its last checkpoint. Several ladders may share a work folder,
-    even at the same time.
+    A finished run is kept, in the work folder or, where that is gone, in the tables: then it runs again only where
+    another one needs its weights, or ``anew`` asks for it. An interrupted one goes on from its last checkpoint. Several
+    ladders may share a work folder, even at the same time.
 
     Args:
         file: the study.
@@ -44,6 +45,7 @@ def run_study(
         work_dir: folder for the runs.
         workers: runs at a time, of one thread each.
         only: part of the names of the cells to run, a regular expression. Default: all.
+        anew: run also what stands in the tables, but is not finished in the work folder, and replace it there.
         report: told of each cell that ends.
 
     Returns:
@@ -60,10 +62,14 @@ def run_study(
     check_settings(work_dir, ((str(cell), cell.folder(work_dir), study.settings(cell)) for cell in cells))
     results = LadderResults(study, table)
 
-    to_run = [cell for cell in wanted if not is_finished(cell.folder(work_dir)) and not results.has(cell)]
+    to_run = []
     for cell in wanted:
-        if cell not in to_run:
+        if is_finished(cell.folder(work_dir)):
             report(f"{cell}: kept")
+        elif results.has(cell) and not anew:
+            report(f"{cell}: kept in the table")
+        else:
+            to_run.append(cell)
     for cell in to_run:  # grows by what is needed, and by what that needs
         to_run += [c for c in study.needed_by(cell) if not is_finished(c.folder(work_dir)) and c not in to_run]
     for cohort in {cell.cohort.name: cell.cohort for cell in to_run}.values():

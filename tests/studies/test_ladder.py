@@ -118,10 +118,10 @@ def test_the_seeds_of_a_rung_stand_together_however_they_came(phantoms: Path, tm
     assert not tables.has(Cell(cohort, "size", 0))
 
 
-def run_here(folder: Path, phantoms: Path, only: str | None = None) -> list[str]:
+def run_here(folder: Path, phantoms: Path, only: str | None = None, anew: bool = False) -> list[str]:
     """Run a study without a process of its own."""
     told: list[str] = []
-    run_study(folder / "study.yaml", phantoms.parent, folder / "runs", only=only, report=told.append)
+    run_study(folder / "study.yaml", phantoms.parent, folder / "runs", only=only, anew=anew, report=told.append)
     return [line.removeprefix("Phantoms, small / ") for line in told]
 
 
@@ -147,12 +147,14 @@ def test_tables_outlive_the_runs_and_teachers_run_again_for_new_students(
     copy = a_copy(folder, tmp_path, longer)
     shutil.rmtree(copy / "runs")
     told = run_here(copy, phantoms)
-    assert told[:4] == [f"{rung} / seed 0: kept" for rung in RUNGS]
+    assert told[:4] == [f"{rung} / seed 0: kept in the table" for rung in RUNGS]
     assert told[4:] == ["size / seed 0: done", "second student / seed 0: done"]
     before, now = (pd.read_csv(place / "ladder.csv").set_index("rung") for place in (folder, copy))
     assert list(now.index) == [*RUNGS, "second student"]
     others = [rung for rung in RUNGS if rung != "size"]
     pd.testing.assert_frame_equal(now.loc[others], before.loc[others])
+    assert run_here(copy, phantoms, "/ masks", anew=True) == ["masks / seed 0: done"]
+    assert run_here(copy, phantoms, "/ masks", anew=True) == ["masks / seed 0: kept"]
 
 
 def test_runs_of_other_settings_are_refused(
