@@ -13,7 +13,6 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends
 from torch import nn
 
-from medsize.losses.average_softmax import log_average_softmax
 from medsize.losses.size_target import nearest_in_box
 from medsize.transforms.size_to_fraction import SizeToFraction
 
@@ -21,27 +20,32 @@ __all__ = ["ShiftToSize", "SoftLabelD", "SoftLabelDict", "SoftLabeld"]
 
 ABSENT = -1e4
 """Logit whose softmax is 0 in float32. At −∞, of which no difference can be taken, the target would be NaN."""
+BACKTRACKS = 8
+ROUNDING = 1e-6
+"""Less than this a step may lose by the rounding of float32, of the height to climb."""
 
 
 class ShiftToSize(Transform):
     """
     Shift class biases until the average softmax of a region equals its size target.
 
-    With one bias b_k for each class, ``S = softmax(z + b)`` and b is raised by ``ln(v_k / S̄_k)`` until S̄ meets v: the
-    fixed point of generalised iterative scaling, the nearest S to ``softmax(z)`` in KL divergence that has these
-    averages. A class of size 0 gets probability 0; a size that is unknown is left as predicted.
+    With one bias b_k for each class, S = softmax(z + b), b is found at which the average S̄ is the target v: then S is
+    the nearest to softmax(z) in KL divergence that has these averages. b maximises the concave function b · v − mean
+    ln Σ exp(z + b), whose gradient is v − S̄ and whose Hessian is mean S Sᵀ − diag(S̄): Newton's method with backtracking
+    climbs there. A class of size 0 gets probability 0; a size that is unknown is left as predicted.
 
-    Source: Darroch, Ratcliff. "Generalized iterative scaling for log-linear models" 1972.
+    Source: Darroch, Ratcliff. "Generalized iterative scaling for log-linear models" 1972 (the problem); Boyd,
+    Vandenberghe. "Convex Optimization" 2004, chapter 9.5 (the method).
 
     Args:
         tolerance: largest |S̄_k − v_k| to stop at, a fraction; of a class below a hundred times that, a hundredth of its
             v_k, so that small structures are met, too. Defaults to 1e-4.
-        max_iterations: of the fixed point; a warning tells when they did not do. Defaults to 100.
+        max_iterations: of Newton's method; a warning tells when they did not do. Defaults to 50.
     """
 
     backend = [TransformBackends.TORCH]
 
-    def __init__(self, tolerance: float = 1e-4, max_iterations: int = 100) -> None:
+    def __init__(self, tolerance: float = 1e-4, max_iterations: int = 50) -> None:
         self.tolerance = tolerance
         self.max_iterations = max_iterations
 
@@ -55,25 +59,50 @@ class ShiftToSize(Transform):
             soft labels, float32, shape ``(B, K, *spatial)``.
         """
         low, high = size.to(logits.device).unbind(dim=1)
-        shape = (*low.shape, *(1,) * (logits.ndim - 2))
-        absent = (high <= 0).reshape(shape)
-        logits = logits.float().masked_fill(absent, ABSENT)
-        bias = torch.zeros_like(low)
-        miss = torch.tensor(torch.inf)
+        z = logits.float().flatten(2).masked_fill((high <= 0).unsqueeze(-1), ABSENT)
+        bias = torch.zeros_like(z[..., 0])
+        soft, average, log_sum = _averages(z, bias)
         for _ in range(self.max_iterations):
-            log_average = log_average_softmax(logits + bias.reshape(shape))
-            target = nearest_in_box(log_average, low, high).float()
-            miss = (log_average.exp() - target).abs()
-            if bool((miss <= (target / 100).clamp_max(self.tolerance)).all()):
+            target = nearest_in_box(average.clamp_min(1e-30).log(), low, high).float()
+            miss = target - average
+            if bool((miss.abs() <= (target / 100).clamp_max(self.tolerance)).all()):
                 break
-            bias = bias + torch.where(high > 0, target.clamp_min(1e-12).log() - log_average, 0.0)
+            step = _newton_step(soft, average, miss)
+            height, slope = (bias * target).sum(1) - log_sum, (step * miss).sum(1)
+            rate = torch.ones_like(average[:, 0])
+            for _ in range(BACKTRACKS):
+                trial = bias + rate.unsqueeze(1) * step
+                soft, average, log_sum = _averages(z, trial)
+                too_far = (trial * target).sum(1) - log_sum < height + 1e-4 * rate * slope - ROUNDING
+                if not too_far.any():
+                    break
+                rate = torch.where(too_far, rate / 3, rate)
+            bias = trial
         else:
             warnings.warn(
-                f"after {self.max_iterations} iterations soft labels miss their size by {float(miss.max()):.2g} of the "
-                "region.",
+                f"after {self.max_iterations} iterations soft labels miss their size by "
+                f"{float(miss.abs().max()):.2g} of the region.",
                 stacklevel=2,
             )
-        return (logits + bias.reshape(shape)).softmax(dim=1)
+        return soft.reshape(logits.shape)
+
+
+def _averages(z: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Softmax ``(B, K, N)`` of the shifted logits, its averages ``(B, K)``, and the average of ln Σ exp ``(B,)``."""
+    z = z + bias.unsqueeze(-1)
+    log_sum = z.logsumexp(dim=1, keepdim=True)
+    soft = (z - log_sum).exp()
+    return soft, soft.mean(dim=2), log_sum.flatten(1).mean(dim=1, dtype=torch.float64)
+
+
+def _newton_step(soft: torch.Tensor, average: torch.Tensor, miss: torch.Tensor) -> torch.Tensor:
+    """Biases ``(B, K)`` that would mend what is missed, were the averages linear in them; 10 at most."""
+    second = torch.einsum("bkn,bjn->bkj", soft, soft).double() / soft.shape[2]
+    # A little more than the curvature, which is singular: equal biases of all classes change nothing.
+    curvature = torch.diag_embed((1 + 1e-5) * average.double() + 1e-12) - second
+    step = torch.linalg.solve(curvature, miss.double().unsqueeze(-1)).squeeze(-1)
+    step = (step - step.mean(dim=1, keepdim=True)).float()
+    return step * (10 / step.abs().amax(dim=1, keepdim=True).clamp_min(10))
 
 
 class SoftLabeld(Transform):

@@ -49,6 +49,22 @@ def test_small_structures_meet_their_size_as_well_as_large_ones(small: float) ->
     assert float(soft[:, 2].mean()) == pytest.approx(small, rel=0.011)
 
 
+@pytest.mark.parametrize("sureness", [1.0, 10.0, 50.0])
+@pytest.mark.parametrize("classes", [2, 4, 12])
+def test_however_sure_the_teacher_is_sizes_are_met_within_a_few_iterations(sureness: float, classes: int) -> None:
+    noise = torch.randn(8, classes, 44, 44, generator=torch.Generator().manual_seed(classes))
+    smooth = nn.functional.avg_pool2d(noise, 13, stride=1)
+    logits = sureness * smooth / smooth.std()
+    size = 0.02 + torch.rand(8, classes, generator=torch.Generator().manual_seed(1))
+    size[:, 0] += classes
+    size[::2, 1] = 0
+    size /= size.sum(dim=1, keepdim=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # that sizes are missed
+        soft = ShiftToSize(max_iterations=25)(logits, torch.stack([size, size], dim=1))
+    torch.testing.assert_close(soft.mean(dim=(2, 3)), size, atol=1e-4, rtol=0.011)
+
+
 def test_one_bias_a_class_is_all_that_changes() -> None:
     logits = torch.randn(1, 3, 6, 6)
     soft = ShiftToSize()(logits, exact([0.5, 0.3, 0.2]))
