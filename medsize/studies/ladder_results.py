@@ -233,9 +233,10 @@ def _draw(summary: pd.DataFrame, file: Path) -> None:
     from matplotlib.figure import Figure
 
     cohorts = summary["cohort"].unique()
-    most = summary.groupby("cohort").size().max()
-    figure = Figure(figsize=(8, (0.3 * most + 0.8) * len(cohorts)), layout="constrained")
-    for axes, cohort in zip(figure.subplots(len(cohorts), squeeze=False)[:, 0], cohorts, strict=True):
+    heights = [0.3 * (summary["cohort"] == cohort).sum() + 0.8 for cohort in cohorts]
+    figure = Figure(figsize=(8, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(cohorts), squeeze=False, height_ratios=heights)[:, 0]
+    for axes, cohort in zip(panels, cohorts, strict=True):
         part = summary[summary["cohort"] == cohort].iloc[::-1]
         axes.barh(part["rung"], part["Dice"], xerr=part["spread"].fillna(0), color="#4878a8")
         axes.set(title=cohort, xlim=(0, 1), xlabel="Dice")
