@@ -62,10 +62,17 @@ class ShiftToSize(Transform):
         z = logits.float().flatten(2).masked_fill((high <= 0).unsqueeze(-1), ABSENT)
         bias = torch.zeros_like(z[..., 0])
         soft, average, log_sum = _averages(z, bias)
-        for _ in range(self.max_iterations):
+        for steps_left in range(self.max_iterations, -1, -1):
             target = nearest_in_box(average.clamp_min(1e-30).log(), low, high).float()
             miss = target - average
             if bool((miss.abs() <= (target / 100).clamp_max(self.tolerance)).all()):
+                break
+            if not steps_left:
+                warnings.warn(
+                    f"after {self.max_iterations} iterations soft labels miss their size by "
+                    f"{float(miss.abs().max()):.2g} of the region.",
+                    stacklevel=2,
+                )
                 break
             step = _newton_step(soft, average, miss)
             height, slope = (bias * target).sum(1) - log_sum, (step * miss).sum(1)
@@ -78,12 +85,6 @@ class ShiftToSize(Transform):
                     break
                 rate = torch.where(too_far, rate / 3, rate)
             bias = trial
-        else:
-            warnings.warn(
-                f"after {self.max_iterations} iterations soft labels miss their size by "
-                f"{float(miss.abs().max()):.2g} of the region.",
-                stacklevel=2,
-            )
         return soft.reshape(logits.shape)
 
 

@@ -88,6 +88,17 @@ def test_labels_that_miss_their_size_are_told_of() -> None:
         ShiftToSize(max_iterations=1)(10 * torch.randn(1, 3, 6, 6), exact([0.98, 0.01, 0.01]))
 
 
+@pytest.mark.parametrize("iterations", range(8))
+def test_labels_are_told_of_only_where_they_miss_their_size(iterations: int) -> None:
+    logits = 3 * torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    size = [0.7, 0.2, 0.1]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        soft = ShiftToSize(max_iterations=iterations)(logits, exact(size))
+    missed = (soft.mean(dim=(0, 2, 3)) - torch.tensor(size)).abs().max() > 1e-4
+    assert bool(told) == bool(missed)
+
+
 class Brightness(nn.Module):
     """Class 1 where it is bright; it was left in training mode."""
 
