@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,18 @@ FRACTIONS = [0.9, 0.07, 0.03]
 
 
 @pytest.mark.parametrize(
-    "network",
+    "build",
     [
-        UNet(spatial_dims=2, in_channels=1, out_channels=3, channels=(8, 16, 32), strides=(2, 2), num_res_units=2),
-        SegResNet(spatial_dims=2, in_channels=1, out_channels=3, init_filters=8),
-        LeanUNet(in_channels=1, out_channels=3),
+        lambda: UNet(
+            spatial_dims=2, in_channels=1, out_channels=3, channels=(8, 16, 32), strides=(2, 2), num_res_units=2
+        ),
+        lambda: SegResNet(spatial_dims=2, in_channels=1, out_channels=3, init_filters=8),
+        lambda: LeanUNet(in_channels=1, out_channels=3),
     ],
     ids=["UNet", "SegResNet", "LeanUNet"],
 )
-def test_networks_start_near_the_fractions(network: torch.nn.Module) -> None:
+def test_networks_start_near_the_fractions(build: Callable[[], torch.nn.Module]) -> None:
+    network = build()
     images = torch.rand(4, 1, 64, 64)
     with torch.no_grad():
         before = log_average_softmax(network(images)).exp()
@@ -36,11 +40,17 @@ def test_networks_start_near_the_fractions(network: torch.nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    "network",
-    [SegResNet(spatial_dims=2, in_channels=1, out_channels=3, init_filters=8), LeanUNet(in_channels=1, out_channels=3)],
+    "build",
+    [
+        lambda: SegResNet(spatial_dims=2, in_channels=1, out_channels=3, init_filters=8),
+        lambda: LeanUNet(in_channels=1, out_channels=3),
+    ],
     ids=["SegResNet", "LeanUNet"],
 )
-def test_every_voxel_starts_alike_where_a_convolution_is_all_of_the_output(network: torch.nn.Module) -> None:
+def test_every_voxel_starts_alike_where_a_convolution_is_all_of_the_output(
+    build: Callable[[], torch.nn.Module],
+) -> None:
+    network = build()
     initialise(network, class_fractions=FRACTIONS)
     with torch.no_grad():
         started = network(torch.rand(4, 1, 64, 64)).softmax(dim=1)
