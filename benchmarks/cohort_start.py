@@ -6,7 +6,7 @@ What the start of a run costs a large cohort: reading the data list, the check, 
 The cohort is simulated: every scan is a file of its own, of 32 × 32 × 6 voxels, and no two hold the same voxels, but
 behind them are a few phantoms and their masks. The 2D bundle's config is parsed as far as its loaders, with no scan
 kept in memory (``cache_rate`` 0), in a fresh process: first with no facts known of any scan, then with those that the
-first one left (:mod:`medsize.data.fact_cache`).
+first one left (:mod:`medsize.scans.fact_cache`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from monai.transforms import LoadImaged
 
 from benchmarks.result import cpu_seconds, machine, run_module
 from medsize.data import write_phantom_cohort
-from medsize.engines.memory import peak_bytes
+from medsize.handlers.peak_memory import peak_bytes
 
 BUNDLE = Path(__file__).parent.parent / "bundles" / "size_seg_2d"
 PARTS = {"data list": ["cohort"], "check": ["check"], "loaders": ["train#dataloader", "validate#dataloader"]}

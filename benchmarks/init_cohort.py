@@ -24,8 +24,8 @@ from rich.progress import track
 
 from benchmarks.read_dicom import read_by_simpleitk
 from medsize.cohort import InitOptions, init_cohort
-from medsize.data.conversion import read_table
-from medsize.engines.memory import peak_bytes
+from medsize.cohort.conversion import read_table
+from medsize.handlers.peak_memory import peak_bytes
 
 
 def main(

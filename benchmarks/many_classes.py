@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.result import Result, cpu_seconds, machine, paired_ratios, run_module
-from medsize.engines.memory import peak_bytes
+from medsize.handlers.peak_memory import peak_bytes
 from medsize.losses import SizeKLLoss
 
 CLASSES, SIDE = 104, 64

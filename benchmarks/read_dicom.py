@@ -23,7 +23,7 @@ import SimpleITK
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from benchmarks.result import Result, machine, paired_ratios
-from medsize.data.scans import find_scans, read_scan
+from medsize.scans.find_scans import find_scans, read_scan
 
 REPEATS = 15
 SIDE, SLICES = 512, 100

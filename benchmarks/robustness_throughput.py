@@ -24,7 +24,7 @@ import yaml
 
 from benchmarks.result import Result, machine
 from medsize.data import write_phantom_cohort
-from medsize.robustness import run_robustness
+from medsize.studies.robustness import run_robustness
 
 PROJECT = Path(__file__).parent.parent
 EPOCHS, SEEDS = 60, 4

@@ -27,8 +27,8 @@ from matplotlib.ticker import LogLocator
 from benchmarks import cohort_start, distributed_step
 from benchmarks.result import machine, run_module
 from benchmarks.whole_volume import PATCH
-from medsize.data.whole_file import written_whole
-from medsize.robustness.figures import COLOURS, MARKERS
+from medsize.files import atomic_write
+from medsize.studies.robustness.figures import COLOURS, MARKERS
 
 CLASSES_SIDE = 64
 """Side of the volume for the classes, voxels."""
@@ -206,7 +206,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
             axes.grid(color="#dddddd", linewidth=0.5)
             axes.legend(fontsize=7)
         panels[0, column].set_title(kind.value)
-    with written_whole(file) as partial:
+    with atomic_write(file) as partial:
         figure.savefig(partial, format="png", dpi=120)
 
 
@@ -256,7 +256,7 @@ def write_page(table: pd.DataFrame, file: Path) -> None:
                 f"{BANDWIDTH * 8 / 1e9:g} Gbit/s, none of it hidden behind the backward pass.",
                 "",
             ]
-    with written_whole(file) as partial:
+    with atomic_write(file) as partial:
         partial.write_text("\n".join(lines))
 
 

@@ -20,7 +20,7 @@ from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
 
 from benchmarks.result import Result, cpu_seconds, machine, paired_ratios, run_module
-from medsize.engines.memory import peak_bytes
+from medsize.handlers.peak_memory import peak_bytes
 from medsize.losses import CompositeLoss, PottsLoss
 
 BUNDLES = Path(__file__).parent.parent / "bundles"

@@ -18,7 +18,7 @@ from monai.networks.nets import UNet
 
 from benchmarks.result import Result, cpu_seconds, machine, paired_ratios, run_module
 from medsize.engines import PrepareSizeBatch, TwoPassTrainer
-from medsize.engines.memory import peak_bytes
+from medsize.handlers.peak_memory import peak_bytes
 from medsize.losses import CompositeLoss
 
 CLASSES = 3

@@ -23,7 +23,7 @@ import numpy as np
 import typer
 
 from medsize.data import assign_folds, describe_scans
-from medsize.data.whole_file import written_whole
+from medsize.files import atomic_write
 from medsize.losses import IGNORE_INDEX
 
 CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
@@ -94,7 +94,7 @@ def _keep_structure(mask_file: Path, structure: str, file: Path) -> Path:
     if not file.is_file():
         mask = nibabel.load(mask_file)
         kept = (np.asarray(mask.dataobj) == CLASSES.index(structure)).astype(np.uint8)
-        with written_whole(file) as partial:
+        with atomic_write(file) as partial:
             nibabel.save(nibabel.Nifti1Image(kept, mask.affine), partial)
     return file
 

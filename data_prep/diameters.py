@@ -29,8 +29,8 @@ import typer
 from rich.progress import track
 
 from data_prep.ibsi_sts import Modality, contours_on_slices, only_scan, patients_of, reported, series_folder
-from medsize.data.contours import contour_area
-from medsize.data.whole_file import written_whole
+from medsize.files import atomic_write
+from medsize.scans.dicom.polygons import contour_area
 
 
 def main(
@@ -52,7 +52,7 @@ def main(
         volume = sum(map(contour_area, by_slice)) * math.prod(image.GetSpacing())
         ratios.append(math.pi / 6 * math.prod(diameters) / volume)
     reported(folder, problems, "table")
-    with written_whole(output) as partial, partial.open("w", newline="", encoding="utf-8") as opened:
+    with atomic_write(output) as partial, partial.open("w", newline="", encoding="utf-8") as opened:
         csv.writer(opened).writerows([["image", "subject", "tumour diameters_mm"], *rows])
     errors = np.abs(np.array(ratios) - 1)
     typer.echo(
@@ -66,8 +66,8 @@ def reader_diameters(by_slice: Sequence[Sequence[np.ndarray]], spacing: Sequence
     Three diameters of a structure, in mm.
 
     Args:
-        by_slice: its outlines on each slice, as :func:`medsize.data.contours.contours_by_slice` gives them; one at
-            least.
+        by_slice: its outlines on each slice, at least one, as
+            :func:`medsize.scans.dicom.rtstruct.contours_by_slice` gives them.
         spacing: mm of a voxel along the two axes of a slice, and between slices.
 
     Returns:

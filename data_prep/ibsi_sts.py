@@ -28,12 +28,13 @@ import typer
 from rich.progress import track
 
 from medsize.data import DataListError, assign_folds, write_clicks, write_data_list
-from medsize.data.contours import contour_area, contours_by_slice, read_contours, volume_mask
-from medsize.data.found_scan import FoundScan
-from medsize.data.image_file import write_nifti
-from medsize.data.scans import find_scans, read_scan
-from medsize.data.size_table import read_size_table
-from medsize.data.suv import to_suv
+from medsize.scans.dicom.polygons import contour_area
+from medsize.scans.dicom.rtstruct import contours_by_slice, read_contours, volume_mask
+from medsize.scans.dicom.suv import to_suv
+from medsize.scans.find_scans import find_scans, read_scan
+from medsize.scans.image_file import write_nifti
+from medsize.scans.scan import FoundScan
+from medsize.sizes.size_table import read_size_table
 
 CLASSES = ("background", "tumour")
 ROI_NAME = "GTV_Mass"

@@ -23,12 +23,12 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
+from medsize.cohort.conversion import Converter, convert_scans
+from medsize.cohort.pseudonym import subject_key
 from medsize.data import DataListError
-from medsize.data.conversion import Converter, convert_scans
-from medsize.data.drawn_on import pair_masks
-from medsize.data.found_scan import MASKS, UNUSABLE, ScanKind
-from medsize.data.pseudonym import subject_key
-from medsize.data.scans import find_scans
+from medsize.scans.dicom.referenced_series import pair_masks
+from medsize.scans.find_scans import find_scans
+from medsize.scans.scan import MASKS, UNUSABLE, ScanKind
 
 
 def main(

@@ -90,8 +90,8 @@ def init(
 
     from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
     from medsize.cohort import InitOptions, init_cohort
-    from medsize.data import DataListError
-    from medsize.data.size_table import read_size_table
+    from medsize.errors import ProblemsError
+    from medsize.sizes.size_table import read_size_table
 
     try:
         if subject_pattern is not None:
@@ -118,7 +118,7 @@ def init(
             commands=lambda dimensions, overlay: go_on_commands(dimensions, overlay, bundle),
             report=typer.echo,
         )
-    except DataListError as e:
+    except ProblemsError as e:
         raise SystemExit(f"{e}\nNo data list was written.") from e
     except (ValueError, re.error) as e:
         raise typer.BadParameter(str(e)) from e
@@ -128,7 +128,7 @@ def init(
     for command in go_on_commands(prepared.dimensions, prepared.overlay, bundle):
         typer.echo(f"  {command}")
     if prepared.problems:
-        raise SystemExit(f"{DataListError(cohort, prepared.problems)}\nWhat can be used was prepared nevertheless.")
+        raise SystemExit(f"{ProblemsError(cohort, prepared.problems)}\nWhat can be used was prepared nevertheless.")
 
 
 @app.command()
@@ -143,7 +143,7 @@ def ladder(
     """Train and evaluate a bundle under every kind of supervision that a study names, and write its tables."""
     import subprocess
 
-    from medsize.studies import run_study
+    from medsize.studies.ladder import run_study
 
     try:
         succeeded = run_study(study, data.resolve(), work_dir.resolve(), workers, only, anew, report=typer.echo)
@@ -173,7 +173,7 @@ def robustness(
     """
     import subprocess
 
-    from medsize.robustness import run_robustness
+    from medsize.studies.robustness import run_robustness
 
     try:
         result = run_robustness(
@@ -207,9 +207,9 @@ def predict(
     """Segment scans with the network of a run: shows the command of MONAI that does it, and runs that."""
     import subprocess
 
-    from medsize.data import DataListError
-    from medsize.data.size_table import read_size_table
-    from medsize.predict import predict as segment
+    from medsize.errors import ProblemsError
+    from medsize.inference.predict import predict as segment
+    from medsize.sizes.size_table import read_size_table
 
     try:
         table = None if sizes is None else read_size_table(sizes)
@@ -220,7 +220,7 @@ def predict(
         raise typer.Exit(e.returncode) from e
     typer.echo(f"{output}: masks, predictions.csv, montage.png{', dicom_seg' if dicom_seg else ''}")
     if problems:
-        raise SystemExit(f"{DataListError(scans, problems)}\nEverything else is in {output}.")
+        raise SystemExit(f"{ProblemsError(scans, problems)}\nEverything else is in {output}.")
 
 
 @app.command()
@@ -236,7 +236,7 @@ def locate(
     """Find the region of interest of every scan by the network of a run, for a second one to look closer."""
     import subprocess
 
-    from medsize.locate import locate as find_regions
+    from medsize.inference.locate import locate as find_regions
 
     try:
         missed = find_regions(run, data_list, dataset_dir or data_list.parent, output, bundle, report=typer.echo)
@@ -261,7 +261,7 @@ def export(
     vendor: Annotated[bool, typer.Option(help="Add medsize's code, so that training needs no installation.")] = False,
 ) -> None:
     """Write a self-contained bundle in the layout of the MONAI model zoo."""
-    from medsize.export import export_bundle
+    from medsize.bundle.export import export_bundle
 
     try:
         export_bundle(bundle, output, run, network, vendor)
@@ -288,7 +288,7 @@ def train(
     import shlex
     import subprocess
 
-    from medsize.bundle import training_command
+    from medsize.bundle.run_command import training_command
 
     try:
         command = training_command(bundle, overlay or [], context.args, processes)
@@ -314,7 +314,7 @@ def check(
     """
     import fire
 
-    from medsize.bundle import check_bundle
+    from medsize.checks import check_bundle
 
     def check_with(run_id: str | None = None, **arguments: Any) -> None:
         check_bundle(bundle, config or ["train.yaml"], run_id=run_id, **arguments)

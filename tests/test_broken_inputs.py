@@ -26,9 +26,9 @@ from data_prep import nifti_folder  # noqa: E402
 from medsize.cli import app  # noqa: E402
 from medsize.data import write_phantom_cohort  # noqa: E402
 from tests.conftest import BUNDLE_3D, PROJECT  # noqa: E402
-from tests.data.test_image_file import FAULTS as IMAGE_FAULTS  # noqa: E402
-from tests.data.test_scans import FAULTS as SERIES_FAULTS  # noqa: E402
 from tests.dicom import write_series  # noqa: E402
+from tests.scans.test_find_scans import FAULTS as SERIES_FAULTS  # noqa: E402
+from tests.scans.test_image_file import FAULTS as IMAGE_FAULTS  # noqa: E402
 
 INVENTORY = PROJECT / "docs" / "broken_inputs.md"
 convert_app = typer.Typer()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from medsize.did_you_mean import did_you_mean
+from medsize.suggest import did_you_mean
 
 __all__ = ["config_file", "run_command", "training_command"]
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medsize.data.drawn_on import pair_masks
-from medsize.data.found_scan import UNUSABLE, FoundScan, ScanKind
-from medsize.data.image_file import ENDINGS
-from medsize.data.masks import names_held
-from medsize.data.scans import find_scans
+from medsize.scans.dicom.referenced_series import pair_masks
+from medsize.scans.find_scans import find_scans
+from medsize.scans.image_file import ENDINGS
+from medsize.scans.masks import names_held
+from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
 
 __all__ = ["CohortScan", "FoundCohort", "find_cohort"]
 
@@ -64,10 +64,11 @@ def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
     """
     Find scans of any format and the masks that belong to them, by headers and names; no voxels are read.
 
-    SEG and RTSTRUCT belong to the series that they name (:func:`medsize.data.drawn_on.pair_masks`). An image file is a
-    mask where a word of its path says so, such as ``labelsTr`` or ``_gt``. It belongs to the scan whose path its own
-    begins or ends with, such words left out, or to the only scan of the nearest folder; the words between are the
-    structure's name: ``pat1/ct.nii.gz`` and ``pat1/masks/liver.nii.gz``, ``images/a.nrrd`` and ``labels/a.nrrd``.
+    SEG and RTSTRUCT belong to the series that they name, see
+    :func:`medsize.scans.dicom.referenced_series.pair_masks`. An image file is a mask where a word of its path says so,
+    such as ``labelsTr`` or ``_gt``. It belongs to the scan whose path its own begins or ends with, such words left out,
+    or to the only scan of the nearest folder; the words between are the structure's name: ``pat1/ct.nii.gz`` and
+    ``pat1/masks/liver.nii.gz``, ``images/a.nrrd`` and ``labels/a.nrrd``.
 
     Args:
         folder: the cohort's folder.

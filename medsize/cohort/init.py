@@ -16,23 +16,24 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import track
 
+from medsize.checks.plausibility import suspicions
+from medsize.checks.scans import check_scans
+from medsize.cohort.conversion import Converted, Converter, MaskFiles, convert_scans
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
-from medsize.cohort.folds import stratified_folds
+from medsize.cohort.match_rows import match_rows, rows_of
 from medsize.cohort.proposal import Setting, propose_dimensions, propose_settings, write_overlay
+from medsize.cohort.pseudonym import pseudonym, subject_key
 from medsize.cohort.report import write_report
 from medsize.cohort.structures import holds, masks_of, propose_structures
-from medsize.cohort.table_rows import match_rows, rows_of
-from medsize.data.conversion import Converted, Converter, MaskFiles, convert_scans
-from medsize.data.data_list import Cohort, DataListError, load_cohort
-from medsize.data.describe import describe_mask, write_data_list
-from medsize.data.fact_cache import cached_facts
-from medsize.data.found_scan import FoundScan, ScanKind
-from medsize.data.image_file import MAX_BYTES
-from medsize.data.pseudonym import pseudonym, subject_key
-from medsize.data.scan_check import check_scans
-from medsize.data.scan_facts import UNREADABLE, image_facts, mask_facts
-from medsize.data.size_table import SizeTable, SizeTableError, add_sizes
-from medsize.data.suspicions import suspicions
+from medsize.data.data_list import Cohort, load_cohort
+from medsize.data.describe_scans import describe_mask, write_data_list
+from medsize.data.folds import stratified_folds
+from medsize.errors import ProblemsError
+from medsize.scans.fact_cache import cached_facts
+from medsize.scans.image_file import MAX_BYTES
+from medsize.scans.scan import FoundScan, ScanKind
+from medsize.scans.scan_facts import UNREADABLE, image_facts, mask_facts
+from medsize.sizes.size_table import SizeTable, SizeTableError, add_sizes
 
 __all__ = ["InitOptions", "Prepared", "init_cohort"]
 
@@ -114,7 +115,7 @@ def init_cohort(
         report: told what was found, in lines.
 
     Raises:
-        DataListError: with all problems, when nothing can be prepared.
+        ProblemsError: with all problems, when nothing can be prepared.
         ValueError: when an option is of no use.
     """
     options = options or InitOptions()
@@ -136,7 +137,7 @@ def init_cohort(
         table_problems.append(f"it has sizes of {', '.join(unknown)}, which --structure does not name.")
     if table_problems or not structures or not found.scans:
         source = folder if table is None or not table_problems else f"{table.source}, {folder}"
-        raise DataListError(source, [*table_problems, *problems])
+        raise ProblemsError(source, [*table_problems, *problems])
 
     converter = Converter(
         folder=folder,
@@ -177,7 +178,7 @@ def init_cohort(
     # Codes go into the report; the person at the terminal may know the scans.
     to_source = {str(output_dir / image): f"{source} ({image})" for image, source in sources.items()}
     if not items:
-        raise DataListError(folder, [_renamed(problem, to_source) for problem in problems])
+        raise ProblemsError(folder, [_renamed(problem, to_source) for problem in problems])
     folds = _folds(items, structures, output_dir, options.num_folds)
     if len(set(folds.values())) < 2:
         problems.append("all scans are of one subject, so that none is left to train on. Add scans of others.")

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medsize.data.data_list import Cohort
-from medsize.data.scan_facts import ImageFacts, image_facts
-from medsize.data.whole_file import written_whole
+from medsize.files import atomic_write
+from medsize.scans.scan_facts import ImageFacts, image_facts
 
 __all__ = ["Setting", "intensity_window", "propose_dimensions", "propose_settings", "write_overlay"]
 
@@ -125,7 +125,7 @@ def write_overlay(file: Path, settings: Sequence[Setting], bundle: str) -> None:
         f"# Overlay of train.yaml of {bundle} for this cohort, proposed by medsize init. Change what you know better.",
         *(f"{s.key}: {json.dumps(s.value, ensure_ascii=False)}  # {s.reason}" for s in settings),
     ]
-    with written_whole(file) as partial:
+    with atomic_write(file) as partial:
         partial.write_text("\n".join(lines) + "\n")
 
 

@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from medsize import __version__
+from medsize.checks.plausibility import size_volumes
 from medsize.cohort.proposal import Setting
 from medsize.data.data_list import Cohort
-from medsize.data.scan_facts import UNREADABLE, image_facts
-from medsize.data.suspicions import size_volumes
-from medsize.data.whole_file import written_whole
-from medsize.data_url import data_url
+from medsize.files import atomic_write
+from medsize.pictures import data_url
+from medsize.scans.scan_facts import UNREADABLE, image_facts
 
 __all__ = ["write_report"]
 
@@ -83,7 +83,7 @@ def write_report(
             {"item": item, "facts": f, "volumes": v.tolist()} for item, f, v in zip(items, facts, volumes, strict=True)
         ],
     )
-    with written_whole(file) as partial:
+    with atomic_write(file) as partial:
         partial.write_text(page, encoding="utf-8")
     return file
 

@@ -12,11 +12,11 @@ import numpy as np
 import SimpleITK
 from pydantic import BaseModel
 
+from medsize.cohort.conversion import MaskFiles
 from medsize.cohort.find import CohortScan
-from medsize.data.conversion import MaskFiles
-from medsize.data.fact_cache import cached_facts
-from medsize.data.image_file import read_image_file
-from medsize.data.structure_name import matching_structures
+from medsize.scans.fact_cache import cached_facts
+from medsize.scans.image_file import read_image_file
+from medsize.scans.structure_name import matching_structures
 
 __all__ = ["holds", "masks_of", "propose_structures"]
 
@@ -73,7 +73,7 @@ def propose_structures(scans: Sequence[CohortScan], folder: Path, of_table: Sequ
 
 
 def masks_of(scan: CohortScan, structures: Sequence[str]) -> MaskFiles:
-    """The masks of a scan as :func:`medsize.data.masks.read_masks` takes them; SEG and RTSTRUCT before image files."""
+    """The masks of a scan as :func:`medsize.scans.masks.read_masks` takes them; SEG and RTSTRUCT before image files."""
     if scan.drawn:
         return scan.drawn
     if _is_label_map(scan):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,17 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from medsize.data.scan_header import scan_header
-from medsize.did_you_mean import did_you_mean, did_you_mean_path
+from medsize.errors import ProblemsError
+from medsize.files import atomic_write
+from medsize.scans.scan_header import scan_header
+from medsize.suggest import did_you_mean, did_you_mean_path
 
-__all__ = ["Cohort", "DataListError", "Item", "Roi", "load_cohort"]
+__all__ = ["Cohort", "DataListError", "Item", "Roi", "load_cohort", "write_data_list"]
+
+
+class DataListError(ProblemsError):
+    """Report all that is wrong with a data list."""
+
 
 SizeValue = float | tuple[float, float] | None
 """A size; its low and high end; or None where it is unknown."""
@@ -30,16 +37,6 @@ VALIDATION_KEYS = {
     "subject": "subject",
     "size": "true_size",
 }
-
-
-class DataListError(ValueError):
-    """What is wrong with a cohort, all of it at once."""
-
-    def __init__(self, source: Path | str, problems: Sequence[str]) -> None:
-        self.source = source
-        self.problems = list(problems)
-        count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}"
-        super().__init__(f"{source}: {count}\n" + "\n".join(f"  - {p}" for p in self.problems))
 
 
 class Roi(BaseModel):
@@ -400,3 +397,17 @@ def _split_problems(sections: Iterable[tuple[str, Item]]) -> list[str]:
         for (kind, name), found in splits.items()
         if len(found) > 1 and not (kind == "image" and len(splits.get(("subject", name), ())) > 1)
     ]
+
+
+def write_data_list(
+    path: Path, class_names: Sequence[str], items: Sequence[Mapping[str, Any]], **top_level: Any
+) -> None:
+    """Write a data list under its final name only when it is complete."""
+    content = {
+        "labels": {str(k): name for k, name in enumerate(class_names)},
+        **top_level,
+        "numTraining": len(items),
+        "training": list(items),
+    }
+    with atomic_write(path) as file:
+        file.write_text(json.dumps(content, indent=1) + "\n")

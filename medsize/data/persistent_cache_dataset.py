@@ -22,7 +22,7 @@ from monai.utils import TraceKeys
 from torch import nn
 
 from medsize import __version__
-from medsize.data.whole_file import written_whole
+from medsize.files import atomic_write
 
 __all__ = ["PersistentCacheDataset"]
 
@@ -100,7 +100,7 @@ class PersistentCacheDataset(CacheDataset):
     def _save(self, prepared: Any, file: Path) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with written_whole(file, many_writers=True) as partial:
+            with atomic_write(file, many_writers=True) as partial:
                 torch.save(prepared, partial)
         except OSError as e:
             warnings.warn(f"a preprocessed scan cannot be kept in cache_dir {self.cache_dir}: {e}", stacklevel=2)

@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from medsize.data.describe import describe_mask, write_clicks, write_data_list
+from medsize.data.describe_scans import describe_mask, write_clicks, write_data_list
 
 __all__ = ["PHANTOM_CLASSES", "make_phantom", "write_phantom_cohort"]
 

@@ -1,7 +1,7 @@
 """What MONAI's engines need to train from sizes."""
 
 from medsize.engines.compilation import compile_network
-from medsize.engines.memory import keep_freed_memory
+from medsize.engines.freed_memory import keep_freed_memory
 from medsize.engines.prepare_batch import PrepareSizeBatch
 from medsize.engines.two_pass_trainer import TwoPassTrainer
 from medsize.engines.view import View

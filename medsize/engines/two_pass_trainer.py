@@ -16,7 +16,7 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
 from torch.nn.modules.batchnorm import _NormBase
 
-from medsize.engines.memory import hand_back_freed_memory
+from medsize.engines.freed_memory import hand_back_freed_memory
 from medsize.engines.patch import Patch
 from medsize.engines.prepare_batch import append_view
 from medsize.engines.tiling import tiles_of

@@ -17,9 +17,9 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser, ReferenceResolver
 
-from medsize.bundle import running_workflow
-from medsize.data.whole_file import written_whole
-from medsize.engines.memory import peak_bytes
+from medsize.bundle.running_workflow import running_workflow
+from medsize.files import atomic_write
+from medsize.handlers.peak_memory import peak_bytes
 
 __all__ = ["RunRecord"]
 
@@ -117,7 +117,7 @@ class RunRecord:
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "versions": {"python": platform.python_version(), **_versions()},
         }
-        with written_whole(self.output_dir / "summary.json") as file:
+        with atomic_write(self.output_dir / "summary.json") as file:
             file.write_text(json.dumps(summary, indent=2) + "\n")
 
     def _start(self, _: Engine) -> None:
@@ -173,7 +173,7 @@ class RunRecord:
         if idist.get_rank() > 0:
             return
         columns = list(dict.fromkeys(key for row in self._rows for key in row))
-        with written_whole(self.output_dir / "epochs.csv") as file, file.open("w", newline="") as lines:
+        with atomic_write(self.output_dir / "epochs.csv") as file, file.open("w", newline="") as lines:
             writer = csv.DictWriter(lines, columns)
             writer.writeheader()
             writer.writerows(self._rows)

@@ -23,7 +23,7 @@ def start_at_fractions(network: nn.Module, fractions: Sequence[float], damping: 
 
     Args:
         network: changed in place; its last convolution has one channel for each class.
-        fractions: K fractions that sum to 1, such as :func:`medsize.data.mean_fractions` gives.
+        fractions: K fractions that sum to 1, such as :func:`medsize.sizes.mean_fractions` gives.
         damping: factor for the weights of the last convolution. Defaults to 0.1.
 
     Returns:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from medsize.data.whole_file import written_whole
-from medsize.keeper import LOG, is_finished
-from medsize.studies.folder_lock import locked
+from medsize.files import atomic_write
+from medsize.studies.lock import locked
+from medsize.studies.supervise import LOG, is_finished
 
 __all__ = ["check_settings"]
 
@@ -52,7 +52,7 @@ def check_settings(work_dir: Path, cells: Iterable[tuple[str, Path, dict[str, An
                 "folder, or remove those:\n" + "\n".join(changed)
             )
         for file, now in unwritten:
-            with written_whole(file) as partial:
+            with atomic_write(file) as partial:
                 partial.write_text(json.dumps(now, indent=2) + "\n")
 
 

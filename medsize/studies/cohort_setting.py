@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from medsize.data.whole_file import written_whole
+from medsize.files import atomic_write
 
 __all__ = ["CohortSetting", "as_options", "folder_name"]
 
@@ -58,7 +58,7 @@ class CohortSetting(BaseModel):
         if (folder / "datalist.json").is_file() and done.is_file() and done.read_text() == shlex.join(arguments):
             return
         subprocess.run([sys.executable, "-m", *arguments], check=True)
-        with written_whole(done) as partial:
+        with atomic_write(done) as partial:
             partial.write_text(shlex.join(arguments))
 
     def locations(self, data_dir: Path, work_dir: Path) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medsize.bundle import training_command
+from medsize.bundle.run_command import training_command
 from tests.conftest import BUNDLE_2D
 
 

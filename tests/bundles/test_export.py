@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from monai.bundle import ConfigParser
 from typer.testing import CliRunner
 
+from medsize.bundle.export import export_bundle, merged
 from medsize.cli import app
-from medsize.export import export_bundle, merged
 from tests.conftest import PROJECT
 
 BUNDLES = PROJECT / "bundles"

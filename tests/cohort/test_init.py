@@ -19,8 +19,10 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from medsize.cli import app
-from medsize.data import conversion, fact_cache, load_cohort
-from medsize.data.image_file import write_nifti
+from medsize.cohort import conversion
+from medsize.data import load_cohort
+from medsize.scans import fact_cache
+from medsize.scans.image_file import write_nifti
 from tests.cohort.cohorts import SHAPE, SPACING, phantom, save, volumes_ml, write_images
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 

@@ -16,7 +16,8 @@ import torch
 from monai.data import CacheDataset
 from monai.transforms import Compose, Invertd, Lambdad, LoadImaged, RandScaleIntensityd, Spacingd, Transform
 
-from medsize.data import PersistentCacheDataset, check_run, load_cohort
+from medsize.checks import check_run
+from medsize.data import PersistentCacheDataset, load_cohort
 from tests.conftest import PROJECT
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from medsize.data import check_scans, load_cohort, make_phantom, write_phantom_cohort
+from medsize.checks import check_scans
+from medsize.data import load_cohort, make_phantom, write_phantom_cohort
 
 
 def test_the_same_seed_gives_the_same_scan() -> None:

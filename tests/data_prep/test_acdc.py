@@ -10,7 +10,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from medsize.data import check_scans, load_cohort
+from medsize.checks import check_scans
+from medsize.data import load_cohort
 
 
 @pytest.fixture

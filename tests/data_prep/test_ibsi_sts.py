@@ -17,8 +17,9 @@ pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip instal
 from pydicom.dataset import Dataset  # noqa: E402
 
 from data_prep.ibsi_sts import Modality, main, prepare_scan  # noqa: E402
-from medsize.data import check_scans, load_cohort  # noqa: E402
-from medsize.data.suv import suv_factor  # noqa: E402
+from medsize.checks import check_scans  # noqa: E402
+from medsize.data import load_cohort  # noqa: E402
+from medsize.scans.dicom.suv import suv_factor  # noqa: E402
 from tests import dicom  # noqa: E402
 from tests.dicom import COLUMNS, FIRST_SLICE, PIXEL_MM, ROWS, SLICE_MM, SLICES, square  # noqa: E402
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_prep.msd import subject_of
-from medsize.data import check_scans, load_cohort
+from medsize.checks import check_scans
+from medsize.data import load_cohort
 
 
 def test_both_sides_of_a_hippocampus_are_one_subject() -> None:

@@ -20,7 +20,8 @@ pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip instal
 from pydicom.dataset import Dataset  # noqa: E402
 
 from data_prep.nifti_folder import main  # noqa: E402
-from medsize.data import check_scans, conversion  # noqa: E402
+from medsize.checks import check_scans  # noqa: E402
+from medsize.cohort import conversion  # noqa: E402
 from tests.dicom import (  # noqa: E402
     FIRST_SLICE,
     PATIENT_ID,

@@ -9,9 +9,10 @@ import pytest
 import torch
 from monai.networks.nets import SegResNet, UNet
 
-from medsize.data import load_cohort, mean_fractions
+from medsize.data import load_cohort
 from medsize.losses import log_average_softmax
 from medsize.networks import LeanUNet, initialise, start_at_fractions
+from medsize.sizes import mean_fractions
 
 FRACTIONS = [0.9, 0.07, 0.03]
 

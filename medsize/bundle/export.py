@@ -1,0 +1,171 @@
+"""A bundle for the model zoo, from a bundle and a run of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+from monai.bundle import ConfigParser
+
+import medsize
+from medsize.bundle.run_folder import check_finished
+
+__all__ = ["export_bundle"]
+
+DEFAULT_NETWORK = "unet"
+RUN_FILES = ("model.pt", "inference.json", "summary.json", "metrics.csv")
+WINDOW = ("spacing", "roi_size", "intensity_window")
+SETTINGS = ("structures", "num_classes", "in_channels", *WINDOW)
+NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
+NOT_FOR_TRAINING = shutil.ignore_patterns(
+    "cli.py", "__main__.py", "cohort", "export.py", "inference", "studies", "__pycache__"
+)
+FIGURES = {
+    "dice": "Dice",
+    "hd95_mm": "HD95 (mm)",
+    "volume_error_ml": "volume error (mL)",
+    "relative_size_error": "relative size error",
+}
+
+
+def export_bundle(
+    bundle: Path, output_dir: Path, run: Path | None = None, network: str = DEFAULT_NETWORK, vendor: bool = False
+) -> None:
+    """
+    Write a self-contained bundle: a network's overlay merged, and the weights, window, classes and figures of a run.
+
+    Args:
+        bundle: folder of a bundle of medsize.
+        output_dir: folder to write to; new or empty.
+        run: output folder of a run of the bundle with that network: ``model.pt``, ``inference.json``, ``summary.json``
+            and ``metrics.csv`` are read. Default: the bundle's own weights, if it has any, and settings.
+        network: ``"unet"``, or an overlay in the bundle's ``configs`` that brings another network of MONAI.
+        vendor: also copy the code of medsize that training needs, to ``scripts/medsize``. Defaults to False.
+
+    Raises:
+        ValueError: naming what is missing, or does not fit the network.
+    """
+    configs = bundle / "configs"
+    if not (configs / "train.yaml").is_file():
+        raise ValueError(f"{bundle} is no bundle of medsize: there is no configs/train.yaml in it.")
+    if output_dir.exists() and any(output_dir.iterdir()):
+        raise ValueError(f"{output_dir} is not empty: name a new folder.")
+    overlay = _overlay(configs, network)
+    settings = {} if run is None else _settings(run)
+    window = {key: settings[key] for key in WINDOW if key in settings}
+    train = merged((configs / "train.yaml").read_text(), window | overlay)
+    inference = merged((configs / "inference.yaml").read_text(), settings | overlay)
+    weights = (bundle / "models" if run is None else run) / "model.pt"
+    if weights.is_file():
+        _check_weights(weights, inference, network)
+
+    shutil.copytree(bundle, output_dir, ignore=NOT_OF_THE_BUNDLE, dirs_exist_ok=True)
+    (output_dir / "configs" / "inference.yaml").write_text(inference)
+    (output_dir / "configs" / "train.yaml").write_text(train)
+    if network != DEFAULT_NETWORK:
+        (output_dir / "configs" / f"{network}.yaml").unlink()
+    if weights.is_file():
+        (output_dir / "models").mkdir()
+        shutil.copy(weights, output_dir / "models")
+    if run is not None:
+        summary = json.loads((run / "summary.json").read_text())
+        _write_metadata(output_dir / "configs" / "metadata.json", settings["structures"], summary["results"])
+        _write_performance(output_dir / "docs" / "README.md", summary, pd.read_csv(run / "metrics.csv"))
+    if vendor:
+        shutil.copytree(Path(medsize.__file__).parent, output_dir / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
+
+
+def merged(config: str, values: Mapping[str, Any]) -> str:
+    """
+    A YAML config with other values of some of its top-level keys, all else, comments included, as it was.
+
+    Args:
+        config: text of the config.
+        values: new values by key. Every key must be there.
+
+    Raises:
+        ValueError: when the config has no such key.
+    """
+    for key, value in values.items():
+        if isinstance(value, dict):
+            text = yaml.safe_dump({key: value}, sort_keys=False, default_flow_style=None, width=120)
+        else:
+            plain = yaml.safe_dump([value], default_flow_style=True, width=float("inf"), allow_unicode=True)
+            text = f"{key}: {plain.strip()[1:-1]}\n"
+        # A value reaches to the next line that is neither indented nor an item of a list.
+        block = re.compile(rf"^{re.escape(key)}:[^\n#]*?(  #[^\n]*)?\n(?:[ -][^\n]*\n)*", re.MULTILINE)
+        found = block.search(config)
+        if found is None:
+            raise ValueError(f"the config has no key '{key}'.")
+        comment = found[1] or ""
+        config = config[: found.start()] + text.rstrip("\n") + comment + "\n" + config[found.end() :]
+    return config
+
+
+def _overlay(configs: Path, network: str) -> dict[str, Any]:
+    """What the network's overlay says, nothing for the default one."""
+    overlays = {file.stem: yaml.safe_load(file.read_text()) for file in sorted(configs.glob("*.yaml"))}
+    networks = {DEFAULT_NETWORK: {}} | {name: keys for name, keys in overlays.items() if set(keys) == {"network_def"}}
+    if network not in networks:
+        raise ValueError(f"{configs} has no network '{network}'; there are: {', '.join(networks)}.")
+    return networks[network]
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    """What inference shares with the run."""
+    check_finished(run, RUN_FILES)
+    settings: dict[str, Any] = json.loads((run / "inference.json").read_text())
+    network = settings.get("network_def", {}).get("_target_", "")
+    if network.startswith("medsize."):
+        raise ValueError(
+            f"{run} trained a {network}, which a bundle without medsize cannot hold: let it teach a network of MONAI, "
+            "by the overlay teacher.yaml, and export that."
+        )
+    return {key: settings[key] for key in SETTINGS if key in settings}
+
+
+def _check_weights(file: Path, inference: str, network: str) -> None:
+    weights = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        ConfigParser(yaml.safe_load(inference)).get_parsed_content("network_def").load_state_dict(weights)
+    except RuntimeError as e:
+        raise ValueError(f"{file} does not fit the bundle's network '{network}': {e}") from e
+
+
+def _write_metadata(file: Path, structures: Sequence[str], results: Mapping[str, Any]) -> None:
+    metadata = json.loads(file.read_text())
+    classes = ["background", *structures]
+    output = metadata["network_data_format"]["outputs"]["pred"]
+    output["num_channels"] = len(classes)
+    output["channel_def"] = {str(index): name for index, name in enumerate(classes)}
+    metadata["pred_classes"] = f"{len(classes)} channels: {', '.join(classes)}"
+    means = {name: results[name]["mean"] for name in FIGURES}
+    metadata["eval_metrics"] = {f"mean_{name}": mean for name, mean in means.items() if mean is not None}
+    file.write_text(json.dumps(metadata, indent=4) + "\n")
+
+
+def _write_performance(file: Path, summary: Mapping[str, Any], cases: pd.DataFrame) -> None:
+    lines = [
+        f"{cases['image'].nunique()} validation scans of {cases['subject'].nunique()} subjects. Trained on "
+        f"{summary['training_scans']} scans, supervision: {summary['supervision']}, seed {summary['seed']}, "
+        f"{summary['epochs']} epochs. Mean ± standard deviation over the scans:",
+        "",
+        "| structure | " + " | ".join(FIGURES.values()) + " |",
+        "| --- |" + " --- |" * len(FIGURES),
+    ]
+    for structure, rows in cases.groupby("structure", sort=False):
+        lines.append(f"| {structure} | " + " | ".join(_mean_and_spread(rows[name]) for name in FIGURES) + " |")
+    section = "## Performance\n\n" + "\n".join(lines) + "\n\n"
+    of_bundle = re.compile(r"^## Performance\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
+    file.write_text(of_bundle.sub(lambda _: section, file.read_text()))
+
+
+def _mean_and_spread(values: pd.Series) -> str:
+    return "–" if values.isna().all() else f"{values.mean():.2f} ± {values.std(ddof=0):.2f}"

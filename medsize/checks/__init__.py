@@ -1,0 +1,23 @@
+"""Checks of a bundle, a cohort and its scans before a run starts."""
+
+from medsize.checks.bundle_check import check_bundle
+from medsize.checks.config_check import config_problems
+from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
+from medsize.checks.metadata_check import metadata_findings
+from medsize.checks.run_check import check_run, open_cohort
+from medsize.checks.scans import check_scans
+from medsize.checks.workflow_check import CONFIG, workflow_findings
+
+__all__ = [
+    "CONFIG",
+    "Finding",
+    "RunRefused",
+    "check_bundle",
+    "check_run",
+    "check_scans",
+    "config_problems",
+    "metadata_findings",
+    "open_cohort",
+    "refuse_or_warn",
+    "workflow_findings",
+]

@@ -1,0 +1,225 @@
+"""What may be wrong with a cohort, although nothing in it is impossible: units, outliers, the same scan twice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from medsize.scans.scan_facts import UNREADABLE, ImageFacts, image_facts, mask_facts
+
+__all__ = ["mask_volumes", "size_volumes", "suspicions"]
+
+MISTAKES = (
+    (1000.0, "mm³, read as mL"),
+    (1 / 1000, "mL, read as mm³, or diameters in cm, read as mm"),
+    (100.0, "a percentage, read as a fraction"),
+    (1 / 100, "a fraction, read as a percentage"),
+    (8.0, "a doubled diameter"),
+    (1 / 8, "a radius, read as a diameter"),
+)
+"""How many times too large a size is, and what makes it so."""
+USUAL_ML = {
+    "brain": 1400.0,
+    "liver": 1700.0,
+    "spleen": 140.0,
+    "kidney": 150.0,
+    "kidneys": 300.0,
+    "pancreas": 130.0,
+    "heart": 800.0,
+    "thyroid": 20.0,
+    "prostate": 16.0,
+    "uterus": 75.0,
+    "lung": 2500.0,
+    "lungs": 5000.0,
+    "hippocampus": 3.0,
+    "myocardium": 130.0,
+}
+"""
+Volumes of adults, mL, rounded: ICRP Publication 89 (2002), masses at about 1.05 g/mL (heart with blood; one kidney is
+half of both); air-filled lungs, one hippocampus and the left ventricle's muscle as imaging usually finds them.
+"""
+UNUSUAL = 30.0
+"""So many times more or less is no unusual organ, but another unit."""
+MIN_SCANS = 5
+"""Fewer sizes show no spread."""
+
+
+def size_volumes(item: Mapping[str, Any]) -> np.ndarray:
+    """
+    Volume of each structure of an item of :class:`medsize.data.Cohort`, mm³: the middle of its bounds, or NaN where
+    unknown.
+    """
+    low, high = np.asarray(item["size"], dtype=float)
+    return np.where(np.isfinite(high), (low + np.where(np.isfinite(high), high, 0)) / 2, np.nan)
+
+
+def mask_volumes(mask: str, num_classes: int) -> np.ndarray:
+    """Volume of each structure in a mask, mm³."""
+    facts = mask_facts(mask)
+    return np.array([facts.volume_mm3(index) for index in range(1, num_classes)])
+
+
+def suspicions(items: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> list[str]:
+    """
+    List what may be wrong with sizes and scans.
+
+    Found are sizes that other units explain (mL read as mm³, a radius as a diameter, a fraction as a percentage), in
+    one scan or in all, by comparing them with each other, with voxels, masks and usual organs; outliers; scans with
+    the same voxels; images that look like masks.
+
+    Args:
+        items: as :class:`medsize.data.Cohort` gives them. Those that cannot be read are passed over.
+        class_names: all classes, the background first.
+
+    Returns:
+        one message each, naming the file or the structure.
+    """
+    images = _images(items)  # once: asking for facts costs a look at the file, for each scan and structure too much
+    readable = [item for item in items if item["image"] in images]
+    found = [*_doubles(readable, images), *_mask_likes(images)]
+    sized = [item for item in readable if "size" in item]
+    if not sized:
+        return found
+    volumes = np.stack([size_volumes(item) for item in sized])
+    drawn = np.stack([_drawn(item, len(class_names)) for item in sized])
+    names = [str(item["image"]) for item in sized]
+    voxels = np.array([images[item["image"]].voxel_mm3 for item in sized])
+    for index, structure in enumerate(class_names[1:]):
+        known = np.flatnonzero(np.isfinite(volumes[:, index]) & (volumes[:, index] > 0))
+        stated, of_masks = volumes[known, index], drawn[known, index]
+        compared = [names[i] for i in known]
+        found += _against_usual(structure, stated, voxels[known])
+        found += _against_each_other(structure, stated, compared, measured=np.isclose(stated, of_masks, rtol=0.02))
+        found += _against_masks(structure, stated, of_masks, compared)
+    return found
+
+
+def _images(items: Sequence[Mapping[str, Any]]) -> dict[str, ImageFacts]:
+    """Facts about all images that can be read."""
+    found = {}
+    for item in items:
+        with suppress(*UNREADABLE):  # the check of scans names it
+            found[item["image"]] = image_facts(item["image"])
+    return found
+
+
+def _drawn(item: Mapping[str, Any], num_classes: int) -> np.ndarray:
+    """Volume of each structure in an item's mask, mm³; NaN where there is none."""
+    if "label" in item:
+        with suppress(*UNREADABLE):  # the check of scans names it
+            return mask_volumes(item["label"], num_classes)
+    return np.full(num_classes - 1, np.nan)
+
+
+def _doubles(items: Sequence[Mapping[str, Any]], images: Mapping[str, ImageFacts]) -> Iterator[str]:
+    first: dict[str, Mapping[str, Any]] = {}
+    for item in items:
+        twin = first.setdefault(images[item["image"]].digest, item)
+        if twin is not item:
+            where = "of the same subject"
+            if twin.get("subject") != item.get("subject"):
+                where = f"of the subjects '{twin.get('subject')}' and '{item.get('subject')}'"
+            if _split(twin) != _split(item):
+                where += f", in {_split(twin)} and {_split(item)}: what is trained on is validated on"
+            yield f"{item['image']}: its voxels are those of {twin['image']}, {where}. Remove one of them."
+
+
+def _split(item: Mapping[str, Any]) -> str:
+    return f"fold {item['fold']}" if "fold" in item else str(item.get("section", "no fold"))
+
+
+def _mask_likes(images: Mapping[str, ImageFacts]) -> Iterator[str]:
+    for file, facts in images.items():
+        if facts.distinct <= 4:
+            yield (
+                f"{file}: the image has {facts.distinct} different intensities only. Is it a mask? Then let "
+                "its name say so."
+            )
+
+
+def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray) -> Iterator[str]:
+    """Whether all sizes of a structure, mm³, are in another unit; ``voxels`` are their scans' mm³ of a voxel."""
+    if not len(volumes):
+        return
+    median = float(np.median(volumes))
+    voxel = float(np.median(voxels))
+    if median < voxel:
+        yield (
+            f"'{structure}': its sizes, {median:.3g} mm³ in the middle, are below one voxel ({voxel:.3g} mm³). "
+            "Are they mL, read as mm³? Correct the unit."
+        )
+        return
+    words = structure.lower().replace("_", " ").replace("-", " ").split()
+    usual = next((USUAL_ML[word] * 1000 for word in words if word in USUAL_ML), None)
+    if usual is not None and not 1 / UNUSUAL < median / usual < UNUSUAL:
+        yield (
+            f"'{structure}': its sizes are {median / 1000:.3g} mL in the middle, those of adults about "
+            f"{usual / 1000:.3g} mL. {_explained(median / usual, tolerance=4.0) or 'Is the unit right?'}"
+        )
+
+
+def _against_each_other(
+    structure: str, volumes: np.ndarray, names: Sequence[str], measured: np.ndarray
+) -> Iterator[str]:
+    """Sizes of a structure that are far from the others'; no unit explains those ``measured`` in a mask."""
+    if len(volumes) < MIN_SCANS:
+        return
+    logs = np.log(volumes)
+    order = np.argsort(logs)
+    gaps = np.diff(logs[order])
+    widest = int(np.argmax(gaps))
+    low, high = order[: widest + 1], order[widest + 1 :]
+    step = math.exp(np.median(logs[high]) - np.median(logs[low]))
+    if gaps[widest] > math.log(30) and min(len(low), len(high)) > 1 and 400 < step < 2500:
+        few, many, ratio = (low, high, 1 / step) if len(low) <= len(high) else (high, low, step)
+        listed = ", ".join(names[i] for i in few[:10])
+        yield (
+            f"'{structure}': {len(few)} of {len(volumes)} sizes are about {max(ratio, 1 / ratio):.0f} times "
+            f"{'smaller' if ratio < 1 else 'larger'} than the others: {listed}{' …' if len(few) > 10 else ''}. "
+            f"{_explained(ratio)}"
+        )
+        many = np.sort(many)
+        logs, names, volumes, measured = logs[many], [names[i] for i in many], volumes[many], measured[many]
+        if len(logs) < MIN_SCANS:
+            return
+    middle = float(np.median(logs))
+    spread = max(1.4826 * float(np.median(np.abs(logs - middle))), math.log(1.2))
+    for name, log, volume, of_mask in zip(names, logs, volumes, measured, strict=True):
+        far = abs(log - middle) / spread
+        if far > 3.5:
+            ratio = math.exp(log - middle)
+            hint = "" if of_mask else _explained(ratio, tolerance=min(math.exp(1.5 * spread), 2.0))
+            yield (
+                f"{name}: '{structure}' has {volume / 1000:.4g} mL, {_times(ratio)} the cohort's median of "
+                f"{math.exp(middle) / 1000:.4g} mL. {hint or 'An outlier: is it right?'}"
+            )
+
+
+def _against_masks(structure: str, volumes: np.ndarray, drawn: np.ndarray, names: Sequence[str]) -> Iterator[str]:
+    """Sizes that differ from those of the scans' own masks as much as a unit makes."""
+    both = np.flatnonzero(drawn > 0)
+    ratios = volumes[both] / drawn[both]
+    wrong = (ratios > 4) | (ratios < 0.25)
+    if not wrong.any():
+        return
+    ratio = float(np.exp(np.median(np.log(ratios[wrong]))))
+    listed = [names[i] for i in both[wrong]]
+    yield (
+        f"'{structure}': in {len(listed)} of {len(both)} scans with a mask the size is far from the mask's, "
+        f"{_times(ratio)} it in the middle: {', '.join(listed[:10])}{' …' if len(listed) > 10 else ''}. "
+        f"{_explained(ratio) or 'Which of both is right?'}"
+    )
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.3g} times" if ratio >= 1 else f"1/{1 / ratio:.3g} of"
+
+
+def _explained(ratio: float, tolerance: float = 2.0) -> str:
+    """The mistake that makes sizes so many times too large, if one does."""
+    factor, mistake = min(MISTAKES, key=lambda m: abs(math.log(ratio / m[0])))
+    return f"Is it {mistake}?" if abs(math.log(ratio / factor)) <= math.log(tolerance) else ""

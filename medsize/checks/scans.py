@@ -1,0 +1,145 @@
+"""What can be wrong with the scans themselves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from medsize.losses.composite import IGNORE_INDEX
+from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
+from medsize.sizes.region import FULLEST
+
+__all__ = ["check_scans"]
+
+
+def check_scans(
+    items: Sequence[dict[str, Any]],
+    num_classes: int,
+    scribble_unlabelled: int = IGNORE_INDEX,
+    region_mm: Sequence[float] | None = None,
+) -> list[str]:
+    """
+    Read every scan that was not read before, and list what is wrong with them.
+
+    Found are: unreadable and truncated files, images without spacing or with a degenerate affine, non-finite
+    intensities, masks and scribbles of another shape or place than their image or with values that are no class,
+    empty masks of what has a size, sizes above the field of view or above the region given to the network, sizes per
+    slice that do not fit the slices, and regions of interest outside the image.
+
+    Args:
+        items: as :class:`medsize.data.Cohort` gives them.
+        num_classes: K, with the background.
+        scribble_unlabelled: value of unlabelled voxels in scribbles.
+        region_mm: extent of the region given to the network along each axis, in mm; negative for all of an axis.
+
+    Returns:
+        one message per fault, naming the file. Empty where all is well.
+    """
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        found = pool.map(lambda item: list(_faults(item, num_classes, scribble_unlabelled, region_mm)), items)
+        shown = track(
+            found,
+            total=len(items),
+            description="checking scans",
+            transient=True,
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        return [fault for faults in shown for fault in faults]
+
+
+def _faults(
+    item: dict[str, Any], num_classes: int, scribble_unlabelled: int, region_mm: Sequence[float] | None
+) -> Iterator[str]:
+    path = item["image"]
+    try:
+        image = image_facts(path)
+    except UNREADABLE as e:
+        yield f"{path}: the image cannot be read: {first_line(e)}. Is the file complete?"
+        return
+    yield from (f"{path}: {fault}" for fault in image.faults)
+    if image.non_finite:
+        yield (
+            f"{path}: {image.non_finite} intensities are NaN or infinite. Replace them, for example by the lowest "
+            "intensity."
+        )
+    if len(image.shape) != 3:
+        yield f"{path}: a scan must have three axes, got the shape {image.shape}."
+        return
+    for key, size_key in (("label", "size"), ("true_label", "true_size"), ("scribble", None)):
+        if key in item:
+            ignored = scribble_unlabelled if key == "scribble" else None
+            is_sized = size_key in item and bool((torch.as_tensor(item[size_key])[0] > 0).any())
+            name = key.removeprefix("true_")
+            yield from _label_faults(item[key], name, image, path, num_classes, ignored, is_sized)
+    yield from _size_faults(item, image, region_mm)
+    if "roi" in item:
+        yield from _roi_faults(item["roi"], image, path)
+
+
+def _label_faults(
+    path: str, key: str, image: ImageFacts, image_path: str, num_classes: int, ignored: int | None, is_sized: bool
+) -> Iterator[str]:
+    try:
+        label = mask_facts(path)
+    except UNREADABLE as e:
+        yield f"{path}: the {key} cannot be read: {first_line(e)}. Is the file complete?"
+        return
+    if label.shape != image.shape:
+        yield f"{path}: the {key} has the shape {label.shape}, its image {image_path} {image.shape}."
+    elif not np.allclose(label.affine, image.affine, atol=1e-2):
+        yield f"{path}: the {key} lies elsewhere in space than its image {image_path}: their affines differ."
+    if is_sized and not any(label.values):
+        yield (
+            f"{path}: the {key} is empty, but a size above 0 is stated. Leave the {key} out if nothing was drawn, or "
+            "set the size to 0 if nothing is there."
+        )
+    wrong = [v for v in label.values if v != ignored and v not in range(num_classes)]
+    if wrong:
+        yield f"{path}: the {key} holds the values {wrong[:5]}, which are none of the classes 0 to {num_classes - 1}."
+
+
+def _size_faults(item: dict[str, Any], image: ImageFacts, region_mm: Sequence[float] | None) -> Iterator[str]:
+    path = item["image"]
+    extent = np.asarray(image.extent_mm)
+    region = None if region_mm is None else np.where(np.asarray(region_mm) < 0, extent, region_mm)
+    for key in ("size", "true_size"):
+        size = item.get(key)
+        if size is None:
+            continue
+        axes = 2 if size.ndim == 3 else 3
+        unit = "mm²" if axes == 2 else "mm³"
+        if size.ndim == 3 and size.shape[-1] != image.shape[-1]:
+            yield f"{path}: sizes are given for {size.shape[-1]} slices, but the image has {image.shape[-1]}."
+            continue
+        total = float(torch.as_tensor(size)[0].sum(dim=0).max())
+        view = float(extent[:axes].prod())
+        if total > view:
+            yield (
+                f"{path}: sizes sum to {total:.6g} {unit}, above the field of view ({view:.6g} {unit}). "
+                "Is size_unit right?"
+            )
+        elif region is not None:
+            shown = float(region[:axes].prod())
+            is_zoomed = key == "size"  # of training scans; true_size is compared with whole ones
+            if total >= shown or (is_zoomed and total > FULLEST * shown):
+                zoomed = f", and {FULLEST} of that where it is zoomed into" if is_zoomed else ""
+                yield (
+                    f"{path}: sizes sum to {total:.6g} {unit}, but the region given to the network has only "
+                    f"{shown:.6g} {unit}{zoomed}. Is size_unit right? Else raise roi_size or spacing."
+                )
+
+
+def _roi_faults(roi: dict[str, Any], image: ImageFacts, path: str) -> Iterator[str]:
+    points = np.asarray(roi.get("box_mm") or [roi["center_mm"]], dtype=float)
+    to_voxel = np.linalg.pinv(np.asarray(image.affine))
+    voxels = points.mean(axis=0) @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+    if (voxels < -0.5).any() or (voxels > np.asarray(image.shape) - 0.5).any():
+        yield f"{path}: the centre of its roi, {points.mean(axis=0).tolist()} mm, lies outside the image."

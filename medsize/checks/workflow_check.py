@@ -1,0 +1,31 @@
+"""What can be found out about a workflow without its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai.bundle import ConfigWorkflow
+
+from medsize.checks.config_check import config_problems
+from medsize.checks.findings import Finding
+from medsize.checks.metadata_check import metadata_findings
+
+__all__ = ["CONFIG", "workflow_findings"]
+
+CONFIG = "the config, with overlays and overrides"
+
+
+def workflow_findings(workflow: ConfigWorkflow, class_names: Sequence[str] | None = None) -> list[Finding]:
+    """
+    Check a workflow's config and its metadata.
+
+    Args:
+        workflow: one whose config has been parsed.
+        class_names: classes of the cohort, the background first. ``None`` where there is no cohort.
+    """
+    metadata = workflow.parser.get("_meta_") or {}
+    source = str(workflow.meta_file or "the metadata in the config")
+    return [
+        *(Finding(CONFIG, problem) for problem in config_problems(workflow)),
+        *metadata_findings(metadata, source, class_names),
+    ]

@@ -1,0 +1,212 @@
+"""Scans of any format to NIfTI that does not tell whose they are, once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from medsize.cohort.pseudonym import pseudonym
+from medsize.files import atomic_write
+from medsize.scans.find_scans import read_scan
+from medsize.scans.image_file import MAX_BYTES, write_nifti
+from medsize.scans.masks import read_masks
+from medsize.scans.scan import FoundScan, ScanKind
+
+__all__ = ["Converted", "Converter", "MaskFiles", "convert_scans", "mask_files", "read_table"]
+
+COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "source")
+"""Of the index that converted scans have."""
+IDENTIFIERS = ("subject", "identifier", "image", "source")
+
+MaskFiles = Path | Sequence[Path] | Mapping[str, Path]
+"""A label map; files of DICOM, SEG or RTSTRUCT; or a file per structure."""
+
+
+@dataclass(frozen=True)
+class Converter:
+    """How scans are converted, and where to."""
+
+    folder: Path
+    output_dir: Path
+    key: bytes
+    subject_pattern: re.Pattern[str] | None
+    structures: tuple[str, ...]
+    later_wins: bool = False
+    suv: bool = False
+    max_bytes: int = MAX_BYTES
+
+    def identifier(self, scan: FoundScan) -> str:
+        """
+        Whose scan it is: what the pattern finds, else the PatientID, else, for an image file, the file.
+
+        Raises:
+            ValueError: when nothing tells.
+        """
+        path = self._path(scan.files[0])
+        if self.subject_pattern is not None:
+            match = self.subject_pattern.search(path)
+            if match is None:
+                raise ValueError(
+                    f"{scan.source}: --subject-pattern finds no '{self.subject_pattern.pattern}' in '{path}', expected "
+                    "the subject. Give a pattern that fits every path."
+                )
+            return match[match.lastindex or 0]
+        if scan.kind is ScanKind.FILE:
+            return path
+        if not scan.subject:
+            raise ValueError(
+                f"{scan.source}: it states no PatientID, expected one. "
+                "Give --subject-pattern to find the subject in the path."
+            )
+        return scan.subject
+
+    def convert(
+        self, scan: FoundScan, identifier: str, masks: MaskFiles, earlier: Mapping[str, Mapping[str, str]]
+    ) -> dict[str, str]:
+        """
+        Write a scan and its masks, unless they are there already.
+
+        Args:
+            scan: the scan.
+            identifier: whose it is.
+            masks: SEG and RTSTRUCT that were drawn on it, or a file per structure, or a label map; may be empty.
+            earlier: lines of the index so far, by image.
+
+        Returns:
+            its line of the index.
+
+        Raises:
+            ValueError: naming the file at fault. Nothing is written then.
+        """
+        subject = pseudonym(identifier, self.key)
+        modality = re.sub("[^A-Za-z0-9]", "", scan.modality) or "image"
+        own = scan.series if scan.kind is ScanKind.SERIES else self._path(scan.files[0])
+        name = f"{subject}_{modality}_{pseudonym(own, self.key, 8)}.nii.gz"
+        source = self._source((*scan.files, *mask_files(masks)))
+        known = earlier.get(f"images/{name}", {})
+        written = [self.output_dir / known[key] for key in ("image", "label") if known.get(key)]
+        if known.get("source") == source and all(file.is_file() for file in written):
+            return dict(known)
+        image = read_scan(scan, self.max_bytes)
+        if self.suv and scan.modality == "PT":
+            from medsize.scans.dicom.suv import to_suv
+
+            image = to_suv(image, scan)
+        label = ""
+        if masks:
+            mask = read_masks(masks, image, self.structures, scan.frame_of_reference, self.later_wins, self.max_bytes)
+            label = f"masks/{name}"
+            write_nifti(mask, self.output_dir / label)
+        write_nifti(image, self.output_dir / "images" / name)
+        return {
+            "image": f"images/{name}",
+            "label": label,
+            "subject": subject,
+            "modality": scan.modality,
+            "description": scan.description,
+            "voxels": " ".join(map(str, image.GetSize())),
+            "spacing_mm": " ".join(f"{s:.6g}" for s in image.GetSpacing()),
+            "source": source,
+        }
+
+    def _path(self, file: Path) -> str:
+        return file.relative_to(self.folder).as_posix()
+
+    def _source(self, files: Sequence[Path]) -> str:
+        """Tells these files, as they are, and these options from others; not to be reversed without the key."""
+        state = [(self._path(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        return pseudonym(json.dumps([state, self.structures, self.later_wins, self.suv]), self.key, 32)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of scans."""
+
+    rows: dict[str, dict[str, str]]
+    """Lines of the index, by image."""
+    scans: dict[str, FoundScan]
+    """Where each image comes from."""
+    identifiers: dict[str, str]
+    """Whose each image is."""
+    problems: list[str]
+    """What is wrong with the scans that were not converted."""
+    num_kept: int
+    """Images that were there before."""
+
+    def write_identifiers(self, output_dir: Path) -> Path:
+        """Write the table of who the subjects are beside the folder of their scans, for its owner only to read."""
+        table = output_dir.with_name(f"{output_dir.name}_identifiers.csv")
+        rows = [
+            {
+                "subject": row["subject"],
+                "identifier": self.identifiers[image],
+                "image": image,
+                "source": self.scans[image].source,
+            }
+            for image, row in self.rows.items()
+        ]
+        write_table(table, IDENTIFIERS, rows)
+        table.chmod(0o600)
+        return table
+
+
+def convert_scans(
+    converter: Converter,
+    scans: Iterable[tuple[FoundScan, MaskFiles]],
+    identify: Callable[[FoundScan], str] | None = None,
+) -> Converted:
+    """
+    Convert scans one after the other, and keep their index, ``index.csv``, up to date on the way.
+
+    Args:
+        converter: how, and where to. What an earlier call, finished or interrupted, has left there is kept.
+        scans: scans and their masks.
+        identify: says whose a scan is. Default: :meth:`Converter.identifier`.
+    """
+    index_file = converter.output_dir / "index.csv"
+    earlier = read_table(index_file)
+    converted = Converted({}, {}, {}, [], 0)
+    rows = converted.rows
+    for scan, masks in scans:
+        try:
+            if scan.fault:
+                raise ValueError(scan.fault)
+            identifier = (identify or converter.identifier)(scan)
+            row = converter.convert(scan, identifier, masks, earlier)
+        except (OSError, ValueError) as e:
+            converted.problems.append(str(e))
+            continue
+        image = row["image"]
+        rows[image], converted.scans[image], converted.identifiers[image] = row, scan, identifier
+        if row != earlier.get(image):
+            write_table(index_file, COLUMNS, (earlier | rows).values())
+    if rows:
+        write_table(index_file, COLUMNS, rows.values())
+    return replace(converted, num_kept=sum(row == earlier.get(image) for image, row in rows.items()))
+
+
+def mask_files(masks: MaskFiles) -> list[Path]:
+    """The files of masks, whichever way they are kept."""
+    if isinstance(masks, Path):
+        return [masks]
+    return list(masks.values() if isinstance(masks, Mapping) else masks)
+
+
+def read_table(file: Path) -> dict[str, dict[str, str]]:
+    """Lines of an index by their images; none where there is no file."""
+    if not file.is_file():
+        return {}
+    with file.open(newline="", encoding="utf-8") as opened:
+        return {row["image"]: row for row in csv.DictReader(opened)}
+
+
+def write_table(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+    """Write a table, whole or not at all."""
+    with atomic_write(file) as partial, partial.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.DictWriter(opened, columns)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,1 @@
+"""Segment scans, and locate structures in them, with the network of a run."""

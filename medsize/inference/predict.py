@@ -1,0 +1,268 @@
+"""Segment scans with the network of a run: MONAI's inference, from any format to masks, volumes and a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pandas as pd
+import torch
+
+from medsize.bundle.run_command import run_command
+from medsize.bundle.run_folder import summary_for_inference
+from medsize.files import atomic_write
+from medsize.scans.find_scans import find_scans, read_scan
+from medsize.scans.image_file import read_image_file, write_nifti
+from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
+from medsize.sizes.size_table import SizeTable, SizeTableError, comparable_path
+
+__all__ = ["predict"]
+
+IMAGES = (ScanKind.FILE, ScanKind.SERIES, ScanKind.MULTIFRAME)
+MAX_SHOWN = 24
+
+
+def predict(
+    run: Path,
+    scans: Path,
+    output_dir: Path,
+    size_table: SizeTable | None = None,
+    bundle: Path | None = None,
+    dicom_seg: bool = False,
+    report: Callable[[str], None] = print,
+) -> list[str]:
+    """
+    Segment scans with the network that a run has trained.
+
+    ``output_dir`` gets ``images/``, the scans as NIfTI; ``masks/``, in the space of the scans, with their volumes;
+    ``predictions.csv``, the volume of each structure in each scan and, with a size table, how far it is from the size
+    stated (as :class:`medsize.metrics.RelativeSizeError` has it); and ``montage.png``.
+
+    Args:
+        run: output folder of a run, which was not cropped to regions of interest.
+        scans: an image file, or a folder with image files or DICOM series, at any depth.
+        output_dir: folder to write to; new or empty.
+        size_table: sizes to compare with; its images are paths from the folder ``scans``, of a DICOM series its folder.
+        bundle: the bundle that the run is one of. Default: where the run found it.
+        dicom_seg: also write ``dicom_seg/``, see :func:`medsize.scans.dicom.seg_writer.write_dicom_seg`; all scans must
+            be DICOM. These files name the patient, as the headers of the scans do.
+        report: told of the command of MONAI that is run.
+
+    Returns:
+        what is wrong with single scans: those that could not be read or segmented, and were left out, and parts of the
+        output that others lack.
+
+    Raises:
+        ValueError: when nothing can be segmented, naming what is missing.
+        subprocess.CalledProcessError: when the inference fails, and not because of a single scan.
+    """
+    summary = summary_for_inference(
+        run,
+        ", which new scans come without: put them into a data list with a roi each, and use the bundle's "
+        "inference_roi.yaml.",
+    )
+    bundle = Path(summary["bundle"]) if bundle is None else bundle
+    if not (bundle / "configs" / "inference.yaml").is_file():
+        raise ValueError(
+            f"{bundle} is no bundle with configs/inference.yaml. Name the bundle of the run: --bundle FOLDER"
+        )
+    if output_dir.exists() and any(output_dir.iterdir()):
+        raise ValueError(f"{output_dir} is not empty: name a new folder.")
+    structures = json.loads((run / "inference.json").read_text())["structures"]
+    folder = scans.parent if scans.is_file() else scans
+    found = [scan for scan in find_scans(folder) if scans.is_dir() or scan.files == (scans,)]
+    problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
+    found = [scan for scan in found if scan.kind in IMAGES]
+    if dicom_seg:
+        _check_dicom_seg(found, structures)
+    named = _named(found, folder)
+    paths = [comparable_path(_path(scan, folder)) for scan in found]
+    if size_table is not None and paths and size_table.rows_by_image.keys().isdisjoint(paths):
+        raise ValueError(
+            f"{size_table.source}: no row is of a scan in {folder}, expected paths such as "
+            f"'{paths[0]}', but its first row is of '{size_table.rows[0].image}'."
+        )
+    named, faults = _convert(named, output_dir / "images")
+    problems += faults
+    if not named:
+        raise ValueError("\n".join([f"{scans}: there is no scan to segment.", *problems]))
+
+    named, faults = _segment(named, run, bundle, output_dir, report)
+    problems += faults
+    volumes = pd.read_csv(output_dir / "masks" / "volumes.csv")
+    stated, faults = _stated_sizes(named, folder, size_table)
+    problems += faults
+    with atomic_write(output_dir / "predictions.csv") as file:
+        pd.DataFrame(_rows(volumes, named, folder, stated)).to_csv(file, index=False, float_format="%.6g")
+    _draw(output_dir, list(named)[:MAX_SHOWN], num_classes=len(structures) + 1)
+    return problems + (_write_dicom_seg(named, run, output_dir, structures) if dicom_seg else [])
+
+
+def _check_dicom_seg(found: list[FoundScan], structures: list[str]) -> None:
+    """Refuse what a DICOM SEG cannot be written for, before anything is segmented."""
+    try:
+        from medsize.scans.dicom.seg_writer import check_segment_labels
+    except ImportError as e:
+        raise ValueError(f"DICOM SEG needs {e.name}: pip install 'medsize[dicom]'") from e
+    check_segment_labels(structures)
+    files = [scan.source for scan in found if scan.kind is ScanKind.FILE]
+    if files:
+        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        raise ValueError(
+            f"{files[0]}{others}: no DICOM, expected DICOM series alone: a DICOM SEG names the images that it was "
+            "made from. Leave --dicom-seg out, or give the DICOM series."
+        )
+
+
+def _path(scan: FoundScan, folder: Path) -> str:
+    """Path of a scan from the folder of all: of a series, its folder."""
+    source = scan.files[0].parent if scan.kind is ScanKind.SERIES else scan.files[0]
+    return source.relative_to(folder).as_posix()
+
+
+def _named(found: list[FoundScan], folder: Path) -> dict[str, FoundScan]:
+    """The scans by the names of their files in the output."""
+    named: dict[str, FoundScan] = {}
+    for scan in found:
+        base = re.sub(r"\.(nii(\.gz)?|nrrd|nhdr|mha|mhd)$", "", "_".join(Path(_path(scan, folder)).parts)) or "scan"
+        name, count = base, 1
+        while name in named:
+            count += 1
+            name = f"{base}_{count}"
+        named[name] = scan
+    return named
+
+
+def _convert(named: dict[str, FoundScan], images: Path) -> tuple[dict[str, FoundScan], list[str]]:
+    """Write the scans as NIfTI; returns those that could be read, and what is wrong with the others."""
+    readable: dict[str, FoundScan] = {}
+    problems = []
+    for name, scan in named.items():
+        try:
+            image = read_scan(scan)
+        except ValueError as e:
+            problems.append(str(e))
+            continue
+        write_nifti(image, images / f"{name}.nii.gz")
+        readable[name] = scan
+    return readable, problems
+
+
+def _segment(
+    named: dict[str, FoundScan], run: Path, bundle: Path, output_dir: Path, report: Callable[[str], None]
+) -> tuple[dict[str, FoundScan], list[str]]:
+    """Run the inference, and once more without the scan at which it stopped; returns the scans that have a mask."""
+    images, masks = output_dir.resolve() / "images", output_dir.resolve() / "masks"
+    options = ["--dataset_dir", str(images), "--output_dir", str(masks)]
+    command = run_command(bundle, ["inference.yaml", run / "inference.json"], options)
+    report(shlex.join(["python", *command[1:]]))
+    problems: list[str] = []
+    while (result := subprocess.run(command, check=False)).returncode:
+        missing = [file for file in sorted(images.iterdir()) if not _mask(output_dir, _stem(file)).is_file()]
+        # A second stop before any mask is no fault of a scan.
+        if not missing or len(named) == 1 or (problems and not any(masks.glob("*.nii.gz"))):
+            result.check_returncode()
+        scan = named.pop(_stem(missing[0]))
+        missing[0].unlink()
+        problems.append(f"{scan.source}: the inference stopped at this scan; its message is above. It was left out.")
+        report(f"the inference stopped at {scan.source}: it is run again without that scan")
+    return named, problems
+
+
+def _stem(image: Path) -> str:
+    return image.name.removesuffix(".nii.gz")
+
+
+def _mask(output_dir: Path, name: str) -> Path:
+    return output_dir / "masks" / f"{name}_seg.nii.gz"
+
+
+def _stated_sizes(
+    named: dict[str, FoundScan], folder: Path, table: SizeTable | None
+) -> tuple[dict[str, dict[str, Any]] | None, list[str]]:
+    """Sizes in mm³ that a table states, by the scan's name; and what is wrong with those that cannot be told."""
+    if table is None:
+        return None, []
+    stated: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
+    for name, scan in named.items():
+        path = _path(scan, folder)
+        if comparable_path(path) in table.rows_by_image:
+            try:
+                stated[name] = table.sizes_of(path, folder).get("size") or {}
+            except SizeTableError as e:
+                problems += e.problems
+    return stated, problems
+
+
+def _rows(
+    volumes: pd.DataFrame, named: dict[str, FoundScan], folder: Path, stated: dict[str, dict[str, Any]] | None
+) -> Iterator[dict[str, Any]]:
+    for _, row in volumes.iterrows():
+        name = _stem(Path(row["image"]))
+        for column in volumes.columns[1:]:
+            structure = column.removesuffix(" (mL)")
+            entry: dict[str, Any] = {"image": _path(named[name], folder), "mask": f"masks/{name}_seg.nii.gz"}
+            entry |= {"structure": structure, "volume_ml": row[column]}
+            if stated is not None:
+                low, high = _ends(stated.get(name, {}).get(structure))
+                middle = (low + high) / 2
+                miss = max(low - row[column], row[column] - high, 0.0)
+                entry |= {"low_ml": low, "high_ml": high}
+                entry["relative_size_error"] = miss / middle if middle > 0 else math.nan
+            yield entry
+
+
+def _ends(size: float | list[float] | None) -> tuple[float, float]:
+    """mL, of a size in mm³."""
+    low, high = (math.nan, math.nan) if size is None else size if isinstance(size, list) else (size, size)
+    return low / 1000, high / 1000
+
+
+def _draw(output_dir: Path, names: list[str], num_classes: int) -> None:
+    """Of every scan the slice along the last axis that shows most of the prediction."""
+    from matplotlib.figure import Figure
+
+    from medsize.handlers.overlay import overlay
+
+    columns = min(len(names), 6)
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(2.2 * columns, 2.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in panels:
+        axes.axis("off")
+    for axes, name in zip(figure.axes, names, strict=False):
+        image = np.asarray(nibabel.load(output_dir / "images" / f"{name}.nii.gz").dataobj, dtype=np.float32)
+        mask = np.asarray(nibabel.load(_mask(output_dir, name)).dataobj).astype(np.int64)
+        low, high = np.percentile(image, [0.5, 99.5])
+        shown = torch.from_numpy(np.clip((image - low) / max(high - low, 1e-6), 0, 1))[None]
+        onehot = torch.nn.functional.one_hot(torch.from_numpy(mask), num_classes).movedim(-1, 0)
+        axes.imshow(overlay(shown, onehot).permute(2, 1, 0).numpy(), origin="lower")
+        axes.set_title(name, fontsize=7)
+    with atomic_write(output_dir / "montage.png") as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def _write_dicom_seg(named: dict[str, FoundScan], run: Path, output_dir: Path, structures: list[str]) -> list[str]:
+    """Write the masks as DICOM SEG; returns what is wrong with those that could not be."""
+    from medsize.scans.dicom.seg_writer import write_dicom_seg
+
+    digest = hashlib.sha256((run / "model.pt").read_bytes()).hexdigest()[:16]
+    problems = []
+    for name, scan in named.items():
+        try:
+            labels = read_image_file(_mask(output_dir, name))
+            file = output_dir / "dicom_seg" / f"{name}.dcm"
+            write_dicom_seg(labels, scan, structures, file, run.resolve().name, digest)
+        except ValueError as e:
+            problems.append(str(e))
+    return problems

@@ -1,6 +1,0 @@
-"""Studies of robustness: how wrong labels may be, and what that costs."""
-
-from medsize.robustness.run import StudyResult, run_robustness
-from medsize.robustness.study import Cell, Study, load_study
-
-__all__ = ["Cell", "Study", "StudyResult", "load_study", "run_robustness"]

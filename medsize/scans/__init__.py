@@ -1,0 +1,1 @@
+"""Scans and masks as hospitals and other programs keep them."""

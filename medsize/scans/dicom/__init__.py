@@ -1,0 +1,1 @@
+"""DICOM: series, multi-frame files, segmentations, RTSTRUCT and SUV."""

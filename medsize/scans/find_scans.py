@@ -1,0 +1,172 @@
+"""Scans as hospitals and other programs keep them: found in a folder, and read."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import SimpleITK
+from rich.console import Console
+from rich.progress import track
+
+from medsize.scans.image_file import MAX_BYTES, check_memory, is_image_file, read_image_file
+from medsize.scans.scan import FoundScan, ScanKind
+
+if TYPE_CHECKING:
+    from medsize.scans.dicom.header import DicomFile, DicomSeries
+
+__all__ = ["find_scans", "read_scan"]
+
+DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+
+
+def find_scans(folder: str | Path) -> list[FoundScan]:
+    """
+    Find all scans and masks in a folder and below it, by their headers.
+
+    Image files (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd) are known by their names, DICOM files by their content. Hidden
+    files, and others that are neither, are passed over. Links are followed. DICOM needs pydicom
+    (``pip install 'medsize[dicom]'``).
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        one entry for each image file, DICOM series, multi-frame file, SEG, RTSTRUCT, DICOM object without an image and
+        archive, and for whatever cannot be read, in the order of their paths. Those that cannot be used state why, as
+        ``fault``.
+    """
+    scans: list[FoundScan] = []
+    groups: dict[tuple[str, Path | None], list[DicomFile]] = {}
+    known: dict[str, DicomSeries] = {}
+    shown = track(
+        list(_files_below(Path(folder), scans)),
+        description="reading headers",
+        transient=True,
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+    for file in shown:
+        if is_image_file(file):
+            scans.append(FoundScan(ScanKind.FILE, (file,)))
+            continue
+        if file.name.lower().endswith(ARCHIVE_ENDINGS):
+            fault = f"{file}: it is an archive, expected scans. Unpack it first, and name the folder; or leave it out."
+            scans.append(FoundScan(ScanKind.ARCHIVE, (file,), fault=fault))
+            continue
+        try:
+            header = _read_header(file, known)
+        except (OSError, ValueError) as e:
+            scans.append(FoundScan(ScanKind.UNREADABLE, (file,), fault=str(e)))
+            continue
+        if header is not None:
+            groups.setdefault((header.series.uid, None if header.is_slice else file), []).append(header)
+    unreadable = {scan.files[0].parent: scan.files[0].name for scan in scans if scan.kind is ScanKind.UNREADABLE}
+    scans += [_grouped(headers, unreadable) for headers in groups.values()]
+    return sorted(scans, key=lambda scan: scan.files[0])
+
+
+def read_scan(found: FoundScan, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
+    """
+    Read an image that :func:`find_scans` found.
+
+    Args:
+        found: the scan.
+        max_bytes: memory that its voxels may take.
+
+    Returns:
+        a volume of three axes with its spacing, origin and direction, and nothing else of the header. DICOM is
+        rescaled (HU, Bq/mL, …).
+
+    Raises:
+        ValueError: naming the file, what was found and expected, and what to do: the scan's ``fault``; voxels that
+            cannot be read, are NaN or infinite, or would take more memory than allowed.
+    """
+    if found.fault:
+        raise ValueError(found.fault)
+    if found.kind is ScanKind.FILE:
+        image = read_image_file(found.files[0], max_bytes)
+    elif found.kind is ScanKind.MULTIFRAME:
+        from medsize.scans.dicom.multiframe import read_multiframe
+
+        image = read_multiframe(found.files[0], max_bytes)
+    else:
+        from medsize.scans.dicom.series import read_series
+
+        assert found.grid is not None
+        check_memory(found.files[0].parent, found.grid.size, 4, max_bytes)
+        image = read_series(found)
+    voxels = SimpleITK.GetArrayViewFromImage(image)
+    if voxels.dtype.kind == "f" and not (finite := np.isfinite(voxels)).all():
+        raise ValueError(
+            f"{found.source}: {(~finite).sum()} intensities are NaN or infinite, expected numbers. "
+            "Replace them, for example by the lowest intensity."
+        )
+    return image
+
+
+def _files_below(folder: Path, scans: list[FoundScan]) -> Iterator[Path]:
+    """Files in their order; what keeps a folder from being read becomes a scan with that fault."""
+
+    def refuse(path: str, fault: str) -> None:
+        scans.append(FoundScan(ScanKind.UNREADABLE, (Path(path),), fault=f"{path}: {fault}"))
+
+    def unreadable(error: OSError) -> None:
+        refuse(error.filename, f"the folder cannot be read: {error.strerror}. Make it readable, or remove it.")
+
+    seen: dict[str, str] = {}
+    for where, folders, names in os.walk(folder, followlinks=True, onerror=unreadable):
+        real = os.path.realpath(where)
+        if real in seen:
+            refuse(where, f"it is the same folder as {seen[real]}, through a link. Remove the link.")
+            folders.clear()
+            continue
+        seen[real] = where
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(where, name)
+            if name.startswith("."):
+                continue
+            if path.is_file():
+                yield path
+            else:
+                refuse(str(path), "it is a link to nowhere, or no file, expected a file. Mend it, or remove it.")
+
+
+def _read_header(file: Path, known: dict[str, DicomSeries]) -> DicomFile | None:
+    """Header of a DICOM file, of a series that may be known; ``None`` for another file."""
+    with open(file, "rb") as opened:
+        start = opened.read(132)
+    # Some files lack the preamble and begin with the first element, of group 8.
+    is_dicom = start[128:] == b"DICM" or start[:2] == b"\x08\x00" or file.name.lower().endswith(DICOM_ENDINGS)
+    # Scanners name files by numbers, without an ending.
+    empty_slice = not start and not file.suffix[1:].isalpha()
+    if not is_dicom and not empty_slice:
+        return None
+    from pydicom.config import disable_value_validation
+
+    from medsize.scans.dicom.header import read_dicom_file
+
+    # pydicom's tests of each value against the standard only warn, and take time.
+    with warnings.catch_warnings(), disable_value_validation():
+        warnings.simplefilter("ignore")
+        return read_dicom_file(file, known)
+
+
+def _grouped(headers: list[DicomFile], unreadable: dict[Path, str]) -> FoundScan:
+    """The scan of these files; one that may lack a slice, by a file in its folder that cannot be read, is at fault."""
+    from medsize.scans.dicom.series import found_series
+
+    scan = found_series(headers)
+    doubtful = sorted({unreadable[file.parent] for file in scan.files if file.parent in unreadable})
+    if scan.kind is ScanKind.SERIES and doubtful and not scan.fault:
+        beside = f"{doubtful[0]} beside them cannot be read and may be one of the slices. Mend or remove it first."
+        return replace(scan, fault=f"{scan.source}: {beside}")
+    return scan

@@ -1,0 +1,141 @@
+"""Masks as people keep them: label maps, one file per structure, DICOM SEG, RTSTRUCT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK
+
+from medsize.scans.dicom.rtstruct import read_contour_mask, region_names
+from medsize.scans.grid import Grid, on_grid
+from medsize.scans.image_file import MAX_BYTES, is_image_file, read_image_file
+from medsize.scans.structure_name import matching_structures
+
+__all__ = ["names_held", "read_masks"]
+
+
+def read_masks(
+    source: str | Path | Iterable[str | Path] | Mapping[str, str | Path],
+    image: SimpleITK.Image,
+    structures: Sequence[str],
+    frame_of_reference: str | None = None,
+    later_wins: bool = False,
+    max_bytes: int = MAX_BYTES,
+) -> SimpleITK.Image:
+    """
+    Read the masks of an image's structures as one label map.
+
+    Args:
+        source: a label map, an image file of class indices; or one image file per structure, by the structure's name,
+            in which every voxel but 0 is inside; or one or several DICOM files, SEG or RTSTRUCT, which hold each
+            structure once between them.
+        image: the image that they were drawn on.
+        structures: the structures of the classes 1, 2, …. Of SEG and RTSTRUCT, others are left out; the beginning of
+            a name is enough where no other begins so.
+        frame_of_reference: UID of the image's frame of reference (:attr:`FoundScan.frame_of_reference`), which SEG and
+            RTSTRUCT must be in. Default: any.
+        later_wins: a voxel of several structures belongs to the last of them, as a lesion within an organ does.
+            Default: structures that overlap are refused.
+        max_bytes: memory that the voxels of a file may take.
+
+    Returns:
+        class indices on the image's voxels, uint8; 0 is background.
+
+    Raises:
+        ValueError: naming the file, when it cannot be read, was drawn on other voxels, does not hold a structure
+            exactly once, holds other values than classes, or structures overlap.
+    """
+    if not structures or len(structures) > 255 or len(set(structures)) < len(structures):
+        raise ValueError(f"structures are {list(structures)}: expected 1 to 255 different names.")
+    grid = Grid.of(image)
+    if isinstance(source, (str, Path)) and is_image_file(Path(source)):
+        labels = _read_label_map(Path(source), grid, structures, max_bytes)
+    else:
+        labels = np.zeros(grid.size[::-1], dtype=np.uint8)
+        for index, name in enumerate(structures, start=1):
+            if isinstance(source, Mapping):
+                file, inside = _read_own_file(source, name, grid, max_bytes)
+            else:
+                files = [Path(source)] if isinstance(source, (str, Path)) else [Path(file) for file in source]
+                file, inside = _read_from_dicom(files, name, image, frame_of_reference, max_bytes)
+            others = np.unique(labels[inside])
+            if not later_wins and others.any():
+                overlapping = ", ".join(f"'{structures[other - 1]}'" for other in others if other)
+                raise ValueError(
+                    f"{file}: '{name}' overlaps {overlapping} in {np.count_nonzero(labels[inside])} voxels, expected "
+                    "each voxel in one structure. Leave one out, or let the later one win."
+                )
+            labels[inside] = index
+    result = SimpleITK.GetImageFromArray(labels)
+    grid.place(result)
+    return result
+
+
+def _read_label_map(file: Path, grid: Grid, structures: Sequence[str], max_bytes: int) -> np.ndarray:
+    labels = _on_grid(file, grid, max_bytes)
+    if wrong := sorted(set(np.unique(labels).tolist()) - set(range(len(structures) + 1))):
+        named = ", ".join(f"{index} {name}" for index, name in enumerate(("background", *structures)))
+        raise ValueError(f"{file}: it holds the values {wrong[:5]}, expected the classes {named}.")
+    return labels.astype(np.uint8)
+
+
+def _read_own_file(files: Mapping[str, str | Path], name: str, grid: Grid, max_bytes: int) -> tuple[Path, np.ndarray]:
+    if name not in files:
+        raise ValueError(f"no mask is given for '{name}', only for {', '.join(files) or 'none'}.")
+    file = Path(files[name])
+    return file, _on_grid(file, grid, max_bytes) != 0
+
+
+def _on_grid(file: Path, grid: Grid, max_bytes: int) -> np.ndarray:
+    mask = read_image_file(file, max_bytes)
+    if not np.isfinite(SimpleITK.GetArrayViewFromImage(mask)).all():
+        raise ValueError(f"{file}: the mask holds values that are NaN or infinite, expected class indices.")
+    try:
+        return on_grid(mask, grid)
+    except ValueError as e:
+        raise ValueError(f"{file}: {e}") from e
+
+
+def _read_from_dicom(
+    files: Sequence[Path], name: str, image: SimpleITK.Image, frame_of_reference: str | None, max_bytes: int
+) -> tuple[Path, np.ndarray]:
+    held = {file: names_held(file) for file in files}
+    holding = [file for file, names in held.items() if matching_structures(name, names)]
+    if len(holding) != 1:
+        listed = "; ".join(f"{file}: {', '.join(names)}" for file, names in held.items())
+        raise ValueError(
+            f"'{name}' is in {len(holding)} of the {len(files)} files, expected in one. They hold: {listed}. "
+            "Give a name that one of them holds."
+        )
+    (file,) = holding
+    if _is_seg(file):
+        from medsize.scans.dicom.seg_reader import read_segment
+
+        return file, read_segment(file, name, Grid.of(image), frame_of_reference, max_bytes)
+    return file, read_contour_mask(file, name, image, frame_of_reference)
+
+
+def names_held(file: Path) -> list[str]:
+    """
+    Names of the structures in a SEG or RTSTRUCT.
+
+    Raises:
+        ValueError: naming the file, when it is neither.
+    """
+    if _is_seg(file):
+        from medsize.scans.dicom.seg_reader import segment_names
+
+        return segment_names(file)
+    return region_names(file)
+
+
+def _is_seg(file: Path) -> bool:
+    from medsize.scans.dicom.header import read_dicom_file
+
+    header = read_dicom_file(file)
+    modality = "DICOMDIR" if header is None else header.series.modality
+    if modality not in ("SEG", "RTSTRUCT"):
+        raise ValueError(f"{file}: its modality is {modality}, expected a mask: SEG or RTSTRUCT.")
+    return modality == "SEG"

@@ -1,0 +1,175 @@
+"""Facts about scans and masks, each read from the file once."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from pydantic import BaseModel, ConfigDict
+
+from medsize.scans.fact_cache import cached_facts
+
+__all__ = ["UNREADABLE", "ImageFacts", "MaskFacts", "first_line", "geometry_faults", "image_facts", "mask_facts"]
+
+UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, OverflowError, zlib.error)
+"""What nibabel and zlib raise for truncated and broken files."""
+MAX_COMPRESSION = 1100
+"""No deflated byte holds more than 1032 others."""
+MAX_VALUES = 1000
+"""So many values of a mask are kept: one with more is none."""
+SAMPLED = 1_000_000
+"""About so many voxels, evenly taken, make percentiles."""
+
+
+class _Placed(BaseModel):
+    """What a NIfTI file says of its grid."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    shape: tuple[int, ...]
+    zooms: tuple[float, ...]
+    """mm along the first three axes."""
+    affine: tuple[tuple[float, ...], ...]
+
+    @property
+    def voxel_mm3(self) -> float:
+        """mm³ of a voxel."""
+        return math.prod(self.zooms)
+
+    @property
+    def extent_mm(self) -> list[float]:
+        """mm along the first three axes."""
+        return [zoom * voxels for zoom, voxels in zip(self.zooms, self.shape, strict=False)]
+
+
+class ImageFacts(_Placed):
+    """Facts about an image."""
+
+    faults: tuple[str, ...]
+    """What is wrong with its place in space."""
+    non_finite: int
+    """How many intensities are NaN or infinite."""
+    lowest: float
+    percentiles: tuple[float, float, float]
+    """0.5, 50 and 99.5, of the finite intensities."""
+    distinct: int
+    """How many different intensities there are among those sampled."""
+    digest: str
+    """The same for all files with these intensities in this order, whatever their format."""
+
+
+class MaskFacts(_Placed):
+    """Facts about a mask."""
+
+    values: tuple[float, ...]
+    """Its values, at most 1000."""
+    counts: tuple[int, ...]
+    """Voxels that have them."""
+    box: tuple[tuple[int, ...], tuple[int, ...]] | None
+    """First and last voxel of what is not 0; ``None`` where all is."""
+
+    def volume_mm3(self, value: int) -> float:
+        """mm³ of a class."""
+        return sum(n for v, n in zip(self.values, self.counts, strict=True) if v == value) * self.voxel_mm3
+
+
+def image_facts(file: str | Path) -> ImageFacts:
+    """
+    Facts about an image, NIfTI, from the cache if it was read before.
+
+    Raises:
+        OSError, ValueError and others of ``UNREADABLE``: when it cannot be read.
+    """
+    return cached_facts(file, "image", ImageFacts, lambda: _read_image(file))
+
+
+def mask_facts(file: str | Path) -> MaskFacts:
+    """The same of a mask; see :func:`image_facts`."""
+    return cached_facts(file, "mask", MaskFacts, lambda: _read_mask(file))
+
+
+def geometry_faults(image: Any) -> Iterator[str]:
+    """What is wrong with where an image of nibabel's lies in space, one message each."""
+    zooms = image.header.get_zooms()[:3]
+    if isinstance(image, nibabel.Nifti1Image):
+        if image.header["qform_code"] == 0 and image.header["sform_code"] == 0:
+            yield "the image states no spacing (qform and sform are not set). Sizes in mm need it."
+            return
+        unit = int(image.header["xyzt_units"]) % 8
+        if unit not in (0, 2):  # not stated, mm
+            stated = {1: "meter", 3: "micron"}.get(unit, f"the unknown unit {unit}")
+            yield f"the image's spacing is in {stated}, it must be in mm."
+    if not all(math.isfinite(z) and z > 0 for z in zooms):
+        yield f"the image's spacing is {tuple(float(z) for z in zooms)}, it must be positive."
+    elif not abs(np.linalg.det(image.affine[:3, :3])) > 1e-9:
+        yield f"the image's affine is degenerate, a voxel has no volume: {image.affine.tolist()}."
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line without a full stop."""
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _load(file: str | Path) -> Any:
+    """An image of nibabel's; a header that states more voxels than the file can hold is not believed."""
+    image = nibabel.load(file)
+    needed = math.prod(image.shape) * image.get_data_dtype().itemsize
+    held = os.path.getsize(image.file_map["image"].filename)
+    if needed > MAX_COMPRESSION * held:
+        voxels = " × ".join(map(str, image.shape))
+        raise ValueError(f"its header states {voxels} voxels, {needed / 2**30:.3g} GiB, but the file has {held} bytes")
+    return image
+
+
+def _place(image: Any) -> dict[str, Any]:
+    zooms = [float(zoom) for zoom in image.header.get_zooms()[:3]]
+    return {"shape": image.shape, "zooms": zooms, "affine": image.affine.tolist()}
+
+
+def _read_image(file: str | Path) -> ImageFacts:
+    image = _load(file)
+    if image.get_data_dtype().kind not in "iufb":
+        raise ValueError(f"its voxels are of the type {image.get_data_dtype()}, expected numbers: no colours")
+    intensities = np.asarray(image.dataobj)
+    digest = hashlib.sha256(str(image.shape).encode())
+    for part in intensities.T:  # slice by slice, for a copy takes memory
+        digest.update(np.ascontiguousarray(part, dtype=np.float32).data)
+    non_finite = 0
+    if intensities.dtype.kind not in "iub":
+        non_finite = intensities.size - sum(int(np.isfinite(part).sum()) for part in intensities.T)
+    sampled = intensities.ravel(order="K")[:: max(1, intensities.size // SAMPLED)].astype(float)
+    sampled = sampled[np.isfinite(sampled)]
+    return ImageFacts(
+        **_place(image),
+        faults=tuple(geometry_faults(image)),
+        non_finite=non_finite,
+        lowest=float(sampled.min(initial=np.inf)),
+        percentiles=tuple(np.percentile(sampled, [0.5, 50, 99.5])) if sampled.size else (0.0, 0.0, 0.0),
+        distinct=len(np.unique(sampled)),
+        digest=digest.hexdigest(),
+    )
+
+
+def _read_mask(file: str | Path) -> MaskFacts:
+    mask = _load(file)
+    labels = np.asarray(mask.dataobj)
+    values, counts = np.unique(labels, return_counts=True)
+    box = None
+    if labels.ndim == 3 and labels.any():
+        filled = [np.flatnonzero(labels.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        box = (tuple(int(f[0]) for f in filled), tuple(int(f[-1]) for f in filled))
+    return MaskFacts(
+        **_place(mask),
+        values=tuple(map(float, values[:MAX_VALUES])),
+        counts=tuple(map(int, counts[:MAX_VALUES])),
+        box=box,
+    )

@@ -1,0 +1,15 @@
+"""Sizes of structures: as people state them, as masks show them, and as studies make them wrong."""
+
+from medsize.sizes.mask_sizes import describe_mask
+from medsize.sizes.mean_fractions import mean_fractions
+from medsize.sizes.size_detail import with_size_detail
+from medsize.sizes.size_noise import expected_size_change, relative_size_change, with_size_noise
+
+__all__ = [
+    "describe_mask",
+    "expected_size_change",
+    "mean_fractions",
+    "relative_size_change",
+    "with_size_detail",
+    "with_size_noise",
+]

@@ -1,0 +1,211 @@
+"""Columns of a size table: their names, and what their cells may hold."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any
+
+from openpyxl.utils import get_column_letter
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
+
+from medsize.sizes.spreadsheet import Cell, parse_number
+
+__all__ = ["SIZE_KINDS", "Column", "read_columns"]
+
+SIZE_KINDS = ("volume_ml", "volume_mm3", "diameters_mm", "fraction", "area_mm2", "mask")
+OWN_COLUMNS = ("image", "subject", "slice", "comment", "error_percent")
+STRUCTURE_COLUMN = re.compile(
+    r"((?P<structure>.+?)[\s_]+)?(?P<kind>volume|diameters?|fraction|area|mask|error)"
+    r"(([\s_]*[(\[]|[\s_]+)(?!low|high)(?P<unit>[\w%^]+?)[)\]]?)?([\s_]+(?P<bound>low|high))?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a size table."""
+
+    name: str
+    letter: str
+    kind: str
+    structure: str = ""
+    """Name of the structure, as its first column writes it. Empty where the column is about the whole row."""
+    bound: str = ""
+    """{``"low"``, ``"high"``}, or empty where the size itself is stated."""
+
+    def __str__(self) -> str:
+        return f"column '{self.name}' ({self.letter})"
+
+    def read(self, cell: Cell, decimal_comma: bool) -> Any:
+        """
+        What a cell of this column says.
+
+        Args:
+            cell: not empty.
+            decimal_comma: see :func:`medsize.sizes.spreadsheet.parse_number`.
+
+        Raises:
+            ValueError: saying what the cell holds, what is wrong with it, and what to do.
+        """
+        if isinstance(cell, ValueError):
+            raise cell
+        try:
+            return CELLS[self.kind].validate_python(cell, context={"decimal_comma": decimal_comma})
+        except ValidationError as e:
+            reason = e.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"is '{cell}': {reason[0].lower()}{reason[1:]}. {EXPECTED[self.kind]}") from e
+
+
+def read_columns(header: Sequence[Cell]) -> tuple[list[Column | None], list[str]]:
+    """
+    The columns that the first row of a size table names.
+
+    Returns:
+        one column for each cell, ``None`` where it has no name or a faulty one; and what is wrong with the names.
+    """
+    columns: list[Column | None] = []
+    problems = []
+    structures: dict[str, str] = {}
+    for index, cell in enumerate(header):
+        letter = get_column_letter(index + 1)
+        column = None
+        try:
+            if cell != "":
+                column = _column(cell, letter, structures)
+                twin = next((c for c in columns if c and _meaning(c) == _meaning(column)), None)
+                if twin is not None:
+                    raise ValueError(f"says the same as {twin}. Delete one of them.")
+        except ValueError as e:
+            name = "" if isinstance(cell, ValueError) else f"'{cell}' "
+            problems.append(f"row 1, column {name}({letter}) {e}")
+            column = None
+        columns.append(column)
+    if not any(column and column.kind == "image" for column in columns):
+        problems.append("row 1 names no column 'image'. Row 1 must name the columns; image is the path of the scan.")
+    if not problems and not any(column and column.kind in SIZE_KINDS for column in columns):
+        problems.append("row 1 names no column of a size, such as 'liver volume_ml'. Add one for each structure.")
+    sized = {column.structure for column in columns if column and column.kind in SIZE_KINDS}
+    problems += [
+        f"row 1, {column} is the error of no size. Name a column '{column.structure} volume_ml', or another size of it."
+        for column in columns
+        if column and column.structure and column.structure not in sized
+    ]
+    return columns, problems
+
+
+def _meaning(column: Column) -> tuple[str, str, str]:
+    return column.kind, column.structure, column.bound
+
+
+def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
+    if isinstance(cell, ValueError):
+        raise cell
+    name = _text(cell)
+    plain = " ".join(unicodedata.normalize("NFKC", name).split())  # mm³ becomes mm3
+    if plain.lower() in OWN_COLUMNS:
+        return Column(name, letter, plain.lower())
+    match = STRUCTURE_COLUMN.fullmatch(plain)
+    if match is None:
+        examples = [*OWN_COLUMNS, *(f"{plain.rsplit(' ', 1)[0]} {kind}" for kind in SIZE_KINDS)]
+        close = difflib.get_close_matches(plain.lower(), examples, n=1, cutoff=0.8)
+        raise ValueError(
+            f"is not known. {f'Did you mean {close[0]!r}? ' if close else ''}Delete it, or rename it to one of "
+            f"{', '.join(OWN_COLUMNS)}, or to a structure's name and one of {', '.join(SIZE_KINDS)}, "
+            "such as 'liver volume_ml', with 'low' or 'high' behind it for a bound."
+        )
+    structure = match["structure"] or ""
+    structure = structures.setdefault(" ".join(re.split(r"[\s_]+", structure.lower())), structure)
+    stem = match["kind"].lower().replace("diameters", "diameter").replace("diameter", "diameters")
+    unit = (match["unit"] or "").lower().replace("^", "").replace("%", "percent")
+    kind = f"{stem}_{unit}" if unit else stem
+    bound = (match["bound"] or "").lower()
+    if kind not in (*SIZE_KINDS, "error_percent"):
+        known = " or ".join(f"'{structure} {k}'".strip() for k in (*SIZE_KINDS, "error_percent") if k.startswith(stem))
+        fault = f"has the unknown unit '{match['unit']}'" if unit else "names no unit"
+        raise ValueError(f"{fault}. Convert its numbers where necessary, and name it {known}. 1 cm³ is 1 mL.")
+    if structure == "" and kind != "error_percent":
+        raise ValueError(f"names no structure. Rename it, for example to 'liver {kind}'.")
+    if structure.lower() == "background":
+        raise ValueError("is of the background, whose size is what the structures leave. Delete it.")
+    if bound and kind in ("mask", "error_percent"):
+        raise ValueError(f"is a bound of a {kind}, which has none. Name it '{structure} {kind}'.")
+    return Column(name, letter, kind, structure, bound)
+
+
+def _text(cell: str | int | float) -> str:
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+def _number(cell: str | int | float, info: ValidationInfo) -> float:
+    context: dict[str, bool] = info.context or {}
+    return parse_number(cell, **context) if isinstance(cell, str) else cell
+
+
+def _fraction(cell: str | int | float, info: ValidationInfo) -> float:
+    if isinstance(cell, str) and cell.endswith("%"):
+        return parse_number(cell[:-1].strip()) / 100
+    return _number(cell, info)
+
+
+def _percentage(cell: str | int | float, info: ValidationInfo) -> float:
+    return _number(cell.strip("±% ") if isinstance(cell, str) else cell, info)
+
+
+def _diameters(cell: str | int | float, info: ValidationInfo) -> list[float]:
+    if not isinstance(cell, str):
+        return [cell]
+    parts = re.split(r"\s*[x×;]\s*", cell, flags=re.IGNORECASE)
+    if len(parts) > 3:
+        raise ValueError(f"there are {len(parts)} diameters")
+    if len(parts) == 1 and "," in cell:
+        raise ValueError("it may mean one diameter or two")
+    return [_number(part, info) for part in parts]
+
+
+def _path_below(cell: str | int | float) -> str:
+    path = _text(cell).replace("\\", "/")  # as Windows writes it
+    if path.startswith("/") or PureWindowsPath(path).drive or ".." in PurePosixPath(path).parts:
+        raise ValueError("it leads out of the data set's folder")
+    return str(PurePosixPath(path))
+
+
+Size = TypeAdapter(Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)])
+RelativePath = TypeAdapter(Annotated[str, BeforeValidator(_path_below)])
+CELLS: dict[str, TypeAdapter] = {
+    "image": RelativePath,
+    "subject": TypeAdapter(Annotated[str, BeforeValidator(_text)]),
+    "slice": TypeAdapter(Annotated[int, BeforeValidator(_number), Field(ge=0)]),
+    "comment": TypeAdapter(Any),
+    "error_percent": TypeAdapter(Annotated[float, BeforeValidator(_percentage), Field(ge=0, lt=100)]),
+    "volume_ml": Size,
+    "volume_mm3": Size,
+    "diameters_mm": TypeAdapter(
+        Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], BeforeValidator(_diameters)]
+    ),
+    "fraction": TypeAdapter(Annotated[float, BeforeValidator(_fraction), Field(ge=0, le=1)]),
+    "area_mm2": Size,
+    "mask": RelativePath,
+}
+
+EMPTY_OR_ZERO = "leave the cell empty where the size is unknown, and write 0 where the structure is absent."
+PATH = "Write a path from the data set's folder, such as scans/scan_01.nii.gz."
+EXPECTED = {
+    "image": PATH,
+    "slice": "Write the number of the slice, from 0 along the last axis, or leave the cell empty for the whole scan.",
+    "error_percent": "Write the reader's error in percent, from 0 to less than 100.",
+    "volume_ml": f"Write the volume in mL, such as 1510 or 12.5; {EMPTY_OR_ZERO}",
+    "volume_mm3": f"Write the volume in mm³, such as 1510000; {EMPTY_OR_ZERO}",
+    "diameters_mm": (
+        "Write 1 to 3 diameters in mm, such as 34 x 28 x 40.5; leave the cell empty where they are unknown, "
+        "and write 0 in a column 'STRUCTURE volume_ml' where the structure is absent."
+    ),
+    "fraction": f"Write a part of the original field of view, such as 0.04 or 4 %; {EMPTY_OR_ZERO}",
+    "area_mm2": f"Write the area in mm², such as 320.5; {EMPTY_OR_ZERO}",
+    "mask": PATH,
+}
+"""What to write in a cell that is not as it must be."""

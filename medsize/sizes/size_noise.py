@@ -1,0 +1,251 @@
+"""Sizes that are as wrong as readers and reports make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from medsize.sizes.region import fit_into_region
+
+__all__ = ["SIZE_NOISES", "SizeNoise", "expected_size_change", "relative_size_change", "with_size_noise"]
+
+SMALLEST_FACTOR = 0.05
+"""No size is measured as smaller than this part of it: 0 would say that the structure is absent."""
+
+
+def gaussian(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """
+    Random errors: the factors are max(1 + σ·ε, 0.05), ε standard normal, σ such that the expected mRE is the level.
+
+        mRE = σ·√(2/π) − σ·φ(a/σ) + a·Φ(−a/σ),  a = 0.95
+    """
+    a = 1 - SMALLEST_FACTOR
+
+    def expected(sigma: float) -> float:
+        return float(sigma * np.sqrt(2 / np.pi) - sigma * norm.pdf(a / sigma) + a * norm.cdf(-a / sigma))
+
+    sigma = brentq(lambda s: expected(s) - level, 1e-6, 1e3)
+    return np.maximum(1 + sigma * rng.standard_normal(len(sizes)), SMALLEST_FACTOR)
+
+
+def log_normal(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """
+    Random errors, as likely half as double: the factors are exp(σ·ε), σ such that the expected mRE is the level.
+
+        mRE = exp(σ²/2)·(2·Φ(σ) − 1)
+    """
+    return np.exp(_log_normal_sigma(level) * rng.standard_normal(len(sizes)))
+
+
+def diameters(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """
+    Volumes by π/6·d₁·d₂·d₃ from three diameters, the same factor for all slices of a scan.
+
+    Each diameter is misread by a factor exp(σ·ε), and the structure fills its ellipsoid up to such a factor too, all
+    independent. Together that is exp(2σ·ε), whose mRE is that of log-normal errors: at 0.1, 0.3, 0.5 and 0.8, σ is
+    0.06, 0.18, 0.28 and 0.40.
+    """
+    found, index = np.unique(scans, return_inverse=True)
+    sigma = _log_normal_sigma(level) / 2
+    return np.exp(sigma * rng.standard_normal((len(found), 4)).sum(axis=1))[index]
+
+
+def too_large(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """A reader who always measures too much: the factors are 1 + level, which is the mRE."""
+    return np.full(len(sizes), 1 + level)
+
+
+def too_small(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """A reader who always measures too little: the factors are 1 − level, which is the mRE; 0.05 at least."""
+    return np.full(len(sizes), max(1 - level, SMALLEST_FACTOR))
+
+
+def rounded(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """Sizes rounded to multiples of ``level`` times the cohort's median, one multiple at least."""
+    step = level * np.median(sizes)
+    return np.maximum(np.round(sizes / step), 1) * step / sizes
+
+
+def terciles(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """As "small", "medium" or "large": the mean of the third of the cohort that a size is in, at any level."""
+    third = np.searchsorted(np.quantile(sizes, [1 / 3, 2 / 3]), sizes, side="left")
+    means = np.array([sizes[third == t].mean() if (third == t).any() else np.nan for t in range(3)])
+    return means[third] / sizes
+
+
+def swapped(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """The size of another one, for the share ``level`` of all: reports mixed up."""
+    chosen = rng.permutation(np.flatnonzero(rng.random(len(sizes)) < level))
+    mixed = sizes.copy()
+    mixed[chosen] = sizes[np.roll(chosen, 1)]
+    return mixed / sizes
+
+
+def missing(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+    """Unknown (NaN) for the share ``level`` of all."""
+    return np.where(rng.random(len(sizes)) < level, np.nan, 1.0)
+
+
+def _log_normal_sigma(level: float) -> float:
+    return float(brentq(lambda s: np.exp(s**2 / 2) * (2 * norm.cdf(s) - 1) - level, 1e-6, 5))
+
+
+def _expect_level(sizes: np.ndarray, level: float) -> float:
+    return level
+
+
+def _expect_swaps(sizes: np.ndarray, level: float) -> float:
+    """level · mean over i and j ≠ i of |sⱼ − sᵢ| / sᵢ"""
+    ordered, count = np.sort(sizes), len(sizes)
+    rank, below = np.arange(count), np.cumsum(ordered) - ordered
+    distances = rank * ordered - below + (ordered.sum() - below - ordered) - (count - 1 - rank) * ordered
+    return float(level * (distances / ordered).mean() / max(count - 1, 1))
+
+
+@dataclass(frozen=True)
+class SizeNoise:
+    """A way in which sizes are wrong."""
+
+    factors: Callable[[np.ndarray, np.ndarray, float, np.random.Generator], np.ndarray]
+    """
+    Takes the known sizes of a structure in all scans (or slices) that show it, shape ``(N,)``, the index of the scan
+    that each belongs to, the level and a source of randomness; gives the factors to multiply the sizes with.
+    """
+    expectation: Callable[[np.ndarray, float], float] | None = None
+    """mRE to expect of such sizes and level; ``None``: the errors are not random, but follow from the sizes."""
+
+    def expected_mre(self, sizes: np.ndarray, level: float) -> float:
+        """
+        Args:
+            sizes: of a structure, shape ``(N,)``.
+            level: how much noise.
+        """
+        if self.expectation is not None:
+            return self.expectation(sizes, level)
+        factors = self.factors(sizes, np.arange(len(sizes)), level, np.random.default_rng(0))
+        return float(np.abs(factors - 1).mean())
+
+
+SIZE_NOISES = {
+    "gaussian": SizeNoise(gaussian, _expect_level),
+    "log-normal": SizeNoise(log_normal, _expect_level),
+    "diameters": SizeNoise(diameters, _expect_level),
+    "too large": SizeNoise(too_large),
+    "too small": SizeNoise(too_small),
+    "rounded": SizeNoise(rounded),
+    "terciles": SizeNoise(terciles),
+    "swapped": SizeNoise(swapped, _expect_swaps),
+    "missing": SizeNoise(missing, lambda sizes, level: 0.0),  # of the sizes that are left
+}
+
+
+def with_size_noise(
+    items: Sequence[dict[str, Any]],
+    noise: str | None,
+    level: float = 0.0,
+    seed: int = 0,
+    region_mm: Sequence[float] | None = None,
+) -> list[dict[str, Any]]:
+    """
+    Replace the sizes of training items by wrong ones, for studies of robustness.
+
+    The same items, level and seed give the same errors. Every slice has errors of its own where sizes are of slices,
+    but for those from diameters.
+    What is absent (size 0) stays absent, what is unknown stays unknown; both ends of an interval change alike.
+
+    Args:
+        items: training items; their ``size`` is mm² of slices ``(2, K − 1, Z)`` or mm³ of scans ``(2, K − 1)``.
+        noise: one of :data:`SIZE_NOISES`; ``None`` for the sizes as they are.
+        level: how much of it: see there. 0 changes nothing. Defaults to 0.
+        seed: seed of the errors. Defaults to 0.
+        region_mm: extent of the region given to the network along each axis, mm; negative for all of an axis. Wrong
+            sizes that fill more than 0.7 of it together are made smaller, as nobody measures more than is shown.
+            Default: no limit.
+
+    Returns:
+        new items.
+
+    Raises:
+        ValueError: when ``noise`` is none of these, or the level is negative.
+    """
+    if noise is not None and noise not in SIZE_NOISES:
+        raise ValueError(f"size_noise is '{noise}': it must be null or one of {', '.join(SIZE_NOISES)}.")
+    if level < 0:
+        raise ValueError(f"the level of the noise is {level}: it must not be negative.")
+    sized = [index for index, item in enumerate(items) if "size" in item]
+    if noise is None or level == 0 or not sized:
+        return list(items)
+    sizes = [torch.as_tensor(items[index]["size"], dtype=torch.float64) for index in sized]
+    # One row for each structure, the slices of all scans in a row.
+    columns = torch.cat([size.reshape(*size.shape[:2], -1) for size in sizes], dim=-1)
+    scans = torch.repeat_interleave(torch.tensor([size[0, 0].numel() for size in sizes]))
+    low, high = columns.clone()
+    for k in range(columns.shape[1]):
+        shown = (high[k] > 0) & high[k].isfinite()
+        if not bool(shown.any()):
+            continue
+        rng = np.random.default_rng([seed, k])
+        middle = columns[:, k, shown].mean(dim=0).numpy()
+        factor = torch.as_tensor(SIZE_NOISES[noise].factors(middle, scans[shown].numpy(), level, rng))
+        low[k, shown] = torch.where(factor.isnan(), 0.0, low[k, shown] * factor)
+        high[k, shown] = torch.where(factor.isnan(), torch.inf, high[k, shown] * factor)
+    parts = torch.stack([low, high]).split([size[0, 0].numel() for size in sizes], dim=-1)
+    noisy = list(items)
+    for index, size, part in zip(sized, sizes, parts, strict=True):
+        noisy[index] = items[index] | {"size": part.reshape(size.shape).clone()}
+        if region_mm is not None:
+            noisy[index]["size"] = fit_into_region(noisy[index], region_mm)
+    return noisy
+
+
+def relative_size_change(items: Sequence[dict[str, Any]], noisy: Sequence[dict[str, Any]]) -> float | None:
+    """
+    The mRE that a noise really made: mean of |v′ − v| / v over the present structures whose size is known in both.
+
+    Args:
+        items: as :func:`with_size_noise` takes them.
+        noisy: as it returns them.
+
+    Returns:
+        the mean over all structures, scans and slices; ``None`` where nothing can be compared.
+    """
+    changes = [torch.empty(0, dtype=torch.float64)]
+    for item, other in zip(items, noisy, strict=True):
+        if "size" in item:
+            true, wrong = (torch.as_tensor(i["size"], dtype=torch.float64).mean(dim=0) for i in (item, other))
+            known = (true > 0) & true.isfinite() & wrong.isfinite()
+            changes.append(((wrong - true).abs() / true)[known])
+    compared = torch.cat(changes)
+    return float(compared.mean()) if len(compared) else None
+
+
+def expected_size_change(items: Sequence[dict[str, Any]], noise: str | None, level: float = 0.0) -> float | None:
+    """
+    The mRE that a noise makes on average over all seeds, for comparison with :func:`relative_size_change`.
+
+    Args:
+        items: as :func:`with_size_noise` takes them.
+        noise: see there.
+        level: see there.
+
+    Returns:
+        the mean over all structures, scans and slices; ``None`` where no size is known.
+    """
+    sized = [torch.as_tensor(item["size"], dtype=torch.float64).mean(dim=0) for item in items if "size" in item]
+    if not sized:
+        return None
+    columns = torch.cat([size.reshape(len(size), -1) for size in sized], dim=-1).numpy()
+    known = [row[(row > 0) & np.isfinite(row)] for row in columns]
+    known = [sizes for sizes in known if len(sizes)]
+    if not known:
+        return None
+    if noise is None or level == 0:
+        return 0.0
+    expected = [SIZE_NOISES[noise].expected_mre(sizes, level) for sizes in known]
+    return float(np.average(expected, weights=[len(sizes) for sizes in known]))

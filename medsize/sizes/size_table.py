@@ -1,0 +1,435 @@
+"""
+Size tables: what is known of the structures in each scan, in a spreadsheet (XLSX) or CSV.
+
+The first row names the columns. Every further row is a scan or, where the column ``slice`` is filled in, one of its
+slices::
+
+    image,               subject, liver volume_ml, liver error_percent, tumour diameters_mm, tumour volume_ml
+    scans/scan_1.nii.gz, A,       1510,            10,                  34 x 28 x 40,
+    scans/scan_2.nii.gz, B,       1230,            10,                  ,                    0
+
+===========================  =============================================================================
+column                       what its cells hold
+===========================  =============================================================================
+``image``                    path of the scan from the data set's folder
+``subject``                  whose scan it is; may be left out
+``slice``                    number of the slice, from 0 along the last axis; empty: the whole scan
+``comment``                  anything; it is not read
+``liver volume_ml``          volume in mL
+``liver volume_mm3``         volume in mm³
+``liver diameters_mm``       1, 2 or 3 diameters in mm: ``34``, ``34 x 28`` or ``34 x 28 x 40``
+``liver fraction``           part of the scan's (the slice's) original field of view: ``0.04`` or ``4 %``
+``liver area_mm2``           area in mm², in rows of slices
+``liver mask``               path of a mask of this structure alone (1, elsewhere 0), which is measured
+``liver volume_ml low``,     bounds, where no more is known; likewise of ``volume_mm3``, ``diameters_mm``,
+``liver volume_ml high``     ``fraction`` and ``area_mm2``
+``liver error_percent``      the reader's error, in percent of the number in the row
+``error_percent``            the same for all structures without bounds or an error of their own
+===========================  =============================================================================
+
+In place of ``liver`` stands the name of any structure. An *empty* cell says that the size is unknown, *0* that the
+structure is absent. A row states each structure in one way; other rows and structures may use other ways. Case, spaces
+and brackets in names of columns make no difference: ``Liver Volume (mL)`` is ``liver volume_ml``.
+
+Diameters give the volume of an ellipsoid, V = π/6 · d₁ · d₂ · d₃. One diameter is that of a sphere, V = π/6 · d³;
+two are those of a prolate spheroid, V = π/6 · long · short².
+
+An error of e percent turns a number x into the bounds x · (1 − e/100) and x · (1 + e/100). Of diameters, each one is x:
+an error of 10 percent there is about 30 percent of the volume.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from openpyxl.utils import get_column_letter
+
+from medsize.errors import ProblemsError
+from medsize.scans.scan_facts import UNREADABLE
+from medsize.scans.scan_header import scan_header
+from medsize.sizes.mask_sizes import describe_mask
+from medsize.sizes.size_columns import SIZE_KINDS, Column, read_columns
+from medsize.sizes.spreadsheet import Cell, read_cells, uses_decimal_comma
+
+__all__ = ["SizeRow", "SizeTable", "SizeTableError", "StatedSize", "add_sizes", "read_size_table"]
+
+KINDS_OF_SLICES = ("area_mm2", "fraction")
+NUMBERS = {*SIZE_KINDS, "error_percent"} - {"mask"}
+MM3_PER_ML = 1000.0
+
+
+class SizeTableError(ProblemsError):
+    """What is wrong with a size table, all of it at once."""
+
+
+@dataclass(frozen=True)
+class StatedSize:
+    """
+    Low and high end of a structure's size: mm³ of a scan or mm² of a slice; fractions of its original field of view;
+    or, with a mask, multiples of what is measured in it.
+    """
+
+    low: float
+    high: float
+    is_fraction: bool = False
+    mask: str | None = None
+
+
+@dataclass(frozen=True)
+class SizeRow:
+    """A row of a size table."""
+
+    number: int
+    """As spreadsheets count: row 1 names the columns."""
+    image: str
+    subject: str | None
+    slice: int | None
+    """``None`` for the whole scan."""
+    sizes: dict[str, StatedSize]
+    """By structure; those of unknown size are left out."""
+
+
+@dataclass(frozen=True)
+class SizeTable:
+    """A checked size table."""
+
+    source: Path
+    columns: tuple[Column, ...]
+    rows: tuple[SizeRow, ...]
+
+    @cached_property
+    def structures(self) -> tuple[str, ...]:
+        """Names of the structures, in the order of their columns."""
+        return tuple(dict.fromkeys(column.structure for column in self.columns if column.structure))
+
+    @cached_property
+    def rows_by_image(self) -> dict[str, list[SizeRow]]:
+        """The rows of each scan, by its :func:`comparable_path`."""
+        rows: dict[str, list[SizeRow]] = {}
+        for row in self.rows:
+            rows.setdefault(comparable_path(row.image), []).append(row)
+        return rows
+
+    def where(self, row: SizeRow, kind: str, structure: str = "") -> str:
+        """A cell, as messages name it."""
+        return f"row {row.number}, {next(c for c in self.columns if (c.kind, c.structure) == (kind, structure))}"
+
+    def sizes_of(self, image: str, dataset_dir: str | Path = ".") -> dict[str, Any]:
+        """
+        What the table says of a scan, as entries of an item in a data list whose ``size_unit`` is ``mm3``.
+
+        Args:
+            image: path of the scan from the data set's folder.
+            dataset_dir: that folder. It is read for fractions, slices and masks only.
+
+        Returns:
+            ``size``, mm³ per structure; ``slice_size``, mm² per structure and slice along the last axis; ``subject``.
+            A size is a number, ``[low, high]``, or ``None`` where unknown. What the table does not know is left out.
+
+        Raises:
+            SizeTableError: when the scan has no row, has not the slices that its rows name, or when it or a mask
+                cannot be read.
+        """
+        rows = self.rows_by_image.get(comparable_path(image), [])
+        if not rows:
+            problem = f"the scan '{image}' has no row. Add one, and leave its sizes empty if they are unknown."
+            raise SizeTableError(self.source, [problem])
+        extent, num_slices = self._grid(rows, image, dataset_dir)
+        size: dict[str, Any] = {}
+        slice_size: dict[str, list[Any]] = {}
+        problems = []
+        for row in rows:
+            if row.slice is not None and row.slice >= num_slices:
+                problems.append(
+                    f"{self.where(row, 'slice')} is {row.slice}, but the scan '{image}' has {num_slices} slices. "
+                    f"Count them from 0 to {num_slices - 1}."
+                )
+                continue
+            view = math.prod(extent if row.slice is None else extent[:2])
+            for structure, stated in row.sizes.items():
+                if stated.mask is not None:
+                    try:
+                        volume, areas = _measured(Path(dataset_dir) / stated.mask, num_slices)
+                    except ValueError as e:
+                        problems.append(f"{self.where(row, 'mask', structure)}: {e}")
+                        continue
+                    size[structure] = _entry(stated, volume)
+                    slice_size[structure] = [_entry(stated, area) for area in areas]
+                    continue
+                entry = _entry(stated, view if stated.is_fraction else 1.0)
+                if row.slice is None:
+                    size[structure] = entry
+                else:
+                    slice_size.setdefault(structure, [None] * num_slices)[row.slice] = entry
+        if problems:
+            raise SizeTableError(self.source, problems)
+        entries = {
+            "size": {name: size.get(name) for name in self.structures} if size else None,
+            "slice_size": slice_size or None,
+            "subject": next((row.subject for row in rows if row.subject), None),
+        }
+        return {key: entry for key, entry in entries.items() if entry is not None}
+
+    def _grid(self, rows: Sequence[SizeRow], image: str, dataset_dir: str | Path) -> tuple[list[float], int]:
+        """mm along each axis of a scan, and its number of slices; NaN and 0 where nothing depends on them."""
+        if all(row.slice is None and not any(s.is_fraction or s.mask for s in row.sizes.values()) for row in rows):
+            return [math.nan] * 3, 0
+        try:
+            zooms, shape = scan_header(Path(dataset_dir) / image)
+        except ValueError as e:
+            problem = f"{self.where(rows[0], 'image')}: {e}. Is '{dataset_dir}' the data set's folder?"
+            raise SizeTableError(self.source, [problem]) from e
+        return [zoom * voxels for zoom, voxels in zip(zooms, shape, strict=True)], shape[2]
+
+
+def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
+    """
+    Read and check a size table; its columns are described at the top of this module.
+
+    Numbers have a decimal point. A decimal comma is understood where it cannot be anything else, as in ``12,5``; what
+    may be a thousands separator, as in ``1,510``, is refused.
+
+    Args:
+        path: a ``.xlsx`` file; or a ``.csv`` file in UTF-8, separated by commas, semicolons or tabs.
+        sheet: the sheet of a workbook. Default: the only one that holds something.
+
+    Raises:
+        SizeTableError: naming row and column, as the spreadsheet shows them, of everything that is wrong.
+    """
+    path = Path(path)
+    try:
+        (header, *body), separator = read_cells(path, sheet)
+    except ValueError as e:
+        raise SizeTableError(path, [str(e)]) from e
+    columns, problems = read_columns(header)
+    filled = {number: cells for number, cells in enumerate(body, start=2) if any(cell != "" for cell in cells)}
+    if not filled:
+        problems.append("there is no row below the names of the columns. Add a row for every scan.")
+    problems += [
+        f"column {get_column_letter(index + 1)} has no name in row 1. Name it, or clear its cells."
+        for index, name in enumerate(header)
+        if name == "" and any(cells[index : index + 1] not in ([], [""]) for cells in filled.values())
+    ]
+    decimal_comma = uses_decimal_comma(
+        (
+            cell
+            for cells in filled.values()
+            for column, cell in zip(columns, cells, strict=False)
+            if column and column.kind in NUMBERS and isinstance(cell, str)
+        ),
+        separator,
+    )
+    rows = []
+    for number, cells in filled.items():
+        if len(cells) != len(header):
+            problems.append(
+                f"row {number} has {len(cells)} cells, but row 1 has {len(header)}. Put cells that hold the separator "
+                f"'{separator}' in quotation marks, and separate empty cells, too."
+            )
+            continue
+        row, faults = _read_row(number, columns, cells, decimal_comma)
+        problems += [f"row {number}, {fault}" for fault in faults]
+        if row is not None:
+            rows.append(row)
+    table = SizeTable(path, tuple(column for column in columns if column), tuple(rows))
+    problems += _contradictions(table)
+    if problems:
+        raise SizeTableError(path, problems)
+    return table
+
+
+def add_sizes(
+    items: Sequence[Mapping[str, Any]], table: SizeTable, dataset_dir: str | Path = "."
+) -> list[dict[str, Any]]:
+    """
+    Add to scans what a table says of their sizes.
+
+    Args:
+        items: the scans, as a data list has them: ``image``, a path from the data set's folder, and what else is known.
+        table: as :func:`read_size_table` reads it.
+        dataset_dir: the data set's folder.
+
+    Returns:
+        new items with the entries of :meth:`SizeTable.sizes_of`, for a data list whose ``size_unit`` is ``mm3``.
+
+    Raises:
+        SizeTableError: naming every row without a scan, scan without a row, scan that is listed twice or already has
+            other sizes or another subject, and what :meth:`SizeTable.sizes_of` finds.
+    """
+    images = {comparable_path(item["image"]): item["image"] for item in items}
+    counts = Counter(comparable_path(item["image"]) for item in items)
+    problems = [f"the scan '{images[key]}' is listed {n} times. List it once." for key, n in counts.items() if n > 1]
+    for key, rows in table.rows_by_image.items():
+        if key not in images:
+            close = difflib.get_close_matches(key, images, n=1)
+            hint = f"Did you mean '{images[close[0]]}'?" if close else "Correct the path, or delete the row."
+            further = f" and {len(rows) - 1} more of it" if len(rows) > 1 else ""
+            problems.append(f"{table.where(rows[0], 'image')}{further}: there is no scan '{rows[0].image}'. {hint}")
+    sized = []
+    for item in items:
+        try:
+            entries = table.sizes_of(item["image"], dataset_dir)
+        except SizeTableError as e:
+            problems += e.problems
+            continue
+        problems += [
+            f"the scan '{item['image']}' already has another '{key}'. Remove it, or correct the table."
+            for key in entries
+            if item.get(key) not in (None, entries[key])
+        ]
+        sized.append({**item, **entries})
+    if problems:
+        raise SizeTableError(table.source, list(dict.fromkeys(problems)))
+    return sized
+
+
+def comparable_path(path: str) -> str:
+    """A path as it is compared: macOS and Windows write the same one with other characters."""
+    return unicodedata.normalize("NFC", str(PurePosixPath(path.replace("\\", "/"))))
+
+
+def _read_row(
+    number: int, columns: Sequence[Column | None], cells: Sequence[Cell], decimal_comma: bool
+) -> tuple[SizeRow | None, list[str]]:
+    """The row, ``None`` where it names no scan; and what is wrong with it."""
+    values: dict[Column, Any] = {}
+    faults: dict[Column, str] = {}
+    for column, cell in zip(columns, cells, strict=True):
+        if column is None or column.kind == "comment":
+            continue
+        try:
+            if cell != "":
+                values[column] = column.read(cell, decimal_comma)
+            elif column.kind == "image":
+                raise ValueError("is empty. Write the path of the scan, or delete the row.")
+        except ValueError as e:
+            faults[column] = f"{column} {e}"
+    problems = list(faults.values())
+    own = {column.kind: value for column, value in values.items() if not column.structure}
+    faulty_kinds = {column.kind for column in faults if not column.structure}
+    sizes = {}
+    for structure in dict.fromkeys(column.structure for column in columns if column and column.structure):
+        stated = [column for column in (*values, *faults) if column.structure == structure]
+        misfits = list(_misfits(stated))
+        if "slice" not in faulty_kinds:
+            misfits += _of_other_extent(stated, own.get("slice"))
+        problems += misfits
+        if not misfits and not faults.keys() & set(stated):
+            try:
+                size = _stated_size({column: values[column] for column in stated}, own.get("error_percent", 0.0))
+            except ValueError as e:
+                problems.append(str(e))
+                continue
+            if size is not None:
+                sizes[structure] = size
+    if "image" not in own or "slice" in faulty_kinds:
+        return None, problems
+    return SizeRow(number, own["image"], own.get("subject"), own.get("slice"), sizes), problems
+
+
+def _misfits(columns: Sequence[Column]) -> Iterator[str]:
+    """Which columns of a structure cannot be filled in together."""
+    sizes = [column for column in columns if column.kind != "error_percent"]
+    names = " and ".join(map(str, sizes))
+    bounds = {column.bound for column in sizes}
+    if len({column.kind for column in sizes}) > 1:
+        yield f"{names} are all filled in, but a row states a structure in one way. Clear all but one."
+    elif "" in bounds and len(bounds) > 1:
+        yield f"{names} are all filled in. Clear the size, or its bounds."
+    elif len(bounds) == 1 and "" not in bounds:
+        yield f"{names} is filled in, but the other bound is not. Fill in both."
+    if bounds and "" not in bounds and len(columns) > len(sizes):
+        error = next(column for column in columns if column.kind == "error_percent")
+        yield f"{error} is filled in beside bounds. Clear the error, or the bounds."
+
+
+def _of_other_extent(columns: Sequence[Column], slice_number: int | None) -> Iterator[str]:
+    """Which columns are of a scan in a row of a slice, or the other way round."""
+    for column in columns:
+        if slice_number is None and column.kind == "area_mm2":
+            yield f"{column} is of a slice, but the row names none. Fill in a column 'slice', or state a volume."
+        if slice_number is not None and column.kind not in (*KINDS_OF_SLICES, "error_percent"):
+            yield (
+                f"{column} is of a whole scan, but the row is of slice {slice_number}. State "
+                f"{' or '.join(KINDS_OF_SLICES)}, or clear 'slice'."
+            )
+
+
+def _stated_size(values: Mapping[Column, Any], default_error: float) -> StatedSize | None:
+    """What the columns of a structure say together; ``None`` where its size is unknown."""
+    error = next((value for column, value in values.items() if column.kind == "error_percent"), default_error) / 100
+    stated = {column.bound: (column, value) for column, value in values.items() if column.kind != "error_percent"}
+    if not stated:
+        return None
+    if "" in stated:
+        column, value = stated[""]
+        if column.kind == "mask":
+            return StatedSize(1 - error, 1 + error, mask=value)
+        low, high = _size(column.kind, value, 1 - error), _size(column.kind, value, 1 + error)
+    else:
+        column, low_value = stated["low"]
+        high_column, high_value = stated["high"]
+        low, high = _size(column.kind, low_value), _size(column.kind, high_value)
+        if low > high:
+            raise ValueError(f"{column} is above {high_column}. Exchange or correct them.")
+    is_fraction = column.kind == "fraction"
+    return StatedSize(low, min(high, 1.0) if is_fraction else high, is_fraction)
+
+
+def _size(kind: str, value: Any, factor: float = 1.0) -> float:
+    """mm³, mm² or a fraction, from what a cell says times a factor."""
+    if kind == "diameters_mm":
+        long_to_short = sorted((factor * d for d in value), reverse=True)
+        return math.pi / 6 * math.prod((long_to_short + 2 * long_to_short[-1:])[:3])
+    return factor * value * (MM3_PER_ML if kind == "volume_ml" else 1.0)
+
+
+def _contradictions(table: SizeTable) -> Iterator[str]:
+    """Rows of the same scan that cannot all be right."""
+    for rows in table.rows_by_image.values():
+        first: dict[int | None, SizeRow] = {}
+        masks = {structure: row for row in rows for structure, stated in row.sizes.items() if stated.mask}
+        named = next((row for row in rows if row.subject), None)
+        for row in rows:
+            twin = first.setdefault(row.slice, row)
+            if twin is not row:
+                what = "scan" if row.slice is None else f"slice {row.slice} of the scan"
+                where = table.where(row, "image")
+                yield f"{where}: row {twin.number} is of the same {what}, '{row.image}'. Delete one of them."
+            if row.subject and named and row.subject != named.subject:
+                yield (
+                    f"{table.where(row, 'subject')} is '{row.subject}', but row {named.number} says that the scan is "
+                    f"of '{named.subject}'. Correct one of them."
+                )
+            for structure in row.sizes.keys() & masks.keys():
+                if row.slice is not None:
+                    yield (
+                        f"{table.where(masks[structure], 'mask', structure)} tells the size of '{structure}' in every "
+                        f"slice, but row {row.number} states it in slice {row.slice}. Clear one of them."
+                    )
+
+
+def _entry(stated: StatedSize, measure: float) -> float | list[float]:
+    """A size as data lists have it."""
+    low, high = stated.low * measure, stated.high * measure
+    return low if low == high else [low, high]
+
+
+def _measured(mask_file: Path, num_slices: int) -> tuple[float, list[float]]:
+    """mm³ in a mask, and mm² in each of its slices."""
+    try:
+        measured = describe_mask(mask_file, ("background", "structure"))
+    except UNREADABLE as e:
+        raise ValueError(f"the mask cannot be measured: {e} It must hold 1 in the structure, and 0 elsewhere.") from e
+    areas = measured["slice_size"]["structure"]
+    if len(areas) != num_slices:
+        raise ValueError(f"the mask {mask_file} has {len(areas)} slices, but its scan has {num_slices}.")
+    return measured["size"]["structure"], areas

@@ -1,0 +1,244 @@
+"""What the runs of a ladder found, in tables that outlive the runs."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+
+from medsize.files import atomic_write
+from medsize.studies.cohort_setting import as_options
+from medsize.studies.ladder.study import Cell, Study
+from medsize.studies.supervise import SUMMARY, is_finished
+
+__all__ = ["LadderResults", "paired_gain", "summarise_runs"]
+
+CELL = ["cohort", "rung", "seed"]
+
+
+class LadderResults:
+    """
+    The tables of a ladder: what is finished in a work folder, and what the tables hold already.
+
+    Files, by the path without suffix: ``.csv``, a row for each run; ``_subjects.csv``, the Dice of each subject and
+    structure in each run; ``.md`` and ``.png``, means over the seeds; ``_gains.md``, rungs compared.
+
+    Args:
+        study: what was run.
+        table: path of the files, without suffix.
+
+    Raises:
+        ValueError: when the table holds runs with other settings than the study has now; naming all of them.
+    """
+
+    def __init__(self, study: Study, table: Path) -> None:
+        self.study = study
+        self.table = table
+        # In the order of the tables: seeds of a rung together.
+        order = itertools.chain.from_iterable(itertools.product([c], c.rungs, c.seeds) for c in study.cohorts)
+        self.cells = {_key(cell): cell for cell in itertools.starmap(Cell, order)}
+        self.runs = _read(table.with_suffix(".csv"))
+        self.subjects = _read(self._subjects_file)
+        digests = {key: _digest(study.settings(cell)) for key, cell in self.cells.items()}
+        strangers = [
+            f"- {row.cohort} / {row.rung} / seed {row.seed}"
+            for row in self.runs.itertuples()
+            if getattr(row, "settings", None) != digests.get((row.cohort, row.rung, row.seed))
+        ]
+        if strangers:
+            raise ValueError(
+                f"{table.with_suffix('.csv')} holds runs with other settings than the study has now. Name another "
+                "table in the study, or remove these rows:\n" + "\n".join(strangers)
+            )
+
+    @property
+    def _subjects_file(self) -> Path:
+        return self.table.with_name(f"{self.table.name}_subjects.csv")
+
+    def has(self, cell: Cell) -> bool:
+        """Whether the table holds this run."""
+        return _key(cell) in _keys(self.runs)
+
+    def add(self, work_dir: Path) -> None:
+        """Take in all runs that are finished in a work folder; those that the table has already are replaced."""
+        finished = [cell for cell in self.cells.values() if is_finished(cell.folder(work_dir))]
+        if finished:
+            self.runs = self._merged(self.runs, pd.DataFrame([self._row(cell, work_dir) for cell in finished]))
+            dice = pd.concat([_dice_of_subjects(cell, work_dir) for cell in finished])
+            self.subjects = self._merged(self.subjects, dice)
+
+    def _merged(self, before: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
+        """Rows of both, those of now where both have a run, in the order of the study."""
+        kept = before[~_keys(before).isin(_keys(now))]
+        merged = pd.concat([table for table in (kept, now) if len(table)])
+        place = {key: place for place, key in enumerate(self.cells)}
+        return merged.iloc[np.argsort(_keys(merged).map(place), kind="stable")].reset_index(drop=True)
+
+    def _row(self, cell: Cell, work_dir: Path) -> dict[str, Any]:
+        settings, summary = self.study.settings(cell), json.loads((cell.folder(work_dir) / SUMMARY).read_text())
+        results = summary["results"]
+        return {
+            "cohort": cell.cohort.name,
+            "rung": cell.rung,
+            "seed": cell.seed,
+            "dice": results["dice"]["mean"],
+            **{f"dice {name}": entry["mean"] for name, entry in results["dice"]["structures"].items()},
+            "hd95 mm": results["hd95_mm"]["mean"],
+            "volume error mL": results["volume_error_ml"]["mean"],
+            "mRE": results["relative_size_error"]["mean"],
+            "scans": summary["training_scans"],
+            "epochs": summary["epochs"],
+            "seconds": summary["training_seconds"],
+            "overlays": " ".join(settings["overlays"]),
+            "overrides": shlex.join(as_options(settings["overrides"])),
+            "settings": _digest(settings),
+        }
+
+    def write(self) -> None:
+        """Write all files of the table."""
+        if self.runs.empty:
+            return
+        for file, rows in {self.table.with_suffix(".csv"): self.runs, self._subjects_file: self.subjects}.items():
+            with atomic_write(file) as partial:
+                rows.to_csv(partial, index=False)
+        references = {name: rung.reference or self.study.reference for name, rung in self.study.rungs.items()}
+        summary = summarise_runs(self.runs, references)
+        with atomic_write(self.table.with_suffix(".md")) as partial:
+            partial.write_text(_markdown(summary))
+        _draw(summary, self.table.with_suffix(".png"))
+        gains = self.gains()
+        if not gains.empty:
+            with atomic_write(self.table.with_name(f"{self.table.name}_gains.md")) as partial:
+                partial.write_text(_markdown(gains))
+
+    def gains(self) -> pd.DataFrame:
+        """For every comparison, cohort by cohort, :func:`paired_gain` over the seeds that both rungs have."""
+        found = dict(list(self.subjects.groupby(CELL))) if len(self.subjects) else {}
+        rows = []
+        for cohort in self.study.cohorts:
+            for pair in self.study.comparisons:
+                first, second = ({s: found.get((cohort.name, rung, s)) for s in cohort.seeds} for rung in pair)
+                seeds = [s for s in cohort.seeds if first[s] is not None and second[s] is not None]
+                if seeds:
+                    gain = paired_gain(*(pd.concat([of_rung[s] for s in seeds]) for of_rung in (first, second)))
+                    rows.append({"cohort": cohort.name, "rung": pair[0], "over": pair[1], "seeds": len(seeds)} | gain)
+        return pd.DataFrame(rows)
+
+
+def _key(cell: Cell) -> tuple[str, str, int]:
+    return cell.cohort.name, cell.rung, cell.seed
+
+
+def _keys(table: pd.DataFrame) -> pd.Index:
+    return pd.Index(list(table[CELL].itertuples(index=False, name=None)), tupleize_cols=False)
+
+
+def _digest(settings: dict[str, Any]) -> str:
+    """A short name of settings, the same as long as nothing in them changes."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _read(file: Path) -> pd.DataFrame:
+    if not file.is_file():
+        return pd.DataFrame(columns=[*CELL, "settings"])
+    return pd.read_csv(file, dtype={"subject": str, "settings": str})
+
+
+def _dice_of_subjects(cell: Cell, work_dir: Path) -> pd.DataFrame:
+    cases = pd.read_csv(cell.folder(work_dir) / "metrics.csv", dtype={"subject": str})
+    dice = cases.groupby(["subject", "structure"], as_index=False)["dice"].mean().round(4)
+    return dice.assign(cohort=cell.cohort.name, rung=cell.rung, seed=cell.seed)[[*CELL, "subject", "structure", "dice"]]
+
+
+def summarise_runs(runs: pd.DataFrame, references: dict[str, str]) -> pd.DataFrame:
+    """
+    Mean over the seeds of every cohort and rung.
+
+    Args:
+        runs: one row for each run, with the columns of the CSV file.
+        references: for each rung the one that its Dice is divided by, where the cohort has it, of the same seeds.
+
+    Returns:
+        one row for each cohort and rung, in the order of ``runs``.
+    """
+    rows = []
+    for cohort, of_cohort in runs.groupby("cohort", sort=False):
+        structures = [c for c in runs.columns if c.startswith("dice ") and of_cohort[c].notna().any()]
+        by_seed = {rung: group.set_index("seed")["dice"] for rung, group in of_cohort.groupby("rung")}
+        for rung, group in of_cohort.groupby("rung", sort=False):
+            both = pd.concat({"dice": by_seed[rung], "of": by_seed.get(references[rung])}, axis=1, join="inner")
+            rows.append(
+                {
+                    "cohort": cohort,
+                    "rung": rung,
+                    "seeds": len(group),
+                    "Dice": group["dice"].mean(),
+                    "spread": group["dice"].std(),
+                    "Dice by structure": " / ".join(f"{group[c].mean():.2f}" for c in structures),
+                    "of reference": both["dice"].mean() / both["of"].mean() if "of" in both else np.nan,
+                    "reference": references[rung],
+                    "HD95 mm": group["hd95 mm"].mean(),
+                    "volume error mL": group["volume error mL"].mean(),
+                    "mRE": group["mRE"].mean(),
+                    "seconds": group["seconds"].mean(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def paired_gain(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
+    """
+    How much more Dice one run has than another on the same subjects.
+
+    Args:
+        first: rows with ``subject``, ``structure`` and ``dice``, of one or several runs.
+        second: the same of the other rung.
+
+    Returns:
+        ``subjects``, how many; ``gain``, mean over the subjects; ``low`` and ``high``, its 95 % interval by the
+        bootstrap over the subjects (bias-corrected and accelerated), NaN for a single one. Structures count alike
+        within a subject.
+    """
+    by_subject = [
+        table.groupby(["subject", "structure"])["dice"].mean().groupby("subject").mean() for table in (first, second)
+    ]
+    difference = (by_subject[0] - by_subject[1]).dropna().to_numpy()
+    low = high = np.nan
+    if len(difference) > 1:
+        low, high = bootstrap((difference,), np.mean, rng=np.random.default_rng(0)).confidence_interval
+    return {"subjects": len(difference), "gain": float(difference.mean()), "low": float(low), "high": float(high)}
+
+
+def _markdown(summary: pd.DataFrame) -> str:
+    lines = ["| " + " | ".join(summary.columns) + " |", "|" + " --- |" * len(summary.columns)]
+    lines += ["| " + " | ".join(_text(v) for v in row) + " |" for row in summary.itertuples(index=False)]
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.0f}" if value >= 100 else f"{value:.2f}"
+    return str(value)
+
+
+def _draw(summary: pd.DataFrame, file: Path) -> None:
+    """Bars of the mean Dice, one panel for each cohort."""
+    from matplotlib.figure import Figure
+
+    cohorts = summary["cohort"].unique()
+    heights = [0.3 * (summary["cohort"] == cohort).sum() + 0.8 for cohort in cohorts]
+    figure = Figure(figsize=(8, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(cohorts), squeeze=False, height_ratios=heights)[:, 0]
+    for axes, cohort in zip(panels, cohorts, strict=True):
+        part = summary[summary["cohort"] == cohort].iloc[::-1]
+        axes.barh(part["rung"], part["Dice"], xerr=part["spread"].fillna(0), color="#4878a8")
+        axes.set(title=cohort, xlim=(0, 1), xlabel="Dice")
+    with atomic_write(file) as partial:
+        figure.savefig(partial, format="png", dpi=120)

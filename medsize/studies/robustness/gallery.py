@@ -1,0 +1,94 @@
+"""Pictures of the worst cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from medsize.data.data_list import load_cohort
+from medsize.pictures import data_url
+from medsize.studies.robustness.figures import COLOURS
+from medsize.studies.robustness.study import Cell, Study
+from medsize.studies.supervise import is_finished
+
+__all__ = ["Failure", "worst_cases"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that a cell segments badly."""
+
+    title: str
+    picture: str
+    """PNG as a data URL: the slice with most wrong voxels, truth solid and prediction dashed."""
+
+
+def worst_cases(study: Study, cells: Sequence[Cell], data_dir: Path, work_dir: Path) -> list[Failure]:
+    """
+    The cases with the smallest Dice of all cells whose masks were kept, of every subject the worst one.
+
+    Args:
+        study: says how many.
+        cells: of the study.
+        data_dir: folder that holds the cohorts.
+        work_dir: folder of the runs.
+    """
+    tables = []
+    for number, cell in enumerate(cells):
+        folder = cell.folder(work_dir)
+        if study.gallery and is_finished(folder) and (folder / "masks").is_dir():
+            table = pd.read_csv(folder / "metrics.csv", dtype={"subject": str})
+            dice = table.groupby(["subject", "image"])["dice"].mean().dropna().reset_index()
+            tables.append(dice.assign(cell=number, cohort=cell.cohort))
+    if not tables:
+        return []
+    worst = pd.concat(tables).sort_values("dice").drop_duplicates(["cohort", "subject"]).head(study.gallery)
+    failures = []
+    for row in worst.itertuples():
+        cell = cells[row.cell]
+        places = study.cohort(cell).locations(data_dir, work_dir)
+        cohort = load_cohort(places["data_list"], places["dataset_dir"])
+        fold = int(study.settings(cell)["overrides"].get("val_fold", 0))
+        for item in cohort.validation_items(fold):
+            # By its place in the data set, which may have moved since the run.
+            place = Path(item["image"]).relative_to(places["dataset_dir"])
+            mask = cell.folder(work_dir) / "masks" / place
+            if Path(row.image).parts[-len(place.parts) :] == place.parts and "true_label" in item and mask.is_file():
+                picture = _picture(Path(item["image"]), Path(str(item["true_label"])), mask)
+                title = f"{row.subject}, Dice {row.dice:.2f}: {cell.labels}, seed {cell.seed}"
+                failures.append(Failure(title, picture))
+    return failures
+
+
+def _picture(image_file: Path, truth_file: Path, mask_file: Path) -> str:
+    image, truth, mask = (_volume(file) for file in (image_file, truth_file, mask_file))
+    z = int((truth != mask).sum(axis=(0, 1)).argmax())
+    shown = np.argwhere((truth > 0) | (mask > 0))[:, :2]
+    low, high = np.maximum(shown.min(axis=0) - 15, 0), shown.max(axis=0) + 16
+    window = (slice(low[0], high[0]), slice(low[1], high[1]), z)
+    spacing = nibabel.load(image_file).header.get_zooms()
+    drawing = Figure(figsize=(3, 3), layout="constrained")
+    axes = drawing.subplots()
+    axes.axis("off")
+    axes.imshow(image[window].T, cmap="gray", origin="lower", aspect=float(spacing[1] / spacing[0]))
+    for labels, line in ((truth, "solid"), (mask, "dashed")):
+        for k in np.unique(labels[labels > 0]):
+            outline = (labels[window] == k).T
+            if outline.any():
+                axes.contour(outline, [0.5], colors=COLOURS[int(k) % len(COLOURS)], linestyles=line, linewidths=1.4)
+    file = BytesIO()
+    drawing.savefig(file, format="png", dpi=110)
+    return data_url(file.getvalue(), "image/png")
+
+
+def _volume(file: Path) -> np.ndarray:
+    """Three axes, of the first channel."""
+    data = np.asarray(nibabel.load(file).dataobj)
+    return data.reshape(*data.shape[:3], *(1,) * (3 - data.ndim), -1)[..., 0]

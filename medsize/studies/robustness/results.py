@@ -1,0 +1,78 @@
+"""What the finished cells of a study found, as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medsize.studies.robustness.study import Cell, Study
+from medsize.studies.supervise import SUMMARY, is_finished
+
+__all__ = ["CONDITION", "read_cases", "read_runs"]
+
+CONDITION = ["cohort", "network", "supervision", "noise", "level", "labels"]
+"""Columns that the runs of all seeds share."""
+AS_GIVEN = "none"
+
+
+def read_runs(study: Study, cells: Sequence[Cell], work_dir: Path) -> pd.DataFrame:
+    """
+    One row for each finished cell, in their order.
+
+    Returns:
+        the columns of :data:`CONDITION`, with ``noise`` "none" for labels as given; ``seed``; ``expected_mre`` and
+        ``realised_mre``, of sizes their mean relative error, of masks the mean of |A Δ B| / |A|; ``scans``, trained on;
+        ``minutes`` of annotation, by the study's cost model; ``dice``, its mean over structures and cases;
+        ``seconds`` of training; ``folder``, from the work folder; ``data_list_sha256``; and ``versions``.
+    """
+    rows = []
+    for cell in cells:
+        folder = cell.folder(work_dir)
+        if not is_finished(folder):
+            continue
+        summary = json.loads((folder / SUMMARY).read_text())
+        minutes = study.minutes_per_scan(cell)
+        rows.append(
+            {
+                **_condition(cell),
+                "seed": cell.seed,
+                **_errors(summary, study.supervision[cell.supervision].noise_on),
+                "scans": summary["training_scans"],
+                "minutes": None if minutes is None else minutes * summary["training_scans"],
+                "dice": summary["results"]["dice"]["mean"],
+                "seconds": summary["training_seconds"],
+                "folder": str(folder.relative_to(work_dir)),
+                "data_list_sha256": summary["data_list_sha256"],
+                "versions": ", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def read_cases(cells: Sequence[Cell], work_dir: Path) -> pd.DataFrame:
+    """One row for each finished cell, case and structure: :data:`CONDITION`, ``seed``, and those of ``metrics.csv``."""
+    tables = []
+    for cell in cells:
+        folder = cell.folder(work_dir)
+        if is_finished(folder):
+            table = pd.read_csv(folder / "metrics.csv", dtype={"image": str, "subject": str, "structure": str})
+            table["image"] = [Path(image).name for image in table["image"]]
+            tables.append(pd.DataFrame({**_condition(cell), "seed": cell.seed}, index=table.index).join(table))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _condition(cell: Cell) -> dict[str, Any]:
+    return {name: getattr(cell, name) for name in CONDITION} | {"noise": cell.noise or AS_GIVEN}
+
+
+def _errors(summary: dict[str, Any], noise_on: str) -> dict[str, float | None]:
+    if noise_on == "masks":
+        return {"expected_mre": summary["noise_level"], "realised_mre": summary["mask_change"]}
+    # A coarser detail than the sizes given is not random: what came of it is what was to be expected.
+    is_coarse = summary["size_detail"] != "given"
+    expected = summary["size_change"] if is_coarse else summary["expected_size_change"]
+    return {"expected_mre": expected, "realised_mre": summary["size_change"]}

@@ -1,0 +1,99 @@
+"""A study of robustness, from its file to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medsize.studies.cell_settings import check_settings
+from medsize.studies.lock import locked
+from medsize.studies.robustness.execution import Outcome, run_all
+from medsize.studies.robustness.progress import StudyProgress
+from medsize.studies.robustness.report import write_report
+from medsize.studies.robustness.study import Cell, load_study
+from medsize.studies.robustness.workers import connected
+from medsize.studies.study_file import matches
+from medsize.studies.supervise import LOG, is_finished
+
+__all__ = ["StudyResult", "run_robustness"]
+
+Command = Callable[[Cell], list[str]]
+
+
+@dataclass
+class StudyResult:
+    """What a study did."""
+
+    cells: list[Cell]
+    """All that were wanted."""
+    outcomes: dict[Cell, Outcome] = field(default_factory=dict)
+    """Of those that were not finished before."""
+    report: Path | None = None
+    """The page; ``None`` as long as no cell is finished."""
+
+    @property
+    def failed(self) -> list[Cell]:
+        """Cells that failed twice."""
+        return [cell for cell, outcome in self.outcomes.items() if outcome.kind == "failed"]
+
+
+def run_robustness(
+    file: Path,
+    data_dir: Path,
+    work_dir: Path,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    only: str | None = None,
+    command: Command | None = None,
+    report_only: bool = False,
+) -> StudyResult:
+    """
+    Run every cell of a study that is not finished, and write the report.
+
+    It can be killed at any moment and called again: finished cells are kept, interrupted ones go on from their last
+    checkpoint. Several studies may share a work folder, even at the same time.
+
+    Args:
+        file: the study.
+        data_dir: folder that holds the cohorts.
+        work_dir: folder for the runs.
+        workers: cells at a time, on this machine. Default: one for each GPU, else one for each core.
+        scheduler: address of a Dask scheduler, whose workers run the cells instead.
+        only: part of the names of the cells to run, a regular expression. Default: all.
+        command: what runs a cell, ``--resume`` being added. Default: the training of the study's bundle.
+        report_only: run nothing, and write the report of what is finished.
+
+    Raises:
+        ValueError: when the study is faulty, or the work folder holds a cell that was run with other settings.
+        subprocess.CalledProcessError: when a cohort cannot be prepared.
+        ConnectionError: when the scheduler is lost.
+    """
+    study = load_study(file)
+    cells = [cell for cell in study.cells() if matches(only, str(cell))]
+    if not cells:
+        raise ValueError(f"no cell's name matches '{only}'; the first is: {study.cells()[0]}")
+    check_settings(work_dir, ((str(cell), cell.folder(work_dir), study.settings(cell)) for cell in study.cells()))
+    result = StudyResult(cells)
+    missing = [cell for cell in cells if not is_finished(cell.folder(work_dir))]
+    if missing and not report_only:
+        command = command or (lambda cell: study.command(cell, file.parent, data_dir, work_dir))
+        runs = {cell: (cell.folder(work_dir), command(cell)) for cell in missing}
+        with connected(scheduler, study.cluster, workers) as (client, at_a_time):
+            for cohort in study.cohorts:
+                if any(cell.cohort == cohort.name for cell in missing):
+                    with locked(cohort.folder(work_dir), "prepare.lock"):
+                        cohort.make_ready(data_dir, work_dir)
+            finished = [cell for cell in cells if cell not in runs]
+            with StudyProgress(work_dir, len(cells), finished, at_a_time) as progress:
+                for index, outcome in run_all(client, list(runs.values())):
+                    result.outcomes[missing[index]] = outcome
+                    progress.tell(missing[index], outcome)
+    output_dir = work_dir / "report" if study.report is None else (file.parent / study.report).resolve()
+    failed = [
+        f"{cell} failed twice: {result.outcomes[cell].reason}. Its log: {cell.folder(work_dir) / LOG}"
+        for cell in result.failed
+    ]
+    with locked(work_dir, "report.lock"):
+        result.report = write_report(study, file, study.cells(), data_dir, work_dir, output_dir, failed)
+    return result

@@ -1,0 +1,251 @@
+"""What a study of robustness tries: cohorts, networks, supervisions, and how wrong the labels are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from medsize.bundle.run_command import training_command
+from medsize.sizes.size_noise import SIZE_NOISES
+from medsize.studies.cohort_setting import CohortSetting, as_options, folder_name
+from medsize.studies.study_file import read_study
+from medsize.transforms.perturb_mask import MASK_NOISES
+
+__all__ = ["Cell", "Cluster", "Study", "load_study"]
+
+COARSE_SIZES = {"cohort mean": "cohort mean", "tags only": "tags"}
+"""Kinds of noise on sizes that are a ``size_detail`` of the bundle."""
+SHARES = ("swapped", "missing", "dropped slices", "dropped structures")
+"""Kinds whose level is the share of what is wrong."""
+NO_LEVEL = ("terciles", *COARSE_SIZES)
+KINDS = {"sizes": (*SIZE_NOISES, *COARSE_SIZES), "masks": tuple(MASK_NOISES)}
+Level = Annotated[float, Field(gt=0)]
+Minutes = Annotated[float, Field(ge=0)]
+
+
+class Network(BaseModel):
+    """A network, and how it is trained."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    overlays: list[str] = []
+    """Configs of the bundle to put over the cohort's."""
+    overrides: dict[str, Any] = {}
+
+
+class Supervision(BaseModel):
+    """What the networks learn from, and the ways in which that is wrong."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    overlays: list[str] = []
+    """Configs of the bundle to put over the network's."""
+    overrides: dict[str, Any] = {}
+    noise_on: Literal["sizes", "masks"]
+    noise: dict[str, list[Level]] = {}
+    """
+    By kind, the levels to try, in the order in which they shall run; an empty list for a kind that has none. Labels as
+    they are given are always tried.
+    """
+    minutes_per_scan: Minutes | None = None
+    """What annotation costs: minutes of a reader for every training scan."""
+    minutes_by_noise: dict[str, Minutes] = {}
+    """The same of kinds of noise that cost otherwise: "small, medium or large" takes less than a measurement."""
+
+    @model_validator(mode="after")
+    def _kinds_exist(self) -> Supervision:
+        known = KINDS[self.noise_on]
+        for kind, levels in self.noise.items():
+            if kind not in known:
+                raise ValueError(f"noise on {self.noise_on} has no kind '{kind}'; there are: {', '.join(known)}")
+            if kind in NO_LEVEL and levels:
+                raise ValueError(f"'{kind}' has no levels: write '{kind}: []'")
+            if kind not in NO_LEVEL and not levels:
+                raise ValueError(f"'{kind}' needs levels: write '{kind}: [0.1, 0.3]'")
+            if kind in SHARES and max(levels) > 1:
+                raise ValueError(f"the levels of '{kind}' are shares: none can be above 1, got {max(levels):g}")
+            if len(set(levels)) < len(levels):
+                raise ValueError(f"'{kind}' has the same level twice: {levels}")
+        unused = [kind for kind in self.minutes_by_noise if kind not in self.noise]
+        if unused:
+            raise ValueError(f"minutes_by_noise names {', '.join(unused)}, which noise does not")
+        return self
+
+
+class Cluster(BaseModel):
+    """Workers of a batch system, started by dask-jobqueue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    system: Literal["slurm", "pbs"]
+    workers: Annotated[int, Field(ge=1)]
+    """Jobs, of one cell at a time each."""
+    memory: str
+    """Of a job, such as 8GB."""
+    options: dict[str, Any] = {}
+    """Further arguments of dask_jobqueue.SLURMCluster or PBSCluster: queue, walltime, job_extra_directives …"""
+
+
+class Study(BaseModel):
+    """A grid of runs: a YAML file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str
+    bundle: str
+    """Folder of the bundle, from the study's own."""
+    report: str | None = None
+    """Folder for the report, from the study's own. Default: ``report`` in the work folder."""
+    overrides: dict[str, Any] = {}
+    """Of all runs."""
+    cohorts: list[CohortSetting] = Field(min_length=1)
+    networks: dict[str, Network] = Field(min_length=1)
+    supervision: dict[str, Supervision] = Field(min_length=1)
+    seeds: list[int] = Field(min_length=1)
+    reference: str
+    """The supervision whose labels, as given, all are compared with: the one by masks, where there is one."""
+    non_inferiority_margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """How much less Dice than the reference is no loss that matters."""
+    gallery: Annotated[int, Field(ge=0)] = 6
+    """How many of the worst cases the report shows. These are pictures of scans: 0 for a report to be published."""
+    cluster: Cluster | None = None
+    """Where the cells run; default: on this machine."""
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Study:
+        if self.reference not in self.supervision:
+            raise ValueError(
+                f"reference: no supervision is '{self.reference}'; there are: {', '.join(self.supervision)}"
+            )
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: the same one twice: {self.seeds}")
+        for what, names in (
+            ("cohorts", [cohort.name for cohort in self.cohorts]),
+            ("networks", list(self.networks)),
+            ("supervision", list(self.supervision)),
+        ):
+            if len({folder_name(name) for name in names}) < len(names):
+                raise ValueError(f"{what}: two names give the same folder: {', '.join(names)}")
+        cells: dict[Path, Cell] = {}
+        for cell in self.cells():
+            other = cells.setdefault(cell.folder(Path()), cell)
+            if other is not cell:
+                raise ValueError(f"these would share a folder, rename a network or a supervision: {other}; {cell}")
+        return self
+
+    def cells(self) -> list[Cell]:
+        """
+        All runs, in the order in which they start.
+
+        Seed by seed, first the labels as they are given, then the first level of every kind of noise, then the second:
+        so a study that is stopped early has the most of what matters.
+        """
+        found = []
+        for seed in self.seeds:
+            for noise, level, supervision in _conditions(self.supervision):
+                for cohort in self.cohorts:
+                    found += [Cell(cohort.name, name, supervision, noise, level, seed) for name in self.networks]
+        return found
+
+    def by_kind_of_error(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Cells in the order in which they are read: kind by kind, from labels as given to the most wrong."""
+        kinds = [(name, kind) for name, given in self.supervision.items() for kind in (None, *given.noise)]
+        return sorted(cells, key=lambda cell: (kinds.index((cell.supervision, cell.noise)), cell.level, cell.seed))
+
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """What sets a cell apart, wherever bundle and data are: these, ``overlays`` and ``overrides``."""
+        cohort, network = self.cohort(cell), self.networks[cell.network]
+        supervision = self.supervision[cell.supervision]
+        overrides = {**self.overrides, **cohort.overrides, **network.overrides, **supervision.overrides}
+        return {
+            "bundle": Path(self.bundle).name,
+            "cohort": cohort.source,
+            "overlays": [*cohort.overlays, *network.overlays, *supervision.overlays],
+            "overrides": {**overrides, **_noise_keys(supervision.noise_on, cell.noise, cell.level), "seed": cell.seed},
+        }
+
+    def cohort(self, cell: Cell) -> CohortSetting:
+        """The cohort of a cell."""
+        return next(cohort for cohort in self.cohorts if cohort.name == cell.cohort)
+
+    def command(self, cell: Cell, study_dir: Path, data_dir: Path, work_dir: Path) -> list[str]:
+        """
+        ``python -m monai.bundle run`` of a cell, but for ``--resume``.
+
+        Raises:
+            ValueError: when the bundle has no such overlay.
+        """
+        settings = self.settings(cell)
+        places = {**self.cohort(cell).locations(data_dir, work_dir), "output_dir": cell.folder(work_dir)}
+        options = as_options({**places, **settings["overrides"], "save_masks": self.gallery > 0})
+        return training_command((study_dir / self.bundle).resolve(), settings["overlays"], options)
+
+    def minutes_per_scan(self, cell: Cell) -> float | None:
+        """What the annotation of a training scan costs by the study's model; ``None`` where it states nothing."""
+        supervision = self.supervision[cell.supervision]
+        if cell.noise in supervision.minutes_by_noise:
+            return supervision.minutes_by_noise[cell.noise]
+        return supervision.minutes_per_scan
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run."""
+
+    cohort: str
+    network: str
+    supervision: str
+    noise: str | None
+    """Kind of noise; ``None``: the labels as they are given."""
+    level: float
+    seed: int
+
+    @property
+    def labels(self) -> str:
+        """Supervision and noise, as a reader would say them."""
+        if self.noise is None:
+            return f"{self.supervision}, as given"
+        return f"{self.supervision}, {self.noise}" + ("" if self.noise in NO_LEVEL else f" {self.level:g}")
+
+    def folder(self, work_dir: Path) -> Path:
+        """Where the run's output goes."""
+        name = folder_name(f"{self.network} {self.labels}")
+        return work_dir / folder_name(self.cohort) / f"{name}_seed_{self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.cohort} / {self.network} / {self.labels} / seed {self.seed}"
+
+
+def load_study(file: Path) -> Study:
+    """
+    Read and check a study.
+
+    Raises:
+        ValueError: naming all that is wrong with the file.
+    """
+    return read_study(file, Study)
+
+
+def _conditions(supervisions: dict[str, Supervision]) -> Iterator[tuple[str | None, float, str]]:
+    for name in supervisions:
+        yield None, 0.0, name
+    columns = [
+        [(kind, level, name) for level in (levels or [1.0])]
+        for name, supervision in supervisions.items()
+        for kind, levels in supervision.noise.items()
+    ]
+    for row in zip_longest(*columns):
+        yield from (condition for condition in row if condition is not None)
+
+
+def _noise_keys(noise_on: str, noise: str | None, level: float) -> dict[str, Any]:
+    if noise is None:
+        return {}
+    if noise in COARSE_SIZES:
+        return {"size_detail": COARSE_SIZES[noise]}
+    return {"size_noise" if noise_on == "sizes" else "mask_noise": noise, "noise_level": level}

@@ -1,0 +1,188 @@
+"""Wrong units, outliers and scans that are there twice are named; sound cohorts pass."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medsize.checks import check_run
+from medsize.checks.plausibility import suspicions
+from medsize.data import Cohort, load_cohort
+
+AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
+CLASSES = ("background", "lesion")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Twelve scans of 20 mm³ a voxel, all different."""
+    folder = tmp_path_factory.mktemp("images")
+    files = []
+    for number in range(12):
+        voxels = np.random.default_rng(number).normal(size=(20, 20, 10)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(voxels, AFFINE), folder / f"{number:02d}.nii.gz")
+        files.append(str(folder / f"{number:02d}.nii.gz"))
+    return files
+
+
+def items(images: list[str], volumes: list[float | None]) -> list[dict[str, Any]]:
+    """Items with these sizes, mm³; ``None``: unknown."""
+    ends = [[[0.0], [np.inf]] if v is None else [[0.9 * v], [1.1 * v]] for v in volumes]
+    return [
+        {"image": image, "size": torch.tensor(end, dtype=torch.float64), "subject": str(i), "fold": i % 2}
+        for i, (image, end) in enumerate(zip(images, ends, strict=True))
+    ]
+
+
+def alike(seed: int, spread: float = 0.25) -> list[float]:
+    return (20000 * np.exp(np.random.default_rng(seed).normal(0, spread, 12))).tolist()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sound_cohort_passes(images: list[str], seed: int) -> None:
+    assert suspicions(items(images, alike(seed)), CLASSES) == []
+    widely = np.geomspace(300, 60000, 12).tolist()  # as tumours are
+    assert suspicions(items(images, [None, 0.0, *widely[2:]]), CLASSES) == []
+
+
+@pytest.mark.parametrize(
+    ("factor", "explanation"),
+    [
+        (1 / 1000, "Is it mL, read as mm³, or diameters in cm, read as mm?"),
+        (1000.0, "Is it mm³, read as mL?"),
+        (1 / 8, "Is it a radius, read as a diameter?"),
+        (8.0, "Is it a doubled diameter?"),
+        (100.0, "Is it a percentage, read as a fraction?"),
+        (1 / 100, "Is it a fraction, read as a percentage?"),
+        (30.0, "An outlier: is it right?"),
+    ],
+)
+def test_a_size_in_another_unit_is_named_with_its_scan(images: list[str], factor: float, explanation: str) -> None:
+    volumes = alike(0, spread=0.15)
+    volumes[4] *= factor
+    (message,) = suspicions(items(images, volumes), CLASSES)
+    assert message.startswith(f"{images[4]}: 'lesion' has ")
+    assert message.endswith(explanation)
+
+
+def test_a_group_in_another_unit_is_named(images: list[str]) -> None:
+    volumes = [v / 1000 if i < 5 else v for i, v in enumerate(alike(1))]
+    (message,) = suspicions(items(images, volumes), CLASSES)
+    assert "'lesion': 5 of 12 sizes are about " in message
+    assert all(image in message for image in images[:5])
+    assert not any(image in message for image in images[5:])
+    assert "mL, read as mm³" in message
+
+
+def test_a_whole_column_in_another_unit_is_known_by_the_organ_or_by_voxels(images: list[str]) -> None:
+    livers = [1.5e6 * (1 + i / 20) for i in range(12)]
+    assert suspicions(items(images, livers), ("background", "Liver")) == []
+    (message,) = suspicions(items(images, [v / 1000 for v in livers]), ("background", "Liver"))
+    assert "'Liver': its sizes are 1.9" in message
+    assert "those of adults about 1.7e+03 mL. Is it mL, read as mm³" in message
+    (message,) = suspicions(items(images, [v / 2e3 for v in alike(0)]), CLASSES)
+    assert "are below one voxel (20 mm³). Are they mL, read as mm³?" in message
+
+
+def test_sizes_are_compared_with_masks(images: list[str], tmp_path: Path) -> None:
+    cohort = items(images, [16000.0 + 100 * i for i in range(12)])
+    for number, item in enumerate(cohort):
+        mask = np.zeros((20, 20, 10), dtype=np.uint8)
+        mask[:10, :10, :8] = 1  # 16 mL
+        item["label"] = str(tmp_path / f"{number}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(mask, AFFINE), item["label"])
+    assert suspicions(cohort, CLASSES) == []
+    for item in cohort:
+        item["size"] = item["size"] / 8
+    (message,) = suspicions(cohort, CLASSES)
+    assert "in 12 of 12 scans with a mask the size is far from the mask's" in message
+    assert "Is it a radius, read as a diameter?" in message
+
+
+def test_scans_that_are_there_twice_are_named_with_their_folds(images: list[str], tmp_path: Path) -> None:
+    cohort = items(images, alike(2))
+    copy = nibabel.load(images[3])
+    again = tmp_path / "again.nii"  # not compressed, another header: the same voxels
+    nibabel.save(nibabel.Nifti1Image(np.asarray(copy.dataobj), AFFINE), again)
+    cohort[6] |= {"image": str(again)}
+    (message,) = suspicions(cohort, CLASSES)
+    expected = f"{again}: its voxels are those of {images[3]}, of the subjects '3' and '6', in fold 1 and fold 0"
+    assert message.startswith(expected)
+
+
+def test_an_image_that_looks_like_a_mask_is_named(images: list[str], tmp_path: Path) -> None:
+    mask = np.zeros((20, 20, 10), dtype=np.uint8)
+    mask[5:9] = 1
+    nibabel.save(nibabel.Nifti1Image(mask, AFFINE), tmp_path / "a.nii.gz")
+    (message,) = suspicions([{"image": str(tmp_path / "a.nii.gz")}], CLASSES)
+    assert "the image has 2 different intensities only. Is it a mask?" in message
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(1.0, 1e8) | st.just(0.0) | st.none(), min_size=12, max_size=12))
+def test_any_sizes_are_compared_without_a_trace(images: list[str], volumes: list[float | None]) -> None:
+    for message in suspicions(items(images, volumes), CLASSES):
+        assert "lesion" in message
+        assert "nan" not in message
+
+
+def cohort_of(content: dict[str, Any], dataset_dir: Path, tmp_path: Path) -> Cohort:
+    data_list = tmp_path / "datalist.json"
+    data_list.write_text(json.dumps(content))
+    return load_cohort(data_list, dataset_dir)
+
+
+def test_the_check_before_a_run_warns(phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    content["training"][2]["size"]["kidney"] /= 1000
+    cohort = cohort_of(content, phantoms, tmp_path)
+    check_run(cohort, "size", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
+    printed = capsys.readouterr().err
+    assert "medsize found what does not stop a run, but may not be meant." in printed
+    assert "phantom_002.nii.gz" in printed
+    assert "Is it mL, read as mm³" in printed
+
+
+def test_the_check_before_a_run_tells_of_scans_that_teach_nothing(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    without = [item for item in content["training"] if item["fold"] != 0][:2]
+    for item in without:
+        del item["slice_size"]
+    cohort = cohort_of(content, phantoms, tmp_path)
+    check_run(cohort, "size", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
+    told = capsys.readouterr().err
+    assert "the sizes of 2 training scans teach nothing" in told
+    assert Path(without[0]["image"]).name in told
+    check_run(cohort, "size", 0, "volume", None, 4, [192.0, 192.0, -1], use_roi=True)
+    check_run(cohort, "mask", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
+    assert "teach nothing" not in capsys.readouterr().err
+    check_run(cohort, "size+mask", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
+    assert "the sizes of 2 training scans teach nothing" in capsys.readouterr().err
+
+
+def test_each_scan_is_looked_at_as_often_for_many_structures_as_for_one(
+    images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    original = os.stat
+    monkeypatch.setattr(os, "stat", lambda file, **options: looks.append(str(file)) or original(file, **options))
+
+    def looked_at(structures: int) -> list[int]:
+        looks.clear()
+        cohort = [item | {"size": item["size"].repeat(1, structures)} for item in items(images, alike(0))]
+        assert suspicions(cohort, ["background", *(f"lesion {k}" for k in range(structures))]) == []
+        return [looks.count(image) for image in images]
+
+    assert min(looked_at(1)) > 0
+    assert looked_at(20) == looked_at(1)

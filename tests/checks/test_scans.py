@@ -1,0 +1,240 @@
+"""Every fault of a scan is found before training, and named by its file."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from medsize.checks import check_run, check_scans, open_cohort
+from medsize.data import load_cohort
+
+AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
+
+
+def save(path: Path, array: np.ndarray, affine: np.ndarray | None = AFFINE) -> str:
+    nibabel.save(nibabel.Nifti1Image(array, affine), path)
+    return str(path)
+
+
+@pytest.fixture
+def item(tmp_path: Path) -> dict[str, Any]:
+    """A sound item."""
+    label = np.zeros((10, 12, 4), dtype=np.uint8)
+    label[2:5, 2:5, 1:3] = 1
+    return {
+        "image": save(tmp_path / "image.nii.gz", np.random.default_rng(0).normal(size=(10, 12, 4)).astype(np.float32)),
+        "label": save(tmp_path / "label.nii.gz", label),
+        "size": torch.tensor([[360.0], [360.0]], dtype=torch.float64),
+        "roi": {"center_mm": [8.0, 8.0, 10.0]},
+    }
+
+
+def faults(item: dict[str, Any], region_mm: list[float] | None = None) -> str:
+    return "\n".join(check_scans([item], num_classes=2, region_mm=region_mm))
+
+
+def test_a_sound_scan_has_no_fault(item: dict) -> None:
+    assert faults(item, [20.0, 24.0, -1]) == ""
+
+
+def break_truncate(item: dict, folder: Path) -> None:
+    path = Path(item["image"])
+    path.write_bytes(path.read_bytes()[:-400])
+
+
+def break_plain_truncate(item: dict, folder: Path) -> None:
+    plain = folder / "plain.nii"
+    plain.write_bytes(gzip.decompress(Path(item["image"]).read_bytes())[:-100])
+    item["image"] = str(plain)
+
+
+def break_no_scan(item: dict, folder: Path) -> None:
+    Path(item["image"]).write_bytes(b"this is no scan")
+
+
+def break_nan(item: dict, folder: Path) -> None:
+    array = np.zeros((10, 12, 4), dtype=np.float32)
+    array[0, 0, :3] = np.nan
+    save(Path(item["image"]), array)
+
+
+def break_spacing_missing(item: dict, folder: Path) -> None:
+    save(Path(item["image"]), np.zeros((10, 12, 4), dtype=np.float32), None)
+    save(Path(item["label"]), np.zeros((10, 12, 4), dtype=np.uint8), None)
+
+
+def break_affine(item: dict, folder: Path) -> None:
+    content = bytearray(gzip.decompress(Path(item["image"]).read_bytes()))
+    content[312:328] = bytes(16)  # srow_z, the third row of the affine
+    Path(item["image"]).write_bytes(gzip.compress(bytes(content)))
+
+
+def break_unit(item: dict, folder: Path) -> None:
+    image = nibabel.load(item["image"])
+    array = np.asarray(image.dataobj)
+    image = nibabel.Nifti1Image(array, AFFINE)
+    image.header.set_xyzt_units("meter")
+    nibabel.save(image, item["image"])
+
+
+def patch_header(item: dict, at: int, value: bytes) -> None:
+    content = bytearray(gzip.decompress(Path(item["image"]).read_bytes()))
+    content[at : at + len(value)] = value
+    Path(item["image"]).write_bytes(gzip.compress(bytes(content)))
+
+
+def break_unknown_unit(item: dict, folder: Path) -> None:
+    patch_header(item, 123, b"\x07")  # xyzt_units
+
+
+def break_size_stated(item: dict, folder: Path) -> None:
+    patch_header(item, 42, b"\xfd\xff")  # dim[1]: −3
+
+
+def break_stream(item: dict, folder: Path) -> None:
+    content = bytearray(Path(item["image"]).read_bytes())
+    content[40:60] = bytes(range(20))
+    Path(item["image"]).write_bytes(content)
+
+
+def break_axes(item: dict, folder: Path) -> None:
+    save(Path(item["image"]), np.zeros((10, 12, 4, 2), dtype=np.float32))
+
+
+def break_label_shape(item: dict, folder: Path) -> None:
+    save(Path(item["label"]), np.zeros((10, 11, 4), dtype=np.uint8))
+
+
+def break_label_place(item: dict, folder: Path) -> None:
+    save(Path(item["label"]), np.zeros((10, 12, 4), dtype=np.uint8), np.diag([2.0, 2.0, 4.0, 1.0]))
+
+
+def break_label_value(item: dict, folder: Path) -> None:
+    save(Path(item["label"]), np.full((10, 12, 4), 7, dtype=np.uint8))
+
+
+def break_label_empty(item: dict, folder: Path) -> None:
+    save(Path(item["label"]), np.zeros((10, 12, 4), dtype=np.uint8))
+
+
+def break_size(item: dict, folder: Path) -> None:
+    item["size"] = item["size"] * 1000
+
+
+def break_slices(item: dict, folder: Path) -> None:
+    item["size"] = torch.ones(2, 1, 5)
+
+
+def break_roi(item: dict, folder: Path) -> None:
+    item["roi"] = {"box_mm": [[500, 0, 0], [520, 10, 10]]}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (break_truncate, "image.nii.gz: the image cannot be read"),
+        (break_plain_truncate, "plain.nii: the image cannot be read"),
+        (break_no_scan, "image.nii.gz: the image cannot be read"),
+        (break_nan, "image.nii.gz: 3 intensities are NaN or infinite"),
+        (break_spacing_missing, "image.nii.gz: the image states no spacing"),
+        (break_affine, "image.nii.gz: the image's affine is degenerate"),
+        (break_unit, "image.nii.gz: the image's spacing is in meter"),
+        (break_unknown_unit, "image.nii.gz: the image's spacing is in the unknown unit 7"),
+        (break_size_stated, "image.nii.gz: the image cannot be read"),
+        (break_stream, "image.nii.gz: the image cannot be read"),
+        (break_axes, "image.nii.gz: a scan must have three axes"),
+        (break_label_shape, "label.nii.gz: the label has the shape (10, 11, 4), its image"),
+        (break_label_place, "label.nii.gz: the label lies elsewhere in space"),
+        (break_label_value, "label.nii.gz: the label holds the values [7.0]"),
+        (break_label_empty, "label.nii.gz: the label is empty, but a size above 0 is stated"),
+        (break_size, "image.nii.gz: sizes sum to 360000 mm³, above the field of view (9600 mm³)"),
+        (break_slices, "image.nii.gz: sizes are given for 5 slices, but the image has 4"),
+        (break_roi, "lies outside the image"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_each_fault_is_named_by_its_file(item: dict, tmp_path: Path, damage: Callable, message: str) -> None:
+    damage(item, tmp_path)
+    assert message in faults(item)
+
+
+def test_sizes_above_the_network_region_are_found(item: dict) -> None:
+    assert "the region given to the network has only" in faults(item, [4.0, 4.0, -1])
+    item["true_size"] = item.pop("size")
+    assert "the region given to the network has only" in faults(item, [4.0, 4.0, -1])
+    assert faults(item, [5.0, 5.0, -1]) == ""
+
+
+def test_sizes_that_a_zoom_would_cut_off_are_found(item: dict) -> None:
+    """360 mm³ are 0.72 of the first region, and 0.69 of the second."""
+    assert "and 0.7 of that where it is zoomed into" in faults(item, [5.0, 5.0, -1])
+    assert faults(item, [5.1, 5.1, -1]) == ""
+
+
+def run_checks(phantoms: Path, tmp_path: Path, **changes: Any) -> None:
+    cohort = load_cohort(phantoms / "datalist.json", phantoms)
+    arguments = {
+        "supervision": "size",
+        "fold": 0,
+        "size_level": "slice",
+        "num_masks": None,
+        "num_classes": 4,
+        "region_mm": [192.0, 192.0, -1],
+        "use_roi": True,
+        "output_dir": str(tmp_path / "run"),
+        **changes,
+    }
+    check_run(cohort, **arguments)
+
+
+def test_a_sound_run_passes(phantoms: Path, tmp_path: Path) -> None:
+    run_checks(phantoms, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_classes": 3}, "num_classes is 3, but 'labels' has 4: background, liver, kidney, lesion"),
+        ({"fold": 9}, "there is no item to validate on: none has the fold 9"),
+        ({"supervision": "seize"}, "supervision is 'seize'"),
+        ({"init": "imaginary"}, "init is 'imaginary'"),
+        ({"init": "checkpoint"}, "set init_checkpoint"),
+        ({"checkpoint": "nowhere.pt"}, "there are no weights at nowhere.pt"),
+        ({"resume": True}, "there is no checkpoint to go on from"),
+    ],
+)
+def test_bad_runs_end_with_one_message(phantoms: Path, tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_checks(phantoms, tmp_path, **changes)
+    assert message in str(caught.value)
+
+
+def test_a_run_is_not_replaced_unasked(phantoms: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"precious")
+    with pytest.raises(SystemExit, match="already holds a run"):
+        run_checks(phantoms, tmp_path)
+    run_checks(phantoms, tmp_path, overwrite=True)
+
+
+def test_items_without_roi_are_named(phantoms: Path, tmp_path: Path) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    del content["training"][4]["roi"]
+    data_list = tmp_path / "datalist.json"
+    data_list.write_text(json.dumps(content))
+    cohort = open_cohort(str(data_list), str(phantoms))
+    with pytest.raises(SystemExit, match=r"phantom_004\.nii\.gz: the item has no roi"):
+        check_run(cohort, "size", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
+
+
+def test_open_cohort_ends_the_program_with_the_message_alone(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="there is no such file"):
+        open_cohort(str(tmp_path / "none.json"), str(tmp_path))

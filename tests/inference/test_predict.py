@@ -1,0 +1,197 @@
+"""One command segments scans of any format, and says how far volumes are from those that are known."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK
+
+from medsize.inference.predict import predict
+from medsize.scans.find_scans import find_scans, read_scan
+from medsize.scans.masks import read_masks
+from medsize.scans.scan import ScanKind
+from medsize.sizes.size_table import read_size_table
+from tests.conftest import BUNDLE_2D
+
+pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
+from tests.dicom import write_enhanced, write_series  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def run(command: Callable, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    options = ["--dataset_dir", phantoms, "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]", "--max_epochs", 1]
+    files = ["--bundle_root", BUNDLE_2D, "--config_file", BUNDLE_2D / "configs" / "train.yaml"]
+    command("monai.bundle", "run", *files, *options, "--output_dir", folder, cwd=folder)
+    return folder
+
+
+def test_scans_of_several_formats_are_segmented_and_compared(
+    command: Callable, run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    scans = tmp_path / "new scans"
+    (scans / "a").mkdir(parents=True)
+    first, second = sorted((phantoms / "images").iterdir())[:2]
+    shutil.copy(first, scans / "a" / "one.nii.gz")
+    SimpleITK.WriteImage(SimpleITK.ReadImage(str(second)), scans / "two.nrrd")
+    write_series(scans / "study" / "series")
+    (scans / "broken.nii").write_bytes(b"no image")
+    (tmp_path / "sizes.csv").write_text("image,liver volume_ml,kidney volume_ml\na/one.nii.gz,100,0\n")
+
+    arguments = ["predict", run, scans, "--output", "out", "--sizes", "sizes.csv"]
+    result = command("medsize.cli", *arguments, cwd=tmp_path, check=False)
+    assert result.returncode == 1
+    assert "broken.nii" in result.stderr
+    assert "Everything else is in out" in result.stderr
+    assert result.stdout.startswith("python -m monai.bundle run")
+
+    output = tmp_path / "out"
+    masks = sorted(file.name for file in (output / "masks").glob("*.nii.gz"))
+    assert masks == ["a_one_seg.nii.gz", "study_series_seg.nii.gz", "two_seg.nii.gz"]
+    mask, scan = (nibabel.load(file) for file in (output / "masks" / "a_one_seg.nii.gz", first))
+    assert mask.shape == scan.shape
+    np.testing.assert_allclose(mask.affine, scan.affine, atol=1e-4)
+
+    table = pd.read_csv(output / "predictions.csv").set_index(["image", "structure"])
+    counted = np.bincount(np.asarray(mask.dataobj).astype(int).ravel(), minlength=4)[1]
+    liver = table.loc["a/one.nii.gz", "liver"]
+    assert liver["volume_ml"] == pytest.approx(counted * 6 * 6 * 16 / 1000, rel=1e-4)
+    assert liver["relative_size_error"] == pytest.approx(abs(liver["volume_ml"] - 100) / 100, rel=1e-4)
+    assert np.isnan(table.loc["two.nrrd", "liver"]["low_ml"])
+    assert (output / "montage.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_with_regions_of_interest_and_folders_in_use_are_refused(
+    trained_with_roi: Path, run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="cropped to regions of interest"):
+        predict(trained_with_roi, phantoms / "images", tmp_path / "out")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty"):
+        predict(run, phantoms / "images", tmp_path)
+    with pytest.raises(ValueError, match="no finished run"):
+        predict(tmp_path, phantoms / "images", tmp_path / "out")
+
+
+@pytest.fixture
+def trained_with_roi(run: Path, tmp_path: Path) -> Path:
+    copy = shutil.copytree(run, tmp_path / "with_roi")
+    summary = (copy / "summary.json").read_text()
+    assert '"roi": false' in summary
+    (copy / "summary.json").write_text(summary.replace('"roi": false', '"roi": true'))
+    return copy
+
+
+def test_a_folder_without_scans_is_refused(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "notes.txt").write_text("nothing")
+    with pytest.raises(ValueError, match="there is no scan to segment"):
+        predict(run, tmp_path / "scans", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dicom_seg_of_nifti_is_refused_before_anything_is_segmented(
+    run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"phantom_000.nii.gz and 8 more: no DICOM, .* Leave --dicom-seg out"):
+        predict(run, phantoms / "images", tmp_path / "out", dicom_seg=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_size_table_of_other_scans_is_refused(run: Path, phantoms: Path, tmp_path: Path) -> None:
+    (tmp_path / "sizes.csv").write_text("image,liver volume_ml\nimages/phantom_000.nii.gz,100\n")
+    table = read_size_table(tmp_path / "sizes.csv")
+    with pytest.raises(
+        ValueError, match=r"no row is of a scan in .*such as 'phantom_000.nii.gz', but its first row is"
+    ):
+        predict(run, phantoms / "images", tmp_path / "out", table)
+    assert not (tmp_path / "out").exists()
+
+
+class Inference:
+    """In place of MONAI's: writes random masks, their axes turned, in order, until a scan of a given name."""
+
+    def __init__(self, bad: str) -> None:
+        self.bad = bad
+
+    def __call__(self, command: list[str], check: bool) -> subprocess.CompletedProcess:
+        images, masks = (Path(command[command.index(option) + 1]) for option in ("--dataset_dir", "--output_dir"))
+        masks.mkdir(exist_ok=True)
+        files = sorted(images.iterdir())
+        for file in files:
+            if self.bad in file.name:
+                return subprocess.CompletedProcess(command, 9)
+            scan = nibabel.load(file)
+            labels = np.random.default_rng(0).integers(0, 4, scan.shape).astype(np.uint8)
+            mask = nibabel.as_closest_canonical(nibabel.Nifti1Image(labels, scan.affine))
+            nibabel.save(mask, masks / file.name.replace(".nii.gz", "_seg.nii.gz"))
+        table = pd.DataFrame({"image": map(str, files), **{f"{s} (mL)": 0.0 for s in ("liver", "kidney", "lesion")}})
+        table.to_csv(masks / "volumes.csv", index=False)
+        return subprocess.CompletedProcess(command, 0)
+
+
+def test_dicom_scans_get_a_dicom_seg_each_and_faults_of_one_lose_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference("none"))
+    scans = tmp_path / "new scans"
+    write_series(scans / "Doe^Jane" / "CT größer")
+    write_series(scans / "no study", lambda header, _: delattr(header, "StudyInstanceUID"))
+    write_enhanced(scans, [9.0, 6.0, 3.0, 0.0])
+    (problem,) = predict(run, scans, tmp_path / "out", dicom_seg=True)
+    assert f"{scans}/no study (6 files from 0.dcm): no DICOM SEG can be written for it" in problem
+    written = sorted(file.name for file in (tmp_path / "out" / "dicom_seg").iterdir())
+    assert written == ["Doe^Jane_CT größer.dcm", "enhanced.dcm.dcm"]
+    by_kind = {scan.kind: scan for scan in find_scans(scans) if "no study" not in scan.source}
+    for name, kind in zip(written, (ScanKind.SERIES, ScanKind.MULTIFRAME), strict=True):
+        image = read_scan(by_kind[kind])
+        mask = SimpleITK.ReadImage(tmp_path / "out" / "masks" / f"{name.removesuffix('.dcm')}_seg.nii.gz")
+        found = read_masks(tmp_path / "out" / "dicom_seg" / name, image, ["liver", "kidney", "lesion"])
+        placed = SimpleITK.Resample(mask, image, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor)
+        np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(found), SimpleITK.GetArrayFromImage(placed))
+        assert SimpleITK.GetArrayFromImage(found).max() == 3
+    assert set(pd.read_csv(tmp_path / "out" / "predictions.csv")["image"]) == {
+        "Doe^Jane/CT größer",
+        "no study",
+        "enhanced.dcm",
+    }
+
+
+@pytest.mark.parametrize("bad", ["phantom_000", "phantom_004"])
+def test_a_scan_that_stops_the_inference_is_left_out(
+    run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference(bad))
+    (problem,) = predict(run, phantoms / "images", tmp_path / "out")
+    assert f"{bad}.nii.gz: the inference stopped at this scan" in problem
+    segmented = set(pd.read_csv(tmp_path / "out" / "predictions.csv")["image"])
+    assert segmented == {file.name for file in (phantoms / "images").iterdir()} - {f"{bad}.nii.gz"}
+
+
+def test_an_inference_that_never_works_is_given_up(
+    run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference(""))
+    with pytest.raises(subprocess.CalledProcessError):
+        predict(run, phantoms / "images", tmp_path / "out")
+    assert not (tmp_path / "out" / "predictions.csv").exists()
+
+
+def test_sizes_that_cannot_be_told_lose_nothing_else(
+    run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference("none"))
+    rows = "phantom_000.nii.gz,,nowhere.nii.gz\nphantom_001.nii.gz,100,\n"
+    (tmp_path / "sizes.csv").write_text(f"image,liver volume_ml,kidney mask\n{rows}")
+    (problem,) = predict(run, phantoms / "images", tmp_path / "out", read_size_table(tmp_path / "sizes.csv"))
+    assert "row 2, column 'kidney mask' (C): the mask cannot be measured" in problem
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index(["image", "structure"])
+    assert table.loc[("phantom_001.nii.gz", "liver"), "relative_size_error"] == 1
+    assert np.isnan(table.loc[("phantom_000.nii.gz", "kidney"), "relative_size_error"])

@@ -1,0 +1,212 @@
+"""Image files keep voxels and place, lose what else their headers held, and are refused by name if faulty."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+
+from medsize.scans.find_scans import find_scans, read_scan
+from medsize.scans.image_file import write_nifti
+
+SECRET = "Doe Jane 4711"
+DIRECTION = (0.0, 1.0, 0.0, -0.8, 0.0, 0.6, 0.6, 0.0, 0.8)
+ENDINGS = ("nii", "nii.gz", "nrrd", "nhdr", "mha", "mhd")
+
+
+@pytest.fixture
+def volume() -> SimpleITK.Image:
+    """An oblique volume with a name in its header."""
+    array = np.random.default_rng(0).normal(size=(4, 12, 10)).astype(np.float32)
+    image = SimpleITK.GetImageFromArray(array)
+    image.SetSpacing((0.75, 1.5, 4.0))
+    image.SetOrigin((-7.0, 8.0, 9.0))
+    image.SetDirection(DIRECTION)
+    for key in ("ITK_FileNotes", "descrip", "PatientName"):
+        image.SetMetaData(key, SECRET)
+    return image
+
+
+def read(folder: Path) -> SimpleITK.Image:
+    (scan,) = find_scans(folder)
+    return read_scan(scan)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
+def test_each_format_keeps_voxels_and_place(
+    volume: SimpleITK.Image, tmp_path: Path, ending: str, dtype: np.dtype
+) -> None:
+    array = np.random.default_rng(0).integers(0, 200, (4, 12, 10)).astype(dtype)
+    written = SimpleITK.GetImageFromArray(array)
+    written.CopyInformation(volume)
+    folder = tmp_path / "Übersicht 1"
+    folder.mkdir()
+    SimpleITK.WriteImage(written, folder / f"scan.{ending}")
+    image = read(folder)
+    assert SimpleITK.GetArrayFromImage(image).dtype == dtype
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), array)
+    np.testing.assert_allclose(image.GetSpacing(), volume.GetSpacing(), rtol=1e-6)
+    np.testing.assert_allclose(image.GetOrigin(), volume.GetOrigin(), rtol=1e-6)
+    np.testing.assert_allclose(image.GetDirection(), DIRECTION, atol=1e-6)
+
+
+def test_scaled_nifti_has_its_real_intensities(tmp_path: Path) -> None:
+    stored = nibabel.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.diag([2.0, 2.0, 5.0, 1.0]))
+    stored.header.set_slope_inter(0.5, -10)
+    nibabel.save(stored, tmp_path / "scan.nii.gz")
+    expected = nibabel.load(tmp_path / "scan.nii.gz").get_fdata()
+    np.testing.assert_allclose(SimpleITK.GetArrayFromImage(read(tmp_path)).T, expected, rtol=1e-6)
+
+
+def test_a_fourth_axis_of_one_voxel_is_dropped(tmp_path: Path) -> None:
+    nibabel.save(
+        nibabel.Nifti1Image(np.ones((2, 3, 4, 1), dtype=np.float32), np.diag([2, 3, 5, 1])), tmp_path / "s.nii"
+    )
+    image = read(tmp_path)
+    assert (image.GetSize(), image.GetSpacing()) == ((2, 3, 4), (2, 3, 5))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_nothing_else_of_the_header_is_written(volume: SimpleITK.Image, tmp_path: Path, ending: str) -> None:
+    SimpleITK.WriteImage(volume, tmp_path / f"scan.{ending}")
+    if ending == "nii":
+        assert SECRET.encode() in (tmp_path / "scan.nii").read_bytes()
+    write_nifti(read(tmp_path), tmp_path / "out.nii")
+    write_nifti(volume, tmp_path / "direct.nii")
+    for file in ("out.nii", "direct.nii"):
+        assert b"Doe" not in (tmp_path / file).read_bytes()
+
+
+def test_written_nifti_lies_where_the_image_lay(volume: SimpleITK.Image, tmp_path: Path) -> None:
+    write_nifti(volume, tmp_path / "out.nii.gz")
+    affine = nibabel.load(tmp_path / "out.nii.gz").affine
+    corner = np.array(volume.TransformIndexToPhysicalPoint((3, 4, 2))) * [-1, -1, 1]
+    np.testing.assert_allclose((affine @ [3, 4, 2, 1])[:3], corner, atol=1e-4)
+
+
+def test_what_cannot_be_written_leaves_nothing(volume: SimpleITK.Image, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"scan.unknown: it cannot be written"):
+        write_nifti(volume, tmp_path / "scan.unknown")
+    assert list(tmp_path.iterdir()) == []
+
+
+def save_nifti(file: Path, array: np.ndarray, affine: np.ndarray | None = None) -> None:
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([2.0, 3.0, 5.0, 1.0]) if affine is None else affine), file)
+
+
+def patched(file: Path, at: int, layout: str, *values: float) -> None:
+    """A NIfTI whose header holds other values at some byte."""
+    save_nifti(file, np.zeros((10, 12, 4), dtype=np.float32))
+    content = bytearray(file.read_bytes())
+    struct.pack_into(layout, content, at, *values)
+    file.write_bytes(content)
+
+
+def cut(ending: str, compressed: bool, count: int) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        noise = SimpleITK.GetImageFromArray(np.random.default_rng(0).normal(size=(4, 12, 10)).astype(np.float32))
+        file = folder / f"scan.{ending}"
+        SimpleITK.WriteImage(noise, file, compressed)
+        file.write_bytes(file.read_bytes()[:-count])
+
+    return damage
+
+
+def edited(ending: str, old: bytes, new: bytes) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        image = SimpleITK.GetImageFromArray(np.zeros((4, 12, 10), dtype=np.float32))
+        file = folder / f"scan.{ending}"
+        SimpleITK.WriteImage(image, file)
+        assert old in file.read_bytes()
+        file.write_bytes(file.read_bytes().replace(old, new))
+
+    return damage
+
+
+def with_array(array: np.ndarray, ending: str = "nrrd", is_vector: bool = False) -> Callable[[Path], None]:
+    return lambda folder: SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array, is_vector), folder / f"scan.{ending}")
+
+
+def flip_compressed_byte(folder: Path) -> None:
+    save_nifti(folder / "s.nii.gz", np.random.default_rng(0).normal(size=(10, 12, 4)).astype(np.float32))
+    content = bytearray((folder / "s.nii.gz").read_bytes())
+    content[1000] ^= 1
+    (folder / "s.nii.gz").write_bytes(content)
+
+
+SHEARED = np.array([[2.0, 1.0, 0, 0], [0, 3, 0, 0], [0, 0, 5, 0], [0, 0, 0, 1]])
+NAN = np.zeros((4, 12, 10), dtype=np.float32)
+NAN[1, 2, 3] = np.nan
+FAULTS = [
+    (lambda f: (f / "s.nii").write_bytes(b""), "s.nii: it cannot be read as NIfTI"),
+    (lambda f: (f / "s.nii.gz").write_bytes(gzip.compress(b"no scan" * 99)), "s.nii.gz: it cannot be read as NIfTI"),
+    (lambda f: (f / "s.mha").write_bytes(b""), "s.mha: it cannot be read"),
+    (lambda f: (f / "s.nrrd").write_bytes(b"no scan" * 99), "s.nrrd: it cannot be read"),
+    (lambda f: (f / "s.nrrd").symlink_to(f / "nowhere"), "s.nrrd: it is a link to nowhere"),
+    (cut("nii", False, 300), "scan.nii: its voxels cannot be read"),
+    (cut("nii.gz", True, 300), "scan.nii.gz: its voxels cannot be read"),
+    (cut("nii.gz", True, 4), "scan.nii.gz: its voxels cannot be read"),
+    (flip_compressed_byte, "s.nii.gz: its voxels cannot be read"),
+    (cut("nrrd", False, 300), "scan.nrrd: its voxels cannot be read"),
+    (cut("nrrd", True, 300), "scan.nrrd: its voxels cannot be read"),
+    (cut("mha", False, 300), "scan.mha: its voxels cannot be read"),
+    (cut("mha", True, 300), "scan.mha: its voxels cannot be read"),
+    (lambda f: patched(f / "s.nii", 40, "<4h", 3, 32767, 32767, 32767), "32767 × 32767 × 32767 voxels, 1.31e+05 GiB"),
+    (lambda f: patched(f / "s.nii", 40, "<4h", 3, -3, 12, 4), "s.nii: its header states [-3, 12, 4] voxels"),
+    (
+        edited("nrrd", b"sizes: 10 12 4", b"sizes: 99999 99999 999"),
+        "99999 × 99999 × 999 voxels, 3.72e+04 GiB, expected",
+    ),
+    (edited("mha", b"DimSize = 10 12 4", b"DimSize = 99999 99999 999"), "99999 × 99999 × 999 voxels"),
+    (
+        lambda f: patched(f / "s.nii", 80, "<f", 0),
+        "s.nii: its header states [10, 12, 4] voxels of [0.0, 3.0, 5.0] mm, expected",
+    ),
+    (lambda f: patched(f / "s.nii", 80, "<f", float("nan")), "voxels of [nan, 3.0, 5.0] mm, expected positive numbers"),
+    (lambda f: patched(f / "s.nii", 252, "<2h", 0, 0), "s.nii: the image states no spacing"),
+    (
+        edited("mha", b"ElementSpacing = 1 1 1", b"ElementSpacing = 0 1 1"),
+        "scan.mha: its spacing is (0.0, 1.0, 1.0) mm",
+    ),
+    (edited("nrrd", b"(1,0,0)", b"(0,0,0)"), "scan.nrrd: "),
+    (lambda f: save_nifti(f / "s.nii", NAN.T), "s.nii: 1 intensities are NaN or infinite"),
+    (with_array(NAN), "scan.nrrd: 1 intensities are NaN or infinite"),
+    (lambda f: save_nifti(f / "s.nii", NAN.T * 0, SHEARED), "s.nii: its axes are"),
+    (
+        lambda f: save_nifti(f / "s.nii", np.zeros((5, 6, 7, 2), np.float32)),
+        "s.nii: it has 4 axes, (5, 6, 7, 2), expected 3",
+    ),
+    (with_array(np.zeros((5, 6), np.float32)), "scan.nrrd: it has 2 axes, (6, 5), expected 3"),
+    (with_array(np.zeros((4, 5, 6, 3), np.uint8), is_vector=True), "scan.nrrd: it has 3 values per voxel"),
+    (with_array(np.zeros((4, 5, 6), np.complex64)), "scan.nrrd: it has 2 values per voxel (complex of 32-bit float)"),
+    (
+        lambda f: save_nifti(f / "s.nii", np.zeros((4, 5, 6), np.complex64)),
+        "s.nii: its voxels are of the type complex64",
+    ),
+    (
+        edited("mhd", b"scan.raw", b"/etc/passwd"),
+        "scan.mhd: it takes its voxels from '/etc/passwd', expected a file of its",
+    ),
+    (edited("mhd", b"scan.raw", b"../scan.raw"), "scan.mhd: it takes its voxels from '../scan.raw'"),
+    (edited("mhd", b"scan.raw", b"LIST"), "scan.mhd: it takes its voxels from 'LIST'"),
+    (edited("nhdr", b"scan.raw", b"../scan.raw"), "scan.nhdr: it takes its voxels from '../scan.raw'"),
+    (
+        edited("nrrd", b"encoding: raw\n", b"encoding: raw\ndata file: ../../x\n"),
+        "scan.nrrd: it takes its voxels from '../../x'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), FAULTS, ids=[message[:50] for _, message in FAULTS])
+def test_each_fault_of_an_image_file_is_named(tmp_path: Path, damage: Callable, message: str) -> None:
+    damage(tmp_path)
+    with pytest.raises(ValueError, match=str(tmp_path)) as caught:
+        read(tmp_path)
+    assert message in str(caught.value)

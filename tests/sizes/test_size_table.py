@@ -1,0 +1,604 @@
+"""A size table is read right, or refused with every fault named by its row and column."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import re
+import unicodedata
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import openpyxl
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from monai.data import MetaTensor
+
+from medsize.data import load_cohort, write_data_list
+from medsize.sizes.size_table import SizeTable, SizeTableError, add_sizes, read_size_table
+from medsize.transforms import SizeToFraction
+
+Row = Sequence[Any]
+
+
+def write_csv(path: Path, *rows: Row, separator: str = ",", encoding: str = "utf-8") -> Path:
+    with path.open("w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=separator).writerows(rows)
+    return path
+
+
+def write_xlsx(path: Path, *rows: Row) -> Path:
+    workbook = openpyxl.Workbook()
+    for row in rows:
+        workbook.active.append(list(row))
+    workbook.save(path)
+    return path
+
+
+def write_scan(
+    path: Path, shape: Sequence[int] = (10, 10, 4), affine: np.ndarray | None = None, value: float = 0.0
+) -> None:
+    """Voxels of 2 × 2 × 5 mm by default: 8000 mm³, of slices of 400 mm²."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    affine = np.diag([2.0, 2.0, 5.0, 1.0]) if affine is None else affine
+    nibabel.save(nibabel.Nifti1Image(np.full(shape, value, dtype=np.float32), affine), path)
+
+
+def problems_of(path: Path) -> list[str]:
+    with pytest.raises(SizeTableError) as caught:
+        read_size_table(path)
+    assert str(path) in str(caught.value)
+    return caught.value.problems
+
+
+def sizes(tmp_path: Path, *rows: Row, image: str = "a.nii.gz") -> dict[str, Any]:
+    """What both formats, which must agree, say of a scan."""
+    from_csv, from_xlsx = (
+        read_size_table(write(tmp_path / name, *rows)).sizes_of(image, tmp_path)
+        for write, name in ((write_csv, "sizes.csv"), (write_xlsx, "sizes.xlsx"))
+    )
+    assert from_csv == from_xlsx
+    return from_csv
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "mm3"),
+    [
+        ("liver volume_ml", 1510, 1510e3),
+        ("liver volume_ml", "12,5", 12500),
+        ("liver volume_ml", "0,125", 125),
+        ("liver volume_mm3", 1510.25, 1510.25),
+        ("liver volume_mm3", "1.5e3", 1500),
+        ("liver diameters_mm", 30, math.pi / 6 * 30**3),
+        ("liver diameters_mm", "30 x 20", math.pi / 6 * 30 * 20**2),
+        ("liver diameters_mm", "20;30", math.pi / 6 * 30 * 20**2),
+        ("liver diameters_mm", "34 x 28,5 × 40", math.pi / 6 * 34 * 28.5 * 40),
+        ("liver fraction", 0.25, 2000),
+        ("liver fraction", "25 %", 2000),
+        ("liver fraction", "0,5%", 40),
+        ("Liver  Volume (mL)", 2, 2000),
+        ("liver volume [mm³]", 2, 2),
+        ("LIVER_volume_mm^3", 2, 2),
+        ("liver diameter mm", 2, math.pi / 6 * 8),
+    ],
+)
+def test_a_cell_says_so_many_mm3(tmp_path: Path, column: str, cell: Any, mm3: float) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    (size,) = sizes(tmp_path, ["Image ", column], ["a.nii.gz", cell])["size"].values()
+    assert size == pytest.approx(mm3, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "low", "high"),
+    [
+        (["liver volume_ml", "liver error_percent"], [100, 10], 90e3, 110e3),
+        (["liver volume_ml", "liver error %"], [100, "± 10 %"], 90e3, 110e3),
+        (["liver volume_ml", "error_percent"], [100, "12,5"], 87.5e3, 112.5e3),
+        (["liver volume_ml", "liver error_percent", "error_percent"], [100, 10, 50], 90e3, 110e3),
+        (["liver diameters_mm", "liver error_percent"], [30, 10], math.pi / 6 * 27**3, math.pi / 6 * 33**3),
+        (["liver fraction", "liver error_percent"], [0.8, 50], 3200, 8000),
+        (["liver volume_ml low", "liver volume_ml high"], [1, 2], 1000, 2000),
+        (["liver volume_ml low", "liver volume_ml high", "error_percent"], [1, 2, 10], 1000, 2000),
+        (["liver fraction low", "liver fraction high"], ["10 %", 0.5], 800, 4000),
+        (["liver diameters_mm low", "liver diameters_mm high"], [10, "20 x 15"], math.pi / 6 * 1e3, math.pi / 6 * 4500),
+    ],
+)
+def test_uncertainty_becomes_bounds(
+    tmp_path: Path, columns: list[str], cells: list[Any], low: float, high: float
+) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    entry = sizes(tmp_path, ["image", *columns], ["a.nii.gz", *cells])
+    assert entry["size"] == {"liver": pytest.approx([low, high], rel=1e-12)}
+
+
+def test_absent_is_not_unknown(tmp_path: Path) -> None:
+    header = ["image", "subject", "liver volume_ml", "tumour volume_ml", "tumour error_percent"]
+    entry = sizes(tmp_path, header, ["a.nii.gz", "A", None, 0, 10], ["b.nii.gz", "B", "", "", 10])
+    assert entry == {"size": {"liver": None, "tumour": 0}, "subject": "A"}
+    assert read_size_table(tmp_path / "sizes.csv").sizes_of("b.nii.gz") == {"subject": "B"}
+
+
+def test_rows_and_structures_may_use_different_ways(tmp_path: Path) -> None:
+    write_scan(tmp_path / "b.nii.gz")
+    rows = [
+        ["image", "left ventricle volume_ml", "left ventricle fraction", "tumour diameters_mm", "comment"],
+        ["a.nii.gz", 0.12, None, "10 x 10 x 10", "volume from the report, 1,510 is no size"],
+        ["b.nii.gz", None, 0.5, None, None],
+        [None, None, None, None, None],
+    ]
+    assert sizes(tmp_path, *rows)["size"] == pytest.approx({"left ventricle": 120, "tumour": math.pi / 6 * 1000})
+    assert sizes(tmp_path, *rows, image="b.nii.gz")["size"] == {"left ventricle": 4000, "tumour": None}
+
+
+def test_slices_are_in_mm2_along_the_last_axis(tmp_path: Path) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    entry = sizes(
+        tmp_path,
+        ["image", "slice", "liver area_mm2", "liver fraction", "liver volume_ml", "kidney area_mm2", "error_percent"],
+        ["a.nii.gz", 3, 20, None, None, None, None],
+        ["a.nii.gz", 1, None, "10 %", None, 8, 50],
+        ["a.nii.gz", None, None, None, 2, None, None],
+        ["a.nii.gz", 2, 0, None, None, None, None],
+    )
+    assert entry["slice_size"] == {
+        "liver": [None, pytest.approx([20, 60]), 0, 20],
+        "kidney": [None, [4, 12], None, None],
+    }
+    assert entry["size"] == {"liver": 2000, "kidney": None}
+
+
+def test_a_mask_is_measured(tmp_path: Path) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    mask = np.zeros((10, 10, 4), dtype=np.uint8)
+    mask[2:5, 2:4, 1:3] = 1
+    nibabel.save(nibabel.Nifti1Image(mask, np.diag([2.0, 2.0, 5.0, 1.0])), tmp_path / "tumour 1.nii.gz")
+    header = ["image", "tumour mask", "tumour error_percent"]
+    entry = sizes(tmp_path, header, ["a.nii.gz", "tumour 1.nii.gz", None])
+    assert entry == {"size": {"tumour": 6 * 2 * 20}, "slice_size": {"tumour": [0, 24, 24, 0]}}
+    entry = sizes(tmp_path, header, ["a.nii.gz", "tumour 1.nii.gz", 50])
+    assert entry["size"] == {"tumour": [120, 360]}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("image", ["Müller, Lena/Leber 1.nii.gz", "扫描/图 1.nii.gz", "zwei  Räume/a;b.nii.gz"])
+def test_any_csv_with_any_path(tmp_path: Path, separator: str, encoding: str, image: str) -> None:
+    write_scan(tmp_path / image)
+    path = write_csv(
+        tmp_path / "Größen der Leber.csv",
+        ["image", "Leber, rechts volume_ml", "Milz fraction"],
+        [image, "12,5", "0,5"],
+        separator=separator,
+        encoding=encoding,
+    )
+    assert read_size_table(path).sizes_of(image, tmp_path)["size"] == {"Leber, rechts": 12500, "Milz": 4000}
+
+
+def test_paths_are_the_same_on_macos_and_windows(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "scans\\Müller.nii.gz")
+    path = write_csv(tmp_path / "sizes.csv", ["image", "liver volume_ml"], [decomposed, 1])
+    assert add_sizes([{"image": "./scans/Müller.nii.gz"}], read_size_table(path))[0]["size"] == {"liver": 1000}
+
+
+def test_a_number_as_excel_shows_it(tmp_path: Path) -> None:
+    path = write_xlsx(
+        tmp_path / "sizes.xlsx",
+        ["image", "subject", "liver fraction", "liver error_percent"],
+        ["a.nii.gz", 7.0, 0.5, 0.1],
+    )
+    workbook = openpyxl.load_workbook(path)
+    workbook.active["C2"].number_format = workbook.active["D2"].number_format = "0%"
+    workbook.save(path)
+    write_scan(tmp_path / "a.nii.gz")
+    entry = read_size_table(path).sizes_of("a.nii.gz", tmp_path)
+    assert entry == {"size": {"liver": pytest.approx([3600, 4400])}, "subject": "7"}
+
+
+def test_one_sheet_of_several(tmp_path: Path) -> None:
+    path = write_xlsx(tmp_path / "sizes.xlsx", ["image", "liver volume_ml"], ["a.nii.gz", 1])
+    workbook = openpyxl.load_workbook(path)
+    workbook.create_sheet("empty")
+    workbook.save(path)
+    assert read_size_table(path).structures == ("liver",)
+    workbook.create_sheet("ages").append(["age", 40])
+    workbook.save(path)
+    assert "several of its sheets hold something: Sheet, ages. Name the one" in problems_of(path)[0]
+    assert read_size_table(path, sheet="Sheet").sizes_of("a.nii.gz")["size"] == {"liver": 1000}
+    with pytest.raises(SizeTableError, match=r"has no sheet 'sizes'. It has: Sheet, empty, ages"):
+        read_size_table(path, sheet="sizes")
+
+
+LIVER = ["image", "liver volume_ml"]
+FAULTY: dict[str, tuple[list[Row], str]] = {
+    "negative": ([LIVER, ["a", -3]], "row 2, column 'liver volume_ml' (B) is '-3': input should be greater than"),
+    "NaN": ([LIVER, ["a", "NaN"]], "(B) is 'NaN': it is no number. Write the volume in mL, such as 1510 or 12.5"),
+    "infinite": ([LIVER, ["a", "inf"]], "row 2, column 'liver volume_ml' (B) is 'inf': it is no number"),
+    "above all floats": ([LIVER, ["a", "1e999"]], "(B) is '1e999': input should be a finite number"),
+    "words": ([LIVER, ["a", "large"]], "column 'liver volume_ml' (B) is 'large': it is no number"),
+    "unit in the cell": ([LIVER, ["a", "12 mL"]], "column 'liver volume_ml' (B) is '12 mL': it is no number"),
+    "thousands or decimals": ([LIVER, ["a", "1,510"]], "(B) is '1,510': it may mean 1510 or 1.5100: write the one"),
+    "point beside a decimal comma": ([LIVER, ["a", "1.510"], ["b", "0,5"]], "(B) is '1.510': it may mean 1510"),
+    "two separators": ([LIVER, ["a", "1.510,5"]], "column 'liver volume_ml' (B) is '1.510,5': it is no number"),
+    "percent of a volume": ([LIVER, ["a", "4 %"]], "(B) is '4 %': it is no number"),
+    "fraction above 1": ([["image", "liver fraction"], ["a", 4]], "(B) is '4': input should be less than or equal"),
+    "low above high": (
+        [["image", "liver volume_ml low", "liver volume_ml high"], ["a", 3, 2]],
+        "row 2, column 'liver volume_ml low' (B) is above column 'liver volume_ml high' (C)",
+    ),
+    "low alone": (
+        [["image", "liver volume_ml low", "liver volume_ml high"], ["a", 3, ""]],
+        "row 2, column 'liver volume_ml low' (B) is filled in, but the other bound is not",
+    ),
+    "size and bounds": (
+        [["image", "liver volume_ml", "liver volume_ml low", "liver volume_ml high"], ["a", 3, 2, 4]],
+        "(B) and column 'liver volume_ml low' (C) and column 'liver volume_ml high' (D) are all filled in",
+    ),
+    "error of bounds": (
+        [["image", "liver volume_ml low", "liver volume_ml high", "liver error_percent"], ["a", 3, 4, 10]],
+        "row 2, column 'liver error_percent' (D) is filled in beside bounds",
+    ),
+    "diameter of 0": ([["image", "liver diameters_mm"], ["a", 0]], "(B) is '0': input should be greater than 0"),
+    "negative diameter": ([["image", "liver diameters_mm"], ["a", "3 x -2"]], "(B) is '3 x -2': input should be"),
+    "four diameters": ([["image", "liver diameters_mm"], ["a", "3 x 2 x 2 x 1"]], "(B) is '3 x 2 x 2 x 1': there are"),
+    "diameters by comma": ([["image", "liver diameters_mm"], ["a", "34,28"]], "(B) is '34,28': it may mean one"),
+    "a diameter missing": ([["image", "liver diameters_mm"], ["a", "3 x"]], "(B) is '3 x': it is no number. Write"),
+    "volume and diameters": (
+        [["image", "liver volume_ml", "liver diameters_mm"], ["a", 3, 20]],
+        "row 2, column 'liver volume_ml' (B) and column 'liver diameters_mm' (C) are all filled in",
+    ),
+    "negative error": (
+        [["image", "liver volume_ml", "liver error_percent"], ["a", 3, -1]],
+        "row 2, column 'liver error_percent' (C) is '-1': input should be greater than or equal to 0",
+    ),
+    "error of 100": (
+        [["image", "liver volume_ml", "error_percent"], ["a", 3, 100]],
+        "row 2, column 'error_percent' (C) is '100': input should be less than 100",
+    ),
+    "scan twice": ([LIVER, ["a", 1], ["./a", 2]], "row 3, column 'image' (A): row 2 is of the same scan, 'a'"),
+    "slice twice": (
+        [["image", "slice", "liver area_mm2"], ["a", 1, 2], ["a", 1, 2]],
+        "row 3, column 'image' (A): row 2 is of the same slice 1 of the scan, 'a'",
+    ),
+    "two subjects": (
+        [["image", "slice", "subject", "liver area_mm2"], ["a", 1, "A", 2], ["a", 2, "B", 2]],
+        "row 3, column 'subject' (C) is 'B', but row 2 says that the scan is of 'A'",
+    ),
+    "half a slice": ([["image", "slice", "liver area_mm2"], ["a", 1.5, 2]], "(B) is '1.5': input should be a valid"),
+    "negative slice": ([["image", "slice", "liver area_mm2"], ["a", -1, 2]], "(B) is '-1': input should be greater"),
+    "volume of a slice": ([["image", "slice", "liver volume_ml"], ["a", 1, 2]], "(C) is of a whole scan, but the row"),
+    "area of a scan": ([["image", "liver area_mm2"], ["a", 2]], "(B) is of a slice, but the row names none"),
+    "mask and slices": (
+        [["image", "slice", "liver mask", "liver area_mm2"], ["a", "", "m", ""], ["a", 1, "", 2]],
+        "row 2, column 'liver mask' (C) tells the size of 'liver' in every slice, but row 3 states it in slice 1",
+    ),
+    "no image": ([LIVER, ["", 2]], "row 2, column 'image' (A) is empty. Write the path of the scan"),
+    "image outside": ([LIVER, ["../a", 2]], "row 2, column 'image' (A) is '../a': it leads out of the data"),
+    "image of Windows outside": ([LIVER, ["x\\..\\..\\a", 2]], "(A) is 'x\\..\\..\\a': it leads out of"),
+    "absolute image": ([LIVER, ["C:\\scans\\a", 2]], "(A) is 'C:\\scans\\a': it leads out of the data"),
+    "mask outside": ([["image", "liver mask"], ["a", "/etc/passwd"]], "(B) is '/etc/passwd': it leads out of the data"),
+    "unknown unit": ([["image", "liver volume_l"], ["a", 2]], "'liver volume_l' (B) has the unknown unit 'l'"),
+    "no unit": ([["image", "liver volume"], ["a", 2]], "(B) names no unit. Convert its numbers where necessary"),
+    "unknown column": ([[*LIVER, "age"], ["a", 2, 40]], "row 1, column 'age' (C) is not known. Delete it, or rename"),
+    "misspelt column": ([[*LIVER, "subjet"], ["a", 2, "A"]], "'subjet' (C) is not known. Did you mean 'subject'?"),
+    "no structure": ([["image", "volume_ml", "liver fraction"], ["a", 2, 0.1]], "(B) names no structure. Rename it"),
+    "background": ([[*LIVER, "background fraction"], ["a", 2, 0.1]], "(C) is of the background"),
+    "bound of a mask": ([[*LIVER, "liver mask low"], ["a", 2, ""]], "(C) is a bound of a mask, which has none"),
+    "error of no size": ([[*LIVER, "livr error_percent"], ["a", 2, 1]], "'livr error_percent' (C) is the error of no"),
+    "column twice": ([[*LIVER, "Liver Volume (mL)"], ["a", 2, 2]], "(C) says the same as column 'liver volume_ml' (B)"),
+    "column without a name": ([[*LIVER, ""], ["a", 2, 3]], "column C has no name in row 1"),
+    "no column of images": ([["comment", "liver volume_ml"], ["a", 2]], "row 1 names no column 'image'"),
+    "no column of sizes": ([["image", "subject"], ["a", "A"]], "row 1 names no column of a size"),
+    "names only": ([LIVER], "there is no row below the names of the columns"),
+    "nothing": ([], "it is empty. Name the columns in its first row"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "message"), FAULTY.values(), ids=FAULTY)
+def test_faults_are_named_by_row_and_column(tmp_path: Path, rows: list[Row], message: str) -> None:
+    (problem,) = problems_of(write_csv(tmp_path / "sizes.csv", *rows))
+    assert message in problem
+    assert problems_of(write_xlsx(tmp_path / "sizes.xlsx", *rows)) == [problem]
+
+
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
+    problems = problems_of(
+        write_csv(
+            tmp_path / "sizes.csv",
+            ["image", "slice", "liver volume_ml", "liver diameters_mm", "kidney fraction", "age"],
+            ["a", "", "many", 20, 7, ""],
+            ["../b", "one", "", "", "", ""],
+            ["a", "", "", -1, "", 40],
+        )
+    )
+    assert [problem.split(" is ")[0] for problem in problems] == [
+        "row 1, column 'age' (F)",
+        "row 2, column 'liver volume_ml' (C)",
+        "row 2, column 'kidney fraction' (E)",
+        "row 2, column 'liver diameters_mm' (D) and column 'liver volume_ml' (C) are all filled in, but a row states a "
+        "structure in one way. Clear all but one.",
+        "row 3, column 'image' (A)",
+        "row 3, column 'slice' (B)",
+        "row 4, column 'liver diameters_mm' (D)",
+        "row 4, column 'image' (A): row 2",
+    ]
+
+
+def test_a_number_between_semicolons_may_have_a_thousands_point(tmp_path: Path) -> None:
+    table = [["image", "liver volume_ml"], ["a", "1.510"]]
+    path = tmp_path / "sizes.csv"
+    assert "'1.510': it may mean 1510 or 1.5100" in problems_of(write_csv(path, *table, separator=";"))[0]
+    read_size_table(write_csv(path, *table, ["b", "0.25"], separator=";"))
+    read_size_table(write_csv(path, *table))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"image,liver volume_ml\na,1,5\n",
+            "row 2 has 3 cells, but row 1 has 2. Put cells that hold the separator ','",
+        ),
+        (b"image,liver volume_ml\na\n", "row 2 has 1 cells, but row 1 has 2"),
+        (b'image,liver volume_ml\n"a,1\n', "it is no sound CSV: unexpected end of data in line 2"),
+        ("image,liver volume_ml\nMüller,1\n".encode("cp1252"), "it is no text in UTF-8. Save it as 'CSV UTF-8'"),
+        ("image;liver volume_ml\na;1\n".encode("utf-16"), "it is no text in UTF-8"),
+        (b"", "it is empty"),
+        (b"\xef\xbb\xbf\n\n", "it is empty"),
+    ],
+)
+def test_broken_csv_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "sizes.csv"
+    path.write_bytes(content)
+    (problem,) = problems_of(path)
+    assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "message"),
+    [
+        ("B2", "=1+1", "row 2, column 'liver volume_ml' (B) holds the formula =1+1, whose result is not in the file"),
+        ("A2", '="a"', "row 2, column 'image' (A) holds the formula"),
+        ("B1", '="liver volume_ml"', "row 1, column (B) holds the formula"),
+        ("B2", "#DIV/0!", "row 2, column 'liver volume_ml' (B) holds the error #DIV/0!"),
+        ("B2", np.datetime64("2024-04-03").astype("O"), "(B) holds a date or time, 2024-04-03 00:00:00. Spreadsheet"),
+        ("B2", True, "(B) is 'True': it is no number"),
+    ],
+)
+def test_faulty_cells_of_workbooks_are_named(tmp_path: Path, cell: str, value: Any, message: str) -> None:
+    path = write_xlsx(tmp_path / "sizes.xlsx", ["image", "liver volume_ml"], ["a", 1])
+    workbook = openpyxl.load_workbook(path)
+    workbook.active[cell] = value
+    workbook.save(path)
+    assert message in problems_of(path)[0]
+
+
+def test_the_stored_result_of_a_formula_counts(tmp_path: Path) -> None:
+    path = write_xlsx(tmp_path / "sizes.xlsx", ["image", "liver volume_ml"], ["a", "=1000+510"])
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = re.sub(rb"(<f>1000\+510</f>)<v ?/?>(</v>)?", rb"\1<v>1510</v>", parts[sheet])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    assert read_size_table(path).sizes_of("a")["size"] == {"liver": 1510e3}
+
+
+def test_merged_cells_are_refused(tmp_path: Path) -> None:
+    path = write_xlsx(tmp_path / "sizes.xlsx", ["image", "liver volume_ml"], ["a", 1], ["b", 1])
+    workbook = openpyxl.load_workbook(path)
+    workbook.active.merge_cells("B2:B3")
+    workbook.save(path)
+    assert "cells of the sheet 'Sheet' are merged: B2:B3. Unmerge them" in problems_of(path)[0]
+
+
+def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
+    assert "there is no such file" in problems_of(tmp_path / "sizes.csv")[0]
+    path = write_csv(tmp_path / "sizes.ods", ["image"])
+    assert "a '.ods' file cannot be read as a table. Save it as .xlsx, or as .csv in UTF-8" in problems_of(path)[0]
+    path = write_csv(tmp_path / "sizes.xlsx", ["image", "liver volume_ml"], ["a", 1])
+    assert "it cannot be read as XLSX" in problems_of(path)[0]
+    whole = write_xlsx(tmp_path / "whole.xlsx", ["image", "liver volume_ml"], ["a", 1]).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "it cannot be read as XLSX" in problems_of(path)[0]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> SizeTable:
+    path = write_csv(
+        tmp_path / "sizes.csv",
+        ["image", "subject", "slice", "liver volume_ml", "liver fraction"],
+        ["a.nii.gz", "A", "", 1.5, ""],
+        ["b.nii.gz", "B", "", "", 0.1],
+        ["b.nii.gz", "B", 3, "", 0.2],
+    )
+    for name in ("a", "b"):
+        write_scan(tmp_path / f"{name}.nii.gz")
+    return read_size_table(path)
+
+
+def test_scans_with_sizes_make_a_data_list(table: SizeTable, tmp_path: Path) -> None:
+    items = add_sizes([{"image": "b.nii.gz", "fold": 1}, {"image": "a.nii.gz", "fold": 0}], table, tmp_path)
+    data_list = tmp_path / "datalist.json"
+    write_data_list(data_list, ["background", *table.structures], items, size_unit="mm3")
+    first, second = load_cohort(data_list, tmp_path).items
+    assert first["size"].tolist() == [[pytest.approx(800)], [pytest.approx(800)]]
+    assert first["slice_size"].tolist() == [[[0, 0, 0, 80]], [[math.inf, math.inf, math.inf, 80]]]
+    assert second["size"].tolist() == [[1500], [1500]]
+    assert (first["fold"], first["subject"], second["subject"]) == (1, "B", "A")
+    json.loads(data_list.read_text(), parse_constant=pytest.fail)
+
+
+def test_rows_and_scans_that_do_not_match_are_named_at_once(table: SizeTable, tmp_path: Path) -> None:
+    items = [
+        {"image": "a.nii.gz", "subject": "Anna"},
+        {"image": "bb.nii.gz"},
+        {"image": "bb.nii.gz"},
+    ]
+    with pytest.raises(SizeTableError) as caught:
+        add_sizes(items, table, tmp_path)
+    assert caught.value.problems == [
+        "the scan 'bb.nii.gz' is listed 2 times. List it once.",
+        "row 3, column 'image' (A) and 1 more of it: there is no scan 'b.nii.gz'. Did you mean 'bb.nii.gz'?",
+        "the scan 'a.nii.gz' already has another 'subject'. Remove it, or correct the table.",
+        "the scan 'bb.nii.gz' has no row. Add one, and leave its sizes empty if they are unknown.",
+    ]
+
+
+def test_what_scans_and_masks_do_not_have_is_named(table: SizeTable, tmp_path: Path) -> None:
+    write_scan(tmp_path / "b.nii.gz", shape=(10, 10, 3))
+    with pytest.raises(SizeTableError, match=r"row 4, column 'slice' \(C\) is 3, but the scan 'b.nii.gz' has 3 slices"):
+        add_sizes([{"image": "a.nii.gz"}, {"image": "b.nii.gz"}], table, tmp_path)
+    (tmp_path / "b.nii.gz").write_bytes(b"no scan")
+    with pytest.raises(SizeTableError, match=r"row 3, column 'image' \(A\): the image .*b.nii.gz cannot be read"):
+        table.sizes_of("b.nii.gz", tmp_path)
+    assert table.sizes_of("a.nii.gz", tmp_path / "elsewhere")["size"] == {"liver": 1500}
+    with pytest.raises(SizeTableError, match=r"Is '.*elsewhere' the data set's folder"):
+        table.sizes_of("b.nii.gz", tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "message"),
+    [
+        (
+            (10, 10, 4),
+            2.0,
+            "values from 2 to 2 in a mask of 2 classes. It must hold 1 in the structure, and 0 elsewhere",
+        ),
+        ((10, 10, 3), 1.0, "has 3 slices, but its scan has 4"),
+        (None, 1.0, "the mask cannot be measured: .*mask.nii.gz"),
+    ],
+)
+def test_masks_that_cannot_be_measured_are_named(
+    tmp_path: Path, shape: tuple[int, ...] | None, value: float, message: str
+) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    if shape is not None:
+        write_scan(tmp_path / "mask.nii.gz", shape, value=value)
+    path = write_csv(tmp_path / "sizes.csv", ["image", "liver mask"], ["a.nii.gz", "mask.nii.gz"])
+    with pytest.raises(SizeTableError, match=r"row 2, column 'liver mask' \(B\): .*" + message):
+        read_size_table(path).sizes_of("a.nii.gz", tmp_path)
+
+
+def random_affine(rng: np.random.Generator) -> np.ndarray:
+    affine = np.eye(4)
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    affine[:3, :3] = rotation @ np.diag(rng.uniform(0.3, 6.0, 3))
+    affine[:3, 3] = rng.uniform(-200, 200, 3)
+    return affine
+
+
+def decimal(number: float) -> float:
+    """As near as workbooks keep it."""
+    return float(f"{number:.15g}")
+
+
+def stated_in(kind: str, mm3: float, view: float, ratio: float) -> tuple[Any, float]:
+    """A cell that states about so many mm³, and the mm³ that it states exactly."""
+    diameter = (6 / math.pi * mm3) ** (1 / 3)
+    return {
+        "volume_ml": (decimal(mm3 / 1000), mm3),
+        "volume_mm3": (decimal(mm3), mm3),
+        "fraction": (decimal(mm3 / view), mm3),
+        "diameters_mm": (decimal(diameter), mm3),
+        "two diameters_mm": (f"{diameter * ratio} x {diameter}", mm3 * min(ratio, ratio**2)),
+        "three diameters_mm": (f"{diameter * ratio} x {diameter} x {diameter / ratio}", mm3),
+    }[kind]
+
+
+KINDS = ("volume_ml", "volume_mm3", "fraction", "diameters_mm", "two diameters_mm", "three diameters_mm")
+STATEMENTS = st.lists(
+    st.tuples(
+        st.sampled_from(KINDS),
+        st.one_of(st.just(0.0), st.floats(1e-5, 0.15)),
+        st.floats(0.7, 1.2),
+        st.one_of(st.none(), st.just(0.0), st.floats(0.1, 99)),
+    ),
+    min_size=1,
+    max_size=4,
+)
+in_a_folder = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@in_a_folder
+@given(
+    further=st.lists(
+        st.one_of(st.sampled_from(["slice", "liver area_mm2", "liver fraction low"]), st.text()), max_size=3
+    ),
+    cells=st.lists(st.lists(st.one_of(st.sampled_from(["a", "0", "1,5"]), st.text()), max_size=5), max_size=4),
+)
+def test_any_csv_is_read_or_refused(tmp_path: Path, further: list[str], cells: list[list[str]]) -> None:
+    path = tmp_path / "sizes.csv"
+    rows = [["image", "liver volume_ml", *further], *cells]
+    path.write_text("\n".join(",".join(row) for row in rows), encoding="utf-8", errors="replace")
+    with contextlib.suppress(SizeTableError):
+        assert read_size_table(path).rows
+
+
+@in_a_folder
+@given(statements=STATEMENTS, seed=st.integers(0, 2**32 - 1), separator=st.sampled_from(",\t"))
+def test_sizes_come_back_from_fractions_of_any_scan(
+    tmp_path: Path, statements: list[tuple[str, float, float, float | None]], seed: int, separator: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape, affine = rng.integers(2, 9, 3), random_affine(rng)
+    view = float(abs(np.linalg.det(affine[:3, :3])) * shape.prod())
+    header, row, low, high = ["image"], ["a.nii.gz"], [], []
+    for number, (stated_kind, part, ratio, error) in enumerate(statements):
+        kind = "volume_ml" if part == 0 else stated_kind  # a diameter cannot be 0
+        cell, mm3 = stated_in(kind, part * view, view, ratio)
+        header += [f"organ {number} {kind.split()[-1]}", f"organ {number} error_percent"]
+        row += [cell, None if error is None else decimal(error)]
+        power = 3 if "diameters" in kind else 1
+        low.append(mm3 * (1 - (error or 0) / 100) ** power)
+        high.append(min(mm3 * (1 + (error or 0) / 100) ** power, view))
+    write_scan(tmp_path / "a.nii.gz", shape, affine)
+
+    from_csv = read_size_table(write_csv(tmp_path / "sizes.csv", header, row, separator=separator))
+    from_xlsx = read_size_table(write_xlsx(tmp_path / "sizes.xlsx", header, row))
+    size = from_csv.sizes_of("a.nii.gz", tmp_path)["size"]
+    assert from_xlsx.sizes_of("a.nii.gz", tmp_path)["size"] == size
+
+    intervals = torch.tensor([v if isinstance(v, list) else [v, v] for v in size.values()]).double().T
+    image = MetaTensor(torch.zeros(1, *shape), affine=affine)
+    volumes = SizeToFraction()(intervals, image).double()[:, 1:] * view
+    np.testing.assert_allclose(volumes, [low, high], rtol=1e-6)
+
+
+@in_a_folder
+@given(
+    parts=st.lists(st.one_of(st.none(), st.just(0.0), st.floats(1e-5, 0.9)), min_size=2, max_size=8),
+    in_fractions=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_sizes_of_slices_come_back_from_fractions_of_any_scan(
+    tmp_path: Path, parts: list[float | None], in_fractions: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape, affine = (*rng.integers(2, 9, 2), len(parts)), random_affine(rng)
+    view = float(np.linalg.norm(affine[:3, :2], axis=0).prod() * shape[0] * shape[1])
+    parts = [None if part is None else decimal(part) for part in parts]
+    areas = [None if part is None else decimal(part * view) for part in parts]
+    header = ["image", "slice", "liver fraction" if in_fractions else "liver area_mm2", "kidney fraction"]
+    rows = [
+        ["a.nii.gz", z, part if in_fractions else area, 0]
+        for z, (part, area) in enumerate(zip(parts, areas, strict=True))
+    ]
+    rng.shuffle(rows)
+    write_scan(tmp_path / "a.nii.gz", shape, affine)
+
+    slice_size = sizes(tmp_path, header, *rows)["slice_size"]
+    assert slice_size["kidney"] == [0.0] * len(parts)
+    known = [z for z, part in enumerate(parts) if part is not None]
+    exact = torch.tensor([v or 0.0 for v in slice_size.get("liver", [0.0] * len(parts))]).double()
+    fractions = SizeToFraction(per_slice=True)(exact[None], MetaTensor(torch.zeros(1, *shape), affine=affine))
+    np.testing.assert_allclose(fractions[0, 1, known].double() * view, [areas[z] for z in known], rtol=1e-6)
+    assert all((slice_size["liver"][z] is None) == (parts[z] is None) for z in range(len(parts)) if known)

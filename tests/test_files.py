@@ -1,0 +1,34 @@
+"""A file is there whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from medsize.files import atomic_write
+
+
+def write_half(file: Path, many_writers: bool) -> None:
+    with atomic_write(file, many_writers) as partial:
+        partial.write_text("ha")
+        raise OSError("disk full")
+
+
+@pytest.mark.parametrize("many_writers", [False, True])
+def test_a_write_that_fails_leaves_what_was_there_and_nothing_beside(tmp_path: Path, many_writers: bool) -> None:
+    file = tmp_path / "new" / "table.csv"
+    with atomic_write(file, many_writers) as partial:
+        partial.write_text("whole")
+        assert not file.exists()
+    with pytest.raises(OSError, match="disk full"):
+        write_half(file, many_writers)
+    assert [(found.name, found.read_text()) for found in file.parent.iterdir()] == [("table.csv", "whole")]
+
+
+def test_many_writers_do_not_meet(tmp_path: Path) -> None:
+    file = tmp_path / "entry.json"
+    with atomic_write(file, many_writers=True) as one, atomic_write(file, many_writers=True) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert file.read_text() == "one"
