@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from medsize.losses.composite import IGNORE_INDEX
+from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
 from medsize.sizes.region import FULLEST
 
@@ -44,15 +42,7 @@ def check_scans(
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         found = pool.map(lambda item: list(_faults(item, num_classes, scribble_unlabelled, region_mm)), items)
-        shown = track(
-            found,
-            total=len(items),
-            description="checking scans",
-            transient=True,
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
-        return [fault for faults in shown for fault in faults]
+        return [fault for faults in with_progress(found, "checking scans", len(items)) for fault in faults]
 
 
 def _faults(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +18,13 @@ from medsize.scans.image_file import MAX_BYTES, write_nifti
 from medsize.scans.masks import read_masks
 from medsize.scans.scan import FoundScan, ScanKind
 
-__all__ = ["Converted", "Converter", "MaskFiles", "convert_scans", "mask_files", "read_table"]
+__all__ = ["Converted", "Converter", "MaskFiles", "convert_scans", "identify_by_folder", "mask_files", "read_table"]
 
 COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "source")
 """Of the index that converted scans have."""
 IDENTIFIERS = ("subject", "identifier", "image", "source")
+MAX_PER_FOLDER = 6
+"""Images in a folder that may be those of one subject."""
 
 MaskFiles = Path | Sequence[Path] | Mapping[str, Path]
 """A label map; files of DICOM, SEG or RTSTRUCT; or a file per structure."""
@@ -137,6 +141,11 @@ class Converted:
     num_kept: int
     """Images that were there before."""
 
+    def summary(self) -> str:
+        """Return a line that says how many scans were converted."""
+        subjects = len({row["subject"] for row in self.rows.values()})
+        return f"converted {len(self.rows)} scans of {subjects} subjects, {self.num_kept} of them before"
+
     def write_identifiers(self, output_dir: Path) -> Path:
         """Write the table of who the subjects are beside the folder of their scans, for its owner only to read."""
         table = output_dir.with_name(f"{output_dir.name}_identifiers.csv")
@@ -152,6 +161,27 @@ class Converted:
         write_table(table, IDENTIFIERS, rows)
         table.chmod(0o600)
         return table
+
+
+def identify_by_folder(converter: Converter, scans: Sequence[FoundScan]) -> Callable[[FoundScan], str]:
+    """
+    Return what says whose a scan is: :meth:`Converter.identifier`, or of image files that lie in folders of few, as of
+    a subject each, the folder.
+
+    Args:
+        converter: with a subject pattern, that alone tells.
+        scans: those of the cohort.
+    """
+    files = [scan.files[0] for scan in scans if scan.kind is ScanKind.FILE]
+    counts = Counter(file.parent for file in files)
+    by_folder = len(counts) > 2 and statistics.median(counts.values()) <= MAX_PER_FOLDER
+
+    def identify(scan: FoundScan) -> str:
+        if scan.kind is ScanKind.FILE and converter.subject_pattern is None and by_folder:
+            return scan.files[0].parent.relative_to(converter.folder).as_posix()
+        return converter.identifier(scan)
+
+    return identify
 
 
 def convert_scans(

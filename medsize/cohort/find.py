@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,12 @@ class FoundCohort:
     """What is wrong with other files."""
     files: tuple[Path, ...] = field(default=(), repr=False)
     """All files that were looked at."""
+
+    def summary(self) -> list[str]:
+        """Return lines that say how many scans of which kind were found, and what was left out."""
+        kinds = Counter(scan.scan.modality or scan.scan.kind.value for scan in self.scans)
+        counted = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none"
+        return [f"found {len(self.scans)} scans: {counted}", *(f"left out: {line}" for line in self.left_out)]
 
 
 def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:

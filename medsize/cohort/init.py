@@ -1,45 +1,32 @@
-"""The path from a folder of scans, masks and sizes to a training run."""
+"""The path from a folder of scans, masks and sizes to a training run: find, match, convert, measure, propose."""
 
 from __future__ import annotations
 
 import re
-import statistics
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-from pydantic import BaseModel
-from rich.console import Console
-from rich.progress import track
+from typing import Any
 
 from medsize.checks.plausibility import suspicions
 from medsize.checks.scans import check_scans
-from medsize.cohort.conversion import Converted, Converter, MaskFiles, convert_scans
+from medsize.cohort.conversion import Converted, Converter, MaskFiles, convert_scans, identify_by_folder
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
 from medsize.cohort.match_rows import match_rows, rows_of
-from medsize.cohort.proposal import Setting, propose_dimensions, propose_settings, write_overlay
-from medsize.cohort.pseudonym import pseudonym, subject_key
+from medsize.cohort.measure import measured_items, stated_items
+from medsize.cohort.proposal import propose_run
+from medsize.cohort.pseudonym import path_codes, renamed, subject_key
 from medsize.cohort.report import write_report
-from medsize.cohort.structures import holds, masks_of, propose_structures
-from medsize.data.data_list import Cohort, load_cohort
-from medsize.data.describe_scans import describe_mask, write_data_list
-from medsize.data.folds import stratified_folds
+from medsize.cohort.structures import choose_structures, holds, masks_of
+from medsize.data.data_list import Cohort, load_cohort, write_data_list
+from medsize.data.folds import folds_of_subjects
 from medsize.errors import ProblemsError
-from medsize.scans.fact_cache import cached_facts
+from medsize.progress_bar import with_progress
 from medsize.scans.image_file import MAX_BYTES
-from medsize.scans.scan import FoundScan, ScanKind
-from medsize.scans.scan_facts import UNREADABLE, image_facts, mask_facts
-from medsize.sizes.size_table import SizeTable, SizeTableError, add_sizes
+from medsize.sizes.size_table import SizeTable
 
 __all__ = ["InitOptions", "Prepared", "init_cohort"]
-
-MAX_PER_FOLDER = 6
-"""Images in a folder that may be those of one subject."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -83,11 +70,40 @@ class Prepared:
     suspicions: list[str]
 
 
-class _Measured(BaseModel):
-    """What a mask says of sizes."""
+@dataclass(frozen=True)
+class Matched:
+    """Which rows of the table, and which masks, are of which scan."""
 
-    size: dict[str, float]
-    slice_size: dict[str, list[float]]
+    found: FoundCohort
+    structures: tuple[str, ...]
+    """Names of the classes but the background."""
+    table: SizeTable | None
+    rows: Mapping[str, CohortScan]
+    """Scans by the names that the table gives them."""
+
+    def masks(self, scan: CohortScan) -> MaskFiles:
+        """Return the masks of a scan; none where a table has the sizes, and they do not show all structures."""
+        return masks_of(scan, self.structures) if self.table is None or holds(scan, self.structures) else ()
+
+    def summary(self) -> list[str]:
+        """Return lines that say what the structures are, and which masks were left out."""
+        lines = [f"structures: {', '.join(f'{i} {name}' for i, name in enumerate(self.structures, start=1))}"]
+        unused = sum(scan.has_masks and not self.masks(scan) for scan in self.found.scans)
+        if self.table is not None and unused:
+            lines.append(f"left out: masks of {unused} scans, which do not show all structures of {self.table.source}")
+        return lines
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scans with sizes."""
+
+    items: list[dict[str, Any]]
+    """As a data list has them, yet without folds."""
+    problems: list[str]
+    """What is wrong with masks, and scans that nothing tells the sizes of."""
+    num_unknown: int
+    """Scans of the table whose sizes are all unknown."""
 
 
 def init_cohort(
@@ -123,265 +139,168 @@ def init_cohort(
     if output_dir.is_relative_to(folder):
         raise ValueError(f"{output_dir} is within {folder}, expected outside of it.")
     found = find_cohort(folder, options.modalities)
-    problems = list(found.problems)
-    kinds = Counter(scan.scan.modality or scan.scan.kind.value for scan in found.scans)
-    report(f"found {len(found.scans)} scans: {', '.join(f'{n} {kind}' for kind, n in kinds.items()) or 'none'}")
-    for line in found.left_out:
-        report(f"left out: {line}")
-    rows: dict[str, CohortScan] = {}
-    table_problems: list[str] = []
-    if table is not None:
-        rows, table_problems = match_rows(table, found.scans)
-    structures = _structures(found, folder, table, options, problems)
-    if table is not None and structures and (unknown := sorted(set(table.structures) - set(structures))):
-        table_problems.append(f"it has sizes of {', '.join(unknown)}, which --structure does not name.")
-    if table_problems or not structures or not found.scans:
-        source = folder if table is None or not table_problems else f"{table.source}, {folder}"
-        raise ProblemsError(source, [*table_problems, *problems])
+    for line in found.summary():
+        report(line)
+
+    matched = match(found, table, options.structures)
+    for line in matched.summary():
+        report(line)
 
     converter = Converter(
         folder=folder,
         output_dir=output_dir,
         key=subject_key(options.key_file or output_dir.with_name(f"{output_dir.name}_key.txt")),
         subject_pattern=None if options.subject_pattern is None else re.compile(options.subject_pattern),
-        structures=tuple(structures),
+        structures=matched.structures,
         later_wins=options.later_wins,
         suv=options.suv,
         max_bytes=options.max_bytes,
     )
-    report(f"structures: {', '.join(f'{index} {name}' for index, name in enumerate(structures, start=1))}")
-    pairs: list[tuple[FoundScan, MaskFiles]] = []
-    for scan in found.scans:
-        fitting = table is None or holds(scan, structures)
-        pairs.append((scan.scan, masks_of(scan, structures) if fitting else ()))
-    if table is not None and (unused := sum(scan.has_masks and not holds(scan, structures) for scan in found.scans)):
-        report(f"left out: masks of {unused} scans, which do not show all structures of {table.source}")
-    converted = convert_scans(converter, _shown(pairs, "converting"), _identifier(converter, found))
-    problems += converted.problems
+    converted = convert(matched, converter)
     if options.keep_identifiers and converted.rows:
         converted.write_identifiers(output_dir)
-    subjects = len({row["subject"] for row in converted.rows.values()})
-    report(f"converted {len(converted.rows)} scans of {subjects} subjects, {converted.num_kept} of them before")
+    report(converted.summary())
 
-    names = {id(scan.scan): scan.name for scan in found.scans}
-    sources = {image: names[id(scan)] for image, scan in converted.scans.items()}
-    items = _items(converted, output_dir, structures, options.roi_margin_mm, problems)
-    if table is not None:
-        items = _with_table(items, table, rows, sources, folder, output_dir, converter.key)
-    with_row = {name.name for name in rows.values()}
-    for item in items:
-        if "size" not in item and sources[item["image"]] not in with_row:
-            problems.append(f"{output_dir / item['image']}: nothing tells its sizes: it has no row and no mask.")
-    if unknown_sizes := sum("size" not in item and sources[item["image"]] in with_row for item in items):
-        report(f"left out: {unknown_sizes} scans whose sizes are all unknown")
-    items = [item for item in items if "size" in item]
+    sources = source_names(found, converted)
+    measured = measure(matched, converted, converter, sources, options.roi_margin_mm)
+    if measured.num_unknown:
+        report(f"left out: {measured.num_unknown} scans whose sizes are all unknown")
+
     # Codes go into the report; the person at the terminal may know the scans.
-    to_source = {str(output_dir / image): f"{source} ({image})" for image, source in sources.items()}
-    if not items:
-        raise ProblemsError(folder, [_renamed(problem, to_source) for problem in problems])
-    folds = _folds(items, structures, output_dir, options.num_folds)
-    if len(set(folds.values())) < 2:
-        problems.append("all scans are of one subject, so that none is left to train on. Add scans of others.")
-    items = [item | {"fold": folds[item["subject"]]} for item in items]
-    data_list = output_dir / "datalist.json"
-    write_data_list(data_list, ["background", *structures], items, size_unit="mm3")
-    cohort = load_cohort(data_list, output_dir)
+    at_terminal = {str(output_dir / image): f"{source} ({image})" for image, source in sources.items()}
+    in_report = {str(output_dir / image): image for image in sources}
+    problems = [*found.problems, *converted.problems, *measured.problems]
+    if not measured.items:
+        raise ProblemsError(folder, [renamed(problem, at_terminal) for problem in problems])
+    cohort = write_cohort(output_dir, matched.structures, measured.items, options.num_folds)
+    modalities = [converted.rows[item["image"]]["modality"] for item in measured.items]
+    proposal = propose_run(cohort, modalities, options.dimensions, options.window, output_dir / "cohort.yaml")
 
-    problems += check_scans(cohort.items, cohort.num_classes)
-    modalities = [converted.rows[item["image"]]["modality"] for item in items]
-    doubtful = [*suspicions(cohort.items, cohort.class_names), *_mixtures(modalities)]
-    if not any(scan.scan.subject for scan in found.scans) and len(folds) == len(items) and table is None:
-        doubtful.append(
-            "every file counts as a subject of its own. Are several of one? Then find them in their paths: "
-            r"--subject-pattern 'pat\d+'"
-        )
-    dimensions, reason = propose_dimensions(cohort)
-    if options.dimensions is not None:
-        dimensions, reason = options.dimensions, "as asked for"
-    settings = [
-        Setting("dataset_dir", str(output_dir), "where this cohort was prepared"),
-        Setting("data_list", str(data_list), f"{len(items)} scans"),
-        *propose_settings(cohort, dimensions, modalities, options.window),
-    ]
-    overlay = output_dir / "cohort.yaml"
-    write_overlay(overlay, settings, f"size_seg_{dimensions}d ({reason})")
-    within = {str(output_dir / image): image for image in sources}
+    problems += faults(cohort)
+    doubtful = list(doubts(cohort, matched, modalities))
     page = write_report(
         output_dir / "report.html",
         cohort,
-        settings,
-        [_renamed(problem, within | _coded(found, converter.key)) for problem in problems],
-        [_renamed(suspicion, within) for suspicion in doubtful],
-        commands(dimensions, overlay),
+        proposal.settings,
+        [renamed(problem, in_report | path_codes(folder, found.files, converter.key)) for problem in problems],
+        [renamed(doubt, in_report) for doubt in doubtful],
+        commands(proposal.dimensions, proposal.overlay),
         left_out=bool(found.left_out),
     )
     return Prepared(
         cohort,
-        dimensions,
-        overlay,
+        proposal.dimensions,
+        proposal.overlay,
         page,
-        [_renamed(problem, to_source) for problem in problems],
-        [_renamed(suspicion, to_source) for suspicion in doubtful],
+        [renamed(problem, at_terminal) for problem in problems],
+        [renamed(doubt, at_terminal) for doubt in doubtful],
     )
 
 
-def _structures(
-    found: FoundCohort, folder: Path, table: SizeTable | None, options: InitOptions, problems: list[str]
-) -> list[str]:
-    """Names of the classes; none, and a problem, where nothing tells."""
-    if not found.scans:
-        problems.append("no scan was found: no DICOM, NIfTI, NRRD or MetaImage file that the options choose.")
-        return []
-    of_table = None if table is None else table.structures
+def match(found: FoundCohort, table: SizeTable | None, wanted: Sequence[str]) -> Matched:
+    """
+    Find the structures, and the scan of each row of a size table.
+
+    Args:
+        found: the cohort.
+        table: the size table.
+        wanted: names of the structures. Default where empty: what the table and the masks say.
+
+    Raises:
+        ProblemsError: when nothing can be prepared, with all that is wrong.
+    """
+    rows, of_table = ({}, []) if table is None else match_rows(table, found.scans)
+    structures: list[str] = []
+    others = list(found.problems)
     try:
-        structures = list(options.structures) or propose_structures(found.scans, folder, of_table)
+        structures = choose_structures(found, wanted, table)
     except ValueError as e:
-        problems.append(str(e))
-        return []
-    if not structures:
-        problems.append("nothing tells of sizes: there is no mask. Give a size table: --sizes FILE.")
-    return structures
+        others.append(str(e))
+    if table is not None and structures and (unknown := sorted(set(table.structures) - set(structures))):
+        of_table.append(f"it has sizes of {', '.join(unknown)}, which --structure does not name.")
+    if of_table or not structures:
+        source = f"{table.source}, {found.folder}" if table is not None and of_table else found.folder
+        raise ProblemsError(source, [*of_table, *others])
+    return Matched(found, tuple(structures), table, rows)
 
 
-def _mixtures(modalities: Sequence[str]) -> Iterator[str]:
-    """Whether scans are of several modalities."""
+def convert(matched: Matched, converter: Converter) -> Converted:
+    """Write all scans, and the masks that can be used, as NIfTI without identifiers."""
+    pairs = [(scan.scan, matched.masks(scan)) for scan in matched.found.scans]
+    identify = identify_by_folder(converter, [scan for scan, _ in pairs])
+    return convert_scans(converter, with_progress(pairs, "converting"), identify)
+
+
+def measure(
+    matched: Matched,
+    converted: Converted,
+    converter: Converter,
+    sources: Mapping[str, str],
+    roi_margin_mm: float | None,
+) -> Measured:
+    """
+    Collect the scans' sizes: those that the table states, else those of the masks.
+
+    Args:
+        matched: the cohort.
+        converted: its scans.
+        converter: what they were converted with.
+        sources: from :func:`source_names`.
+        roi_margin_mm: see :class:`InitOptions`.
+    """
+    output_dir = converter.output_dir
+    items, problems = measured_items(converted.rows.values(), output_dir, matched.structures, roi_margin_mm)
+    if matched.table is not None:
+        images = {sources[item["image"]]: item["image"] for item in items}
+        listed = {name: images[scan.name] for name, scan in matched.rows.items() if scan.name in images}
+        of_images = rows_of(matched.table, listed, converter.folder)
+        items = stated_items(items, of_images, output_dir, converter.key, sources)
+    with_row = {scan.name for scan in matched.rows.values()}
+    unsized = [item["image"] for item in items if "size" not in item]
+    untold = [image for image in unsized if sources[image] not in with_row]
+    problems += [f"{output_dir / image}: nothing tells its sizes: it has no row and no mask." for image in untold]
+    return Measured([item for item in items if "size" in item], problems, len(unsized) - len(untold))
+
+
+def source_names(found: FoundCohort, converted: Converted) -> dict[str, str]:
+    """Names of the scans that converted images come from, by image."""
+    names = {scan.scan.files[0]: scan.name for scan in found.scans}
+    return {image: names[scan.files[0]] for image, scan in converted.scans.items()}
+
+
+def write_cohort(
+    output_dir: Path, structures: Sequence[str], items: Sequence[Mapping[str, Any]], num_folds: int
+) -> Cohort:
+    """Divide the scans into folds, write the data list, and read it as a training does."""
+    folds = folds_of_subjects(items, structures, output_dir, num_folds)
+    data_list = output_dir / "datalist.json"
+    folded = [{**item, "fold": folds[item["subject"]]} for item in items]
+    write_data_list(data_list, ["background", *structures], folded, size_unit="mm3")
+    return load_cohort(data_list, output_dir)
+
+
+def faults(cohort: Cohort) -> list[str]:
+    """List what is wrong with the folds and with the scans themselves."""
+    found = check_scans(cohort.items, cohort.num_classes)
+    if len({item["fold"] for item in cohort.items}) < 2:
+        return ["all scans are of one subject, so that none is left to train on. Add scans of others.", *found]
+    return found
+
+
+def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str]) -> Iterator[str]:
+    """List what may be wrong with the sizes, the scans, and whose they are."""
+    yield from suspicions(cohort.items, cohort.class_names)
     counts = Counter(modalities)
     if len(counts) > 1:
         counted = ", ".join(f"{n} {modality or 'unknown'}" for modality, n in counts.items())
         yield f"the scans are of several modalities ({counted}): train each by itself, see --modality."
-
-
-def _identifier(converter: Converter, found: FoundCohort) -> Callable[[FoundScan], str]:
-    """Whose a scan is; of files without a pattern, their folder, where folders hold a few files, as of a subject."""
-    files = [scan.scan.files[0] for scan in found.scans if scan.scan.kind is ScanKind.FILE]
-    counts = Counter(file.parent for file in files)
-    by_folder = len(counts) > 2 and statistics.median(counts.values()) <= MAX_PER_FOLDER
-
-    def identifier(scan: FoundScan) -> str:
-        if scan.kind is ScanKind.FILE and converter.subject_pattern is None and by_folder:
-            return scan.files[0].parent.relative_to(found.folder).as_posix()
-        return converter.identifier(scan)
-
-    return identifier
-
-
-def _items(
-    converted: Converted,
-    output_dir: Path,
-    structures: Sequence[str],
-    roi_margin_mm: float | None,
-    problems: list[str],
-) -> list[dict[str, Any]]:
-    """Items of a data list, with sizes measured in the masks."""
-    items = []
-    for row in _shown(converted.rows.values(), "measuring"):
-        item: dict[str, Any] = {"image": row["image"], "subject": row["subject"]}
-        if row["label"]:
-            mask = output_dir / row["label"]
-            try:
-                measured = _measured(mask, ["background", *structures])
-            except UNREADABLE as e:
-                problems.append(f"{mask}: the mask cannot be measured: {e}")
-                continue
-            item |= {"label": row["label"], **measured.model_dump()}
-            if roi_margin_mm is not None and (box := _box_mm(mask, roi_margin_mm)) is not None:
-                item["roi"] = {"box_mm": box}
-        items.append(item)
-    return items
-
-
-def _measured(mask: Path, class_names: Sequence[str]) -> _Measured:
-    def find() -> _Measured:
-        return _Measured.model_validate(describe_mask(mask, class_names))
-
-    return cached_facts(mask, f"sizes of {list(class_names)}", _Measured, find)
-
-
-def _box_mm(mask: Path, margin: float) -> list[list[float]] | None:
-    """Opposite corners, scanner mm, of a box around a mask's foreground."""
-    facts = mask_facts(mask)
-    if facts.box is None:
-        return None
-    affine = np.asarray(facts.affine)
-    ends = np.array([np.array(facts.box[0]) - 0.5, np.array(facts.box[1]) + 0.5])
-    corners = np.array(np.meshgrid(*ends.T, indexing="ij")).reshape(3, -1).T @ affine[:3, :3].T + affine[:3, 3]
-    return [np.round(corners.min(axis=0) - margin, 2).tolist(), np.round(corners.max(axis=0) + margin, 2).tolist()]
-
-
-def _with_table(
-    items: Sequence[dict[str, Any]],
-    table: SizeTable,
-    rows: Mapping[str, CohortScan],
-    sources: Mapping[str, str],
-    folder: Path,
-    output_dir: Path,
-    key: bytes,
-) -> list[dict[str, Any]]:
-    """Items with the sizes and subjects of a table in place of those of the masks, where it has a row."""
-    images = {source: image for image, source in sources.items()}
-    listed = {name: images[scan.name] for name, scan in rows.items() if scan.name in images}
-    stated = rows_of(table, listed, folder)
-    in_table = set(listed.values())
-    bare = [{"image": item["image"]} for item in items if item["image"] in in_table]
-    try:
-        by_image = {item["image"]: item for item in add_sizes(bare, stated, output_dir)}
-    except SizeTableError as e:
-        raise SizeTableError(table.source, [_renamed(problem, sources) for problem in e.problems]) from e
-    joined = []
-    for item in items:
-        of_table = by_image.get(item["image"], {})
-        kept = {k: v for k, v in item.items() if k not in ("size", "slice_size") or "size" not in of_table}
-        subject = {"subject": pseudonym(of_table["subject"], key)} if "subject" in of_table else {}
-        joined.append({**kept, **of_table, **subject})
-    return joined
-
-
-def _folds(
-    items: Sequence[Mapping[str, Any]], structures: Sequence[str], output_dir: Path, num_folds: int
-) -> dict[str, int]:
-    """Fold of each subject; subjects that share a scan are kept together."""
-    group = {item["subject"]: item["subject"] for item in items}
-    first: dict[str, str] = {}
-    for item in _shown(items, "reading"):
-        try:
-            digest = image_facts(output_dir / item["image"]).digest
-        except UNREADABLE:  # the check of scans names it
-            continue
-        one, other = group[first.setdefault(digest, item["subject"])], group[item["subject"]]
-        if one != other:
-            group = {subject: one if leader == other else leader for subject, leader in group.items()}
-    sizes: dict[str, list[list[float]]] = {}
-    for item in items:
-        middles = [np.nan if item["size"].get(name) is None else np.mean(item["size"][name]) for name in structures]
-        sizes.setdefault(group[item["subject"]], []).append(middles)
-    means = {subject: [_mean(column) for column in zip(*rows, strict=True)] for subject, rows in sizes.items()}
-    folds = stratified_folds(means, min(num_folds, len(means)))
-    return {subject: folds[leader] for subject, leader in group.items()}
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
-
-
-def _renamed(message: str, names: Mapping[str, str]) -> str:
-    """A message with other names of files."""
-    if not names:
-        return message
-    pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.sub(pattern, lambda match: names[match[0]], message)
-
-
-def _coded(found: FoundCohort, key: bytes) -> dict[str, str]:
-    """Codes for the paths of a cohort's folder, which may name a patient."""
-    codes: dict[str, str] = {str(found.folder): "cohort"}
-    for path in (*found.files, *{file.parent for file in found.files} - {found.folder}):
-        name = path.relative_to(found.folder).as_posix()
-        codes[str(path)] = codes[name] = f"source {pseudonym(name, key, 8)}"
-    return codes
-
-
-def _shown(sequence: Iterable[T], description: str) -> Iterable[T]:
-    """With a progress bar at a terminal."""
-    console = Console(stderr=True)
-    return track(list(sequence), description, transient=True, console=console, disable=not sys.stderr.isatty())
+    subjects = {item["subject"] for item in cohort.items}
+    if (
+        matched.table is None
+        and not any(scan.scan.subject for scan in matched.found.scans)
+        and len(subjects) == len(cohort.items)
+    ):
+        yield (
+            "every file counts as a subject of its own. Are several of one? Then find them in their paths: "
+            r"--subject-pattern 'pat\d+'"
+        )

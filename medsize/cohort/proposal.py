@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,15 @@ from medsize.data.data_list import Cohort
 from medsize.files import atomic_write
 from medsize.scans.scan_facts import ImageFacts, image_facts
 
-__all__ = ["Setting", "intensity_window", "propose_dimensions", "propose_settings", "write_overlay"]
+__all__ = [
+    "Proposal",
+    "Setting",
+    "intensity_window",
+    "propose_dimensions",
+    "propose_run",
+    "propose_settings",
+    "write_overlay",
+]
 
 MAX_SIDE = {2: 256, 3: 128}
 """Voxels of the window along an axis: larger scans get a coarser spacing."""
@@ -30,6 +39,46 @@ class Setting(NamedTuple):
     key: str
     value: Any
     reason: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """How to train on a cohort."""
+
+    dimensions: int
+    """2 or 3: which bundle."""
+    settings: tuple[Setting, ...]
+    overlay: Path
+    """File that holds them, an overlay of the bundle's train.yaml."""
+
+
+def propose_run(
+    cohort: Cohort,
+    modalities: Sequence[str],
+    dimensions: int | None,
+    window: Sequence[float] | None,
+    overlay: Path,
+) -> Proposal:
+    """
+    Choose a bundle and its settings for a cohort, and write them as an overlay.
+
+    Args:
+        cohort: what to train on; its data list lies in the data set's folder.
+        modalities: of the scans, as DICOM names them; "" where unknown.
+        dimensions: 2 or 3. Default: what fits.
+        window: see :func:`propose_settings`.
+        overlay: file to write.
+    """
+    reason = "as asked for"
+    if dimensions is None:
+        dimensions, reason = propose_dimensions(cohort)
+    settings = (
+        Setting("dataset_dir", str(cohort.source.parent), "where this cohort was prepared"),
+        Setting("data_list", str(cohort.source), f"{len(cohort.items)} scans"),
+        *propose_settings(cohort, dimensions, modalities, window),
+    )
+    write_overlay(overlay, settings, f"size_seg_{dimensions}d ({reason})")
+    return Proposal(dimensions, settings, overlay)
 
 
 def propose_dimensions(cohort: Cohort) -> tuple[int, str]:

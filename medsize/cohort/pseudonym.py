@@ -1,14 +1,16 @@
-"""Names for subjects that do not tell who they are."""
+"""Names for subjects and files that do not tell who they are."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import os
+import re
 import secrets
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["pseudonym", "subject_key"]
+__all__ = ["path_codes", "pseudonym", "renamed", "subject_key"]
 
 
 def pseudonym(identifier: str, key: bytes, length: int = 12) -> str:
@@ -45,3 +47,31 @@ def subject_key(file: Path) -> bytes:
             f"{file}: the key has {len(key)} bytes, expected at least 16. Remove the file to have a new one made."
         )
     return key
+
+
+def path_codes(folder: Path, files: Iterable[Path], key: bytes) -> dict[str, str]:
+    """
+    Codes for the paths in a folder, which may name a patient.
+
+    Args:
+        folder: the folder.
+        files: those in it, at any depth.
+        key: a secret, from :func:`subject_key`.
+
+    Returns:
+        codes by paths, from the root and from the folder, of the files and of the folders that they lie in.
+    """
+    files = list(files)
+    codes: dict[str, str] = {str(folder): "cohort"}
+    for path in (*files, *{file.parent for file in files} - {folder}):
+        name = path.relative_to(folder).as_posix()
+        codes[str(path)] = codes[name] = f"source {pseudonym(name, key, 8)}"
+    return codes
+
+
+def renamed(message: str, names: Mapping[str, str]) -> str:
+    """Return a message with names replaced as ``names`` says; where two of them fit, the longer one is."""
+    if not names:
+        return message
+    pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.sub(pattern, lambda match: names[match[0]], message)

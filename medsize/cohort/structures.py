@@ -13,39 +13,67 @@ import SimpleITK
 from pydantic import BaseModel
 
 from medsize.cohort.conversion import MaskFiles
-from medsize.cohort.find import CohortScan
+from medsize.cohort.find import CohortScan, FoundCohort
 from medsize.scans.fact_cache import cached_facts
 from medsize.scans.image_file import read_image_file
+from medsize.scans.scan_facts import first_line
 from medsize.scans.structure_name import matching_structures
+from medsize.sizes.size_table import SizeTable
 
-__all__ = ["holds", "masks_of", "propose_structures"]
+__all__ = ["choose_structures", "holds", "masks_of"]
+
+
+DECATHLON = "dataset.json"
+"""File beside label maps that names their values."""
 
 
 class _Values(BaseModel):
     highest: int
 
 
-def propose_structures(scans: Sequence[CohortScan], folder: Path, of_table: Sequence[str] | None = None) -> list[str]:
+def choose_structures(found: FoundCohort, wanted: Sequence[str], table: SizeTable | None) -> list[str]:
     """
-    Names of the structures: those of the size table, if there is one, else those that the masks show.
+    Names of the structures: those wanted, else those of the size table, if there is one, else those that masks show.
 
     These are what every SEG and RTSTRUCT, or every set of files, holds, or where each holds one, what their names begin
-    with; of label maps, the names in a Decathlon ``dataset.json`` beside them.
+    with; of label maps, the names in a Decathlon or nnU-Net ``dataset.json`` beside them.
 
     Args:
-        scans: those of the cohort.
-        folder: its folder.
-        of_table: structures of the size table.
+        found: the cohort.
+        wanted: names to use. Default where empty: what the table and the masks say.
+        table: the size table.
 
     Returns:
-        the names in the order of their classes; none where there is no mask.
+        the names in the order of their classes.
 
     Raises:
-        ValueError: when the masks share no structure, naming what they hold.
+        ValueError: when there is no scan; when nothing tells the structures; when the masks share none, naming what
+            they hold; when ``dataset.json`` names none, or others than the table.
     """
-    if of_table is not None:
-        named = _decathlon_names(folder)
-        return named if set(named) == set(of_table) else list(of_table)
+    if not found.scans:
+        raise ValueError("no scan was found: no DICOM, NIfTI, NRRD or MetaImage file that the options choose.")
+    if wanted:
+        return list(wanted)
+    structures = _of_masks(found.scans, found.folder) if table is None else _of_table(table, found)
+    if not structures:
+        raise ValueError("nothing tells of sizes: there is no mask. Give a size table: --sizes FILE.")
+    return structures
+
+
+def _of_table(table: SizeTable, found: FoundCohort) -> list[str]:
+    """The structures of a size table, in the order that the values of label maps have, where these are named."""
+    named = _decathlon_names(found.folder) if any(scan.named and _is_label_map(scan) for scan in found.scans) else []
+    if named and set(named) != set(table.structures):
+        raise ValueError(
+            f"{found.folder / DECATHLON}: found the structures {', '.join(named)}, expected those of {table.source}: "
+            f"{', '.join(table.structures)}. Name the structures in the order of the masks' values: --structure NAME, "
+            "once for each."
+        )
+    return named or list(table.structures)
+
+
+def _of_masks(scans: Sequence[CohortScan], folder: Path) -> list[str]:
+    """The structures that masks show; none where there is no mask."""
     held = [names for scan in scans if (names := _names(scan)) is not None]
     if held:
         shared = [name for name in held[0] if all(name in names for names in held)]
@@ -123,13 +151,20 @@ def _highest(file: Path) -> int:
 
 def _decathlon_names(folder: Path) -> list[str]:
     """The labels of a ``dataset.json``, as the Decathlon (index to name) or nnU-Net (name to index) writes it."""
-    file = folder / "dataset.json"
+    file = folder / DECATHLON
+    if not file.is_file():
+        return []
     try:
-        labels = json.loads(file.read_text())["labels"]
+        labels = json.loads(file.read_bytes())["labels"]
         pairs = labels.items() if "0" in labels else [(index, name) for name, index in labels.items()]
-        by_index = {int(index): str(name) for index, name in pairs}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or of something else
-        return []
-    if sorted(by_index) != list(range(len(by_index))):
-        return []
-    return [by_index[index] for index in range(1, len(by_index))]
+        by_index = sorted((int(index), str(name)) for index, name in pairs)
+        fault = f"their values are {', '.join(str(index) for index, _ in by_index)}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        by_index, fault = [], f"{type(e).__name__}: {first_line(e)}"
+    if len(by_index) < 2 or [index for index, _ in by_index] != list(range(len(by_index))):
+        raise ValueError(
+            f"{file}: found no usable labels ({fault}), expected "
+            '"labels": {"background": 0, "NAME": 1, …} with the values of the masks, from 0 upwards. '
+            "Correct it, or name the structures yourself: --structure NAME, once for each."
+        )
+    return [name for _, name in by_index[1:]]

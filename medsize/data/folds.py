@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-__all__ = ["assign_folds", "stratified_folds"]
+from medsize.progress_bar import with_progress
+from medsize.scans.scan_facts import UNREADABLE, image_facts
+
+__all__ = ["assign_folds", "folds_of_subjects", "stratified_folds"]
 
 
 def assign_folds(subjects: Sequence[str], num_folds: int) -> dict[str, int]:
@@ -36,3 +41,40 @@ def stratified_folds(sizes: Mapping[str, Sequence[float]], num_folds: int) -> di
     order = sorted(range(len(subjects)), key=lambda i: (present[i], means[i], subjects[i]))
     dealt = [*range(num_folds), *reversed(range(num_folds))]
     return {subjects[i]: dealt[place % len(dealt)] for place, i in enumerate(order)}
+
+
+def folds_of_subjects(
+    items: Sequence[Mapping[str, Any]], structures: Sequence[str], dataset_dir: Path, num_folds: int
+) -> dict[str, int]:
+    """
+    Fold of each subject, by :func:`stratified_folds`; subjects that share a scan are kept together.
+
+    Args:
+        items: of a data list, with ``size``.
+        structures: names of all classes but the background.
+        dataset_dir: folder that the items' paths start from.
+        num_folds: how many, at most: there are no more than subjects.
+    """
+    leader = {item["subject"]: item["subject"] for item in items}
+    first: dict[str, str] = {}
+    for item in with_progress(items, "reading"):
+        try:
+            digest = image_facts(dataset_dir / item["image"]).digest
+        except UNREADABLE:  # the check of scans names it
+            continue
+        one, other = leader[first.setdefault(digest, item["subject"])], leader[item["subject"]]
+        if one != other:
+            leader = {subject: one if of_it == other else of_it for subject, of_it in leader.items()}
+    sizes: dict[str, list[list[float]]] = {}
+    for item in items:
+        middles = [np.nan if item["size"].get(name) is None else np.mean(item["size"][name]) for name in structures]
+        sizes.setdefault(leader[item["subject"]], []).append(middles)
+    means = {subject: [_mean(column) for column in zip(*rows, strict=True)] for subject, rows in sizes.items()}
+    folds = stratified_folds(means, min(num_folds, len(means)))
+    return {subject: folds[of_it] for subject, of_it in leader.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of those that are known."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK
-from rich.console import Console
-from rich.progress import track
 
+from medsize.progress_bar import with_progress
 from medsize.scans.image_file import MAX_BYTES, check_memory, is_image_file, read_image_file
 from medsize.scans.scan import FoundScan, ScanKind
 
@@ -46,14 +44,7 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
     scans: list[FoundScan] = []
     groups: dict[tuple[str, Path | None], list[DicomFile]] = {}
     known: dict[str, DicomSeries] = {}
-    shown = track(
-        list(_files_below(Path(folder), scans)),
-        description="reading headers",
-        transient=True,
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
-    for file in shown:
+    for file in with_progress(list(_files_below(Path(folder), scans)), "reading headers"):
         if is_image_file(file):
             scans.append(FoundScan(ScanKind.FILE, (file,)))
             continue

@@ -81,6 +81,20 @@ class MaskFacts(_Placed):
         """mm³ of a class."""
         return sum(n for v, n in zip(self.values, self.counts, strict=True) if v == value) * self.voxel_mm3
 
+    def box_mm(self, margin: float) -> list[list[float]] | None:
+        """
+        Return a box around what is not 0, as a ``roi`` states it: two opposite corners, scanner mm.
+
+        Args:
+            margin: mm from what is not 0 to the box, on each side.
+        """
+        if self.box is None:
+            return None
+        affine = np.asarray(self.affine)
+        ends = np.array([np.array(self.box[0]) - 0.5, np.array(self.box[1]) + 0.5])
+        corners = np.array(np.meshgrid(*ends.T, indexing="ij")).reshape(3, -1).T @ affine[:3, :3].T + affine[:3, 3]
+        return [np.round(corners.min(axis=0) - margin, 2).tolist(), np.round(corners.max(axis=0) + margin, 2).tolist()]
+
 
 def image_facts(file: str | Path) -> ImageFacts:
     """

@@ -19,10 +19,11 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from medsize.cli import app
-from medsize.cohort import conversion
+from medsize.cohort import conversion, measure
 from medsize.data import load_cohort
 from medsize.scans import fact_cache
 from medsize.scans.image_file import write_nifti
+from medsize.sizes.mask_sizes import describe_mask
 from tests.cohort.cohorts import SHAPE, SPACING, phantom, save, volumes_ml, write_images
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
@@ -115,6 +116,72 @@ def test_masks_are_found_and_measured(
     np.testing.assert_allclose(sizes_in_ml(content), expected)
     assert all(len(item["slice_size"][structures[0]]) == SHAPE[2] for item in content["training"])
     assert len({item["subject"] for item in content["training"]}) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ('{"labels": ', "JSONDecodeError: "),
+        ('{"name": "hearts"}', "KeyError: 'labels'"),
+        ('{"labels": ["liver", "kidney"]}', "AttributeError: "),
+        ('{"labels": {"background": 0, "whole": [1, 2]}}', "TypeError: "),
+        ('{"labels": {"background": 0, "liver": 1, "kidney": 3}}', "their values are 0, 1, 3"),
+        ('{"labels": {"background": 0, "liver": 1, "kidney": 1}}', "their values are 0, 1, 1"),
+        ('{"labels": {"0": "background"}}', "their values are 0"),
+    ],
+    ids=["broken", "no labels", "a list", "regions", "gap", "twice", "background alone"],
+)
+def test_labels_that_cannot_be_used_are_refused_unless_structures_are_named(
+    tmp_path: Path, content: str, found: str
+) -> None:
+    for number in range(2):
+        decathlon(tmp_path / "scans", number, *phantom(number))
+    (tmp_path / "scans" / "dataset.json").write_text(content)
+    result = init(tmp_path / "scans", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'scans' / 'dataset.json'}: found no usable labels ({found}" in result.output
+    assert "--structure NAME" in result.output
+    assert not (tmp_path / "out").exists()
+    prepared(tmp_path / "scans", tmp_path / "out", "--structure", "liver", "--structure", "kidney")
+
+
+def test_label_maps_have_the_order_of_their_own_labels_not_that_of_a_table(tmp_path: Path) -> None:
+    for number in range(3):
+        decathlon(tmp_path / "scans", number, *phantom(number))
+    rows = [f"case_{number}_0000,1,2" for number in range(3)]
+    table = write_table(tmp_path / "sizes.csv", "image,kidney volume_ml,liver volume_ml", rows)
+    content = prepared(tmp_path / "scans", tmp_path / "out", "--sizes", table)
+    assert list(content["labels"].values()) == ["background", "liver", "kidney"]
+    write_table(table, "image,kidney volume_ml", [f"case_{number}_0000,1" for number in range(3)])
+    result = init(tmp_path / "scans", tmp_path / "out2", "--sizes", table)
+    assert "dataset.json: found the structures liver, kidney, expected those of" in result.output
+    assert not (tmp_path / "out2").exists()
+    named = ("--structure", "liver", "--structure", "kidney")
+    content = prepared(tmp_path / "scans", tmp_path / "out2", "--sizes", table, *named)
+    assert [item["size"] for item in content["training"]] == [{"kidney": 1000.0}] * 3
+
+
+def test_a_row_of_a_scan_whose_mask_cannot_be_measured_loses_no_other_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        decathlon(tmp_path / "scans", number, *phantom(number))
+    table = write_table(
+        tmp_path / "sizes.csv", "image,liver volume_ml,kidney volume_ml", [f"case_{i}_0000,1,2" for i in range(3)]
+    )
+    measured: list[Path] = []
+
+    def describe(mask: Path, class_names: list[str]) -> dict[str, Any]:
+        measured.append(mask)
+        if len(measured) == 1:
+            raise OSError("truncated")
+        return describe_mask(mask, class_names)
+
+    monkeypatch.setattr(measure, "describe_mask", describe)
+    result = init(tmp_path / "scans", tmp_path / "out", "--sizes", table)
+    assert "1 problem" in result.output
+    assert "the mask cannot be measured: truncated" in result.output
+    assert sizes_in_ml(json.loads((tmp_path / "out" / "datalist.json").read_text())) == [[1.0, 2.0]] * 2
 
 
 def test_scans_in_a_folder_of_few_are_of_one_subject_and_fold(tmp_path: Path) -> None:
