@@ -29,6 +29,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from medsize.bundle.run_folder import INFERENCE, LOG
+from medsize.bundle.run_summary import RunSummary
 from medsize.data import PHANTOM_CLASSES, write_phantom_cohort
 
 PROJECT = Path(__file__).parent.parent
@@ -56,7 +58,7 @@ def main(
     with console.status("training on the phantoms, two runs at a time …"), ThreadPoolExecutor(2) as pool:
         for label, code in pool.map(lambda label: (label, train(label, cohort, output_dir, epochs)), SUPERVISIONS):
             if code:
-                raise SystemExit(f"the run '{label}' failed, see {run_dir(label, output_dir) / 'log.txt'}")
+                raise SystemExit(f"the run '{label}' failed, see {run_dir(label, output_dir) / LOG}")
             console.print(f"trained with {label}")
     console.print(results_table(output_dir))
     figure = draw(cohort, output_dir)
@@ -89,9 +91,9 @@ def train(label: str, cohort: Path, output_dir: Path, epochs: int) -> int:
         *options,
     ]
     training += ["--max_epochs", str(epochs), "--overwrite", "True"]
-    inference = ["--config_file", str([str(CONFIGS / "inference.yaml"), str(run / "inference.json")])]
+    inference = ["--config_file", str([str(CONFIGS / "inference.yaml"), str(run / INFERENCE)])]
     inference += ["--dataset_dir", str(cohort / "images"), "--output_dir", str(run / "segmentations")]
-    with (run / "log.txt").open("w") as log:
+    with (run / LOG).open("w") as log:
         for arguments in (training, inference):
             command = [
                 sys.executable,
@@ -125,12 +127,11 @@ def results_table(output_dir: Path) -> Table:
         first = column == "supervision"
         table.add_column(column, justify="left" if first else "right", no_wrap=first)
     for label in SUPERVISIONS:
-        summary = json.loads((run_dir(label, output_dir) / "summary.json").read_text())
-        results = summary["results"]
-        dice = results["dice"]
-        figures = [dice["mean"], *(dice["structures"][name]["mean"] for name in PHANTOM_CLASSES[1:])]
-        figures += [results["hd95_mm"]["mean"], results["relative_size_error"]["mean"]]
-        table.add_row(label, *map(_shown, figures), f"{summary['training_seconds']:.0f}")
+        summary = RunSummary.read(run_dir(label, output_dir))
+        results = summary.results
+        figures = [results.dice.mean, *(results.dice.structures[name].mean for name in PHANTOM_CLASSES[1:])]
+        figures += [results.hd95_mm.mean, results.relative_size_error.mean]
+        table.add_row(label, *map(_shown, figures), f"{summary.training_seconds:.0f}")
     return table
 
 

@@ -23,7 +23,9 @@ from pathlib import Path
 import yaml
 
 from benchmarks.result import Result, machine
+from medsize.bundle.run_folder import SUMMARY
 from medsize.data import write_phantom_cohort
+from medsize.studies import supervise
 from medsize.studies.robustness import run_robustness
 
 PROJECT = Path(__file__).parent.parent
@@ -98,16 +100,16 @@ def kill(folder: Path, epochs: int, seeds: int, kills: int) -> bool:
             break
         made = number + 1
         victim = rng.choice(["study", "worker", "cell"])
-        keepers = [p for p in _processes(str(work_dir)) if "keeper.py" in _command(p)]
-        cells = [p for p in _processes(str(work_dir)) if keepers and _parent(p) == keepers[0]]
+        supervisors = [p for p in _processes(str(work_dir)) if supervise.MODULE in _command(p)]
+        cells = [p for p in _processes(str(work_dir)) if supervisors and _parent(p) == supervisors[0]]
         if victim != "study" and not cells:
             victim = "study (no cell runs)"
         chosen = study.pid
         if victim == "worker":
-            chosen = _parent(keepers[0])
+            chosen = _parent(supervisors[0])
         elif victim == "cell":
             chosen = cells[0]
-        print(f"kill {number + 1}: {victim}, {len(list(work_dir.rglob('summary.json')))} cells finished", flush=True)
+        print(f"kill {number + 1}: {victim}, {len(list(work_dir.rglob(SUMMARY)))} cells finished", flush=True)
         with contextlib.suppress(ProcessLookupError):  # it ended just now
             os.kill(chosen, signal.SIGKILL)
         time.sleep(rng.uniform(0, 5))

@@ -15,12 +15,13 @@ import yaml
 from monai.bundle import ConfigParser
 
 import medsize
-from medsize.bundle.run_folder import check_finished
+from medsize.bundle.run_folder import INFERENCE, METRICS, SUMMARY, WEIGHTS, check_finished
+from medsize.bundle.run_summary import RunResults, RunSummary
 
 __all__ = ["export_bundle"]
 
 DEFAULT_NETWORK = "unet"
-RUN_FILES = ("model.pt", "inference.json", "summary.json", "metrics.csv")
+RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
 WINDOW = ("spacing", "roi_size", "intensity_window")
 SETTINGS = ("structures", "num_classes", "in_channels", *WINDOW)
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
@@ -62,7 +63,7 @@ def export_bundle(
     window = {key: settings[key] for key in WINDOW if key in settings}
     train = merged((configs / "train.yaml").read_text(), window | overlay)
     inference = merged((configs / "inference.yaml").read_text(), settings | overlay)
-    weights = (bundle / "models" if run is None else run) / "model.pt"
+    weights = (bundle / "models" if run is None else run) / WEIGHTS
     if weights.is_file():
         _check_weights(weights, inference, network)
 
@@ -75,9 +76,9 @@ def export_bundle(
         (output_dir / "models").mkdir()
         shutil.copy(weights, output_dir / "models")
     if run is not None:
-        summary = json.loads((run / "summary.json").read_text())
-        _write_metadata(output_dir / "configs" / "metadata.json", settings["structures"], summary["results"])
-        _write_performance(output_dir / "docs" / "README.md", summary, pd.read_csv(run / "metrics.csv"))
+        summary = RunSummary.read(run)
+        _write_metadata(output_dir / "configs" / "metadata.json", settings["structures"], summary.results)
+        _write_performance(output_dir / "docs" / "README.md", summary, pd.read_csv(run / METRICS))
     if vendor:
         shutil.copytree(Path(medsize.__file__).parent, output_dir / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
 
@@ -121,7 +122,7 @@ def _overlay(configs: Path, network: str) -> dict[str, Any]:
 def _settings(run: Path) -> dict[str, Any]:
     """What inference shares with the run."""
     check_finished(run, RUN_FILES)
-    settings: dict[str, Any] = json.loads((run / "inference.json").read_text())
+    settings: dict[str, Any] = json.loads((run / INFERENCE).read_text())
     network = settings.get("network_def", {}).get("_target_", "")
     if network.startswith("medsize."):
         raise ValueError(
@@ -139,23 +140,23 @@ def _check_weights(file: Path, inference: str, network: str) -> None:
         raise ValueError(f"{file} does not fit the bundle's network '{network}': {e}") from e
 
 
-def _write_metadata(file: Path, structures: Sequence[str], results: Mapping[str, Any]) -> None:
+def _write_metadata(file: Path, structures: Sequence[str], results: RunResults) -> None:
     metadata = json.loads(file.read_text())
     classes = ["background", *structures]
     output = metadata["network_data_format"]["outputs"]["pred"]
     output["num_channels"] = len(classes)
     output["channel_def"] = {str(index): name for index, name in enumerate(classes)}
     metadata["pred_classes"] = f"{len(classes)} channels: {', '.join(classes)}"
-    means = {name: results[name]["mean"] for name in FIGURES}
+    means = {name: getattr(results, name).mean for name in FIGURES}
     metadata["eval_metrics"] = {f"mean_{name}": mean for name, mean in means.items() if mean is not None}
     file.write_text(json.dumps(metadata, indent=4) + "\n")
 
 
-def _write_performance(file: Path, summary: Mapping[str, Any], cases: pd.DataFrame) -> None:
+def _write_performance(file: Path, summary: RunSummary, cases: pd.DataFrame) -> None:
     lines = [
         f"{cases['image'].nunique()} validation scans of {cases['subject'].nunique()} subjects. Trained on "
-        f"{summary['training_scans']} scans, supervision: {summary['supervision']}, seed {summary['seed']}, "
-        f"{summary['epochs']} epochs. Mean ± standard deviation over the scans:",
+        f"{summary.training_scans} scans, supervision: {summary.supervision}, seed {summary.seed}, "
+        f"{summary.epochs} epochs. Mean ± standard deviation over the scans:",
         "",
         "| structure | " + " | ".join(FIGURES.values()) + " |",
         "| --- |" + " --- |" * len(FIGURES),

@@ -1,38 +1,83 @@
-"""What a run has left in its output folder."""
+"""
+The files of a run's output folder, by name, and whether the run has finished.
+
+It needs the standard library only, so that what supervises runs starts at once. The bundles' configs state the names
+of :data:`WEIGHTS` and :data:`TENSORBOARD` themselves: a config is read without this module.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-__all__ = ["check_finished", "summary_for_inference"]
+__all__ = [
+    "CHECKPOINT",
+    "CONFIG",
+    "EPOCHS",
+    "EVALUATION",
+    "INFERENCE",
+    "LOCK",
+    "LOG",
+    "MASKS",
+    "METRICS",
+    "SETTINGS",
+    "SUMMARY",
+    "TENSORBOARD",
+    "VOLUMES",
+    "WEIGHTS",
+    "check_finished",
+    "is_finished",
+]
+
+CONFIG = "config.yaml"
+"""The config as it was run, overrides and overlays merged."""
+INFERENCE = "inference.json"
+"""An overlay for the bundle's inference config: network, window and structures of the run."""
+EPOCHS = "epochs.csv"
+"""A row for each epoch: losses, metrics, seconds."""
+CHECKPOINT = "checkpoint.pt"
+"""All that the run needs to go on after its last epoch."""
+WEIGHTS = "model.pt"
+"""The network's best weights."""
+TENSORBOARD = "tensorboard"
+"""Folder of curves and overlays."""
+METRICS = "metrics.csv"
+"""A row for each validation case and structure."""
+MASKS = "masks"
+"""Folder of predicted masks."""
+VOLUMES = "volumes.csv"
+"""Predicted volumes in mL: beside the masks that an inference writes."""
+EVALUATION = "evaluation"
+"""Folder with the metrics and the summary of a later evaluation."""
+SUMMARY = "summary.json"
+"""
+What the run was and found, see :class:`medsize.bundle.run_summary.RunSummary`. A run writes it last, in one step: a run
+that has it is finished.
+"""
+LOG = "log.txt"
+"""All that the run printed, where a study or the demo started it."""
+LOCK = "run.lock"
+"""Held by the run of a study as long as it lives."""
+SETTINGS = "cell.json"
+"""What sets this run apart from the others of its study."""
+
+
+def is_finished(run: Path) -> bool:
+    """Return whether a run has all its results."""
+    return (run / SUMMARY).is_file()
 
 
 def check_finished(run: Path, files: Sequence[str]) -> None:
     """
+    Refuse an unfinished run.
+
+    Args:
+        run: its output folder.
+        files: names of the files that it must have.
+
     Raises:
-        ValueError: when the output folder of a run lacks any of these files, naming those.
+        ValueError: naming those that are missing.
     """
     missing = [name for name in files if not (run / name).is_file()]
     if missing:
         raise ValueError(f"{run} is no finished run: there is no {', '.join(missing)} in it.")
-
-
-def summary_for_inference(run: Path, on_regions: str) -> dict[str, Any]:
-    """
-    ``summary.json`` of a run whose network can be applied to whole scans.
-
-    Args:
-        run: its output folder.
-        on_regions: what to do about a run that was cropped to regions of interest.
-
-    Raises:
-        ValueError: when the run is not finished, or was cropped.
-    """
-    check_finished(run, ["model.pt", "inference.json", "summary.json"])
-    summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
-    if summary["roi"]:
-        raise ValueError(f"{run} was cropped to regions of interest (use_roi){on_regions}")
-    return summary

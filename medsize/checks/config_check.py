@@ -14,6 +14,7 @@ from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, Config
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.utils import BundlePropertyConfig
 
+from medsize.bundle.run_folder import SUMMARY
 from medsize.suggest import did_you_mean
 
 __all__ = ["config_items", "config_problems"]
@@ -21,7 +22,7 @@ __all__ = ["config_items", "config_problems"]
 MONAI_KEYS = {"imports", "initialize", "run", "finalize", "save_execute_config"}
 PROPERTIES = {entry[BundlePropertyConfig.ID] for entry in (*TrainProperties.values(), *InferProperties.values())}
 """Ids that MONAI's applications look up in a bundle."""
-NO_CONFIGS = ("metadata.json", "summary.json")
+NO_CONFIGS = ("metadata.json", SUMMARY)
 
 
 def config_problems(workflow: ConfigWorkflow) -> list[str]:

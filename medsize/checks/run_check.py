@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medsize.bundle.run_folder import CHECKPOINT, WEIGHTS
 from medsize.bundle.running_workflow import running_workflow
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.checks.plausibility import suspicions
@@ -173,7 +174,7 @@ def _setup_findings(
     if init == "checkpoint" and checkpoint is None:
         problems.append("init is 'checkpoint': set init_checkpoint to the file of the weights.")
     if init == "teacher" and checkpoint is None:
-        problems.append("init is 'teacher': with teacher.yaml, set teacher_checkpoint to a run's model.pt.")
+        problems.append(f"init is 'teacher': with teacher.yaml, set teacher_checkpoint to a run's {WEIGHTS}.")
     if checkpoint is not None and not Path(checkpoint).is_file():
         problems.append(f"there are no weights at {checkpoint}.{did_you_mean_path(Path(checkpoint))}")
     if cache_dir is not None:
@@ -191,7 +192,7 @@ def _cache_problems(cache_dir: Path, mask_noise: str | None) -> list[str]:
 
 
 def _output_problems(output_dir: Path, resume: bool, overwrite: bool) -> list[str]:
-    last = output_dir / "checkpoint.pt"
+    last = output_dir / CHECKPOINT
     if resume and not last.is_file():
         return [f"resume is true, but there is no checkpoint to go on from at {last}."]
     if last.is_file() and not resume and not overwrite:

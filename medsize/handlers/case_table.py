@@ -16,6 +16,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.metrics import compute_dice, compute_hausdorff_distance
 
+from medsize.bundle.run_folder import METRICS
 from medsize.files import atomic_write
 from medsize.handlers.run_record import RunRecord
 from medsize.metrics.size_error import volumes_of
@@ -115,7 +116,7 @@ class CaseTable:
         if idist.get_rank() > 0:
             return
         table = pd.DataFrame(chain.from_iterable(chain.from_iterable(in_turn)))
-        with atomic_write(self.output_dir / "metrics.csv") as file:
+        with atomic_write(self.output_dir / METRICS) as file:
             table.to_csv(file, index=False, float_format="%.6g")
         if self.record is not None:
             self.record.write_summary(cases=int(table["image"].nunique()), results=summarise(table))

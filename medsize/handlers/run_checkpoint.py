@@ -12,6 +12,8 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import DiskSaver
 
+from medsize.bundle.run_folder import CHECKPOINT, WEIGHTS
+
 __all__ = ["RunCheckpoint"]
 
 SCALER = "scaler"
@@ -39,9 +41,6 @@ class RunCheckpoint:
     Raises:
         ValueError: when ``objects`` has no ``"network"``.
     """
-
-    LAST = "checkpoint.pt"
-    BEST = "model.pt"
 
     def __init__(
         self,
@@ -94,7 +93,7 @@ class RunCheckpoint:
             "epoch_length": engine.state.epoch_length,
             "best_score": self.best_score,
         }
-        self._saver(state, self.LAST)
+        self._saver(state, CHECKPOINT)
 
     def _save_if_best(self, evaluator: Engine) -> None:
         score = float(evaluator.state.metrics[evaluator.state.key_metric_name])
@@ -104,15 +103,15 @@ class RunCheckpoint:
         best = self.best_score
         if best is None or (score < best if self.lower_is_better else score > best):
             self.best_score = score
-            self._saver(self.objects["network"].state_dict(), self.BEST)
+            self._saver(self.objects["network"].state_dict(), WEIGHTS)
 
     def _save_if_never_scored(self, _: Engine) -> None:
         if self.best_score is None:
-            self.logger.warning(f"no validation told which weights are best: {self.BEST} holds the last ones.")
-            self._saver(self.objects["network"].state_dict(), self.BEST)
+            self.logger.warning(f"no validation told which weights are best: {WEIGHTS} holds the last ones.")
+            self._saver(self.objects["network"].state_dict(), WEIGHTS)
 
     def _load(self, engine: Engine) -> None:
-        file = self.save_dir / self.LAST
+        file = self.save_dir / CHECKPOINT
         state = torch.load(file, map_location=self.device, weights_only=True)
         progress = state["progress"]
         if progress["epoch_length"] != engine.state.epoch_length:

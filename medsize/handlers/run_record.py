@@ -17,6 +17,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser, ReferenceResolver
 
+from medsize.bundle.run_folder import CONFIG, EPOCHS, INFERENCE
+from medsize.bundle.run_summary import RunSummary
 from medsize.bundle.running_workflow import running_workflow
 from medsize.files import atomic_write
 from medsize.handlers.peak_memory import peak_bytes
@@ -34,7 +36,7 @@ class RunRecord:
     - ``epochs.csv``: for every epoch the mean loss and its terms, the metrics of the last validation, seconds, and the
       seconds that training waited for the loader;
     - ``inference.json``: an overlay for the bundle's inference config: the values of ``inference``, and the network;
-    - ``summary.json``: written by :meth:`write_summary`.
+    - ``summary.json``: a :class:`medsize.bundle.run_summary.RunSummary`, written by :meth:`write_summary`.
 
     Of several processes, the first one writes; losses are the means over all.
 
@@ -89,7 +91,7 @@ class RunRecord:
                 if isinstance(resolved, bool | int | float | str):
                     config[key] = resolved
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        ConfigParser.export_config_file(config, str(self.output_dir / "config.yaml"), fmt="yaml", sort_keys=False)
+        ConfigParser.export_config_file(config, str(self.output_dir / CONFIG), fmt="yaml", sort_keys=False)
 
     def write_summary(self, **results: Any) -> None:
         """
@@ -117,14 +119,13 @@ class RunRecord:
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "versions": {"python": platform.python_version(), **_versions()},
         }
-        with atomic_write(self.output_dir / "summary.json") as file:
-            file.write_text(json.dumps(summary, indent=2) + "\n")
+        RunSummary.model_validate(summary).write(self.output_dir)
 
     def _start(self, _: Engine) -> None:
         self.write_config()
         if self.inference is not None and idist.get_rank() == 0:
             overlay = {**self.inference, **_network_definition()}
-            (self.output_dir / "inference.json").write_text(json.dumps(overlay, indent=2) + "\n")
+            (self.output_dir / INFERENCE).write_text(json.dumps(overlay, indent=2) + "\n")
         self._rows = []
 
     def _start_epoch(self, engine: Engine) -> None:
@@ -140,7 +141,7 @@ class RunRecord:
 
     def _rows_before(self, epoch: int) -> list[dict[str, Any]]:
         """Rows of the epochs that a resumed run had finished."""
-        file = self.output_dir / "epochs.csv"
+        file = self.output_dir / EPOCHS
         if not file.is_file():
             return []
         with file.open() as lines:
@@ -173,7 +174,7 @@ class RunRecord:
         if idist.get_rank() > 0:
             return
         columns = list(dict.fromkeys(key for row in self._rows for key in row))
-        with atomic_write(self.output_dir / "epochs.csv") as file, file.open("w", newline="") as lines:
+        with atomic_write(self.output_dir / EPOCHS) as file, file.open("w", newline="") as lines:
             writer = csv.DictWriter(lines, columns)
             writer.writeheader()
             writer.writerows(self._rows)

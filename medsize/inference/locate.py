@@ -15,7 +15,8 @@ from nibabel.affines import apply_affine
 from scipy import ndimage
 
 from medsize.bundle.run_command import run_command
-from medsize.bundle.run_folder import summary_for_inference
+from medsize.bundle.run_folder import INFERENCE, MASKS
+from medsize.bundle.run_summary import inference_bundle
 from medsize.data.data_list import load_cohort
 from medsize.files import atomic_write
 
@@ -51,7 +52,7 @@ def locate(
         ValueError: when the run is not finished or was itself cropped, or the data list is faulty.
         subprocess.CalledProcessError: when the inference fails.
     """
-    summary = summary_for_inference(run, on_regions=": take a run on whole scans to find them.")
+    bundle = inference_bundle(run, bundle, on_regions=": take a run on whole scans to find them.")
     load_cohort(data_list, dataset_dir)
     content = json.loads(data_list.read_text())
     items = content["training"] + content.get("validation", [])
@@ -60,9 +61,9 @@ def locate(
     with tempfile.TemporaryDirectory() as folder:
         overlay = Path(folder, "images.json")
         overlay.write_text(json.dumps({"images": images}))
-        masks = Path(folder, "masks")
-        configs: list[str | Path] = ["inference.yaml", run / "inference.json", overlay]
-        command = run_command(bundle or Path(summary["bundle"]), configs, ["--output_dir", str(masks)])
+        masks = Path(folder, MASKS)
+        configs: list[str | Path] = ["inference.yaml", run / INFERENCE, overlay]
+        command = run_command(bundle, configs, ["--output_dir", str(masks)])
         report(" ".join(["python", *command[1:]]))
         subprocess.run(command, check=True)
         root = os.path.commonpath([os.path.dirname(image) for image in images])

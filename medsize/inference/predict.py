@@ -18,7 +18,8 @@ import pandas as pd
 import torch
 
 from medsize.bundle.run_command import run_command
-from medsize.bundle.run_folder import summary_for_inference
+from medsize.bundle.run_folder import INFERENCE, MASKS, VOLUMES, WEIGHTS
+from medsize.bundle.run_summary import inference_bundle
 from medsize.files import atomic_write
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import read_image_file, write_nifti
@@ -65,19 +66,15 @@ def predict(
         ValueError: when nothing can be segmented, naming what is missing.
         subprocess.CalledProcessError: when the inference fails, and not because of a single scan.
     """
-    summary = summary_for_inference(
+    bundle = inference_bundle(
         run,
+        bundle,
         ", which new scans come without: put them into a data list with a roi each, and use the bundle's "
         "inference_roi.yaml.",
     )
-    bundle = Path(summary["bundle"]) if bundle is None else bundle
-    if not (bundle / "configs" / "inference.yaml").is_file():
-        raise ValueError(
-            f"{bundle} is no bundle with configs/inference.yaml. Name the bundle of the run: --bundle FOLDER"
-        )
     if output_dir.exists() and any(output_dir.iterdir()):
         raise ValueError(f"{output_dir} is not empty: name a new folder.")
-    structures = json.loads((run / "inference.json").read_text())["structures"]
+    structures = json.loads((run / INFERENCE).read_text())["structures"]
     folder = scans.parent if scans.is_file() else scans
     found = [scan for scan in find_scans(folder) if scans.is_dir() or scan.files == (scans,)]
     problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
@@ -98,7 +95,7 @@ def predict(
 
     named, faults = _segment(named, run, bundle, output_dir, report)
     problems += faults
-    volumes = pd.read_csv(output_dir / "masks" / "volumes.csv")
+    volumes = pd.read_csv(output_dir / MASKS / VOLUMES)
     stated, faults = _stated_sizes(named, folder, size_table)
     problems += faults
     with atomic_write(output_dir / "predictions.csv") as file:
@@ -161,9 +158,9 @@ def _segment(
     named: dict[str, FoundScan], run: Path, bundle: Path, output_dir: Path, report: Callable[[str], None]
 ) -> tuple[dict[str, FoundScan], list[str]]:
     """Run the inference, and once more without the scan at which it stopped; returns the scans that have a mask."""
-    images, masks = output_dir.resolve() / "images", output_dir.resolve() / "masks"
+    images, masks = output_dir.resolve() / "images", output_dir.resolve() / MASKS
     options = ["--dataset_dir", str(images), "--output_dir", str(masks)]
-    command = run_command(bundle, ["inference.yaml", run / "inference.json"], options)
+    command = run_command(bundle, ["inference.yaml", run / INFERENCE], options)
     report(shlex.join(["python", *command[1:]]))
     problems: list[str] = []
     while (result := subprocess.run(command, check=False)).returncode:
@@ -183,7 +180,7 @@ def _stem(image: Path) -> str:
 
 
 def _mask(output_dir: Path, name: str) -> Path:
-    return output_dir / "masks" / f"{name}_seg.nii.gz"
+    return output_dir / MASKS / f"{name}_seg.nii.gz"
 
 
 def _stated_sizes(
@@ -211,7 +208,7 @@ def _rows(
         name = _stem(Path(row["image"]))
         for column in volumes.columns[1:]:
             structure = column.removesuffix(" (mL)")
-            entry: dict[str, Any] = {"image": _path(named[name], folder), "mask": f"masks/{name}_seg.nii.gz"}
+            entry: dict[str, Any] = {"image": _path(named[name], folder), "mask": f"{MASKS}/{name}_seg.nii.gz"}
             entry |= {"structure": structure, "volume_ml": row[column]}
             if stated is not None:
                 low, high = _ends(stated.get(name, {}).get(structure))
@@ -256,7 +253,7 @@ def _write_dicom_seg(named: dict[str, FoundScan], run: Path, output_dir: Path, s
     """Write the masks as DICOM SEG; returns what is wrong with those that could not be."""
     from medsize.scans.dicom.seg_writer import write_dicom_seg
 
-    digest = hashlib.sha256((run / "model.pt").read_bytes()).hexdigest()[:16]
+    digest = hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()[:16]
     problems = []
     for name, scan in named.items():
         try:

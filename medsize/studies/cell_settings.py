@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from medsize.bundle.run_folder import LOG, SETTINGS, is_finished
 from medsize.files import atomic_write
 from medsize.studies.lock import locked
-from medsize.studies.supervise import LOG, is_finished
 
 __all__ = ["check_settings"]
-
-SETTINGS = "cell.json"
 
 
 def check_settings(work_dir: Path, cells: Iterable[tuple[str, Path, dict[str, Any]]]) -> None:

@@ -1,12 +1,12 @@
 """
-Keeps one run: it never runs twice at once, is not started when it is finished, and dies with whoever asked for it.
+Supervise one run of a study: resume it where it was killed, never run it twice, end it with whoever asked for it.
 
-A program of its own, ``python keeper.py FOLDER COMMAND…``. It needs the standard library only and is no part of a
-package with more, so that workers start at once. It holds a lock on the folder, which the run inherits: even a run that
+A program of its own, ``python -m medsize.studies.supervise RUN COMMAND…``. It imports the standard library and names of
+files only, so that workers start at once. It holds a lock on the run's folder, which the run inherits: even a run that
 outlived all others would keep a second one out. When the standard input closes, because the one who asked for the run
-has died, the keeper kills the run; when the keeper itself is killed, the kernel does (on Linux). What became of the run
-is one line of JSON: ``outcome`` (done, kept, busy or failed), ``exit_code`` and ``seconds``; or the ``reason`` why it
-could not be started.
+has died, the supervisor kills the run; when the supervisor itself is killed, the kernel does (on Linux). What became of
+the run is one line of JSON: ``outcome`` (done, kept, busy or failed), ``exit_code`` and ``seconds``; or the ``reason``
+why it could not be started.
 """
 
 from __future__ import annotations
@@ -25,13 +25,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CHECKPOINT", "LOG", "SUMMARY", "is_finished", "keep", "run_kept"]
+from medsize.bundle.run_folder import CHECKPOINT, LOCK, LOG, is_finished
 
-SUMMARY = "summary.json"
-"""A run writes it last, in one step: who has it is finished."""
-CHECKPOINT = "checkpoint.pt"
-LOG = "log.txt"
-LOCK = "run.lock"
+__all__ = ["run_supervised", "supervise"]
+
+MODULE = "medsize.studies.supervise"
 PATIENCE = 10.0
 """Seconds to wait for a run in the same folder: long enough for one that is being killed."""
 PR_SET_PDEATHSIG = 1
@@ -39,27 +37,22 @@ HANDS_MEMORY_BACK = "MALLOC_TRIM_THRESHOLD_"
 """Dask sets it for its workers. A training that hands freed memory back at once spends half its time on page faults."""
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the run in this folder has all its results."""
-    return (folder / SUMMARY).is_file()
-
-
-def run_kept(folder: str, command: list[str], variables: Mapping[str, str] | None = None) -> dict[str, Any]:
+def run_supervised(run: str, command: list[str], variables: Mapping[str, str] | None = None) -> dict[str, Any]:
     """
-    Run a command by a keeper; for the workers.
+    Run a command under a supervisor, a process of its own; for the workers.
 
     Args:
-        folder: of the run.
+        run: output folder of the run.
         command: what to run.
         variables: of the run's environment, besides those of this process. Default: none.
 
     Returns:
-        what the keeper tells.
+        what the supervisor tells.
     """
     environment = {name: value for name, value in os.environ.items() if name != HANDS_MEMORY_BACK}
     environment.update(variables or {})
     with subprocess.Popen(
-        [sys.executable, __file__, folder, *command],
+        [sys.executable, "-m", MODULE, run, *command],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -70,15 +63,16 @@ def run_kept(folder: str, command: list[str], variables: Mapping[str, str] | Non
     if told:
         result: dict[str, Any] = json.loads(told)
         return result
-    return {"outcome": "failed", "exit_code": None, "reason": "its keeper was killed"}
+    ended = "was killed" if process.returncode < 0 else f"ended with exit code {process.returncode}"
+    return {"outcome": "failed", "exit_code": None, "reason": f"its supervisor {ended}"}
 
 
-def keep(folder: Path, command: list[str]) -> dict[str, Any]:
+def supervise(run: Path, command: list[str]) -> dict[str, Any]:
     """
     Run a command, unless it is finished or runs elsewhere; with ``--resume True`` where there is a checkpoint.
 
     Args:
-        folder: of the run.
+        run: output folder of the run.
         command: what to run.
 
     Returns:
@@ -87,9 +81,9 @@ def keep(folder: Path, command: list[str]) -> dict[str, Any]:
     Raises:
         OSError: when the folder cannot be written, or the command does not exist.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    run.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with (folder / LOCK).open("w") as lock:
+    with (run / LOCK).open("w") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,12 +92,12 @@ def keep(folder: Path, command: list[str]) -> dict[str, Any]:
                 if time.monotonic() - started > PATIENCE:
                     return {"outcome": "busy"}
                 time.sleep(0.1)
-        if is_finished(folder):
+        if is_finished(run):
             return {"outcome": "kept"}
         started = time.monotonic()
-        resume = (folder / CHECKPOINT).is_file()
-        with (folder / LOG).open("a") as log:
-            run = subprocess.Popen(
+        resume = (run / CHECKPOINT).is_file()
+        with (run / LOG).open("a") as log:
+            process = subprocess.Popen(
                 [*command, "--resume", str(resume)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -112,14 +106,14 @@ def keep(folder: Path, command: list[str]) -> dict[str, Any]:
                 pass_fds=[lock.fileno()],
                 preexec_fn=_die_with(os.getpid()),
             )
-        threading.Thread(target=_kill_when_abandoned, args=(run.pid,), daemon=True).start()
-        code = run.wait()
+        threading.Thread(target=_kill_when_abandoned, args=(process.pid,), daemon=True).start()
+        code = process.wait()
         seconds = round(time.monotonic() - started, 2)
-        return {"outcome": "done" if is_finished(folder) else "failed", "exit_code": code, "seconds": seconds}
+        return {"outcome": "done" if is_finished(run) else "failed", "exit_code": code, "seconds": seconds}
 
 
 def _die_with(parent: int):  # type: ignore[no-untyped-def]
-    """For the run, before it starts: be killed when the keeper dies."""
+    """For the run, before it starts: be killed when the supervisor dies."""
     libc = ctypes.CDLL(None)
 
     def ask() -> None:
@@ -131,17 +125,17 @@ def _die_with(parent: int):  # type: ignore[no-untyped-def]
     return ask
 
 
-def _kill_when_abandoned(run: int) -> None:
+def _kill_when_abandoned(process: int) -> None:
     os.read(sys.stdin.fileno(), 1)  # returns when the other end is closed
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(run, signal.SIGKILL)
+        os.killpg(process, signal.SIGKILL)
     os._exit(1)
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        told = keep(Path(sys.argv[1]), sys.argv[2:])
+        told = supervise(Path(sys.argv[1]), sys.argv[2:])
     except OSError as e:  # a folder that cannot be written, a program that is missing
         told = {"outcome": "failed", "exit_code": None, "reason": str(e)}
     print(json.dumps(told), flush=True)

@@ -20,6 +20,7 @@ import SimpleITK
 import torch
 from monai.bundle import ConfigParser
 
+from medsize.bundle import run_folder
 from medsize.networks import EfficientNetLiteEncoder
 from tests.bundles.conftest import SMALL
 from tests.conftest import BUNDLE_2D
@@ -67,6 +68,12 @@ def test_training_leaves_a_record(trained: Path) -> None:
     for name in ("checkpoint.pt", "model.pt"):
         torch.load(trained / name, weights_only=True)
     assert list((trained / "tensorboard").glob("events*"))
+
+
+def test_a_run_leaves_the_files_that_are_named_once(trained: Path) -> None:
+    """The configs name some of them by themselves."""
+    names = {getattr(run_folder, name) for name in run_folder.__all__ if name.isupper()}
+    assert {file.name for file in trained.iterdir()} <= names
 
 
 def test_recorded_config_runs_again(run_bundle: Callable, trained: Path, tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
+from medsize.bundle.run_folder import METRICS, is_finished
+from medsize.bundle.run_summary import RunSummary
 from medsize.files import atomic_write
 from medsize.studies.cohort_setting import as_options
 from medsize.studies.ladder.study import Cell, Study
-from medsize.studies.supervise import SUMMARY, is_finished
 
 __all__ = ["LadderResults", "paired_gain", "summarise_runs"]
 
@@ -82,20 +83,20 @@ class LadderResults:
         return merged.iloc[np.argsort(_keys(merged).map(place), kind="stable")].reset_index(drop=True)
 
     def _row(self, cell: Cell, work_dir: Path) -> dict[str, Any]:
-        settings, summary = self.study.settings(cell), json.loads((cell.folder(work_dir) / SUMMARY).read_text())
-        results = summary["results"]
+        settings, summary = self.study.settings(cell), RunSummary.read(cell.folder(work_dir))
+        results = summary.results
         return {
             "cohort": cell.cohort.name,
             "rung": cell.rung,
             "seed": cell.seed,
-            "dice": results["dice"]["mean"],
-            **{f"dice {name}": entry["mean"] for name, entry in results["dice"]["structures"].items()},
-            "hd95 mm": results["hd95_mm"]["mean"],
-            "volume error mL": results["volume_error_ml"]["mean"],
-            "mRE": results["relative_size_error"]["mean"],
-            "scans": summary["training_scans"],
-            "epochs": summary["epochs"],
-            "seconds": summary["training_seconds"],
+            "dice": results.dice.mean,
+            **{f"dice {name}": entry.mean for name, entry in results.dice.structures.items()},
+            "hd95 mm": results.hd95_mm.mean,
+            "volume error mL": results.volume_error_ml.mean,
+            "mRE": results.relative_size_error.mean,
+            "scans": summary.training_scans,
+            "epochs": summary.epochs,
+            "seconds": summary.training_seconds,
             "overlays": " ".join(settings["overlays"]),
             "overrides": shlex.join(as_options(settings["overrides"])),
             "settings": _digest(settings),
@@ -152,7 +153,7 @@ def _read(file: Path) -> pd.DataFrame:
 
 
 def _dice_of_subjects(cell: Cell, work_dir: Path) -> pd.DataFrame:
-    cases = pd.read_csv(cell.folder(work_dir) / "metrics.csv", dtype={"subject": str})
+    cases = pd.read_csv(cell.folder(work_dir) / METRICS, dtype={"subject": str})
     dice = cases.groupby(["subject", "structure"], as_index=False)["dice"].mean().round(4)
     return dice.assign(cohort=cell.cohort.name, rung=cell.rung, seed=cell.seed)[[*CELL, "subject", "structure", "dice"]]
 

@@ -9,13 +9,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from medsize.bundle.run_command import training_command
+from medsize.bundle.run_folder import LOG, SUMMARY, WEIGHTS, is_finished
 from medsize.studies.cell_settings import check_settings
 from medsize.studies.cohort_setting import as_options
 from medsize.studies.ladder.results import LadderResults
 from medsize.studies.ladder.study import Cell, Study, load_study
 from medsize.studies.lock import locked
 from medsize.studies.study_file import matches
-from medsize.studies.supervise import LOG, SUMMARY, is_finished, run_kept
+from medsize.studies.supervise import run_supervised
 
 __all__ = ["run_study"]
 
@@ -116,12 +117,12 @@ def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_di
                 return f"failed: '{rung.locator}' found no regions, see {folder / LOG}"
         places["data_list"] = located
     if rung.teacher:
-        places[TEACHER_KEY] = Cell(cell.cohort, rung.teacher, cell.seed).folder(work_dir) / "model.pt"
+        places[TEACHER_KEY] = Cell(cell.cohort, rung.teacher, cell.seed).folder(work_dir) / WEIGHTS
     options = as_options({**places, **settings["overrides"], "seed": cell.seed, "output_dir": folder})
     command = training_command((study_dir / (rung.bundle or study.bundle)).resolve(), settings["overlays"], options)
-    result = run_kept(str(folder), command, ONE_THREAD)
+    result = run_supervised(str(folder), command, ONE_THREAD)
     while result["outcome"] == "busy":  # another study in the work folder runs it just now
-        result = run_kept(str(folder), command, ONE_THREAD)
+        result = run_supervised(str(folder), command, ONE_THREAD)
     if result["outcome"] != "failed":
         return str(result["outcome"])
     reason = f": {result['reason']}" if "reason" in result else f" with exit code {result['exit_code']}"

@@ -42,7 +42,7 @@ def run_all(client: Any, runs: Sequence[tuple[Path, list[str]]]) -> Iterator[tup
     def submit(index: int, attempt: int) -> Any:
         folder, command = runs[index]
         future = client.submit(
-            supervise.run_kept, str(folder), command, pure=False, priority=-index - attempt * len(runs)
+            supervise.run_supervised, str(folder), command, pure=False, priority=-index - attempt * len(runs)
         )
         pending[future.key] = (index, attempt)
         return future

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from medsize.bundle.run_folder import MASKS, METRICS, is_finished
 from medsize.data.data_list import load_cohort
 from medsize.pictures import data_url
 from medsize.studies.robustness.figures import COLOURS
 from medsize.studies.robustness.study import Cell, Study
-from medsize.studies.supervise import is_finished
 
 __all__ = ["Failure", "worst_cases"]
 
@@ -43,8 +43,8 @@ def worst_cases(study: Study, cells: Sequence[Cell], data_dir: Path, work_dir: P
     tables = []
     for number, cell in enumerate(cells):
         folder = cell.folder(work_dir)
-        if study.gallery and is_finished(folder) and (folder / "masks").is_dir():
-            table = pd.read_csv(folder / "metrics.csv", dtype={"subject": str})
+        if study.gallery and is_finished(folder) and (folder / MASKS).is_dir():
+            table = pd.read_csv(folder / METRICS, dtype={"subject": str})
             dice = table.groupby(["subject", "image"])["dice"].mean().dropna().reset_index()
             tables.append(dice.assign(cell=number, cohort=cell.cohort))
     if not tables:
@@ -59,7 +59,7 @@ def worst_cases(study: Study, cells: Sequence[Cell], data_dir: Path, work_dir: P
         for item in cohort.validation_items(fold):
             # By its place in the data set, which may have moved since the run.
             place = Path(item["image"]).relative_to(places["dataset_dir"])
-            mask = cell.folder(work_dir) / "masks" / place
+            mask = cell.folder(work_dir) / MASKS / place
             if Path(row.image).parts[-len(place.parts) :] == place.parts and "true_label" in item and mask.is_file():
                 picture = _picture(Path(item["image"]), Path(str(item["true_label"])), mask)
                 title = f"{row.subject}, Dice {row.dice:.2f}: {cell.labels}, seed {cell.seed}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from pathlib import Path
@@ -11,9 +10,10 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from medsize.bundle.run_folder import LOG, is_finished
+from medsize.bundle.run_summary import RunSummary
 from medsize.studies.robustness.execution import Outcome
 from medsize.studies.robustness.study import Cell
-from medsize.studies.supervise import LOG, SUMMARY
 
 __all__ = ["StudyProgress"]
 
@@ -89,8 +89,8 @@ class StudyProgress:
         return "; ".join(parts)
 
     def _dice_of(self, cell: Cell) -> float:
-        file = cell.folder(self.work_dir) / SUMMARY
-        dice = json.loads(file.read_text())["results"]["dice"]["mean"] if file.is_file() else None
+        folder = cell.folder(self.work_dir)
+        dice = RunSummary.read(folder).results.dice.mean if is_finished(folder) else None
         return math.nan if dice is None else float(dice)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from medsize.bundle.run_folder import LOG, is_finished
 from medsize.files import atomic_write
 from medsize.studies.robustness import figures
 from medsize.studies.robustness.analysis import (
@@ -28,7 +29,6 @@ from medsize.studies.robustness.gallery import worst_cases
 from medsize.studies.robustness.results import AS_GIVEN, CONDITION, read_cases, read_runs
 from medsize.studies.robustness.statistics import RESAMPLES
 from medsize.studies.robustness.study import Cell, Study
-from medsize.studies.supervise import LOG, is_finished
 
 __all__ = ["write_report"]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from medsize.bundle.run_folder import METRICS, is_finished
+from medsize.bundle.run_summary import RunSummary
 from medsize.studies.robustness.study import Cell, Study
-from medsize.studies.supervise import SUMMARY, is_finished
 
 __all__ = ["CONDITION", "read_cases", "read_runs"]
 
@@ -34,20 +34,19 @@ def read_runs(study: Study, cells: Sequence[Cell], work_dir: Path) -> pd.DataFra
         folder = cell.folder(work_dir)
         if not is_finished(folder):
             continue
-        summary = json.loads((folder / SUMMARY).read_text())
-        minutes = study.minutes_per_scan(cell)
+        summary = RunSummary.read(folder)
         rows.append(
             {
                 **_condition(cell),
                 "seed": cell.seed,
                 **_errors(summary, study.supervision[cell.supervision].noise_on),
-                "scans": summary["training_scans"],
-                "minutes": None if minutes is None else minutes * summary["training_scans"],
-                "dice": summary["results"]["dice"]["mean"],
-                "seconds": summary["training_seconds"],
+                "scans": summary.training_scans,
+                "minutes": study.minutes(cell, summary.training_scans),
+                "dice": summary.results.dice.mean,
+                "seconds": summary.training_seconds,
                 "folder": str(folder.relative_to(work_dir)),
-                "data_list_sha256": summary["data_list_sha256"],
-                "versions": ", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
+                "data_list_sha256": summary.data_list_sha256,
+                "versions": ", ".join(f"{name} {version}" for name, version in summary.versions.items()),
             }
         )
     return pd.DataFrame(rows)
@@ -59,7 +58,7 @@ def read_cases(cells: Sequence[Cell], work_dir: Path) -> pd.DataFrame:
     for cell in cells:
         folder = cell.folder(work_dir)
         if is_finished(folder):
-            table = pd.read_csv(folder / "metrics.csv", dtype={"image": str, "subject": str, "structure": str})
+            table = pd.read_csv(folder / METRICS, dtype={"image": str, "subject": str, "structure": str})
             table["image"] = [Path(image).name for image in table["image"]]
             tables.append(pd.DataFrame({**_condition(cell), "seed": cell.seed}, index=table.index).join(table))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
@@ -69,10 +68,10 @@ def _condition(cell: Cell) -> dict[str, Any]:
     return {name: getattr(cell, name) for name in CONDITION} | {"noise": cell.noise or AS_GIVEN}
 
 
-def _errors(summary: dict[str, Any], noise_on: str) -> dict[str, float | None]:
+def _errors(summary: RunSummary, noise_on: str) -> dict[str, float | None]:
     if noise_on == "masks":
-        return {"expected_mre": summary["noise_level"], "realised_mre": summary["mask_change"]}
+        return {"expected_mre": summary.noise_level, "realised_mre": summary.mask_change}
     # A coarser detail than the sizes given is not random: what came of it is what was to be expected.
-    is_coarse = summary["size_detail"] != "given"
-    expected = summary["size_change"] if is_coarse else summary["expected_size_change"]
-    return {"expected_mre": expected, "realised_mre": summary["size_change"]}
+    is_coarse = summary.size_detail != "given"
+    expected = summary.size_change if is_coarse else summary.expected_size_change
+    return {"expected_mre": expected, "realised_mre": summary.size_change}

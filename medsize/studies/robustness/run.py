@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from medsize.bundle.run_folder import LOG, is_finished
 from medsize.studies.cell_settings import check_settings
 from medsize.studies.lock import locked
 from medsize.studies.robustness.execution import Outcome, run_all
@@ -14,7 +15,6 @@ from medsize.studies.robustness.report import write_report
 from medsize.studies.robustness.study import Cell, load_study
 from medsize.studies.robustness.workers import connected
 from medsize.studies.study_file import matches
-from medsize.studies.supervise import LOG, is_finished
 
 __all__ = ["StudyResult", "run_robustness"]
 

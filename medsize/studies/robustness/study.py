@@ -185,12 +185,11 @@ class Study(BaseModel):
         options = as_options({**places, **settings["overrides"], "save_masks": self.gallery > 0})
         return training_command((study_dir / self.bundle).resolve(), settings["overlays"], options)
 
-    def minutes_per_scan(self, cell: Cell) -> float | None:
-        """What the annotation of a training scan costs by the study's model; ``None`` where it states nothing."""
+    def minutes(self, cell: Cell, scans: int | None) -> float | None:
+        """Return what annotating so many scans costs by the study's model; ``None`` where it states nothing."""
         supervision = self.supervision[cell.supervision]
-        if cell.noise in supervision.minutes_by_noise:
-            return supervision.minutes_by_noise[cell.noise]
-        return supervision.minutes_per_scan
+        per_scan = supervision.minutes_by_noise.get(cell.noise or "", supervision.minutes_per_scan)
+        return None if per_scan is None or scans is None else per_scan * scans
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from medsize.studies import supervise
 from medsize.studies.robustness import load_study, run_robustness
 from medsize.studies.robustness.workers import batch_cluster, local_workers
-from medsize.studies.supervise import run_kept
 from tests.studies.robustness.conftest import STUB, stub_command, study
 
 STUDY_PROCESS = """
@@ -64,9 +64,9 @@ def children(process: int) -> list[int]:
 
 
 def cells_running(work_dir: Path) -> list[int]:
-    """Processes of cells, without their keepers."""
-    keepers = running("keeper.py")
-    return [process for process in running(f"{STUB.name} {work_dir}") if process not in keepers]
+    """Processes of cells, without their supervisors."""
+    supervisors = running(supervise.MODULE)
+    return [process for process in running(f"{STUB.name} {work_dir}") if process not in supervisors]
 
 
 def parents(processes: list[int]) -> list[int]:
@@ -204,14 +204,6 @@ def test_results_without_their_settings_are_not_taken_for_those_of_the_study(stu
         file.unlink()
     with pytest.raises(ValueError, match=r"sizes, as given / seed 0: it was run, but cell\.json is missing"):
         run_robustness(study_file, tmp_path, work_dir, command=stub_command(work_dir))
-
-
-def test_a_run_that_cannot_start_is_told_of_by_its_cause(tmp_path: Path) -> None:
-    missing = run_kept(str(tmp_path / "run"), ["/no/such/program"])
-    assert missing["outcome"] == "failed"
-    assert "/no/such/program" in missing["reason"]
-    (tmp_path / "file").touch()
-    assert str(tmp_path / "file") in run_kept(str(tmp_path / "file" / "run"), ["true"])["reason"]
 
 
 def test_a_choice_that_is_no_regular_expression_is_refused(study_file: Path, tmp_path: Path) -> None:

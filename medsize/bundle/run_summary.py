@@ -1,0 +1,159 @@
+"""``summary.json``: what a run was, and what it found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from medsize.bundle.run_folder import INFERENCE, SUMMARY, WEIGHTS, check_finished
+from medsize.files import atomic_write
+
+__all__ = ["MetricResult", "RunResults", "RunSummary", "StructureResult", "inference_bundle"]
+
+
+class StructureResult(BaseModel):
+    """A metric of one structure over the validation cases."""
+
+    model_config = ConfigDict(extra="allow")
+
+    mean: float | None = None
+    """``None`` where the metric is defined in no case."""
+    std: float | None = None
+    cases: int | None = None
+    """How many have it defined."""
+
+
+class MetricResult(BaseModel):
+    """A metric over the validation cases."""
+
+    model_config = ConfigDict(extra="allow")
+
+    mean: float | None = None
+    """Over the structures; ``None`` where it is defined for none."""
+    structures: dict[str, StructureResult] = {}
+
+
+class RunResults(BaseModel):
+    """What a run's last evaluation found."""
+
+    model_config = ConfigDict(extra="allow")
+
+    dice: MetricResult = MetricResult()
+    hd95_mm: MetricResult = MetricResult()
+    volume_error_ml: MetricResult = MetricResult()
+    relative_size_error: MetricResult = MetricResult()
+    """Its mean over the structures is the mRE."""
+
+
+class RunSummary(BaseModel):
+    """
+    What a run was, and what it found: :data:`medsize.bundle.run_folder.SUMMARY`.
+
+    Every key may be missing: summaries of evaluations have few, older ones lack the newer. Unknown keys are kept.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    seed: int | None = None
+    supervision: str | None = None
+    size_level: str | None = None
+    num_masks: int | None = None
+    init: str | None = None
+    checkpoint: str | None = None
+    """The weights that were evaluated, where nothing was trained."""
+    roi: bool = False
+    """Whether scans were cropped to regions of interest."""
+    spacing: list[float] | None = None
+    roi_size: list[int] | None = None
+    bundle: str | None = None
+    """Folder of the bundle."""
+    data_list: str | None = None
+    data_list_sha256: str | None = None
+    training_scans: int | None = None
+    epochs: int | None = None
+    training_seconds: float | None = None
+    loader_share: float | None = None
+    """Part of the seconds that the training waited for the loader, without the first epoch."""
+    cases: int | None = None
+    """Validation cases."""
+    results: RunResults = RunResults()
+
+    size_detail: str = "given"
+    """The defaults of this and what follows are those of labels as they were given."""
+    size_noise: str | None = None
+    mask_noise: str | None = None
+    noise_level: float = 0.0
+    size_change: float | None = 0.0
+    """Mean relative error of the sizes learnt from; ``None`` where there are none."""
+    expected_size_change: float | None = 0.0
+    """The same on average over all seeds."""
+    mask_change: float | None = 0.0
+    """Mean of |A Δ B| / |A| of the masks learnt from; ``None`` where there are none."""
+
+    peak_memory_mb: float | None = None
+    processes: int | None = None
+    threads: int | None = None
+    machine: str | None = None
+    versions: dict[str, str] = {}
+
+    @classmethod
+    def read(cls, run: Path) -> RunSummary:
+        """
+        Read the summary of a finished run.
+
+        Args:
+            run: its output folder.
+
+        Raises:
+            OSError: when the run is not finished.
+            ValueError: naming what is wrong with the file.
+        """
+        file = run / SUMMARY
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except ValidationError as e:
+            found = "; ".join(_found_and_expected(error) for error in e.errors())
+            raise ValueError(
+                f"{file}: {found}. Remove the file and start the run again with --resume True: it is written anew."
+            ) from e
+
+    def write(self, run: Path) -> None:
+        """Write those keys that were given, in one step."""
+        with atomic_write(run / SUMMARY) as file:
+            file.write_text(self.model_dump_json(indent=2, exclude_unset=True) + "\n", encoding="utf-8")
+
+
+def inference_bundle(run: Path, bundle: Path | None, on_regions: str) -> Path:
+    """
+    Return the bundle that applies a run's network to whole scans.
+
+    Args:
+        run: output folder of the run.
+        bundle: the bundle, where it is known. Default: where the run found it.
+        on_regions: what to do about a run that was cropped to regions of interest.
+
+    Raises:
+        ValueError: when the run is not finished or was cropped, or there is no bundle.
+    """
+    check_finished(run, [WEIGHTS, INFERENCE, SUMMARY])
+    summary = RunSummary.read(run)
+    if summary.roi:
+        raise ValueError(f"{run} was cropped to regions of interest (use_roi){on_regions}")
+    if bundle is None and summary.bundle is None:
+        raise ValueError(f"{run / SUMMARY}: found no bundle, expected its folder. Name it: --bundle FOLDER")
+    bundle = bundle or Path(str(summary.bundle))
+    if not (bundle / "configs" / "inference.yaml").is_file():
+        raise ValueError(
+            f"{bundle} is no bundle with configs/inference.yaml. Name the bundle of the run: --bundle FOLDER"
+        )
+    return bundle
+
+
+def _found_and_expected(error: Any) -> str:
+    if error["type"] == "json_invalid":
+        return f"found no JSON ({error['ctx']['error']}), expected the summary of a run"
+    key = ".".join(str(part) for part in error["loc"])
+    expected = error["msg"].removeprefix("Input should be ").split(",")[0]
+    return f"found {error['input']!r}{f' as {key}' if key else ''}, expected {expected}"
