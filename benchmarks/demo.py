@@ -18,20 +18,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import nibabel
 import numpy as np
 import typer
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from medsize.bundle.run_folder import INFERENCE, LOG
 from medsize.bundle.run_summary import RunSummary
 from medsize.data import PHANTOM_CLASSES, write_phantom_cohort
+from medsize.files import atomic_write
+from medsize.pictures import draw_slice
 
 PROJECT = Path(__file__).parent.parent
 CONFIGS = PROJECT / "bundles" / "size_seg_2d" / "configs"
@@ -140,8 +138,8 @@ def draw(cohort: Path, output_dir: Path) -> Path:
     items: list[dict[str, Any]] = json.loads((cohort / "datalist.json").read_text())["training"]
     shown = [item for item in items if item["fold"] == 0][:3]
     columns = ["true mask", *SUPERVISIONS]
-    figure, axes = plt.subplots(len(shown), len(columns), figsize=(3 * len(columns), 3.2 * len(shown)), squeeze=False)
-    for row, item in zip(axes, shown, strict=True):
+    figure = Figure(figsize=(3 * len(columns), 3.2 * len(shown)), layout="constrained")
+    for row, item in zip(figure.subplots(len(shown), len(columns), squeeze=False), shown, strict=True):
         image = np.asarray(nibabel.load(cohort / item["image"]).dataobj)
         name = Path(item["image"]).name.replace(".nii.gz", "_seg.nii.gz")
         masks = [
@@ -150,23 +148,12 @@ def draw(cohort: Path, output_dir: Path) -> Path:
         ]
         z = image.shape[2] // 2
         for axis, title, mask_file in zip(row, columns, masks, strict=True):
-            mask = np.asarray(nibabel.load(mask_file).dataobj)[..., z]
-            axis.imshow(image[..., z].T, cmap="gray", vmin=0, vmax=1.1)
-            axis.imshow(
-                np.ma.masked_equal(mask, 0).T,
-                cmap="viridis",
-                vmin=0,
-                vmax=3,
-                alpha=0.6,
-                interpolation="nearest",
-            )
+            draw_slice(axis, image[..., z], [(np.asarray(nibabel.load(mask_file).dataobj)[..., z], "solid")])
             axis.set_title(title, fontsize=9)
-            axis.axis("off")
     figure.suptitle("Phantom scans (synthetic, no patient)")
-    figure.tight_layout()
     path = output_dir / "phantom_overlays.png"
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with atomic_write(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
     return path
 
 

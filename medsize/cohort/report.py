@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import nibabel
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,16 +20,13 @@ from medsize.checks.plausibility import size_volumes
 from medsize.cohort.proposal import Setting
 from medsize.data.data_list import Cohort
 from medsize.files import atomic_write
-from medsize.pictures import data_url
+from medsize.pictures import data_url, fullest_slice, slice_png
 from medsize.scans.scan_facts import UNREADABLE, image_facts
 
 __all__ = ["write_report"]
 
 MAX_SHOWN = 24
 """Scans in the montage, evenly taken."""
-MAX_SIDE = 256
-"""Pixels of a picture along its longer side."""
-OUTLINE = (1.0, 0.75, 0.1)
 
 
 def write_report(
@@ -169,31 +165,17 @@ def _pictures(items: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
     for item in items[::step]:
         try:
             image = nibabel.load(item["image"])
-            mask = np.asarray(nibabel.load(item["label"]).dataobj) > 0 if "label" in item else None
-            at = image.shape[2] // 2 if mask is None or not mask.any() else int(mask.sum(axis=(0, 1)).argmax())
+            mask = np.asarray(nibabel.load(item["label"]).dataobj) if "label" in item else None
+            at = image.shape[2] // 2 if mask is None else fullest_slice(mask)
             plane = np.asarray(image.dataobj[..., at], dtype=np.float32)
         except UNREADABLE:  # it is among the problems
             continue
         x, y = image.header.get_zooms()[:2]
+        picture = slice_png(plane, [] if mask is None else [(mask[..., at], "solid")], (x, y))
         yield {
             "name": item["name"],
             "slice": str(at),
-            "source": _picture(plane, None if mask is None else mask[..., at]),
+            "source": data_url(picture, "image/png"),
             "width": str(round(160 * min(1, plane.shape[0] * x / (plane.shape[1] * y)))),
             "height": str(round(160 * min(1, plane.shape[1] * y / (plane.shape[0] * x)))),
         }
-
-
-def _picture(plane: np.ndarray, mask: np.ndarray | None) -> str:
-    """A slice in grey, its mask's border in colour, as the source of a picture."""
-    low, high = np.percentile(plane, [0.5, 99.5])
-    grey = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
-    step = math.ceil(max(plane.shape) / MAX_SIDE)
-    colours = np.repeat(grey[::step, ::step, None], 3, axis=2)
-    if mask is not None:
-        inside = np.pad(mask[::step, ::step], 1)
-        core = inside[1:-1, 1:-1] & inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-        colours[inside[1:-1, 1:-1] & ~core] = OUTLINE
-    buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, colours.swapaxes(0, 1)[::-1], format="png")
-    return data_url(buffer.getvalue(), "image/png")

@@ -10,6 +10,8 @@ from ignite.engine import Engine, Events
 from monai.visualize import blend_images
 from torch.utils.tensorboard import SummaryWriter
 
+from medsize.pictures import fullest_slice
+
 __all__ = ["OverlayHandler"]
 
 
@@ -83,7 +85,7 @@ def overlay(image: torch.Tensor, onehot: torch.Tensor) -> torch.Tensor:
         torch.as_tensor(onehot).argmax(dim=0, keepdim=True).cpu(),
     )
     if image.ndim == 4:
-        z = int((labels > 0).flatten(0, 2).sum(dim=0).argmax()) if bool(labels.any()) else image.shape[-1] // 2
+        z = fullest_slice(labels.numpy())
         image, labels = image[..., z], labels[..., z]
     # A scale of the colour map that does not depend on which classes a slice holds.
     scaled = labels.float() / max(onehot.shape[0] - 1, 1)

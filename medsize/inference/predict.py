@@ -15,12 +15,13 @@ from typing import Any
 import nibabel
 import numpy as np
 import pandas as pd
-import torch
+from matplotlib.figure import Figure
 
 from medsize.bundle.run_command import run_command
 from medsize.bundle.run_folder import INFERENCE, MASKS, VOLUMES, WEIGHTS
 from medsize.bundle.run_summary import inference_bundle
 from medsize.files import atomic_write
+from medsize.pictures import draw_slice, fullest_slice
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import read_image_file, write_nifti
 from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
@@ -100,7 +101,7 @@ def predict(
     problems += faults
     with atomic_write(output_dir / "predictions.csv") as file:
         pd.DataFrame(_rows(volumes, named, folder, stated)).to_csv(file, index=False, float_format="%.6g")
-    _draw(output_dir, list(named)[:MAX_SHOWN], num_classes=len(structures) + 1)
+    _draw(output_dir, list(named)[:MAX_SHOWN])
     return problems + (_write_dicom_seg(named, run, output_dir, structures) if dicom_seg else [])
 
 
@@ -225,12 +226,8 @@ def _ends(size: float | list[float] | None) -> tuple[float, float]:
     return low / 1000, high / 1000
 
 
-def _draw(output_dir: Path, names: list[str], num_classes: int) -> None:
-    """Of every scan the slice along the last axis that shows most of the prediction."""
-    from matplotlib.figure import Figure
-
-    from medsize.handlers.overlay import overlay
-
+def _draw(output_dir: Path, names: list[str]) -> None:
+    """Of every scan the slice along the last axis that shows most of the prediction, outlined."""
     columns = min(len(names), 6)
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(2.2 * columns, 2.4 * rows), layout="constrained")
@@ -238,12 +235,11 @@ def _draw(output_dir: Path, names: list[str], num_classes: int) -> None:
     for axes in panels:
         axes.axis("off")
     for axes, name in zip(figure.axes, names, strict=False):
-        image = np.asarray(nibabel.load(output_dir / "images" / f"{name}.nii.gz").dataobj, dtype=np.float32)
-        mask = np.asarray(nibabel.load(_mask(output_dir, name)).dataobj).astype(np.int64)
-        low, high = np.percentile(image, [0.5, 99.5])
-        shown = torch.from_numpy(np.clip((image - low) / max(high - low, 1e-6), 0, 1))[None]
-        onehot = torch.nn.functional.one_hot(torch.from_numpy(mask), num_classes).movedim(-1, 0)
-        axes.imshow(overlay(shown, onehot).permute(2, 1, 0).numpy(), origin="lower")
+        image = nibabel.load(output_dir / "images" / f"{name}.nii.gz")
+        mask = np.asarray(nibabel.load(_mask(output_dir, name)).dataobj)
+        z = fullest_slice(mask)
+        plane = np.asarray(image.dataobj[..., z], dtype=np.float32)
+        draw_slice(axes, plane, [(mask[..., z], "solid")], image.header.get_zooms()[:2])
         axes.set_title(name, fontsize=7)
     with atomic_write(output_dir / "montage.png") as file:
         figure.savefig(file, format="png", dpi=120)

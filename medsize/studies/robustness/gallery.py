@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from medsize.bundle.run_folder import MASKS, METRICS, is_finished
 from medsize.data.data_list import load_cohort
-from medsize.pictures import data_url
-from medsize.studies.robustness.figures import COLOURS
+from medsize.pictures import data_url, fullest_slice, slice_png
 from medsize.studies.robustness.study import Cell, Study
 
 __all__ = ["Failure", "worst_cases"]
@@ -69,23 +66,13 @@ def worst_cases(study: Study, cells: Sequence[Cell], data_dir: Path, work_dir: P
 
 def _picture(image_file: Path, truth_file: Path, mask_file: Path) -> str:
     image, truth, mask = (_volume(file) for file in (image_file, truth_file, mask_file))
-    z = int((truth != mask).sum(axis=(0, 1)).argmax())
+    z = fullest_slice(truth != mask)
     shown = np.argwhere((truth > 0) | (mask > 0))[:, :2]
     low, high = np.maximum(shown.min(axis=0) - 15, 0), shown.max(axis=0) + 16
     window = (slice(low[0], high[0]), slice(low[1], high[1]), z)
-    spacing = nibabel.load(image_file).header.get_zooms()
-    drawing = Figure(figsize=(3, 3), layout="constrained")
-    axes = drawing.subplots()
-    axes.axis("off")
-    axes.imshow(image[window].T, cmap="gray", origin="lower", aspect=float(spacing[1] / spacing[0]))
-    for labels, line in ((truth, "solid"), (mask, "dashed")):
-        for k in np.unique(labels[labels > 0]):
-            outline = (labels[window] == k).T
-            if outline.any():
-                axes.contour(outline, [0.5], colors=COLOURS[int(k) % len(COLOURS)], linestyles=line, linewidths=1.4)
-    file = BytesIO()
-    drawing.savefig(file, format="png", dpi=110)
-    return data_url(file.getvalue(), "image/png")
+    spacing = nibabel.load(image_file).header.get_zooms()[:2]
+    picture = slice_png(image[window], [(truth[window], "solid"), (mask[window], "dashed")], spacing)
+    return data_url(picture, "image/png")
 
 
 def _volume(file: Path) -> np.ndarray:
