@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import many_classes, read_dicom, robustness_throughput, start_up, step, throughput_2d, whole_volume
 from benchmarks.result import machine
+from medsize.files import atomic_write
 
 PROJECT = Path(__file__).parent.parent
 BENCHMARKS = (start_up, many_classes, read_dicom, step, throughput_2d, whole_volume, robustness_throughput)
@@ -21,7 +22,6 @@ BENCHMARKS = (start_up, many_classes, read_dicom, step, throughput_2d, whole_vol
 def main() -> None:
     """Run all, printing each figure as it comes, and write the table after each."""
     file = Path(sys.argv[1]) if sys.argv[1:] else PROJECT / "docs" / "benchmarks.md"
-    file.parent.mkdir(parents=True, exist_ok=True)
     lines = ["# Benchmarks", "", f"By `python -m benchmarks`: {machine()}.", ""]
     lines += ["Medians and quartiles; the ratios of a row were taken in turn, in one run.", ""]
     lines += ["| what | found | spread | limit | met | remark |", "| --- | --- | --- | --- | --- | --- |"]
@@ -30,7 +30,8 @@ def main() -> None:
             print(result, flush=True)
             cells = (result.what, f"{result.median:.3g}", result.spread, result.limit, result.met, result.remark)
             lines.append(f"| {' | '.join(cells)} |")
-        file.write_text("\n".join(lines) + "\n")
+        with atomic_write(file) as partial:
+            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

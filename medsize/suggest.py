@@ -10,9 +10,16 @@ from pathlib import Path
 __all__ = ["did_you_mean", "did_you_mean_path"]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'liver'?`` for the known name that is closest, or an empty string where none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """
+    `` Did you mean 'liver'?`` for the known name that is closest, or an empty string where none is close.
+
+    Args:
+        name: a name that is not known.
+        known: those that are.
+        cutoff: how much of both names must be alike, from 0 to 1.
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 

@@ -158,8 +158,7 @@ class Converted:
             }
             for image, row in self.rows.items()
         ]
-        write_table(table, IDENTIFIERS, rows)
-        table.chmod(0o600)
+        write_table(table, IDENTIFIERS, rows, private=True)
         return table
 
 
@@ -234,9 +233,13 @@ def read_table(file: Path) -> dict[str, dict[str, str]]:
         return {row["image"]: row for row in csv.DictReader(opened)}
 
 
-def write_table(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
-    """Write a table, whole or not at all."""
-    with atomic_write(file) as partial, partial.open("w", newline="", encoding="utf-8") as opened:
-        writer = csv.DictWriter(opened, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+def write_table(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]], private: bool = False) -> None:
+    """Write a table, whole or not at all; one that is private, for its owner only to read from the first byte on."""
+    with atomic_write(file) as partial:
+        if private:
+            partial.unlink(missing_ok=True)
+            partial.touch(mode=0o600)
+        with partial.open("w", newline="", encoding="utf-8") as opened:
+            writer = csv.DictWriter(opened, columns)
+            writer.writeheader()
+            writer.writerows(rows)

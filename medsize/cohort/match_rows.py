@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from medsize.cohort.find import CohortScan, without_ending
 from medsize.sizes.size_table import SizeTable, comparable_path
+from medsize.suggest import did_you_mean
 
 __all__ = ["match_rows", "rows_of"]
 
@@ -50,9 +50,8 @@ def match_rows(table: SizeTable, scans: Sequence[CohortScan]) -> tuple[dict[str,
             listed = ", ".join(f"'{scan.name}'" for scan in fitting[:5])
             problems.append(f"{where} is '{rows[0].image}': {len(fitting)} scans fit, {listed}. Write the path of one.")
         else:
-            close = difflib.get_close_matches(key, [scan.name for scan in scans], n=1)
-            hint = f"Did you mean '{close[0]}'?" if close else "Correct the path, or delete the row."
-            problems.append(f"{where}: there is no scan '{rows[0].image}'. {hint}")
+            hint = did_you_mean(key, (scan.name for scan in scans)) or " Correct the path, or delete the row."
+            problems.append(f"{where}: there is no scan '{rows[0].image}'.{hint}")
     return matched, problems
 
 

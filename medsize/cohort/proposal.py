@@ -175,7 +175,7 @@ def write_overlay(file: Path, settings: Sequence[Setting], bundle: str) -> None:
         *(f"{s.key}: {json.dumps(s.value, ensure_ascii=False)}  # {s.reason}" for s in settings),
     ]
     with atomic_write(file) as partial:
-        partial.write_text("\n".join(lines) + "\n")
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _mm(values: Sequence[float] | np.ndarray) -> str:

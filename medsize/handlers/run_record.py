@@ -125,7 +125,8 @@ class RunRecord:
         self.write_config()
         if self.inference is not None and idist.get_rank() == 0:
             overlay = {**self.inference, **_network_definition()}
-            (self.output_dir / INFERENCE).write_text(json.dumps(overlay, indent=2) + "\n")
+            with atomic_write(self.output_dir / INFERENCE) as file:
+                file.write_text(json.dumps(overlay, indent=2) + "\n")
         self._rows = []
 
     def _start_epoch(self, engine: Engine) -> None:

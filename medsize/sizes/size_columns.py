@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from openpyxl.utils import get_column_letter
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from medsize.sizes.spreadsheet import Cell, parse_number
+from medsize.suggest import did_you_mean
 
 __all__ = ["SIZE_KINDS", "Column", "read_columns"]
 
@@ -112,9 +112,8 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
     match = STRUCTURE_COLUMN.fullmatch(plain)
     if match is None:
         examples = [*OWN_COLUMNS, *(f"{plain.rsplit(' ', 1)[0]} {kind}" for kind in SIZE_KINDS)]
-        close = difflib.get_close_matches(plain.lower(), examples, n=1, cutoff=0.8)
         raise ValueError(
-            f"is not known. {f'Did you mean {close[0]!r}? ' if close else ''}Delete it, or rename it to one of "
+            f"is not known.{did_you_mean(plain.lower(), examples, cutoff=0.8)} Delete it, or rename it to one of "
             f"{', '.join(OWN_COLUMNS)}, or to a structure's name and one of {', '.join(SIZE_KINDS)}, "
             "such as 'liver volume_ml', with 'low' or 'high' behind it for a bound."
         )

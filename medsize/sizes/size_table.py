@@ -40,7 +40,6 @@ an error of 10 percent there is about 30 percent of the volume.
 
 from __future__ import annotations
 
-import difflib
 import math
 import unicodedata
 from collections import Counter
@@ -58,6 +57,7 @@ from medsize.scans.scan_header import scan_header
 from medsize.sizes.mask_sizes import describe_mask
 from medsize.sizes.size_columns import SIZE_KINDS, Column, read_columns
 from medsize.sizes.spreadsheet import Cell, read_cells, uses_decimal_comma
+from medsize.suggest import did_you_mean
 
 __all__ = ["SizeRow", "SizeTable", "SizeTableError", "StatedSize", "add_sizes", "read_size_table"]
 
@@ -269,10 +269,9 @@ def add_sizes(
     problems = [f"the scan '{images[key]}' is listed {n} times. List it once." for key, n in counts.items() if n > 1]
     for key, rows in table.rows_by_image.items():
         if key not in images:
-            close = difflib.get_close_matches(key, images, n=1)
-            hint = f"Did you mean '{images[close[0]]}'?" if close else "Correct the path, or delete the row."
+            hint = did_you_mean(key, images.values()) or " Correct the path, or delete the row."
             further = f" and {len(rows) - 1} more of it" if len(rows) > 1 else ""
-            problems.append(f"{table.where(rows[0], 'image')}{further}: there is no scan '{rows[0].image}'. {hint}")
+            problems.append(f"{table.where(rows[0], 'image')}{further}: there is no scan '{rows[0].image}'.{hint}")
     sized = []
     for item in items:
         try:
