@@ -62,7 +62,7 @@ def step_ratios(axes: int, batch: int, side: int, radius: int, repeats: int) -> 
     image = torch.rand(batch, 1, *(side,) * axes)
     label = torch.randint(CLASSES, image.shape)
     size = torch.rand(batch, CLASSES).softmax(dim=1).unsqueeze(1).expand(-1, 2, -1)
-    targets = {"image": image, "size": size}
+    targets = {"image": image, "fraction": size}
     composite = CompositeLoss(potts_loss=PottsLoss(radius=radius), potts_weight=0.1)
     dice_ce = DiceCELoss(softmax=True, to_onehot_y=True)
 

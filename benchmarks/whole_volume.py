@@ -90,7 +90,7 @@ def trainer_of(side: int, patch: int | None, halo: int = 0) -> SupervisedTrainer
     torch.manual_seed(0)
     network = UNet(3, 1, CLASSES, channels=(8, 16, 32), strides=(2, 2), num_res_units=1)
     size = torch.tensor([0.9, 0.08, 0.02])
-    batch = {"image": torch.rand(1, 1, side, side, side), "size": torch.stack([size, size]).unsqueeze(0)}
+    batch = {"image": torch.rand(1, 1, side, side, side), "fraction": torch.stack([size, size]).unsqueeze(0)}
     options = {
         "device": torch.device("cpu"),
         "max_epochs": 1,

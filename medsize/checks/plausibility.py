@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
+from medsize.items import CohortItem
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, image_facts, mask_facts
 
 __all__ = ["mask_volumes", "size_volumes", "suspicions"]
@@ -48,12 +48,11 @@ MIN_SCANS = 5
 """Fewer sizes show no spread."""
 
 
-def size_volumes(item: Mapping[str, Any]) -> np.ndarray:
+def size_volumes(item: CohortItem) -> np.ndarray:
     """
-    Volume of each structure of an item of :class:`medsize.data.Cohort`, mm³: the middle of its bounds, or NaN where
-    unknown.
+    Volume of each structure of an item, mm³: the middle of its bounds, or NaN where unknown.
     """
-    low, high = np.asarray(item["size"], dtype=float)
+    low, high = np.asarray(item["volume_mm3"], dtype=float)
     return np.where(np.isfinite(high), (low + np.where(np.isfinite(high), high, 0)) / 2, np.nan)
 
 
@@ -63,7 +62,7 @@ def mask_volumes(mask: str, num_classes: int) -> np.ndarray:
     return np.array([facts.volume_mm3(index) for index in range(1, num_classes)])
 
 
-def suspicions(items: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> list[str]:
+def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[str]:
     """
     List what may be wrong with sizes and scans.
 
@@ -81,7 +80,7 @@ def suspicions(items: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -
     images = _images(items)  # once: asking for facts costs a look at the file, for each scan and structure too much
     readable = [item for item in items if item["image"] in images]
     found = [*_doubles(readable, images), *_mask_likes(images)]
-    sized = [item for item in readable if "size" in item]
+    sized = [item for item in readable if "volume_mm3" in item]
     if not sized:
         return found
     volumes = np.stack([size_volumes(item) for item in sized])
@@ -98,7 +97,7 @@ def suspicions(items: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -
     return found
 
 
-def _images(items: Sequence[Mapping[str, Any]]) -> dict[str, ImageFacts]:
+def _images(items: Sequence[CohortItem]) -> dict[str, ImageFacts]:
     """Facts about all images that can be read."""
     found = {}
     for item in items:
@@ -107,7 +106,7 @@ def _images(items: Sequence[Mapping[str, Any]]) -> dict[str, ImageFacts]:
     return found
 
 
-def _drawn(item: Mapping[str, Any], num_classes: int) -> np.ndarray:
+def _drawn(item: CohortItem, num_classes: int) -> np.ndarray:
     """Volume of each structure in an item's mask, mm³; NaN where there is none."""
     if "label" in item:
         with suppress(*UNREADABLE):  # the check of scans names it
@@ -115,8 +114,8 @@ def _drawn(item: Mapping[str, Any], num_classes: int) -> np.ndarray:
     return np.full(num_classes - 1, np.nan)
 
 
-def _doubles(items: Sequence[Mapping[str, Any]], images: Mapping[str, ImageFacts]) -> Iterator[str]:
-    first: dict[str, Mapping[str, Any]] = {}
+def _doubles(items: Sequence[CohortItem], images: Mapping[str, ImageFacts]) -> Iterator[str]:
+    first: dict[str, CohortItem] = {}
     for item in items:
         twin = first.setdefault(images[item["image"]].digest, item)
         if twin is not item:
@@ -128,7 +127,7 @@ def _doubles(items: Sequence[Mapping[str, Any]], images: Mapping[str, ImageFacts
             yield f"{item['image']}: its voxels are those of {twin['image']}, {where}. Remove one of them."
 
 
-def _split(item: Mapping[str, Any]) -> str:
+def _split(item: CohortItem) -> str:
     return f"fold {item['fold']}" if "fold" in item else str(item.get("section", "no fold"))
 
 

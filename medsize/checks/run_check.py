@@ -6,7 +6,6 @@ import inspect
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from medsize.bundle.run_folder import CHECKPOINT, WEIGHTS
 from medsize.bundle.running_workflow import running_workflow
@@ -15,6 +14,7 @@ from medsize.checks.plausibility import suspicions
 from medsize.checks.scans import check_scans
 from medsize.checks.workflow_check import CONFIG, workflow_findings
 from medsize.data.data_list import Cohort, DataListError, load_cohort
+from medsize.items import TrainingItem, size_key
 from medsize.networks.initialise import INITS
 from medsize.sizes.size_detail import SIZE_DETAILS
 from medsize.sizes.size_noise import SIZE_NOISES
@@ -117,9 +117,9 @@ def check_run(
     problems += [
         f"{item['image']}: the item is for validation, but has neither 'size' nor 'label' to validate with."
         for item in validation
-        if "true_size" not in item and "true_label" not in item
+        if "true_volume_mm3" not in item and "true_label" not in item
     ]
-    training: list[dict[str, Any]] = []
+    training: list[TrainingItem] = []
     if supervision is not None:
         try:
             training = cohort.training_items(supervision, fold, size_level, num_masks)
@@ -132,8 +132,8 @@ def check_run(
             if "roi" not in item
         ]
     if training and "size" in str(supervision).split("+"):
-        used = {item["image"] for item in training if "size" in item} | {item["image"] for item in validation}
-        unused = [item["image"] for item in cohort.items if "size" in item and item["image"] not in used]
+        used = {item["image"] for item in training if size_key(item)} | {item["image"] for item in validation}
+        unused = [item["image"] for item in cohort.items if "volume_mm3" in item and item["image"] not in used]
         if unused:
             text = (
                 f"the sizes of {len(unused)} training scans teach nothing, {unused[0]} first: they are of the whole "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 
+from medsize.items import SIZE_KEYS, CohortItem, TrainingItem, ValidationItem, is_per_slice
 from medsize.losses.composite import IGNORE_INDEX
 from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
@@ -18,7 +19,7 @@ __all__ = ["check_scans"]
 
 
 def check_scans(
-    items: Sequence[dict[str, Any]],
+    items: Sequence[CohortItem | TrainingItem | ValidationItem],
     num_classes: int,
     scribble_unlabelled: int = IGNORE_INDEX,
     region_mm: Sequence[float] | None = None,
@@ -32,7 +33,7 @@ def check_scans(
     slice that do not fit the slices, and regions of interest outside the image.
 
     Args:
-        items: as :class:`medsize.data.Cohort` gives them.
+        items: as :class:`medsize.data.Cohort` gives them, of any stage.
         num_classes: K, with the background.
         scribble_unlabelled: value of unlabelled voxels in scribbles.
         region_mm: extent of the region given to the network along each axis, in mm; negative for all of an axis.
@@ -46,8 +47,12 @@ def check_scans(
 
 
 def _faults(
-    item: dict[str, Any], num_classes: int, scribble_unlabelled: int, region_mm: Sequence[float] | None
+    scan: CohortItem | TrainingItem | ValidationItem,
+    num_classes: int,
+    scribble_unlabelled: int,
+    region_mm: Sequence[float] | None,
 ) -> Iterator[str]:
+    item: Mapping[str, Any] = scan
     path = item["image"]
     try:
         image = image_facts(path)
@@ -63,10 +68,10 @@ def _faults(
     if len(image.shape) != 3:
         yield f"{path}: a scan must have three axes, got the shape {image.shape}."
         return
-    for key, size_key in (("label", "size"), ("true_label", "true_size"), ("scribble", None)):
+    for key, size_keys in (("label", SIZE_KEYS), ("true_label", ("true_volume_mm3",)), ("scribble", ())):
         if key in item:
             ignored = scribble_unlabelled if key == "scribble" else None
-            is_sized = size_key in item and bool((torch.as_tensor(item[size_key])[0] > 0).any())
+            is_sized = any(bool((torch.as_tensor(item[k])[0] > 0).any()) for k in size_keys if k in item)
             name = key.removeprefix("true_")
             yield from _label_faults(item[key], name, image, path, num_classes, ignored, is_sized)
     yield from _size_faults(item, image, region_mm)
@@ -96,17 +101,16 @@ def _label_faults(
         yield f"{path}: the {key} holds the values {wrong[:5]}, which are none of the classes 0 to {num_classes - 1}."
 
 
-def _size_faults(item: dict[str, Any], image: ImageFacts, region_mm: Sequence[float] | None) -> Iterator[str]:
+def _size_faults(item: Mapping[str, Any], image: ImageFacts, region_mm: Sequence[float] | None) -> Iterator[str]:
     path = item["image"]
     extent = np.asarray(image.extent_mm)
     region = None if region_mm is None else np.where(np.asarray(region_mm) < 0, extent, region_mm)
-    for key in ("size", "true_size"):
+    for key in (*SIZE_KEYS, "true_volume_mm3"):
         size = item.get(key)
         if size is None:
             continue
-        axes = 2 if size.ndim == 3 else 3
-        unit = "mm²" if axes == 2 else "mm³"
-        if size.ndim == 3 and size.shape[-1] != image.shape[-1]:
+        axes, unit = (2, "mm²") if is_per_slice(key) else (3, "mm³")
+        if is_per_slice(key) and size.shape[-1] != image.shape[-1]:
             yield f"{path}: sizes are given for {size.shape[-1]} slices, but the image has {image.shape[-1]}."
             continue
         total = float(torch.as_tensor(size)[0].sum(dim=0).max())
@@ -118,7 +122,7 @@ def _size_faults(item: dict[str, Any], image: ImageFacts, region_mm: Sequence[fl
             )
         elif region is not None:
             shown = float(region[:axes].prod())
-            is_zoomed = key == "size"  # of training scans; true_size is compared with whole ones
+            is_zoomed = key in SIZE_KEYS  # of training scans; true_volume_mm3 is compared with whole ones
             if total >= shown or (is_zoomed and total > FULLEST * shown):
                 zoomed = f", and {FULLEST} of that where it is zoomed into" if is_zoomed else ""
                 yield (
@@ -127,7 +131,7 @@ def _size_faults(item: dict[str, Any], image: ImageFacts, region_mm: Sequence[fl
                 )
 
 
-def _roi_faults(roi: dict[str, Any], image: ImageFacts, path: str) -> Iterator[str]:
+def _roi_faults(roi: Mapping[str, Any], image: ImageFacts, path: str) -> Iterator[str]:
     points = np.asarray(roi.get("box_mm") or [roi["center_mm"]], dtype=float)
     to_voxel = np.linalg.pinv(np.asarray(image.affine))
     voxels = points.mean(axis=0) @ to_voxel[:3, :3].T + to_voxel[:3, 3]

@@ -84,7 +84,7 @@ def propose_run(
 def propose_dimensions(cohort: Cohort) -> tuple[int, str]:
     """2 or 3, and why: sizes of slices, thick slices and few slices are for a network that sees slices."""
     facts = [image_facts(item["image"]) for item in cohort.items]
-    if sum("slice_size" in item for item in cohort.items) * 2 > len(cohort.items):
+    if sum("slice_area_mm2" in item for item in cohort.items) * 2 > len(cohort.items):
         return 2, "sizes of slices are known"
     thickness = float(np.median([f.zooms[2] / min(f.zooms[:2]) for f in facts]))
     if thickness > 3:
@@ -133,7 +133,7 @@ def propose_settings(
         chosen, reason = intensity_window(facts, modalities)
         settings.append(Setting("intensity_window", chosen, reason))
     if dimensions == 2:
-        by_slice = sum("slice_size" in item for item in cohort.items)
+        by_slice = sum("slice_area_mm2" in item for item in cohort.items)
         level = "slice" if by_slice * 2 > len(cohort.items) else "volume"
         settings.append(Setting("size_level", level, f"{by_slice} of {len(cohort.items)} scans have sizes of slices"))
     settings.append(Setting("supervision", "size", "masks are for evaluation; size+mask trains with them, too"))

@@ -50,8 +50,8 @@ def write_report(
         commands: how to go on, one a line.
         left_out: whether some files are no scans.
     """
-    items = [item | {"name": Path(item["image"]).name.split(".")[0]} for item in cohort.items]
-    volumes = np.stack([size_volumes(item) for item in items]) / 1000
+    items: list[dict[str, Any]] = [{**item, "name": Path(item["image"]).name.split(".")[0]} for item in cohort.items]
+    volumes = np.stack([size_volumes(item) for item in cohort.items]) / 1000
     facts = [image_facts(item["image"]) for item in items]
     zooms, shapes = np.array([f.zooms for f in facts]), np.array([f.shape for f in facts])
     structures = cohort.class_names[1:]

@@ -9,13 +9,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from medsize.errors import ProblemsError
 from medsize.files import atomic_write
+from medsize.items import CohortItem, SizeKey, TrainingItem, ValidationItem
 from medsize.scans.scan_header import scan_header
 from medsize.suggest import did_you_mean, did_you_mean_path
 
@@ -30,13 +31,6 @@ SizeValue = float | tuple[float, float] | None
 """A size; its low and high end; or None where it is unknown."""
 
 SUPERVISIONS = ("size", "mask", "scribble")
-VALIDATION_KEYS = {
-    "image": "image",
-    "roi": "roi",
-    "label": "true_label",
-    "subject": "subject",
-    "size": "true_size",
-}
 
 
 class Roi(BaseModel):
@@ -86,15 +80,13 @@ class Cohort:
     """
     A checked data list.
 
-    Items are dictionaries for MONAI's datasets: absolute paths under ``image``, ``label`` and ``scribble``; ``roi``;
-    ``size``, mm³ of the foreground classes, float64 of shape ``(2, K − 1)`` (low and high ends, [0, ∞] where unknown);
-    ``slice_size``, mm² in each slice, ``(2, K − 1, Z)``; ``subject`` and ``fold``.
+    Items are dictionaries for MONAI's datasets, see :class:`medsize.items.CohortItem`; paths are absolute.
     """
 
     source: Path
     class_names: tuple[str, ...]
     """All classes in the order of their indices, the background first."""
-    items: tuple[dict[str, Any], ...]
+    items: tuple[CohortItem, ...]
     has_validation_section: bool
     scribble_unlabelled: int = 255
     sha256: str = field(default="", repr=False)
@@ -105,18 +97,13 @@ class Cohort:
         """K, with the background."""
         return len(self.class_names)
 
-    def validation_items(self, fold: int | None = 0) -> list[dict[str, Any]]:
+    def validation_items(self, fold: int | None = 0) -> list[ValidationItem]:
         """
         Items to validate on: the section ``validation`` if there is one, else the items of ``fold``.
 
-        They hold ``image``, ``roi`` and ``subject``, and the truth under names that no training transform knows:
-        ``true_label``, the mask, and ``true_size``, the size of the whole scan.
+        The truth has names that no training transform knows: ``true_label``, the mask, and ``true_volume_mm3``.
         """
-        return [
-            {new: item[key] for key, new in VALIDATION_KEYS.items() if key in item}
-            for item in self.items
-            if self._is_validation(item, fold)
-        ]
+        return [_validation_item(item) for item in self.items if self._is_validation(item, fold)]
 
     def training_items(
         self,
@@ -124,14 +111,14 @@ class Cohort:
         fold: int | None = 0,
         size_level: str = "slice",
         num_masks: int | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[TrainingItem]:
         """
         Items to train on, stripped of every label that ``supervision`` does not name.
 
         Args:
             supervision: any of ``size``, ``mask`` and ``scribble``, joined by ``+``.
             fold: the fold that is left for validation.
-            size_level: {``"slice"``, ``"volume"``}, the sizes to use: those of slices, or of whole scans.
+            size_level: {``"slice"``, ``"volume"``}, the sizes to use: ``slice_area_mm2`` or ``volume_mm3``.
             num_masks: with ``mask``, keep the masks of the first so many subjects only. Default: all.
 
         Returns:
@@ -159,20 +146,28 @@ class Cohort:
             raise DataListError(self.source, problems)
 
         masked_subjects = list(dict.fromkeys(item["subject"] for item in candidates if "label" in item))[:num_masks]
-        size_key = "slice_size" if size_level == "slice" else "size"
+        size_key: SizeKey = "slice_area_mm2" if size_level == "slice" else "volume_mm3"
         selected = []
         for item in candidates:
-            kept: dict[str, Any] = {key: item[key] for key in ("image", "roi", "subject", "fold") if key in item}
+            kept: TrainingItem = {"image": item["image"], "subject": item["subject"]}
+            if "roi" in item:
+                kept["roi"] = item["roi"]
+            if "fold" in item:
+                kept["fold"] = item["fold"]
             if "size" in kinds and size_key in item:
-                kept["size"] = item[size_key]
+                kept[size_key] = item[size_key]
             if "scribble" in kinds and "scribble" in item:
                 kept["scribble"] = item["scribble"]
             if "mask" in kinds and "label" in item and item["subject"] in masked_subjects:
                 kept["label"] = item["label"]
-            if {"size", "scribble", "label"} & kept.keys():
+            if {size_key, "scribble", "label"} & kept.keys():
                 selected.append(kept)
         if not selected:
-            needed = {"size": size_key, "mask": "label", "scribble": "scribble"}
+            needed = {
+                "size": "slice_size" if size_level == "slice" else "size",
+                "mask": "label",
+                "scribble": "scribble",
+            }
             keys = " or ".join(f"'{needed[kind]}'" for kind in kinds)
             raise DataListError(
                 self.source,
@@ -180,10 +175,21 @@ class Cohort:
             )
         return selected
 
-    def _is_validation(self, item: dict[str, Any], fold: int | None) -> bool:
+    def _is_validation(self, item: CohortItem, fold: int | None) -> bool:
         if self.has_validation_section:
             return bool(item["section"] == "validation")
         return fold is not None and item.get("fold") == fold
+
+
+def _validation_item(item: CohortItem) -> ValidationItem:
+    kept: ValidationItem = {"image": item["image"], "subject": item["subject"]}
+    if "roi" in item:
+        kept["roi"] = item["roi"]
+    if "label" in item:
+        kept["true_label"] = item["label"]
+    if "volume_mm3" in item:
+        kept["true_volume_mm3"] = item["volume_mm3"]
+    return kept
 
 
 def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
@@ -243,7 +249,8 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
         before = len(problems)
         entry = _resolve(item, where, (root, path.parent), class_names, parsed.size_unit, problems)
         if len(problems) == before:
-            items.append(entry | {"section": section})
+            entry["section"] = section
+            items.append(entry)
     problems += _split_problems(sections)
     if problems:
         raise DataListError(path, problems)
@@ -292,7 +299,7 @@ def _class_names(labels: dict[str, str], problems: list[str]) -> list[str]:
 
 def _resolve(
     item: Item, where: str, folders: tuple[Path, Path], class_names: list[str], unit: str | None, problems: list[str]
-) -> dict[str, Any]:
+) -> CohortItem:
     """The item with absolute paths, from the first folder into one of both, and sizes in mm."""
     entry: dict[str, Any] = {"subject": item.subject or item.image}
     for key in ("image", "label", "scribble"):
@@ -315,7 +322,7 @@ def _resolve(
     sizes = {"size": item.size, "slice_size": item.slice_size}
     if any(sizes.values()) and unit is None:
         problems.append(f"{where}: it states sizes, but the data list has no 'size_unit' (mm3, mL or fraction).")
-        return entry
+        return cast("CohortItem", entry)
     for key, stated in sizes.items():
         if stated is None:
             continue
@@ -330,11 +337,15 @@ def _resolve(
             continue
         intervals = _intervals(values, class_names[1:], f"{where}: {key}", problems)
         if intervals is not None and Path(entry["image"]).is_file():
-            scale = _unit_in_mm(entry["image"], unit, per_slice=key == "slice_size", where=where, problems=problems)
-            entry[key] = (intervals if key == "slice_size" else intervals[..., 0]) * scale
-    if "slice_size" in entry and "size" not in entry:
-        entry["size"] = entry["slice_size"].sum(dim=-1) * _slice_distance(entry["image"], where, problems)
-    return entry
+            per_slice = key == "slice_size"
+            scale = _unit_in_mm(entry["image"], unit, per_slice, where, problems)
+            if per_slice:
+                entry["slice_area_mm2"] = intervals * scale
+            else:
+                entry["volume_mm3"] = intervals[..., 0] * scale
+    if "slice_area_mm2" in entry and "volume_mm3" not in entry:
+        entry["volume_mm3"] = entry["slice_area_mm2"].sum(dim=-1) * _slice_distance(entry["image"], where, problems)
+    return cast("CohortItem", entry)
 
 
 def _intervals(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
 
 import torch
 from torch.utils.data import RandomSampler, Sampler, WeightedRandomSampler
+
+from medsize.items import TrainingItem
 
 __all__ = ["mixed_label_sampler"]
 
 
 def mixed_label_sampler(
-    items: Sequence[Mapping[str, Any]],
+    items: Sequence[TrainingItem],
     num_samples: int,
     mask_share: float | None = None,
     generator: torch.Generator | None = None,
@@ -44,7 +45,7 @@ def mixed_label_sampler(
 
 
 def _sampler(
-    items: Sequence[Mapping[str, Any]],
+    items: Sequence[TrainingItem],
     num_samples: int,
     mask_share: float | None,
     generator: torch.Generator | None,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 
 from medsize.engines.prepare_batch import VOXEL_KEYS, append_view
 from medsize.engines.tiling import Tile
 from medsize.engines.view import View
+from medsize.items import Targets
 
 __all__ = ["Patch"]
 
@@ -46,13 +46,13 @@ class Patch:
             logits = torch.cat([first, self.view.undo(second)])
         return self.tile.core_of_window(logits)
 
-    def targets_of_core(self, targets: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    def targets_of_core(self, targets: Targets, device: torch.device) -> Targets:
         """The image and the targets that are made of voxels, within the core."""
         cores = {key: self.tile.cut_core(targets[key])[self.items].to(device) for key in VOXEL_KEYS if key in targets}
         if self.view is None:
-            return cores
+            return cast("Targets", cores)
         alike = View.identity(len(self.tile.core))
-        return {key: append_view(key, core, alike) for key, core in cores.items()} | {"view": alike}
+        return cast("Targets", {key: append_view(key, core, alike) for key, core in cores.items()} | {"view": alike})
 
     def rows(self, num_items: int) -> torch.Tensor:
         """Indices of the items, and of their views behind all ``num_items`` of the batch."""

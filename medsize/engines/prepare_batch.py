@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 import torch
 from monai.engines import PrepareBatch
 
 from medsize.engines.view import View
+from medsize.items import Targets
 
 __all__ = ["PrepareSizeBatch", "append_view"]
 
-VOXEL_KEYS = ("image", "scribble", "label", "soft_label", "valid")
-TARGET_KEYS = ("size", "group", "scribble", "label", "soft_label", "valid")
+VoxelKey = Literal["image", "scribble", "label", "soft_label", "valid"]
+VOXEL_KEYS: tuple[VoxelKey, ...] = get_args(VoxelKey)
+TARGET_KEYS = ("fraction", "group", "scribble", "label", "soft_label", "valid")
 
 
 class PrepareSizeBatch(PrepareBatch):
     """
     ``prepare_batch`` of MONAI's ``SupervisedTrainer`` for :class:`medsize.losses.CompositeLoss`.
 
-    The targets are a dictionary of what the batch holds of ``size``, ``group``, ``scribble``, ``label``,
+    The targets are a dictionary of what the batch holds of ``fraction``, ``group``, ``scribble``, ``label``,
     ``soft_label`` and ``valid``, with the ``image`` for the Potts term.
 
     Args:
@@ -51,7 +53,7 @@ class PrepareSizeBatch(PrepareBatch):
         device: str | torch.device | None = None,
         non_blocking: bool = False,
         **kwargs: Any,
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
+    ) -> tuple[torch.Tensor, Targets]:
         """
         Args:
             batchdata: a collated batch, ``image`` of shape ``(B, C, *spatial)``.
@@ -63,12 +65,13 @@ class PrepareSizeBatch(PrepareBatch):
             the image ``(B, C, *spatial)``, and the targets by name; 2B in place of B with two views.
         """
         image = batchdata[self.image_key].to(device=device, non_blocking=non_blocking, **kwargs)
-        targets: dict[str, Any] = {"image": image} | {
+        found: dict[str, Any] = {"image": image} | {
             key: batchdata[key].to(device=device, non_blocking=non_blocking) for key in TARGET_KEYS if key in batchdata
         }
         if self.two_views:
             view = View.random(image.shape[2:], self.spacing)
-            targets = {key: append_view(key, target, view) for key, target in targets.items()} | {"view": view}
+            found = {key: append_view(key, x, view) for key, x in found.items()} | {"view": view}
+        targets = cast("Targets", found)
         if self.channels_last:
             memory_format = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
             targets["image"] = targets["image"].contiguous(memory_format=memory_format)

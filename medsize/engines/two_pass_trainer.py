@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
@@ -21,6 +21,7 @@ from medsize.engines.patch import Patch
 from medsize.engines.prepare_batch import append_view
 from medsize.engines.tiling import tiles_of
 from medsize.engines.view import View
+from medsize.items import Targets
 from medsize.losses.average_softmax import log_average_softmax
 from medsize.losses.composite import CompositeLoss
 from medsize.losses.potts import PottsLoss
@@ -145,7 +146,7 @@ class TwoPassTrainer(SupervisedTrainer):
         self.state.output = {Keys.IMAGE: image, Keys.LABEL: targets}
         if "view" in targets:
             raise ValueError("let TwoPassTrainer(two_views=True) make the views, not PrepareSizeBatch.")
-        targets = {key: x.as_tensor() if isinstance(x, MetaTensor) else x for key, x in targets.items()}
+        targets = cast("Targets", {k: x.as_tensor() if isinstance(x, MetaTensor) else x for k, x in targets.items()})
         self._switch_to_training()
         first, last = self._place_in_accumulation()
         if first:
@@ -188,7 +189,7 @@ class TwoPassTrainer(SupervisedTrainer):
             done %= length
         return done % self.accumulation_steps == 0, (done + 1) % self.accumulation_steps == 0 or done + 1 == length
 
-    def _patches(self, targets: Mapping[str, Any]) -> list[Patch]:
+    def _patches(self, targets: Targets) -> list[Patch]:
         """The part of the batch that this process takes."""
         image, valid = targets["image"], targets.get("valid")
         roi_size, halo = (
@@ -224,7 +225,7 @@ class TwoPassTrainer(SupervisedTrainer):
             )
         return patches[rank::processes]
 
-    def _first_pass(self, patches: Sequence[Patch], targets: Mapping[str, Any]) -> _Whole:
+    def _first_pass(self, patches: Sequence[Patch], targets: Targets) -> _Whole:
         """What must be known of whole scans before any gradient is."""
         loss, num_items, device = self.loss_function, len(targets["image"]), self.state.device
         needs_size, needs_beta = loss.uses_size(targets), loss.potts_weight and isinstance(loss.potts_loss, PottsLoss)
@@ -264,7 +265,7 @@ class TwoPassTrainer(SupervisedTrainer):
         return _Whole(_total(amounts), beta, _Size(voxels, log_fraction.detach(), term.detach(), slope))
 
     def _second_pass(
-        self, patches: Sequence[Patch], targets: Mapping[str, Any], whole: _Whole, exchange_gradients: bool
+        self, patches: Sequence[Patch], targets: Targets, whole: _Whole, exchange_gradients: bool
     ) -> torch.Tensor:
         """Backpropagate patch by patch, and give the loss."""
         loss = self.loss_function
@@ -279,7 +280,7 @@ class TwoPassTrainer(SupervisedTrainer):
         loss.terms = {name: torch.tensor(term) for name, term in (size | _total(found)).items()}
         return torch.tensor(sum(loss.weight_of(name) * float(term) for name, term in loss.terms.items()))
 
-    def _backpropagate(self, patch: Patch, targets: Mapping[str, Any], whole: _Whole, scale: float) -> dict[str, float]:
+    def _backpropagate(self, patch: Patch, targets: Targets, whole: _Whole, scale: float) -> dict[str, float]:
         """Backpropagate one patch, of which nothing stays when the next one comes, and give its local terms."""
         loss, index = self.loss_function, patch.rows(len(targets["image"]))
         cores = patch.targets_of_core(targets, self.state.device)
@@ -302,7 +303,7 @@ class TwoPassTrainer(SupervisedTrainer):
         (value if self.scaler is None else self.scaler.scale(value)).backward()
         return {name: float(term.detach()) for name, term in terms.items()}
 
-    def _logits(self, patch: Patch, targets: Mapping[str, Any]) -> torch.Tensor:
+    def _logits(self, patch: Patch, targets: Targets) -> torch.Tensor:
         """The network's output for the core of a patch, shape ``(n, K, *core)``."""
         window = patch.window(targets["image"], self.state.device, self.non_blocking)
         self._keep_memory_low(window.numel())
@@ -321,13 +322,13 @@ class TwoPassTrainer(SupervisedTrainer):
             hand_back_freed_memory()
             self._voxels_since = 0
 
-    def _targets_of_scans(self, targets: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def _targets_of_scans(self, targets: Targets) -> Targets:
         """The targets that are not made of voxels."""
-        found = {key: targets[key].to(self.state.device) for key in ("size", "group") if key in targets}
+        found = {key: targets[key].to(self.state.device) for key in ("fraction", "group") if key in targets}
         if not self.two_views:
-            return found
+            return cast("Targets", found)
         alike = View.identity(targets["image"].ndim - 2)
-        return {key: append_view(key, target, alike) for key, target in found.items()}
+        return cast("Targets", {key: append_view(key, target, alike) for key, target in found.items()})
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)

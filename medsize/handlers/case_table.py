@@ -38,7 +38,7 @@ class CaseTable:
         output_dir: folder to write to.
         structures: names of the foreground classes.
         batch_transform: picks the items from ``engine.state.batch``: dictionaries with ``subject``, a decollated
-            ``image``, ``true_size`` if known (mm³, ``(2, K − 1)``), and ``true_label`` if there is a mask,
+            ``image``, ``true_volume_mm3`` if known, ``(2, K − 1)``, and ``true_label`` if there is a mask,
             ``(1, *spatial)``.
         output_transform: picks the one-hot predictions ``(K, *spatial)`` from ``engine.state.output``, in the space of
             the labels.
@@ -93,8 +93,8 @@ class CaseTable:
             distance = _hausdorff_95(onehot[0, 1:], true_onehot[0, 1:], spacing)
             true = volumes_of(MetaTensor(true_onehot, affine=prediction.affine))[0].tolist()
             dice = [math.nan if volumes[k] == true[k] == 0 else dice[k] for k in range(count)]
-        elif "true_size" in item:
-            low, high = item["true_size"]
+        elif "true_volume_mm3" in item:
+            low, high = item["true_volume_mm3"]
             true = torch.where(high.isfinite(), (low + high) / 2, torch.nan).tolist()
         return [
             {

@@ -35,7 +35,7 @@ class MeanRelativeSizeError(_MeanSizeError):
     Args:
         output_transform: picks ``(y_pred, y)`` from ``engine.state.output``, see
             :class:`medsize.metrics.RelativeSizeError`; for example
-            ``monai.handlers.from_engine(["pred", "given_size"])``.
+            ``monai.handlers.from_engine(["pred", "given_volume_mm3"])``.
         reduction: see :class:`medsize.metrics.RelativeSizeError`.
         save_details: keep each case's values in ``engine.state.metric_details``. Defaults to True.
     """

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from monai.losses import DiceCELoss
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.loss import _Loss
 
+from medsize.items import Targets
 from medsize.losses.agreement import AgreementLoss
 from medsize.losses.potts import PottsLoss
 from medsize.losses.size_kl import SizeKLLoss
@@ -54,7 +52,7 @@ class CompositeLoss(_Loss):
         >>> import torch
         >>> from medsize.losses import CompositeLoss
         >>> loss = CompositeLoss(potts_weight=0.1)
-        >>> targets = {"image": torch.rand(2, 1, 8, 8), "size": torch.tensor([[0.7, 0.3], [0.9, 0.1]])}
+        >>> targets = {"image": torch.rand(2, 1, 8, 8), "fraction": torch.tensor([[0.7, 0.3], [0.9, 0.1]])}
         >>> value = loss(torch.zeros(2, 2, 8, 8), targets)
         >>> sorted(loss.terms)
         ['potts', 'size']
@@ -89,14 +87,14 @@ class CompositeLoss(_Loss):
         self.terms: dict[str, torch.Tensor] = {}
         """The terms of the last call, unweighted and detached, by name: those that were computed."""
 
-    def forward(self, logits: torch.Tensor, targets: Mapping[str, Any]) -> torch.Tensor:
+    def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """
         Args:
             logits: network output without activation, shape ``(B, K, *spatial)``.
             targets: what :class:`medsize.engines.PrepareSizeBatch` makes, any of
 
-                - ``size``: ``(B, K)`` fractions or ``(B, 2, K)`` intervals; [0, 1] for all classes where unknown,
-                - ``group``: ``(B,)`` integers, items that share a size target,
+                - ``fraction``: ``(B, K)`` or ``(B, 2, K)`` intervals; [0, 1] for all classes where unknown,
+                - ``group``: ``(B,)`` integers, items that share a ``fraction``,
                 - ``image``: ``(B, C, *spatial)``, which the Potts term needs,
                 - ``scribble``: ``(B, 1, *spatial)`` class indices, 255 where nobody labelled,
                 - ``label``: ``(B, 1, *spatial)`` class indices, all 255 for an item without a mask,
@@ -125,19 +123,19 @@ class CompositeLoss(_Loss):
         weight: float = getattr(self, f"{name}_weight")
         return weight
 
-    def uses_size(self, targets: Mapping[str, Any]) -> bool:
+    def uses_size(self, targets: Targets) -> bool:
         """Whether the size term has a weight, and any item carries a size."""
-        return bool(self.size_weight) and "size" in targets and bool(_states_something(targets["size"]).any())
+        return bool(self.size_weight) and "fraction" in targets and bool(_states_something(targets["fraction"]).any())
 
     def size_term(
-        self, log_fraction: torch.Tensor, targets: Mapping[str, Any], count: torch.Tensor | None = None
+        self, log_fraction: torch.Tensor, targets: Targets, count: torch.Tensor | None = None
     ) -> torch.Tensor:
         """
         The size term alone, where S̄ is known already.
 
         Args:
             log_fraction: ``ln S̄`` of each item, shape ``(B, K)``.
-            targets: ``size`` and, where items share one, ``group``.
+            targets: ``fraction`` and, where items share one, ``group``.
             count: voxels of each item's Ω, shape ``(B,)``. Default: equally many.
 
         Returns:
@@ -146,17 +144,17 @@ class CompositeLoss(_Loss):
         Raises:
             ValueError: when a size is no size target.
         """
-        size, group = targets["size"], targets.get("group")
-        stated = _states_something(size)
+        fraction, group = targets["fraction"], targets.get("group")
+        stated = _states_something(fraction)
         loss: torch.Tensor = self.size_loss.of_log_fraction(
             log_fraction[stated],
-            size[stated],
+            fraction[stated],
             None if count is None else count[stated],
             group=None if group is None else group[stated],
         )
         return loss
 
-    def local_terms(self, logits: torch.Tensor, targets: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def local_terms(self, logits: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
         """
         The terms but the size's: those that are sums over voxels, and so can be had of a part of a region.
 
@@ -193,7 +191,7 @@ class CompositeLoss(_Loss):
             terms["agreement"] = self.agreement_loss(first, targets["view"].undo(second))
         return terms
 
-    def amounts(self, targets: Mapping[str, Any]) -> dict[str, float]:
+    def amounts(self, targets: Targets) -> dict[str, float]:
         """
         What each local term is a mean over, so that the means over the parts of a scan can be joined.
 
@@ -213,15 +211,15 @@ class CompositeLoss(_Loss):
             amounts["mask"] = float(_has_mask(targets["label"]).sum() * per_item)
         return amounts
 
-    def _size(self, logits: torch.Tensor, targets: Mapping[str, Any]) -> torch.Tensor:
+    def _size(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Mean size loss over the items that carry a size."""
-        size, group, valid = targets["size"], targets.get("group"), targets.get("valid")
-        stated = _states_something(size)
+        fraction, group, valid = targets["fraction"], targets.get("group"), targets.get("valid")
+        stated = _states_something(fraction)
         if not bool(stated.all()):
-            logits, size = logits[stated], size[stated]
+            logits, fraction = logits[stated], fraction[stated]
             group = None if group is None else group[stated]
             valid = None if valid is None else valid[stated]
-        loss: torch.Tensor = self.size_loss(logits, size, valid, group=group)
+        loss: torch.Tensor = self.size_loss(logits, fraction, valid, group=group)
         return loss
 
 
@@ -230,8 +228,8 @@ def _has_mask(label: torch.Tensor) -> torch.Tensor:
     return (label != IGNORE_INDEX).flatten(1).any(dim=-1)
 
 
-def _states_something(size: torch.Tensor) -> torch.Tensor:
+def _states_something(fraction: torch.Tensor) -> torch.Tensor:
     """Whether the target of an item says anything: every interval narrower than [0, 1] does. Shape ``(B,)``."""
-    if size.ndim == 2:
-        return torch.ones(size.shape[0], dtype=torch.bool, device=size.device)
-    return (size[:, 1] - size[:, 0] < 1).any(dim=-1)
+    if fraction.ndim == 2:
+        return torch.ones(fraction.shape[0], dtype=torch.bool, device=fraction.device)
+    return (fraction[:, 1] - fraction[:, 0] < 1).any(dim=-1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
+from medsize.items import TrainingItem, size_key
 from medsize.sizes.region import region_measure
 
 __all__ = ["mean_fractions"]
@@ -14,12 +14,12 @@ __all__ = ["mean_fractions"]
 SMALLEST = 1e-4
 
 
-def mean_fractions(items: Sequence[Mapping[str, Any]], region_mm: Sequence[float]) -> list[float] | None:
+def mean_fractions(items: Sequence[TrainingItem], region_mm: Sequence[float]) -> list[float] | None:
     """
     Mean fraction of the region given to the network that each class takes, from the sizes that a cohort states.
 
     Args:
-        items: training items; their ``size`` is mm² of slices ``(2, K − 1, Z)`` or mm³ of scans ``(2, K − 1)``.
+        items: training items.
         region_mm: extent of the region along each axis, mm; negative for all of an axis.
 
     Returns:
@@ -28,12 +28,11 @@ def mean_fractions(items: Sequence[Mapping[str, Any]], region_mm: Sequence[float
     """
     found = []
     for item in items:
-        if "size" not in item:
+        key = size_key(item)
+        if key is None:
             continue
-        middle = torch.as_tensor(item["size"]).mean(dim=0)
-        fractions = middle / region_measure(item, region_mm)
-        if fractions.ndim == 1:
-            fractions = fractions.unsqueeze(-1)
+        middle = torch.as_tensor(item[key]).mean(dim=0)
+        fractions = (middle / region_measure(item, key, region_mm)).reshape(len(middle), -1)
         found.append(torch.where(fractions.isfinite(), fractions, torch.nan))
     if not found:
         return None

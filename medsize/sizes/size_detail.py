@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
+from medsize.items import TrainingItem, size_key
 from medsize.sizes.region import fit_into_region, region_measure
 
 __all__ = ["SIZE_DETAILS", "with_size_detail"]
@@ -14,16 +14,14 @@ __all__ = ["SIZE_DETAILS", "with_size_detail"]
 SIZE_DETAILS = ("given", "cohort mean", "tags")
 
 
-def with_size_detail(
-    items: Sequence[dict[str, Any]], size_detail: str, region_mm: Sequence[float]
-) -> list[dict[str, Any]]:
+def with_size_detail(items: Sequence[TrainingItem], size_detail: str, region_mm: Sequence[float]) -> list[TrainingItem]:
     """
     Replace the sizes of training items by less than is known of them, for comparisons.
 
     Where a structure is absent (size 0) it stays so; where its size is unknown it stays unknown.
 
     Args:
-        items: training items; their ``size`` is mm² of slices ``(2, K − 1, Z)`` or mm³ of scans ``(2, K − 1)``.
+        items: those that have a size have all ``volume_mm3``, or all ``slice_area_mm2``.
         size_detail: {``"given"``, ``"cohort mean"``, ``"tags"``}. The sizes as they are; for every structure its mean
             over the slices (scans) of the cohort that show it; or equal parts of the region for the background and
             every structure that is present. In the last two, structures fill 0.7 of the region at most together.
@@ -37,27 +35,29 @@ def with_size_detail(
     """
     if size_detail not in SIZE_DETAILS:
         raise ValueError(f"size_detail is '{size_detail}': it must be one of {', '.join(SIZE_DETAILS)}.")
-    sized = [item for item in items if "size" in item]
+    sized = [_as_columns(item[key]) for item in items if (key := size_key(item))]
     if size_detail == "given" or not sized:
         return list(items)
-    known = torch.cat([_as_columns(item["size"]).mean(dim=0) for item in sized], dim=-1)
+    known = torch.cat([size.mean(dim=0) for size in sized], dim=-1)
     mean = torch.where(known.isfinite() & (known > 0), known, torch.nan).nanmean(dim=-1, keepdim=True)
     coarse = []
     for item in items:
-        if "size" in item:
-            size = _as_columns(item["size"])
+        if key := size_key(item):
+            size = _as_columns(item[key])
             present = (size[1] > 0) & size[1].isfinite()
             if size_detail == "tags":
-                value = region_measure(item, region_mm) / (1 + present.sum(dim=0, keepdim=True))
+                value = region_measure(item, key, region_mm) / (1 + present.sum(dim=0, keepdim=True))
             else:
                 value = mean
-            item = item | {"size": torch.where(present, value, size).reshape(torch.as_tensor(item["size"]).shape)}
-            item["size"] = fit_into_region(item, region_mm)
+            shape = torch.as_tensor(item[key]).shape
+            item = item.copy()
+            item[key] = torch.where(present, value, size).reshape(shape)
+            item[key] = fit_into_region(item, key, region_mm)
         coarse.append(item)
     return coarse
 
 
-def _as_columns(size: Any) -> torch.Tensor:
+def _as_columns(size: torch.Tensor) -> torch.Tensor:
     """``(2, K − 1, Z)``, with Z = 1 for the size of a whole scan."""
     size = torch.as_tensor(size, dtype=torch.float64)
-    return size if size.ndim == 3 else size.unsqueeze(-1)
+    return size.reshape(*size.shape[:2], -1)

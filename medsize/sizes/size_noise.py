@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from medsize.items import TrainingItem, size_key
 from medsize.sizes.region import fit_into_region
 
 __all__ = ["SIZE_NOISES", "SizeNoise", "expected_size_change", "relative_size_change", "with_size_noise"]
@@ -146,12 +146,12 @@ SIZE_NOISES = {
 
 
 def with_size_noise(
-    items: Sequence[dict[str, Any]],
+    items: Sequence[TrainingItem],
     noise: str | None,
     level: float = 0.0,
     seed: int = 0,
     region_mm: Sequence[float] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[TrainingItem]:
     """
     Replace the sizes of training items by wrong ones, for studies of robustness.
 
@@ -160,7 +160,7 @@ def with_size_noise(
     What is absent (size 0) stays absent, what is unknown stays unknown; both ends of an interval change alike.
 
     Args:
-        items: training items; their ``size`` is mm² of slices ``(2, K − 1, Z)`` or mm³ of scans ``(2, K − 1)``.
+        items: those that have a size have all ``volume_mm3``, or all ``slice_area_mm2``.
         noise: one of :data:`SIZE_NOISES`; ``None`` for the sizes as they are.
         level: how much of it: see there. 0 changes nothing. Defaults to 0.
         seed: seed of the errors. Defaults to 0.
@@ -178,10 +178,10 @@ def with_size_noise(
         raise ValueError(f"size_noise is '{noise}': it must be null or one of {', '.join(SIZE_NOISES)}.")
     if level < 0:
         raise ValueError(f"the level of the noise is {level}: it must not be negative.")
-    sized = [index for index, item in enumerate(items) if "size" in item]
+    sized = [(index, key) for index, item in enumerate(items) if (key := size_key(item))]
     if noise is None or level == 0 or not sized:
         return list(items)
-    sizes = [torch.as_tensor(items[index]["size"], dtype=torch.float64) for index in sized]
+    sizes = [torch.as_tensor(items[index][key], dtype=torch.float64) for index, key in sized]
     # One row for each structure, the slices of all scans in a row.
     columns = torch.cat([size.reshape(*size.shape[:2], -1) for size in sizes], dim=-1)
     scans = torch.repeat_interleave(torch.tensor([size[0, 0].numel() for size in sizes]))
@@ -197,14 +197,15 @@ def with_size_noise(
         high[k, shown] = torch.where(factor.isnan(), torch.inf, high[k, shown] * factor)
     parts = torch.stack([low, high]).split([size[0, 0].numel() for size in sizes], dim=-1)
     noisy = list(items)
-    for index, size, part in zip(sized, sizes, parts, strict=True):
-        noisy[index] = items[index] | {"size": part.reshape(size.shape).clone()}
+    for (index, key), size, part in zip(sized, sizes, parts, strict=True):
+        noisy[index] = items[index].copy()
+        noisy[index][key] = part.reshape(size.shape).clone()
         if region_mm is not None:
-            noisy[index]["size"] = fit_into_region(noisy[index], region_mm)
+            noisy[index][key] = fit_into_region(noisy[index], key, region_mm)
     return noisy
 
 
-def relative_size_change(items: Sequence[dict[str, Any]], noisy: Sequence[dict[str, Any]]) -> float | None:
+def relative_size_change(items: Sequence[TrainingItem], noisy: Sequence[TrainingItem]) -> float | None:
     """
     The mRE that a noise really made: mean of |v′ − v| / v over the present structures whose size is known in both.
 
@@ -217,15 +218,15 @@ def relative_size_change(items: Sequence[dict[str, Any]], noisy: Sequence[dict[s
     """
     changes = [torch.empty(0, dtype=torch.float64)]
     for item, other in zip(items, noisy, strict=True):
-        if "size" in item:
-            true, wrong = (torch.as_tensor(i["size"], dtype=torch.float64).mean(dim=0) for i in (item, other))
+        if key := size_key(item):
+            true, wrong = (torch.as_tensor(i[key], dtype=torch.float64).mean(dim=0) for i in (item, other))
             known = (true > 0) & true.isfinite() & wrong.isfinite()
             changes.append(((wrong - true).abs() / true)[known])
     compared = torch.cat(changes)
     return float(compared.mean()) if len(compared) else None
 
 
-def expected_size_change(items: Sequence[dict[str, Any]], noise: str | None, level: float = 0.0) -> float | None:
+def expected_size_change(items: Sequence[TrainingItem], noise: str | None, level: float = 0.0) -> float | None:
     """
     The mRE that a noise makes on average over all seeds, for comparison with :func:`relative_size_change`.
 
@@ -237,7 +238,7 @@ def expected_size_change(items: Sequence[dict[str, Any]], noise: str | None, lev
     Returns:
         the mean over all structures, scans and slices; ``None`` where no size is known.
     """
-    sized = [torch.as_tensor(item["size"], dtype=torch.float64).mean(dim=0) for item in items if "size" in item]
+    sized = [torch.as_tensor(i[key], dtype=torch.float64).mean(dim=0) for i in items if (key := size_key(i))]
     if not sized:
         return None
     columns = torch.cat([size.reshape(len(size), -1) for size in sized], dim=-1).numpy()

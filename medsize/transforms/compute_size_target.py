@@ -68,10 +68,14 @@ class ComputeSizeTargetd(MapTransform):
         keys: mask to measure.
         num_classes: K, with the background.
         size_key: key to write the sizes to, as low and high ends, which are equal: ``(2, K − 1)`` or, with
-            ``per_slice``, ``(2, K − 1, Z)``. Defaults to ``"size"``.
+            ``per_slice``, ``(2, K − 1, Z)``. Default: ``"volume_mm3"``, with ``per_slice`` ``"slice_area_mm2"``; for a
+            2D mask name one, such as ``"area_mm2"``.
         per_slice: see :class:`ComputeSizeTarget`.
         overwrite: measure the mask even where ``size_key`` is there already. Defaults to True.
         allow_missing_keys: don't raise an exception if a key is missing.
+
+    Raises:
+        ValueError: when a 2D mask is to be measured in mm³, or see :class:`ComputeSizeTarget`.
     """
 
     backend = ComputeSizeTarget.backend
@@ -80,13 +84,13 @@ class ComputeSizeTargetd(MapTransform):
         self,
         keys: KeysCollection,
         num_classes: int,
-        size_key: str = "size",
+        size_key: str | None = None,
         per_slice: bool = False,
         overwrite: bool = True,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.size_key = size_key
+        self.size_key: str = size_key or ("slice_area_mm2" if per_slice else "volume_mm3")
         self.overwrite = overwrite
         self.transform = ComputeSizeTarget(num_classes, per_slice)
 
@@ -94,6 +98,11 @@ class ComputeSizeTargetd(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             if self.overwrite or self.size_key not in d:
+                if d[key].ndim < 4 and self.size_key.endswith("_mm3"):
+                    raise ValueError(
+                        f"{source_of(d[key])}: found a mask of the shape {tuple(d[key].shape)}, expected a volume for "
+                        f"'{self.size_key}'. Name a key for its area: size_key='area_mm2'."
+                    )
                 sizes = self.transform(d[key])
                 d[self.size_key] = torch.stack([sizes, sizes])
         return d

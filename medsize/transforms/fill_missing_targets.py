@@ -15,7 +15,7 @@ __all__ = ["FillMissingTargets", "FillMissingTargetsD", "FillMissingTargetsDict"
 
 class FillMissingTargets(Transform):
     """
-    A target that says nothing: sizes between 0 and 1 for every class, masks and scribbles without a labelled voxel.
+    A target that says nothing: fractions between 0 and 1 for every class, masks and scribbles without a labelled voxel.
 
     Args:
         num_classes: K, with the background.
@@ -28,20 +28,20 @@ class FillMissingTargets(Transform):
         """
         Args:
             image: channel-first, shape ``(C, *spatial)``.
-            kind: {``"size"``, ``"label"``, ``"scribble"``}.
+            kind: {``"fraction"``, ``"label"``, ``"scribble"``}.
 
         Returns:
-            for a size, shape ``(2, K)``; else 255 everywhere, uint8, shape ``(1, *spatial)``, a MetaTensor if the image
-            is one, for MONAI cannot collate MetaTensors with plain ones.
+            for fractions, shape ``(2, K)``; else 255 everywhere, uint8, shape ``(1, *spatial)``, a MetaTensor if the
+            image is one, for MONAI cannot collate MetaTensors with plain ones.
 
         Raises:
             ValueError: when ``kind`` is none of these.
         """
-        if kind == "size":
+        if kind == "fraction":
             return torch.stack([torch.zeros(self.num_classes), torch.ones(self.num_classes)])
         if kind in ("label", "scribble"):
             return torch.full_like(image[:1], IGNORE_INDEX, dtype=torch.uint8)
-        raise ValueError(f"there is no target of the kind '{kind}': it must be size, label or scribble.")
+        raise ValueError(f"there is no target of the kind '{kind}': it must be fraction, label or scribble.")
 
 
 class FillMissingTargetsd(Transform):
@@ -59,7 +59,7 @@ class FillMissingTargetsd(Transform):
     def __init__(
         self,
         num_classes: int,
-        keys: tuple[str, ...] = ("size", "label", "scribble"),
+        keys: tuple[str, ...] = ("fraction", "label", "scribble"),
         image_key: str = "image",
     ) -> None:
         self.keys = tuple(keys)
@@ -71,7 +71,7 @@ class FillMissingTargetsd(Transform):
         for key in self.keys:
             if key not in d:
                 d[key] = self.transform(d[self.image_key], key)
-            elif key != "size":
+            elif key != "fraction":
                 d[key] = d[key].to(torch.uint8)
         return d
 

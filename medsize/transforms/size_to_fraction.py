@@ -12,9 +12,13 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
+from medsize.items import SIZE_KEYS, is_per_slice, size_key
 from medsize.transforms.voxel_size import source_of, voxel_size
 
-__all__ = ["SizeToFraction", "SizeToFractionD", "SizeToFractionDict", "SizeToFractiond"]
+__all__ = ["SizeToFraction", "SizeToFractionD", "SizeToFractionDict", "SizeToFractiond", "to_fraction"]
+
+NUM_AXES = {"slice_area_mm2": 3, "volume_mm3": 3, "area_mm2": 2}
+"""Spatial axes of the image that a size is of, by the end of the size's key."""
 
 
 class SizeToFraction(Transform):
@@ -82,33 +86,82 @@ class SizeToFraction(Transform):
 
 class SizeToFractiond(MapTransform):
     """
-    Dictionary-based wrapper of :class:`SizeToFraction`.
+    Dictionary-based wrapper of :class:`SizeToFraction`: a size gives way to ``fraction``.
+
+    The key tells what a size is of: ``slice_area_mm2`` of each slice along the last axis, ``volume_mm3`` of the whole
+    volume, and ``area_mm2`` of a 2D image. A key may have a word before that, as ``given_volume_mm3``.
 
     Args:
-        keys: sizes to convert, in place.
+        keys: sizes to convert, of which an item has one. Defaults to ``("volume_mm3", "slice_area_mm2")``.
+        fraction_key: key to write the fractions to, ``(2, K)``, or ``(2, K, Z)`` of slices. Defaults to ``"fraction"``.
         image_key: the tensor that is Ω. Defaults to ``"image"``.
-        per_slice: see :class:`SizeToFraction`.
-        allow_missing_keys: don't raise an exception if a key is missing.
+        allow_missing_keys: don't raise an exception if an item has none of the keys.
+
+    Raises:
+        ValueError: when a key names no unit, an item has two of the sizes, or a volume is stated of a 2D image or an
+            area of a volume; or see :class:`SizeToFraction`.
+        KeyError: when an item has none of the keys.
     """
 
     backend = SizeToFraction.backend
 
     def __init__(
         self,
-        keys: KeysCollection = "size",
+        keys: KeysCollection = SIZE_KEYS,
+        fraction_key: str = "fraction",
         image_key: str = "image",
-        per_slice: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        for key in self.keys:
+            _num_axes(key)
+        self.fraction_key = fraction_key
         self.image_key = image_key
-        self.transform = SizeToFraction(per_slice)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.transform(d[key], d[self.image_key])
+        key = size_key(d, self.keys)
+        if key is not None:
+            d[self.fraction_key] = to_fraction(key, d.pop(key), d[self.image_key])
+        elif not self.allow_missing_keys:
+            raise KeyError(
+                f"{source_of(d[self.image_key])}: found none of the keys {', '.join(self.keys)}, expected one of them. "
+                "Set allow_missing_keys where a size may be unknown."
+            )
         return d
+
+
+def to_fraction(key: str, size: torch.Tensor, image: MetaTensor) -> torch.Tensor:
+    """
+    Return the fractions of a size, by the key that it has in an item.
+
+    Args:
+        key: ends in ``volume_mm3``, ``slice_area_mm2`` or ``area_mm2``.
+        size: see :class:`SizeToFraction`.
+        image: see there.
+
+    Raises:
+        ValueError: when the key names no unit, or a volume is stated of a 2D image or an area of a volume; or see
+            :class:`SizeToFraction`.
+    """
+    num_axes = _num_axes(key)
+    if image.ndim - 1 != num_axes:
+        raise ValueError(
+            f"{source_of(image)}: found '{key}' of an image of the shape {tuple(image.shape)}, expected {num_axes} "
+            "spatial axes. Name the size by what it is of: volume_mm3, slice_area_mm2 or, of a 2D image, area_mm2."
+        )
+    return SizeToFraction(is_per_slice(key))(size, image)
+
+
+def _num_axes(key: str) -> int:
+    """Return the spatial axes of the image that a size under this key is of."""
+    for unit, axes in NUM_AXES.items():
+        if key.endswith(unit):
+            return axes
+    raise ValueError(
+        f"found the key '{key}', expected the name of a size with its unit. Name it volume_mm3, slice_area_mm2 or, of "
+        "a 2D image, area_mm2."
+    )
 
 
 SizeToFractionD = SizeToFractionDict = SizeToFractiond

@@ -27,7 +27,7 @@ class RandSampleSlicesd(RandomizableTransform, MapTransform):
     The affine still describes the plane of the slices; along the last axis it loses its meaning.
 
     Args:
-        keys: images, masks, scribbles and sizes per slice, all with Z as the last axis.
+        keys: images, masks, scribbles and ``slice_area_mm2`` or ``fraction`` of slices, all with Z as the last axis.
         num_slices: how many slices to keep; all where the volume has no more.
         allow_missing_keys: don't raise an exception if a key is missing.
     """
@@ -54,9 +54,9 @@ class SplitSlicesd(MapTransform):
     Turn a volume into a list of slices, which MONAI's collation strings together into a batch.
 
     Args:
-        keys: images, masks, scribbles and sizes per slice, with Z as the last axis: each slice gets its own.
+        keys: images, masks, scribbles and ``fraction`` of slices, with Z as the last axis: each slice gets its own.
             They become plain tensors: 2D tensors under a volume's affine would mislead.
-        shared_keys: entries of the volume that every slice gets as they are, such as its size target.
+        shared_keys: entries of the volume that every slice gets as they are, such as its ``fraction``.
         group_key: where to write a number that no other volume in a batch has, nor the same one drawn once more, whose
             target may differ by its augmentation. Default: no group.
         allow_missing_keys: don't raise an exception if a key is missing.

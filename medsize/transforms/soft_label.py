@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,9 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends
 from torch import nn
 
+from medsize.items import SIZE_KEYS, is_per_slice, size_key
 from medsize.losses.size_target import nearest_in_box
-from medsize.transforms.size_to_fraction import SizeToFraction
+from medsize.transforms.size_to_fraction import to_fraction
 
 __all__ = ["ShiftToSize", "SoftLabelD", "SoftLabelDict", "SoftLabeld"]
 
@@ -116,9 +117,9 @@ class SoftLabeld(Transform):
         network: the teacher, ``(B, C, *spatial)`` to logits ``(B, K, *spatial)``. It is kept in evaluation mode.
         num_classes: K, with the background.
         inferer: how to apply it to a whole scan: MONAI's ``SliceInferer`` for a 2D teacher. Default: at once.
-        per_slice: the sizes are mm² in each slice along the last axis, else mm³ of the scan. Defaults to False.
         image_key: key of the scan, channel-first, as the teacher knows scans. Defaults to ``"image"``.
-        size_key: key of the size, as :class:`SizeToFraction` takes it. An item may be without. Defaults to ``"size"``.
+        size_keys: keys of the size, as :class:`SizeToFractiond` takes them; each slice is shifted to its own
+            ``slice_area_mm2``. An item has one or none. Defaults to ``("volume_mm3", "slice_area_mm2")``.
         soft_label_key: key of the result, shape ``(K, *spatial)``, float32. Defaults to ``"soft_label"``.
     """
 
@@ -129,19 +130,16 @@ class SoftLabeld(Transform):
         network: nn.Module,
         num_classes: int,
         inferer: Inferer | None = None,
-        per_slice: bool = False,
         image_key: str = "image",
-        size_key: str = "size",
+        size_keys: Sequence[str] = SIZE_KEYS,
         soft_label_key: str = "soft_label",
     ) -> None:
         self.network = network.eval()
         self.num_classes = num_classes
         self.inferer = SimpleInferer() if inferer is None else inferer
-        self.per_slice = per_slice
         self.image_key = image_key
-        self.size_key = size_key
+        self.size_keys = tuple(size_keys)
         self.soft_label_key = soft_label_key
-        self.to_fraction = SizeToFraction(per_slice)
         self.shift = ShiftToSize()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -151,14 +149,14 @@ class SoftLabeld(Transform):
             logits = self.inferer(image.as_tensor().unsqueeze(0), self.network)
         if logits.shape[1] != self.num_classes:
             raise ValueError(f"the teacher knows {logits.shape[1]} classes, the cohort has {self.num_classes}.")
-        if self.per_slice:  # each slice is a region of its own
-            logits = logits[0].movedim(-1, 0)
-        if self.size_key in d:
-            fraction = self.to_fraction(d[self.size_key], image)
-            soft = self.shift(logits, fraction.movedim(-1, 0) if self.per_slice else fraction.unsqueeze(0))
+        key = size_key(d, self.size_keys)
+        if key is None:
+            soft = logits.float().softmax(dim=1)[0]
+        elif is_per_slice(key):  # each slice is a region of its own
+            fraction = to_fraction(key, d[key], image).movedim(-1, 0)
+            soft = self.shift(logits[0].movedim(-1, 0), fraction).movedim(0, -1)
         else:
-            soft = logits.float().softmax(dim=1)
-        soft = soft.movedim(0, -1) if self.per_slice else soft[0]
+            soft = self.shift(logits, to_fraction(key, d[key], image).unsqueeze(0))[0]
         d[self.soft_label_key] = MetaTensor(soft, meta=image.meta, applied_operations=image.applied_operations)
         return d
 

@@ -38,7 +38,7 @@ def items(images: list[str], volumes: list[float | None]) -> list[dict[str, Any]
     """Items with these sizes, mm³; ``None``: unknown."""
     ends = [[[0.0], [np.inf]] if v is None else [[0.9 * v], [1.1 * v]] for v in volumes]
     return [
-        {"image": image, "size": torch.tensor(end, dtype=torch.float64), "subject": str(i), "fold": i % 2}
+        {"image": image, "volume_mm3": torch.tensor(end, dtype=torch.float64), "subject": str(i), "fold": i % 2}
         for i, (image, end) in enumerate(zip(images, ends, strict=True))
     ]
 
@@ -102,7 +102,7 @@ def test_sizes_are_compared_with_masks(images: list[str], tmp_path: Path) -> Non
         nibabel.save(nibabel.Nifti1Image(mask, AFFINE), item["label"])
     assert suspicions(cohort, CLASSES) == []
     for item in cohort:
-        item["size"] = item["size"] / 8
+        item["volume_mm3"] = item["volume_mm3"] / 8
     (message,) = suspicions(cohort, CLASSES)
     assert "in 12 of 12 scans with a mask the size is far from the mask's" in message
     assert "Is it a radius, read as a diameter?" in message
@@ -180,7 +180,7 @@ def test_each_scan_is_looked_at_as_often_for_many_structures_as_for_one(
 
     def looked_at(structures: int) -> list[int]:
         looks.clear()
-        cohort = [item | {"size": item["size"].repeat(1, structures)} for item in items(images, alike(0))]
+        cohort = [item | {"volume_mm3": item["volume_mm3"].repeat(1, structures)} for item in items(images, alike(0))]
         assert suspicions(cohort, ["background", *(f"lesion {k}" for k in range(structures))]) == []
         return [looks.count(image) for image in images]
 

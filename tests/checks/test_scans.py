@@ -32,7 +32,7 @@ def item(tmp_path: Path) -> dict[str, Any]:
     return {
         "image": save(tmp_path / "image.nii.gz", np.random.default_rng(0).normal(size=(10, 12, 4)).astype(np.float32)),
         "label": save(tmp_path / "label.nii.gz", label),
-        "size": torch.tensor([[360.0], [360.0]], dtype=torch.float64),
+        "volume_mm3": torch.tensor([[360.0], [360.0]], dtype=torch.float64),
         "roi": {"center_mm": [8.0, 8.0, 10.0]},
     }
 
@@ -126,11 +126,11 @@ def break_label_empty(item: dict, folder: Path) -> None:
 
 
 def break_size(item: dict, folder: Path) -> None:
-    item["size"] = item["size"] * 1000
+    item["volume_mm3"] = item["volume_mm3"] * 1000
 
 
 def break_slices(item: dict, folder: Path) -> None:
-    item["size"] = torch.ones(2, 1, 5)
+    item["slice_area_mm2"] = torch.ones(2, 1, 5)
 
 
 def break_roi(item: dict, folder: Path) -> None:
@@ -168,7 +168,7 @@ def test_each_fault_is_named_by_its_file(item: dict, tmp_path: Path, damage: Cal
 
 def test_sizes_above_the_network_region_are_found(item: dict) -> None:
     assert "the region given to the network has only" in faults(item, [4.0, 4.0, -1])
-    item["true_size"] = item.pop("size")
+    item["true_volume_mm3"] = item.pop("volume_mm3")
     assert "the region given to the network has only" in faults(item, [4.0, 4.0, -1])
     assert faults(item, [5.0, 5.0, -1]) == ""
 

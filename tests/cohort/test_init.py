@@ -57,7 +57,7 @@ def test_from_a_folder_and_a_table_to_a_checked_run(command: Callable, tmp_path:
     command("medsize.cli", "init", "my scans", "--sizes", "sizes.csv", "--output", "out", cwd=tmp_path)
     cohort = load_cohort(tmp_path / "out" / "datalist.json", tmp_path / "out")
     assert cohort.class_names == ("background", "cube")
-    sizes = sorted(tuple(item["size"].flatten().tolist()) for item in cohort.items)
+    sizes = sorted(tuple(item["volume_mm3"].flatten().tolist()) for item in cohort.items)
     assert sizes == [pytest.approx((900 * v, 1100 * v)) for v in sorted(volumes_ml(i)[0] for i in range(6))]
     overlay = tmp_path / "out" / "cohort.yaml"
     arguments = ["--config", "train.yaml", "--config", overlay, "--output_dir", tmp_path / "run"]

@@ -51,15 +51,15 @@ def test_sizes_become_intervals_in_mm3(write: Writer) -> None:
         {"image": "b.nii.gz", "size": {"kidney": None}},
     )
     first, second = load_cohort(path, path.parent).items
-    torch.testing.assert_close(first["size"], torch.tensor([[1500.0, 100.0], [1500.0, 200.0]]).double())
-    torch.testing.assert_close(second["size"], torch.tensor([[0.0, 0.0], [math.inf, math.inf]]).double())
+    torch.testing.assert_close(first["volume_mm3"], torch.tensor([[1500.0, 100.0], [1500.0, 200.0]]).double())
+    torch.testing.assert_close(second["volume_mm3"], torch.tensor([[0.0, 0.0], [math.inf, math.inf]]).double())
 
 
 def test_absent_is_not_unknown(write: Writer) -> None:
     path = write({"image": "a.nii.gz", "size": {"liver": 0}})
     (item,) = load_cohort(path, path.parent).items
-    assert item["size"][:, 0].tolist() == [0, 0]
-    assert item["size"][:, 1].tolist() == [0, math.inf]
+    assert item["volume_mm3"][:, 0].tolist() == [0, 0]
+    assert item["volume_mm3"][:, 1].tolist() == [0, math.inf]
 
 
 def test_fractions_are_of_the_original_field_of_view(write: Writer) -> None:
@@ -68,30 +68,30 @@ def test_fractions_are_of_the_original_field_of_view(write: Writer) -> None:
         size_unit="fraction",
     )
     (item,) = load_cohort(path, path.parent).items
-    assert item["size"][0, 0].item() == pytest.approx(0.25 * 400 * 20)
-    assert item["slice_size"].shape == (2, 2, 4)
-    assert item["slice_size"][0, 1].tolist() == pytest.approx([0, 200, 0, 40])
-    assert item["slice_size"][1, 1].tolist() == pytest.approx([0, 200, math.inf, 40])
+    assert item["volume_mm3"][0, 0].item() == pytest.approx(0.25 * 400 * 20)
+    assert item["slice_area_mm2"].shape == (2, 2, 4)
+    assert item["slice_area_mm2"][0, 1].tolist() == pytest.approx([0, 200, 0, 40])
+    assert item["slice_area_mm2"][1, 1].tolist() == pytest.approx([0, 200, math.inf, 40])
 
 
 def test_sizes_per_slice_are_in_mm2_and_add_up_to_the_volume(write: Writer) -> None:
     path = write({"image": "a.nii.gz", "slice_size": {"liver": [1, 2, 3, 4], "kidney": [1, 1, None, 1]}})
     (item,) = load_cohort(path, path.parent).items
-    assert item["slice_size"][0, 0].tolist() == [1, 2, 3, 4]
-    assert item["size"][:, 0].tolist() == [50, 50]
-    assert item["size"][1, 1].item() == math.inf
+    assert item["slice_area_mm2"][0, 0].tolist() == [1, 2, 3, 4]
+    assert item["volume_mm3"][:, 0].tolist() == [50, 50]
+    assert item["volume_mm3"][1, 1].item() == math.inf
 
 
 def test_size_supervision_holds_no_mask(phantoms: Path) -> None:
     cohort = load_cohort(phantoms / "datalist.json", phantoms)
     for supervision, keys in {
-        "size": {"size"},
+        "size": {"slice_area_mm2"},
         "mask": {"label"},
         "scribble": {"scribble"},
-        "size+scribble": {"size", "scribble"},
+        "size+scribble": {"slice_area_mm2", "scribble"},
     }.items():
         for item in cohort.training_items(supervision):
-            assert item.keys() & {"size", "label", "scribble"} == keys
+            assert item.keys() & {"volume_mm3", "slice_area_mm2", "label", "scribble"} == keys
 
 
 def test_training_and_validation_share_no_subject(phantoms: Path) -> None:
@@ -107,14 +107,14 @@ def test_masks_of_a_few_subjects_and_sizes_of_all(phantoms: Path) -> None:
     cohort = load_cohort(phantoms / "datalist.json", phantoms)
     items = cohort.training_items("size+mask", num_masks=2)
     assert sum("label" in item for item in items) == 2
-    assert all("size" in item for item in items)
+    assert all("slice_area_mm2" in item for item in items)
     assert len(cohort.training_items("mask", num_masks=2)) == 2
 
 
 def test_size_level_picks_volumes_or_slices(phantoms: Path) -> None:
     cohort = load_cohort(phantoms / "datalist.json", phantoms)
-    assert cohort.training_items(size_level="slice")[0]["size"].shape == (2, 3, 6)
-    assert cohort.training_items(size_level="volume")[0]["size"].shape == (2, 3)
+    assert cohort.training_items(size_level="slice")[0]["slice_area_mm2"].shape == (2, 3, 6)
+    assert cohort.training_items(size_level="volume")[0]["volume_mm3"].shape == (2, 3)
 
 
 def test_section_for_validation_wins_over_folds(write: Writer) -> None:

@@ -21,7 +21,7 @@ def test_the_same_seed_gives_the_same_scan() -> None:
 
 def test_organs_vary_in_size_and_differ_in_intensity(phantoms: Path) -> None:
     cohort = load_cohort(phantoms / "datalist.json", phantoms)
-    sizes = np.stack([item["size"][0].numpy() for item in cohort.items])
+    sizes = np.stack([item["volume_mm3"][0].numpy() for item in cohort.items])
     present = np.where(sizes > 0, sizes, np.nan)
     assert (np.nanstd(present, axis=0) > 0.1 * np.nanmean(present, axis=0)).all()
     image, mask = make_phantom((48, 48, 8), np.random.default_rng(0))
@@ -34,8 +34,8 @@ def test_stated_sizes_are_those_of_the_masks(phantoms: Path) -> None:
     for item in cohort.items:
         mask = nibabel.load(item["label"])
         counted = np.bincount(np.asarray(mask.dataobj).ravel(), minlength=4)[1:] * 6 * 6 * 16
-        np.testing.assert_allclose(item["size"][0], counted)
-        np.testing.assert_allclose(item["slice_size"][0].sum(axis=-1) * 16, counted, rtol=1e-5)
+        np.testing.assert_allclose(item["volume_mm3"][0], counted)
+        np.testing.assert_allclose(item["slice_area_mm2"][0].sum(axis=-1) * 16, counted, rtol=1e-5)
     assert check_scans(list(cohort.items), 4) == []
 
 

@@ -43,7 +43,7 @@ def test_official_layout(command: Callable, small_acdc: Path, tmp_path: Path) ->
     assert {s for s, fold in folds.items() if fold == 0} == {"patient003", "patient004"}
     cohort = load_cohort(tmp_path / "out" / "datalist.json", small_acdc)
     assert check_scans(list(cohort.items), 4, cohort.scribble_unlabelled) == []
-    assert cohort.items[0]["size"][0].sum().item() == pytest.approx(25 * 1.5 * 1.5 * 10)
+    assert cohort.items[0]["volume_mm3"][0].sum().item() == pytest.approx(25 * 1.5 * 1.5 * 10)
 
 
 def test_running_again_measures_only_what_changed(command: Callable, small_acdc: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_real_layout(command: Callable, real_scans: Path, tmp_path: Path) -> Non
     items = cohort.validation_items(0)[:4]
     assert check_scans(items, 4, cohort.scribble_unlabelled, [192.0, 192.0, -1]) == []
     mask = np.asarray(nibabel.load(items[0]["true_label"]).dataobj)
-    np.testing.assert_allclose(items[0]["true_size"][0], [(mask == k).sum() * 22.5 for k in (1, 2, 3)])
+    np.testing.assert_allclose(items[0]["true_volume_mm3"][0], [(mask == k).sum() * 22.5 for k in (1, 2, 3)])
 
 
 def test_one_structure_alone(command: Callable, small_acdc: Path, tmp_path: Path) -> None:
@@ -85,5 +85,5 @@ def test_one_structure_alone(command: Callable, small_acdc: Path, tmp_path: Path
     assert prepared["labels"] == {"0": "background", "1": "myocardium"}
     cohort = load_cohort(tmp_path / "out" / "datalist.json", small_acdc)
     assert check_scans(list(cohort.items), 2, cohort.scribble_unlabelled) == []
-    area = {bool(item["size"][0].sum()) for item in cohort.items}
+    area = {bool(item["volume_mm3"][0].sum()) for item in cohort.items}
     assert area == {True, False}  # only some of the scans show the myocardium

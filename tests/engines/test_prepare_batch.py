@@ -15,14 +15,14 @@ def batch(size: int = 4) -> dict[str, object]:
     target = torch.tensor([[0.8, 0.2]] * size)
     return {
         "image": torch.rand(size, 1, 8, 8),
-        "size": torch.stack([target, target], dim=1),
+        "fraction": torch.stack([target, target], dim=1),
         "subject": ["s"] * size,
     }
 
 
 def test_targets_are_what_the_batch_holds() -> None:
     image, targets = PrepareSizeBatch()(batch(), device="cpu")
-    assert set(targets) == {"image", "size"}
+    assert set(targets) == {"image", "fraction"}
     assert targets["image"] is image
 
 

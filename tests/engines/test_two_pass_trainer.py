@@ -34,7 +34,7 @@ def network_of(axes: int, dtype: torch.dtype = torch.float64, **options: Any) ->
 
 def batch_of(items: int, *spatial: int, dtype: torch.dtype = torch.float64, **more: torch.Tensor) -> dict[str, Any]:
     size = torch.rand(items, CLASSES, dtype=dtype).softmax(dim=1)
-    return {"image": torch.rand(items, 1, *spatial, dtype=dtype), "size": torch.stack([size, size], dim=1), **more}
+    return {"image": torch.rand(items, 1, *spatial, dtype=dtype), "fraction": torch.stack([size, size], dim=1), **more}
 
 
 def trainer_of(
@@ -83,7 +83,7 @@ def one_pass(
         for tile in tiles:
             logits = tile.core_of_window(network(tile.cut_window(image)[items]))
             stitched[(items, slice(None), *tile.core)] = logits
-    value = loss.size_weight * loss.size_loss(stitched, batch["size"], valid, group=batch.get("group"))
+    value = loss.size_weight * loss.size_loss(stitched, batch["fraction"], valid, group=batch.get("group"))
     voxels = float(image[:, 0].numel() if valid is None else valid.sum())
     if loss.potts_weight:
         sums = [
@@ -157,7 +157,7 @@ def test_gradient_is_exact_for_every_size_loss(size_loss: nn.Module) -> None:
 
 def test_gradient_is_exact_where_only_bounds_are_known() -> None:
     network, batch, loss = network_of(2), batch_of(2, 20, 12), CompositeLoss()
-    batch["size"] = torch.tensor([[[0.0, 0.9, 0.0], [0.1, 1.0, 0.1]], [[0.0] * 3, [1.0] * 3]], dtype=torch.float64)
+    batch["fraction"] = torch.tensor([[[0.0, 0.9, 0.0], [0.1, 1.0, 0.1]], [[0.0] * 3, [1.0] * 3]], dtype=torch.float64)
     stated = {key: value[:1] for key, value in batch.items()}  # the second item states nothing
     expected, value = one_pass(network, stated, loss, (8, 8), 1)
     found, loss_value = two_passes(network, batch, loss, roi_size=8, halo=1)
@@ -169,7 +169,7 @@ def test_gradient_is_exact_where_only_bounds_are_known() -> None:
 def test_slices_of_a_volume_share_one_average_however_few_are_fed_at_once(at_once: int) -> None:
     network, loss = network_of(2), CompositeLoss()
     batch = batch_of(7, 12, 12, group=torch.tensor([0, 0, 0, 0, 4, 4, 4]))
-    batch["size"] = batch["size"][[0, 0, 0, 0, 1, 1, 1]]
+    batch["fraction"] = batch["fraction"][[0, 0, 0, 0, 1, 1, 1]]
     expected, value = one_pass(network, batch, loss, (8, 12), 2)
     found, loss_value = two_passes(network, batch, loss, roi_size=(8, 12), halo=2, sw_batch_size=at_once)
     assert relative_error(found, expected) < 1e-6
@@ -217,7 +217,7 @@ def test_scribbles_and_masks_count_as_in_the_whole_scan() -> None:
 
 def test_masks_alone_need_no_size() -> None:
     batch = batch_of(1, 20, 12, label=torch.randint(CLASSES, (1, 1, 20, 12)))
-    del batch["size"]
+    del batch["fraction"]
     network, loss = network_of(2), CompositeLoss()
     gradient, _ = two_passes(network, batch, loss, roi_size=8, halo=1)
     assert gradient.norm() > 0
@@ -228,7 +228,7 @@ def test_two_views_of_a_network_that_knows_no_direction_agree() -> None:
     network = nn.Conv2d(1, CLASSES, 1).double()
     loss = CompositeLoss(agreement_weight=1.0, potts_weight=0.1)
     batch = batch_of(2, 20, 12, group=torch.tensor([0, 0]))
-    batch["size"] = batch["size"][[0, 0]]
+    batch["fraction"] = batch["fraction"][[0, 0]]
     one, _ = two_passes(network, batch, CompositeLoss(potts_weight=0.1), roi_size=8)
     network.zero_grad()
     two, _ = two_passes(network, batch, CompositeLoss(potts_weight=0.1), roi_size=8, two_views=True)

@@ -34,7 +34,7 @@ def test_two_views_carry_the_same_targets() -> None:
     batch = {
         "image": torch.rand(2, 1, 4, 4),
         "label": torch.randint(0, 2, (2, 1, 4, 4)),
-        "size": torch.tensor([[0.7, 0.3], [0.9, 0.1]]),
+        "fraction": torch.tensor([[0.7, 0.3], [0.9, 0.1]]),
         "group": torch.tensor([0, 3]),
     }
     image, targets = PrepareSizeBatch(two_views=True)(batch)
@@ -43,5 +43,5 @@ def test_two_views_carry_the_same_targets() -> None:
     for key in ("image", "label"):
         torch.testing.assert_close(targets[key][:2], batch[key])
         torch.testing.assert_close(view.undo(targets[key][2:]), batch[key])
-    torch.testing.assert_close(targets["size"], batch["size"].repeat(2, 1))
+    torch.testing.assert_close(targets["fraction"], batch["fraction"].repeat(2, 1))
     assert len(set(targets["group"].tolist())) == 4

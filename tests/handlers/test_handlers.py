@@ -190,7 +190,7 @@ def test_case_table_holds_the_figures_of_every_case(tmp_path: Path) -> None:
     size = torch.tensor([[1000.0, 0.0], [1000.0, math.inf]])
     batch = [
         {"image": image, "true_label": MetaTensor(label[None], affine=AFFINE), "subject": "a"},
-        {"image": image, "true_size": size, "subject": "b"},
+        {"image": image, "true_volume_mm3": size, "subject": "b"},
     ]
     engine = Engine(lambda engine, batch: [onehot(predicted), onehot(predicted)])
     CaseTable(str(tmp_path), ["liver", "kidney"], lambda x: x, record=RunRecord(str(tmp_path), {})).attach(engine)

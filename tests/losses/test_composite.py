@@ -23,14 +23,14 @@ def batch() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     label[1] = torch.randint(0, 3, (1, 8, 8))
     scribble = torch.full((3, 1, 8, 8), IGNORE_INDEX, dtype=torch.uint8)
     scribble[2, 0, 3, 4] = 2
-    return logits, {"image": torch.rand(3, 1, 8, 8), "size": size, "label": label, "scribble": scribble}
+    return logits, {"image": torch.rand(3, 1, 8, 8), "fraction": size, "label": label, "scribble": scribble}
 
 
 def test_each_term_is_that_of_the_items_with_its_label() -> None:
     logits, targets = batch()
     loss = CompositeLoss(size_weight=2.0, potts_weight=0.5, scribble_weight=3.0, mask_weight=0.25)
     total = loss(logits, targets)
-    size = SizeKLLoss()(logits[:1], targets["size"][:1, 0])
+    size = SizeKLLoss()(logits[:1], targets["fraction"][:1, 0])
     potts = PottsLoss()(logits, targets["image"])
     scribble = F.cross_entropy(logits[2:, :, 3, 4], torch.tensor([2]))
     mask = DiceCELoss(softmax=True, to_onehot_y=True)(logits[1:2], targets["label"][1:2])
@@ -48,7 +48,7 @@ def test_terms_without_a_label_are_left_out() -> None:
 
 def test_a_batch_without_any_label_has_a_zero_loss_that_backpropagates() -> None:
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-    loss = CompositeLoss()(logits, {"size": UNKNOWN[None]})
+    loss = CompositeLoss()(logits, {"fraction": UNKNOWN[None]})
     loss.backward()
     assert loss.item() == 0
     assert not logits.grad.any()
@@ -57,7 +57,7 @@ def test_a_batch_without_any_label_has_a_zero_loss_that_backpropagates() -> None
 def test_items_of_one_volume_share_its_size() -> None:
     logits = torch.randn(4, 3, 8, 8)
     size = torch.tensor([[[0.7, 0.2, 0.1]] * 2] * 4)
-    grouped = CompositeLoss()(logits, {"size": size, "group": torch.tensor([5, 5, 5, 5])})
+    grouped = CompositeLoss()(logits, {"fraction": size, "group": torch.tensor([5, 5, 5, 5])})
     volume = logits.transpose(0, 1).flatten(1)[None]
     torch.testing.assert_close(grouped, SizeKLLoss()(volume, size[:1, 0]))
 
@@ -75,12 +75,12 @@ def test_another_size_loss_takes_its_place() -> None:
     logits, targets = batch()
     loss = CompositeLoss(size_loss=SizeL1Loss())
     loss(logits, targets)
-    torch.testing.assert_close(loss.terms["size"], SizeL1Loss()(logits[:1], targets["size"][:1, 0]))
+    torch.testing.assert_close(loss.terms["size"], SizeL1Loss()(logits[:1], targets["fraction"][:1, 0]))
 
 
 def test_potts_without_an_image_is_refused() -> None:
     with pytest.raises(ValueError, match="the Potts term needs the image"):
-        CompositeLoss(potts_weight=1.0)(torch.zeros(1, 3, 4, 4), {"size": UNKNOWN[None]})
+        CompositeLoss(potts_weight=1.0)(torch.zeros(1, 3, 4, 4), {"fraction": UNKNOWN[None]})
 
 
 def test_trains_a_network_under_bfloat16_autocast() -> None:

@@ -76,7 +76,7 @@ def test_unfit_networks_and_fractions_are_refused() -> None:
 def test_mean_fractions_are_those_of_the_masks(phantoms: Path, size_level: str) -> None:
     cohort = load_cohort(phantoms / "datalist.json", phantoms)
     items = cohort.training_items("size", size_level=size_level)
-    size_of = {item["image"]: item["size"][0] for item in cohort.items}
+    size_of = {item["image"]: item["volume_mm3"][0] for item in cohort.items}
     volumes = [size_of[item["image"]] for item in items]
     expected = torch.stack(volumes).mean(dim=0) / (192 * 192 * 6 * 16)
     found = mean_fractions(items, [192.0, 192.0, -1])

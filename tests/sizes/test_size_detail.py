@@ -12,7 +12,7 @@ REGION = [100.0, 100.0, -1.0]
 
 def item(*rows: list[float]) -> dict[str, torch.Tensor]:
     exact = torch.tensor(rows, dtype=torch.float64)
-    return {"size": torch.stack([exact.nan_to_num(posinf=0.0), exact])}
+    return {"slice_area_mm2": torch.stack([exact.nan_to_num(posinf=0.0), exact])}
 
 
 def test_given_sizes_stay() -> None:
@@ -23,31 +23,35 @@ def test_given_sizes_stay() -> None:
 def test_cohort_mean_is_over_the_slices_that_show_the_structure() -> None:
     items = [item([100.0, 0.0], [50.0, 25.0]), item([300.0], [0.0])]
     first, second = with_size_detail(items, "cohort mean", REGION)
-    torch.testing.assert_close(first["size"][0], torch.tensor([[200.0, 0.0], [37.5, 37.5]], dtype=torch.float64))
-    torch.testing.assert_close(second["size"][1], torch.tensor([[200.0], [0.0]], dtype=torch.float64))
+    torch.testing.assert_close(
+        first["slice_area_mm2"][0], torch.tensor([[200.0, 0.0], [37.5, 37.5]], dtype=torch.float64)
+    )
+    torch.testing.assert_close(second["slice_area_mm2"][1], torch.tensor([[200.0], [0.0]], dtype=torch.float64))
 
 
 def test_tags_give_equal_parts_of_the_region_to_what_is_present() -> None:
     (tagged,) = with_size_detail([item([100.0, 0.0, 0.0], [50.0, 25.0, 0.0])], "tags", REGION)
     third, half = 100 * 100 / 3, 100 * 100 / 2
     expected = torch.tensor([[third, 0.0, 0.0], [third, half, 0.0]], dtype=torch.float64)
-    torch.testing.assert_close(tagged["size"], expected.expand(2, 2, 3))
+    torch.testing.assert_close(tagged["slice_area_mm2"], expected.expand(2, 2, 3))
     assert mean_fractions([tagged], REGION)[0] == pytest.approx((1 / 3 + 1 / 2 + 1) / 3)
 
 
 def test_tags_of_many_structures_leave_room_for_a_zoom() -> None:
     (tagged,) = with_size_detail([item(*[[1.0]] * 104)], "tags", REGION)
-    torch.testing.assert_close(tagged["size"], torch.full((2, 104, 1), 0.7 * 100 * 100 / 104, dtype=torch.float64))
+    torch.testing.assert_close(
+        tagged["slice_area_mm2"], torch.full((2, 104, 1), 0.7 * 100 * 100 / 104, dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("size_detail", ["cohort mean", "tags"])
 def test_unknown_sizes_stay_unknown(size_detail: str) -> None:
     (coarse,) = with_size_detail([item([100.0, 40.0], [float("inf"), 25.0])], size_detail, REGION)
-    assert coarse["size"][:, 1, 0].tolist() == [0.0, float("inf")]
+    assert coarse["slice_area_mm2"][:, 1, 0].tolist() == [0.0, float("inf")]
 
 
 def test_true_sizes_do_not_leak_into_the_tags() -> None:
-    small, large = (with_size_detail([item([x], [2 * x])], "tags", REGION)[0]["size"] for x in (10.0, 900.0))
+    small, large = (with_size_detail([item([x], [2 * x])], "tags", REGION)[0]["slice_area_mm2"] for x in (10.0, 900.0))
     torch.testing.assert_close(small, large)
 
 

@@ -16,11 +16,11 @@ from medsize.sizes.size_noise import SIZE_NOISES
 def cohort(count: int = 4000) -> list[dict]:
     """Sizes of two structures, of 1 to 100 mL."""
     sizes = torch.exp(torch.linspace(math.log(1e3), math.log(1e5), count, dtype=torch.float64))
-    return [{"image": str(i), "size": torch.stack([v, v / 2]).expand(2, 2).clone()} for i, v in enumerate(sizes)]
+    return [{"image": str(i), "volume_mm3": torch.stack([v, v / 2]).expand(2, 2).clone()} for i, v in enumerate(sizes)]
 
 
 def middles(items: list[dict]) -> torch.Tensor:
-    return torch.stack([item["size"].mean(dim=0) for item in items])
+    return torch.stack([item["volume_mm3"].mean(dim=0) for item in items])
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "log-normal", "diameters", "too large", "too small"])
@@ -45,8 +45,8 @@ def test_of_no_sizes_and_of_no_noise_no_error_is_expected() -> None:
 
 def test_slices_share_the_errors_of_their_scans_diameters() -> None:
     areas = torch.rand(2, 3, 5, dtype=torch.float64).sort(dim=0).values + 1
-    items = [{"image": str(i), "size": areas.clone()} for i in range(4)]
-    factors = torch.stack([item["size"] / areas for item in with_size_noise(items, "diameters", 0.3)])
+    items = [{"image": str(i), "slice_area_mm2": areas.clone()} for i in range(4)]
+    factors = torch.stack([item["slice_area_mm2"] / areas for item in with_size_noise(items, "diameters", 0.3)])
     torch.testing.assert_close(factors, factors[..., :1].expand_as(factors))
     assert len(factors[:, 0, :, 0].unique()) == 4 * 3
 
@@ -80,7 +80,7 @@ def test_swapped_sizes_are_those_of_others() -> None:
 
 
 def test_missing_sizes_are_unknown_not_absent() -> None:
-    low, high = torch.stack([item["size"] for item in with_size_noise(cohort(), "missing", 0.25)], dim=1)
+    low, high = torch.stack([item["volume_mm3"] for item in with_size_noise(cohort(), "missing", 0.25)], dim=1)
     assert float(high.isinf().double().mean()) == pytest.approx(0.25, abs=0.03)
     assert bool((low[high.isinf()] == 0).all())
 
@@ -91,15 +91,15 @@ def test_missing_sizes_are_unknown_not_absent() -> None:
 def test_absent_and_unknown_stay_so_and_ends_stay_in_order(noise: str, level: float, seed: int) -> None:
     low = torch.tensor([[0.0, 5.0, 7.0], [0.0, 1.0, 2.0]], dtype=torch.float64)
     high = torch.tensor([[0.0, 6.0, 7.0], [torch.inf, 1.0, 3.0]], dtype=torch.float64)
-    items = [{"image": "a", "size": torch.stack([low, high])}, {"image": "b"}]
+    items = [{"image": "a", "volume_mm3": torch.stack([low, high])}, {"image": "b"}]
     noisy = with_size_noise(items, noise, level, seed)
-    wrong = noisy[0]["size"]
+    wrong = noisy[0]["volume_mm3"]
     assert wrong[:, :, 0].tolist() == [[0.0, 0.0], [0.0, torch.inf]]
     assert bool((wrong[0] <= wrong[1]).all())
     assert bool((wrong[1, :, 1:] > 0).all())
     assert noisy[1] == {"image": "b"}
-    torch.testing.assert_close(wrong, with_size_noise(items, noise, level, seed)[0]["size"])
-    torch.testing.assert_close(items[0]["size"], torch.stack([low, high]))
+    torch.testing.assert_close(wrong, with_size_noise(items, noise, level, seed)[0]["volume_mm3"])
+    torch.testing.assert_close(items[0]["volume_mm3"], torch.stack([low, high]))
 
 
 def test_seeds_and_structures_have_errors_of_their_own() -> None:
@@ -118,10 +118,10 @@ def test_no_noise_and_level_zero_change_nothing() -> None:
 def test_nobody_measures_more_than_is_shown() -> None:
     """Two structures of 60 and 20 mm², twice as large, in a slice of 10 × 10 mm, beside one that is small enough."""
     slices = torch.tensor([[60.0, 6.0], [20.0, 2.0]], dtype=torch.float64)
-    item = {"image": "a", "size": slices.expand(2, 2, 2)}
+    item = {"image": "a", "slice_area_mm2": slices.expand(2, 2, 2)}
     (noisy,) = with_size_noise([item], "too large", 1.0, region_mm=[10.0, 10.0, -1.0])
     expected = torch.tensor([[52.5, 12.0], [17.5, 4.0]], dtype=torch.float64)
-    torch.testing.assert_close(noisy["size"], expected.expand(2, 2, 2))
+    torch.testing.assert_close(noisy["slice_area_mm2"], expected.expand(2, 2, 2))
 
 
 def test_where_no_size_is_known_nothing_changed() -> None:

@@ -430,9 +430,9 @@ def test_scans_with_sizes_make_a_data_list(table: SizeTable, tmp_path: Path) -> 
     data_list = tmp_path / "datalist.json"
     write_data_list(data_list, ["background", *table.structures], items, size_unit="mm3")
     first, second = load_cohort(data_list, tmp_path).items
-    assert first["size"].tolist() == [[pytest.approx(800)], [pytest.approx(800)]]
-    assert first["slice_size"].tolist() == [[[0, 0, 0, 80]], [[math.inf, math.inf, math.inf, 80]]]
-    assert second["size"].tolist() == [[1500], [1500]]
+    assert first["volume_mm3"].tolist() == [[pytest.approx(800)], [pytest.approx(800)]]
+    assert first["slice_area_mm2"].tolist() == [[[0, 0, 0, 80]], [[math.inf, math.inf, math.inf, 80]]]
+    assert second["volume_mm3"].tolist() == [[1500], [1500]]
     assert (first["fold"], first["subject"], second["subject"]) == (1, "B", "A")
     json.loads(data_list.read_text(), parse_constant=pytest.fail)
 

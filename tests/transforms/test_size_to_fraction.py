@@ -72,12 +72,13 @@ def fractions_of(channels: MetaTensor) -> torch.Tensor:
 def stated_and_counted(
     item: dict[str, Any], *transforms: Transform, lazy: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    item = ComputeSizeTargetd("label", NUM_CLASSES)(item)
+    key = "volume_mm3" if item["label"].ndim == 4 else "area_mm2"
+    item = ComputeSizeTargetd("label", NUM_CLASSES, size_key=key)(item)
     item["mask"] = onehot(item["label"])
-    pipeline = Compose([*transforms, SizeToFractiond("size")], lazy=lazy)
+    pipeline = Compose([*transforms, SizeToFractiond(key)], lazy=lazy)
     pipeline.set_random_state(3)
     result = pipeline(item)
-    return result["size"], fractions_of(result["mask"])
+    return result["fraction"], fractions_of(result["mask"])
 
 
 def linear(num_axes: int) -> str:
@@ -153,10 +154,10 @@ def test_any_crop_or_pad_then_resampling_leaves_the_volumes(seed: int, view: lis
     ):
         item = transform(item)
         region = float(torch.linalg.det(item["image"].affine[:3, :3]).abs()) * item["image"][0].numel()
-        stated = SizeToFraction()(item["size"], item["image"])[:, 1:].double() * region
-        torch.testing.assert_close(stated, item["size"].double(), rtol=1e-5, atol=0.0)
+        stated = SizeToFraction()(item["volume_mm3"], item["image"])[:, 1:].double() * region
+        torch.testing.assert_close(stated, item["volume_mm3"].double(), rtol=1e-5, atol=0.0)
         counted = fractions_of(item["mask"])[1:].double() * region
-        torch.testing.assert_close(counted, item["size"][0].double(), rtol=tolerance, atol=0.0)
+        torch.testing.assert_close(counted, item["volume_mm3"][0].double(), rtol=tolerance, atol=0.0)
 
 
 def test_lazy_transforms_are_counted_in() -> None:
@@ -188,6 +189,37 @@ def test_sizes_per_slice_become_fractions_of_each_slice() -> None:
         torch.testing.assert_close(
             fractions[0, :, z], fractions_of(onehot(item["label"])[..., z]), rtol=1e-5, atol=1e-7
         )
+
+
+def test_the_key_tells_whole_volumes_from_slices() -> None:
+    item = scan(2)
+    whole = SizeToFractiond()(ComputeSizeTargetd("label", NUM_CLASSES)(item))
+    slices = SizeToFractiond()(ComputeSizeTargetd("label", NUM_CLASSES, per_slice=True)(item))
+    assert whole["fraction"].shape == (2, NUM_CLASSES)
+    assert slices["fraction"].shape == (2, NUM_CLASSES, item["label"].shape[-1])
+    torch.testing.assert_close(slices["fraction"].mean(dim=-1), whole["fraction"], rtol=1e-5, atol=1e-7)
+    assert not {"volume_mm3", "slice_area_mm2"} & (whole.keys() | slices.keys())
+
+
+def test_a_key_with_another_unit_than_its_size_is_refused() -> None:
+    flat = {"image": MetaTensor(torch.zeros(1, 4, 4), affine=torch.eye(4)), "label": scan(2)["label"][..., 0]}
+    with pytest.raises(ValueError, match="found the key 'size', expected the name of a size with its unit"):
+        SizeToFractiond("size")
+    with pytest.raises(ValueError, match=r"found 'volume_mm3' of an image of the shape \(1, 4, 4\), expected 3"):
+        SizeToFractiond()(flat | {"volume_mm3": torch.tensor([1.0])})
+    with pytest.raises(ValueError, match=r"expected a volume for 'volume_mm3'\. Name a key for its area"):
+        ComputeSizeTargetd("label", NUM_CLASSES)(flat)
+
+
+def test_an_item_has_one_size() -> None:
+    image = MetaTensor(torch.zeros(1, 4, 4, 4), affine=torch.eye(4))
+    both = {"image": image, "volume_mm3": torch.tensor([1.0]), "slice_area_mm2": torch.ones(1, 4)}
+    with pytest.raises(ValueError, match="found sizes under volume_mm3 and slice_area_mm2"):
+        SizeToFractiond()(both)
+    assert SizeToFractiond("slice_area_mm2")(both)["fraction"].shape == (2, 2, 4)
+    with pytest.raises(KeyError, match="found none of the keys volume_mm3, slice_area_mm2"):
+        SizeToFractiond()({"image": image})
+    assert "fraction" not in SizeToFractiond(allow_missing_keys=True)({"image": image})
 
 
 def test_intervals_and_unknown_sizes_keep_their_ends() -> None:

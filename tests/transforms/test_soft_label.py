@@ -112,8 +112,8 @@ def test_every_slice_meets_its_own_size() -> None:
     area = 8 * 8 * 4.0
     size = torch.tensor([[0.25, 0.0, 0.5]], dtype=torch.float64) * area
     inferer = SliceInferer(roi_size=(8, 8), spatial_dim=2)
-    transform = SoftLabeld(Brightness(), num_classes=2, inferer=inferer, per_slice=True)
-    item = transform({"image": image, "size": size})
+    transform = SoftLabeld(Brightness(), num_classes=2, inferer=inferer)
+    item = transform({"image": image, "slice_area_mm2": size})
     assert item["soft_label"].shape == (2, 8, 8, 3)
     torch.testing.assert_close(
         item["soft_label"].as_tensor()[1].mean(dim=(0, 1)), torch.tensor([0.25, 0.0, 0.5]), atol=2e-4, rtol=0

@@ -65,7 +65,7 @@ def test_missing_targets_say_nothing() -> None:
     item = FillMissingTargetsd(num_classes=3)({"image": torch.zeros(2, 5, 6)})
     assert (item["label"] == IGNORE_INDEX).all()
     assert item["scribble"].shape == (1, 5, 6)
-    torch.testing.assert_close(item["size"], torch.tensor([[0.0] * 3, [1.0] * 3]))
+    torch.testing.assert_close(item["fraction"], torch.tensor([[0.0] * 3, [1.0] * 3]))
     with pytest.raises(ValueError, match="no target of the kind 'volume'"):
         FillMissingTargets(3)(torch.zeros(1, 2, 2), "volume")
 
@@ -81,17 +81,18 @@ def volume(num_slices: int, **more: object) -> dict:
     image = MetaTensor(torch.arange(num_slices).float().expand(1, 4, 4, num_slices).clone(), affine=torch.eye(4))
     return {
         "image": image,
-        "size": torch.arange(num_slices).double().view(1, 1, -1).expand(2, 1, -1) / 100,
+        "slice_area_mm2": torch.arange(num_slices).double().view(1, 1, -1).expand(2, 1, -1) / 100,
         **more,
     }
 
 
 def test_sampled_slices_keep_their_sizes() -> None:
-    sample = RandSampleSlicesd(["image", "size"], num_slices=4)
+    sample = RandSampleSlicesd(["image", "slice_area_mm2"], num_slices=4)
     sample.set_random_state(0)
     item = sample(volume(9))
     assert item["image"].shape == (1, 4, 4, 4)
-    torch.testing.assert_close(item["image"][0, 0, 0].double(), item["size"][0, 0] * 100, check_dtype=False)
+    areas = item["slice_area_mm2"][0, 0]
+    torch.testing.assert_close(item["image"][0, 0, 0].double(), areas * 100, check_dtype=False)
     assert len(item["image"][0, 0, 0].unique()) == 4
     assert sample(volume(3))["image"].shape[-1] == 3
 
@@ -99,26 +100,26 @@ def test_sampled_slices_keep_their_sizes() -> None:
 def test_slices_of_several_volumes_make_one_batch() -> None:
     pipeline = Compose(
         [
-            SizeToFractiond("size", per_slice=True, allow_missing_keys=True),
-            SplitSlicesd(["image", "size", "scribble"], group_key="group", allow_missing_keys=True),
+            SizeToFractiond(allow_missing_keys=True),
+            SplitSlicesd(["image", "fraction", "scribble"], group_key="group", allow_missing_keys=True),
             FillMissingTargetsd(num_classes=2),
         ]
     )
     without_size = volume(2, scribble=MetaTensor(torch.zeros(1, 4, 4, 2)))
-    del without_size["size"]
+    del without_size["slice_area_mm2"]
     dataset = Dataset([volume(3), without_size], pipeline)
     batch = next(iter(DataLoader(dataset, batch_size=2)))
     assert batch["image"].shape == (5, 1, 4, 4)
     assert batch["group"].unique_consecutive(return_counts=True)[1].tolist() == [3, 2]
     torch.testing.assert_close(
-        batch["size"][2, 0, 1].double(), torch.tensor(0.02 / 16, dtype=torch.float64), rtol=1e-5, atol=0
+        batch["fraction"][2, 0, 1].double(), torch.tensor(0.02 / 16, dtype=torch.float64), rtol=1e-5, atol=0
     )
-    torch.testing.assert_close(batch["size"][3:, 1], torch.ones(2, 2))
+    torch.testing.assert_close(batch["fraction"][3:, 1], torch.ones(2, 2))
     assert batch["scribble"].float().mean(dim=(1, 2, 3)).tolist() == [255, 255, 255, 0, 0]
 
 
 def test_a_volume_that_is_drawn_twice_makes_two_groups() -> None:
-    split = SplitSlicesd("image", shared_keys=("size",), group_key="group")
+    split = SplitSlicesd("image", shared_keys=("fraction",), group_key="group")
     groups = [{item["group"] for item in split(volume(3))} for _ in range(2)]
     assert [len(group) for group in groups] == [1, 1]
     assert groups[0] != groups[1]

@@ -1,0 +1,140 @@
+"""
+Items of each stage, from the cohort to the loss: their keys, and the one unit that each key has.
+
+A size travels by these keys:
+
+1. ``volume_mm3`` or ``slice_area_mm2``, low and high ends of the K − 1 structures: :class:`CohortItem`, and the one
+   that ``size_level`` asks for in :class:`TrainingItem`;
+2. ``fraction``, low and high ends of the K classes' parts of the region that the network is fed: after
+   :class:`medsize.transforms.SizeToFractiond`, and in :class:`Targets`;
+3. ``true_volume_mm3``, which no training transform knows: :class:`ValidationItem`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict, get_args, overload
+
+import torch
+
+__all__ = [
+    "SIZE_KEYS",
+    "CohortItem",
+    "RoiMm",
+    "ScanItem",
+    "SizeKey",
+    "Targets",
+    "TrainingItem",
+    "ValidationItem",
+    "is_per_slice",
+    "size_key",
+]
+
+SizeKey = Literal["volume_mm3", "slice_area_mm2"]
+SIZE_KEYS: tuple[SizeKey, ...] = get_args(SizeKey)
+"""The keys under which a training item may have its size."""
+
+
+class RoiMm(TypedDict, total=False):
+    """A region of interest in scanner mm (RAS+): one of both."""
+
+    center_mm: Sequence[float]
+    box_mm: Sequence[Sequence[float]]
+    """Two opposite corners."""
+
+
+class ScanItem(TypedDict):
+    """What the items of all stages have."""
+
+    image: str
+    """Path of the scan; a MetaTensor once it is loaded, as are the other paths."""
+    subject: str
+
+
+class CohortItem(ScanItem, total=False):
+    """An item of :class:`medsize.data.Cohort`: all that the data list states of a scan."""
+
+    section: str
+    """{``"training"``, ``"validation"``}, of the data list."""
+    fold: int
+    roi: RoiMm
+    volume_mm3: torch.Tensor
+    """Volume of each structure: low and high ends, [0, ∞] where unknown, float64, shape ``(2, K − 1)``."""
+    slice_area_mm2: torch.Tensor
+    """Area of each structure in each slice along the last axis, likewise, shape ``(2, K − 1, Z)``."""
+    label: str
+    """Path of the mask of class indices."""
+    scribble: str
+
+
+class TrainingItem(ScanItem, total=False):
+    """An item to train on: only the labels that ``supervision`` names, and one of both sizes at most."""
+
+    fold: int
+    roi: RoiMm
+    volume_mm3: torch.Tensor
+    """As in :class:`CohortItem`."""
+    slice_area_mm2: torch.Tensor
+    """As in :class:`CohortItem`."""
+    label: str
+    scribble: str
+
+
+class ValidationItem(ScanItem, total=False):
+    """An item to validate on: the truth has names that no training transform knows."""
+
+    roi: RoiMm
+    true_volume_mm3: torch.Tensor
+    """``volume_mm3`` of a :class:`CohortItem`."""
+    true_label: str
+
+
+class Targets(TypedDict, total=False):
+    """What :class:`medsize.losses.CompositeLoss` is told of a batch."""
+
+    image: torch.Tensor
+    """``(B, C, *spatial)``, which the Potts term needs."""
+    fraction: torch.Tensor
+    """``(B, K)``, or low and high ends ``(B, 2, K)``; [0, 1] for all classes where unknown."""
+    group: torch.Tensor
+    """``(B,)`` integers; the items of a group share a ``fraction``."""
+    scribble: torch.Tensor
+    """``(B, 1, *spatial)`` class indices, 255 where nobody labelled."""
+    label: torch.Tensor
+    """``(B, 1, *spatial)`` class indices, all 255 for an item without a mask."""
+    soft_label: torch.Tensor
+    """``(B, K, *spatial)`` class probabilities."""
+    valid: torch.Tensor
+    """``(B, 1, *spatial)``, non-zero in the voxels that belong to Ω."""
+    beta: torch.Tensor
+    """``(B,)``, the Potts term's β of the whole scan, where the batch holds a part of it."""
+    view: Any
+    """How the second half of the batch sees the first: a :class:`medsize.engines.View`."""
+
+
+@overload
+def size_key(item: Mapping[str, Any]) -> SizeKey | None: ...
+@overload
+def size_key(item: Mapping[Any, Any], keys: Sequence[str]) -> str | None: ...
+
+
+def size_key(item: Mapping[Any, Any], keys: Sequence[str] = SIZE_KEYS) -> str | None:
+    """
+    Return the key under which a training item has its size; ``None`` where it has none.
+
+    Args:
+        item: has one size at most.
+        keys: where to look.
+
+    Raises:
+        ValueError: when it has several sizes.
+    """
+    present = [key for key in keys if key in item]
+    if len(present) > 1:
+        raise ValueError(f"found sizes under {' and '.join(present)} in one item, expected one. Name the one to use.")
+    return present[0] if present else None
+
+
+def is_per_slice(key: str) -> bool:
+    """Return whether a key holds a size of each slice, as ``slice_area_mm2`` does, rather than of the whole image."""
+    return key.endswith("slice_area_mm2")
