@@ -18,6 +18,7 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser, ReferenceResolver
 
 from medsize.bundle.run_folder import CONFIG, EPOCHS, INFERENCE
+from medsize.bundle.run_settings import RunSettings
 from medsize.bundle.run_summary import RunSummary
 from medsize.bundle.running_workflow import running_workflow
 from medsize.files import atomic_write
@@ -42,23 +43,27 @@ class RunRecord:
 
     Args:
         output_dir: folder of the run; created where missing.
-        facts: what else shall stand in the summary: seed, hash of the data list, and the like.
+        facts: what the summary shall hold: the hash of the data list, and the like. A function is called when it is
+            written.
         loss_function: a loss that keeps its last terms in ``terms``.
         evaluator: engine whose metrics are recorded with each epoch.
         inference: values that inference must share with the training.
+        settings: of the run, see :class:`medsize.bundle.run_settings.RunSettings`: they stand in the summary, too.
     """
 
     def __init__(
         self,
         output_dir: str,
-        facts: Mapping[str, Any],
+        facts: Mapping[str, Any] | None = None,
         loss_function: Any = None,
         evaluator: Engine | None = None,
         inference: Mapping[str, Any] | None = None,
+        settings: RunSettings | Mapping[str, Any] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.inference = inference
-        self.facts = dict(facts)
+        self.settings = None if settings is None else RunSettings.model_validate(settings)
+        self.facts = dict(facts or {})
         self.loss_function = loss_function
         self.evaluator = evaluator
         self._values: dict[str, list[float]] = {}
@@ -104,7 +109,8 @@ class RunRecord:
             return
         steady = [row for row in self._rows if row["epoch"] > 1] or self._rows
         summary = {
-            **self.facts,
+            **(self.settings.recorded() if self.settings is not None else {}),
+            **{key: fact() if callable(fact) else fact for key, fact in self.facts.items()},
             "epochs": self._rows[-1]["epoch"] if self._rows else None,
             "training_seconds": round(sum(row["seconds"] for row in self._rows), 2) if self._rows else None,
             "loader_share": (

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from medsize.studies.cell_command import NOISE_OVERLAY
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
 CONFIGS = BUNDLE_3D / "configs"
@@ -112,7 +113,7 @@ def test_a_network_teaches_one_of_its_own_kind(run_3d: Callable, trained: Path, 
 
 def test_noise_is_put_on_sizes_and_masks_and_recorded(run_3d: Callable, tmp_path: Path) -> None:
     noise = ["--size_noise", "too large", "--mask_noise", "dropped structures", "--noise_level", 1.0]
-    run_3d([], "--supervision", "size+mask", *noise, "--output_dir", tmp_path / "run", cwd=tmp_path)
+    run_3d([NOISE_OVERLAY], "--supervision", "size+mask", *noise, "--output_dir", tmp_path / "run", cwd=tmp_path)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["size_noise"], summary["mask_noise"], summary["noise_level"]) == (*noise[1:4:2], 1.0)
     assert summary["size_change"] == pytest.approx(1.0)
@@ -121,7 +122,8 @@ def test_noise_is_put_on_sizes_and_masks_and_recorded(run_3d: Callable, tmp_path
 
 def test_unknown_noise_stops_the_run_before_it_starts(command: Callable, phantoms: Path, tmp_path: Path) -> None:
     noise = ["--size_noise", "loud", "--mask_noise", "smudged", "--noise_level", "-1"]
-    arguments = ["check", BUNDLE_3D, "--dataset_dir", phantoms, "--output_dir", tmp_path / "run", *noise]
+    configs = ["--config", "train.yaml", "--config", NOISE_OVERLAY]
+    arguments = ["check", BUNDLE_3D, *configs, "--dataset_dir", phantoms, "--output_dir", tmp_path / "run", *noise]
     result = command("medsize.cli", *arguments, cwd=tmp_path, check=False)
     assert result.returncode == 1
     for message in ("size_noise is 'loud'", "mask_noise is 'smudged'", "noise_level is -1"):

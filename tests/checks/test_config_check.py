@@ -10,6 +10,7 @@ import yaml
 from monai.bundle import ConfigWorkflow
 
 from medsize.checks import config_problems
+from medsize.studies.cell_command import NOISE_OVERLAY
 from medsize.studies.ladder import load_study
 from tests.conftest import BUNDLE_2D, PROJECT
 
@@ -50,9 +51,21 @@ def test_configs_of_the_bundles_are_sound(bundle: Path, configs: str) -> None:
 def test_every_override_of_the_ladder_is_known() -> None:
     study = load_study(PROJECT / "benchmarks" / "ladder_2d.yaml")
     for rung in study.rungs.values():
-        assert problems(configs=("train.yaml", *rung.overlays), **(study.overrides | rung.overrides)) == []
+        configs = ("train.yaml", NOISE_OVERLAY, *rung.overlays)
+        assert problems(configs=configs, **(study.overrides | rung.overrides)) == []
     for cohort in study.cohorts:
         assert problems(configs=("train.yaml", *cohort.overlays), **cohort.overrides) == []
+
+
+@pytest.mark.parametrize("bundle", [BUNDLE_2D, BUNDLE_3D], ids=["2D", "3D"])
+def test_keys_of_the_studies_are_known_with_their_overlay_alone(bundle: Path) -> None:
+    configs = ("train.yaml", NOISE_OVERLAY, "segresnet.yaml", "mask_supervision.yaml")
+    noise = {"size_noise": "gaussian", "mask_noise": "blocks", "size_detail": "tags", "noise_level": 0.3}
+    assert problems(bundle, configs, **noise) == []
+    [problem] = problems(bundle, configs, noise_levle=0.3)
+    assert problem == "there is no key 'noise_levle'. Did you mean 'noise_level'?"
+    [problem] = problems(bundle, size_noise="gaussian")
+    assert problem.startswith("there is no key 'size_noise'")
 
 
 @pytest.mark.parametrize("bundle", [BUNDLE_2D, BUNDLE_3D], ids=["2D", "3D"])

@@ -183,7 +183,7 @@ def run_checks(phantoms: Path, tmp_path: Path, **changes: Any) -> None:
     cohort = load_cohort(phantoms / "datalist.json", phantoms)
     arguments = {
         "supervision": "size",
-        "fold": 0,
+        "val_fold": 0,
         "size_level": "slice",
         "num_masks": None,
         "num_classes": 4,
@@ -192,7 +192,7 @@ def run_checks(phantoms: Path, tmp_path: Path, **changes: Any) -> None:
         "output_dir": str(tmp_path / "run"),
         **changes,
     }
-    check_run(cohort, **arguments)
+    check_run(cohort, arguments)
 
 
 def test_a_sound_run_passes(phantoms: Path, tmp_path: Path) -> None:
@@ -203,18 +203,29 @@ def test_a_sound_run_passes(phantoms: Path, tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"num_classes": 3}, "num_classes is 3, but 'labels' has 4: background, liver, kidney, lesion"),
-        ({"fold": 9}, "there is no item to validate on: none has the fold 9"),
+        ({"val_fold": 9}, "there is no item to validate on: none has the fold 9"),
         ({"supervision": "seize"}, "supervision is 'seize'"),
         ({"init": "imaginary"}, "init is 'imaginary'"),
         ({"init": "checkpoint"}, "set init_checkpoint"),
         ({"checkpoint": "nowhere.pt"}, "there are no weights at nowhere.pt"),
         ({"resume": True}, "there is no checkpoint to go on from"),
+        ({"roi_size": (8, 8, 8)}, "size_level is 'slice': a 3D network learns from sizes of whole scans"),
+        ({"seed": "one"}, "seed is 'one': input should be a valid integer"),
+        ({"overwrite": "false"}, "overwrite is 'false': a text like this counts as true. Write False."),
+        ({"supervison": "size"}, "there is no setting 'supervison'. Did you mean 'supervision'?"),
     ],
 )
 def test_bad_runs_end_with_one_message(phantoms: Path, tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(SystemExit) as caught:
         run_checks(phantoms, tmp_path, **changes)
     assert message in str(caught.value)
+
+
+def test_wrong_values_are_listed_with_what_else_is_wrong(phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_checks(phantoms, tmp_path, seed="one", num_masks=0.5, region_mm=["wide"], init="imaginary")
+    for key in ("seed is 'one'", "num_masks is 0.5", "region_mm is 'wide'", "init is 'imaginary'"):
+        assert key in str(caught.value)
 
 
 def test_a_run_is_not_replaced_unasked(phantoms: Path, tmp_path: Path) -> None:
@@ -232,7 +243,7 @@ def test_items_without_roi_are_named(phantoms: Path, tmp_path: Path) -> None:
     data_list.write_text(json.dumps(content))
     cohort = open_cohort(str(data_list), str(phantoms))
     with pytest.raises(SystemExit, match=r"phantom_004\.nii\.gz: the item has no roi"):
-        check_run(cohort, "size", 0, "slice", None, 4, [192.0, 192.0, -1], use_roi=True)
+        check_run(cohort, {"supervision": "size", "val_fold": 0, "use_roi": True})
 
 
 def test_open_cohort_ends_the_program_with_the_message_alone(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from monai.transforms import Compose, Invertd, Lambdad, LoadImaged, RandScaleInt
 
 from medsize.checks import check_run
 from medsize.data import PersistentCacheDataset, load_cohort
+from medsize.studies.noise_check import check_noisy_run
 from tests.conftest import PROJECT
 
 
@@ -166,10 +167,12 @@ def test_noise_of_masks_and_a_folder_that_is_a_file_are_refused_before_a_run(
 ) -> None:
     cohort = load_cohort(phantoms / "datalist.json", phantoms)
     (tmp_path / "file").touch()
-    arguments = (cohort, "mask", 0, "slice", None, 4, [192.0, 192.0, -1], False)
+    settings = {"supervision": "mask", "val_fold": 0, "num_classes": 4, "region_mm": [192.0, 192.0, -1]}
+    in_cache = settings | {"cache_dir": str(tmp_path / "cache")}
     with pytest.raises(SystemExit, match="Set cache_dir to null"):
-        check_run(*arguments, mask_noise="blocks", cache_dir=str(tmp_path / "cache"))
+        check_noisy_run(cohort, in_cache, {"mask_noise": "blocks"})
     with pytest.raises(SystemExit, match="is not a folder that can be written to"):
-        check_run(*arguments, cache_dir=str(tmp_path / "file" / "cache"))
-    check_run(*arguments, cache_dir=str(tmp_path / "cache"))
+        check_run(cohort, settings | {"cache_dir": str(tmp_path / "file" / "cache")})
+    check_run(cohort, in_cache)
+    check_noisy_run(cohort, in_cache, {"size_noise": "gaussian"})
     assert not (tmp_path / "cache").exists()

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from medsize.bundle.run_command import training_command
 from medsize.bundle.run_folder import LOG, SUMMARY, WEIGHTS, is_finished
+from medsize.studies.cell_command import cell_command
 from medsize.studies.cell_settings import check_settings
-from medsize.studies.cohort_setting import as_options
 from medsize.studies.ladder.results import LadderResults
 from medsize.studies.ladder.study import Cell, Study, load_study
 from medsize.studies.lock import locked
@@ -118,8 +117,9 @@ def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_di
         places["data_list"] = located
     if rung.teacher:
         places[TEACHER_KEY] = Cell(cell.cohort, rung.teacher, cell.seed).folder(work_dir) / WEIGHTS
-    options = as_options({**places, **settings["overrides"], "seed": cell.seed, "output_dir": folder})
-    command = training_command((study_dir / (rung.bundle or study.bundle)).resolve(), settings["overlays"], options)
+    bundle = (study_dir / (rung.bundle or study.bundle)).resolve()
+    overrides = {**places, **settings["overrides"], "seed": cell.seed, "output_dir": folder}
+    command = cell_command(bundle, settings["overlays"], overrides)
     result = run_supervised(str(folder), command, ONE_THREAD)
     while result["outcome"] == "busy":  # another study in the work folder runs it just now
         result = run_supervised(str(folder), command, ONE_THREAD)

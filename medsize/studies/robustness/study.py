@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medsize.bundle.run_command import training_command
 from medsize.sizes.size_noise import SIZE_NOISES
-from medsize.studies.cohort_setting import CohortSetting, as_options, folder_name
+from medsize.studies.cell_command import cell_command
+from medsize.studies.cohort_setting import CohortSetting, folder_name
 from medsize.studies.study_file import read_study
 from medsize.transforms.perturb_mask import MASK_NOISES
 
@@ -182,8 +182,8 @@ class Study(BaseModel):
         """
         settings = self.settings(cell)
         places = {**self.cohort(cell).locations(data_dir, work_dir), "output_dir": cell.folder(work_dir)}
-        options = as_options({**places, **settings["overrides"], "save_masks": self.gallery > 0})
-        return training_command((study_dir / self.bundle).resolve(), settings["overlays"], options)
+        overrides = {**places, **settings["overrides"], "save_masks": self.gallery > 0}
+        return cell_command((study_dir / self.bundle).resolve(), settings["overlays"], overrides)
 
     def minutes(self, cell: Cell, scans: int | None) -> float | None:
         """Return what annotating so many scans costs by the study's model; ``None`` where it states nothing."""

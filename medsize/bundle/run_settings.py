@@ -1,0 +1,102 @@
+"""What a run is set to: checked before it starts, and recorded with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from medsize.suggest import did_you_mean
+
+__all__ = ["RunSettings", "read_settings"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _not_as_text(value: Any) -> Any:
+    if value == "false":
+        raise ValueError("a text like this counts as true. Write False.")
+    return value
+
+
+Switch = Annotated[bool, BeforeValidator(_not_as_text)]
+
+
+class RunSettings(BaseModel):
+    """
+    Settings of a run, as ``settings`` in a bundle's ``train.yaml`` states them.
+
+    What is not left out of a dump is recorded in ``summary.json``.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: int = 0
+    supervision: str | None = None
+    """See :meth:`medsize.data.Cohort.training_items`; ``None`` where nothing is trained."""
+    size_level: str = "slice"
+    """See there."""
+    val_fold: int | None = Field(None, exclude=True)
+    """The fold to validate on."""
+    num_masks: int | None = None
+    """Keep the masks of the first so many subjects only."""
+    num_classes: int | None = Field(None, exclude=True)
+    """K, with the background, as the network has it; ``None``: as the cohort has it."""
+    init: str = "random"
+    """See :func:`medsize.networks.initialise`."""
+    checkpoint: Path | None = Field(None, exclude=True)
+    """Weights that must exist before the run."""
+    use_roi: Switch = Field(False, serialization_alias="roi")
+    """Items are cropped to their roi."""
+    spacing: tuple[float, ...] = ()
+    """Of the voxels that the network sees, mm."""
+    roi_size: tuple[int, ...] = ()
+    """Of the network's window, in these voxels."""
+    region_mm: tuple[float, ...] = Field((), exclude=True)
+    """Extent of the region given to the network along each axis, mm; negative for all of an axis."""
+    data_list: Path | None = None
+    bundle: Path | None = None
+    """Folder of the bundle."""
+    output_dir: Path | None = Field(None, exclude=True)
+    """Folder of the run; ``None`` where nothing is trained."""
+    resume: Switch = Field(False, exclude=True)
+    """Go on from the last checkpoint in ``output_dir``."""
+    overwrite: Switch = Field(False, exclude=True)
+    """Allow a new run in an ``output_dir`` that holds one."""
+    cache_dir: Path | None = Field(None, exclude=True)
+    """Folder of preprocessed scans, see :class:`medsize.data.PersistentCacheDataset`."""
+    world_size: int = Field(1, exclude=True)
+    """Processes that share the work."""
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the settings that ``summary.json`` holds, under its names."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def read_settings(model: type[Model], values: Mapping[str, Any] | Model) -> tuple[Model, list[str]]:
+    """
+    Read settings as far as they can be read, so that all that is wrong can be told at once.
+
+    Args:
+        model: :class:`RunSettings`, or others whose keys all have a default.
+        values: by key, or settings that have been read.
+
+    Returns:
+        the settings, wrong ones left at their defaults; and a message for each wrong one.
+    """
+    try:
+        return model.model_validate(values), []
+    except ValidationError as e:
+        errors = {str(error["loc"][0]): error for error in e.errors()}
+        sound = {key: value for key, value in dict(values).items() if key not in errors}
+        return model.model_validate(sound), [_describe(key, error, model) for key, error in errors.items()]
+
+
+def _describe(key: str, error: Any, model: type[BaseModel]) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"there is no setting '{key}'.{did_you_mean(key, model.model_fields)}"
+    message = str(error["ctx"]["error"]) if error["type"] == "value_error" else f"{error['msg']}."
+    value = error["input"]
+    return f"{key} is {repr(value) if isinstance(value, str) else value}: {message[0].lower()}{message[1:]}"

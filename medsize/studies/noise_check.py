@@ -1,0 +1,76 @@
+"""The check of a run whose labels a study makes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+from medsize.bundle.run_settings import RunSettings, read_settings
+from medsize.checks.run_check import check_run
+from medsize.data.data_list import Cohort
+from medsize.sizes.size_detail import SIZE_DETAILS
+from medsize.sizes.size_noise import SIZE_NOISES
+from medsize.transforms.perturb_mask import MASK_NOISES
+
+__all__ = ["LabelNoise", "check_noisy_run"]
+
+
+class LabelNoise(BaseModel):
+    """What a study changes about the labels that are given, as ``noise.yaml`` states it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size_detail: str = "given"
+    """See :func:`medsize.sizes.with_size_detail`."""
+    size_noise: str | None = None
+    """See :func:`medsize.sizes.with_size_noise`."""
+    mask_noise: str | None = None
+    """See :class:`medsize.transforms.PerturbMask`."""
+    noise_level: float = 0.0
+    """Of either noise."""
+
+    @field_validator("size_detail")
+    @classmethod
+    def _detail_exists(cls, detail: str) -> str:
+        if detail not in SIZE_DETAILS:
+            raise ValueError(f"it must be one of {', '.join(SIZE_DETAILS)}.")
+        return detail
+
+    @field_validator("size_noise", "mask_noise")
+    @classmethod
+    def _noise_exists(cls, noise: str | None, info: ValidationInfo) -> str | None:
+        known = SIZE_NOISES if info.field_name == "size_noise" else MASK_NOISES
+        if noise is not None and noise not in known:
+            raise ValueError(f"it must be null or one of {', '.join(known)}.")
+        return noise
+
+    @field_validator("noise_level")
+    @classmethod
+    def _is_not_negative(cls, level: float) -> float:
+        if level < 0:
+            raise ValueError("it must not be negative.")
+        return level
+
+
+def check_noisy_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], noise: Mapping[str, Any]) -> None:
+    """
+    Check a run as :func:`medsize.checks.check_run` does, and the noise on its labels.
+
+    Args:
+        cohort: what to train and validate on.
+        settings: of the run.
+        noise: the keys of :class:`LabelNoise`.
+
+    Raises:
+        RunRefused: with one message that lists all that is wrong.
+    """
+    read, problems = read_settings(LabelNoise, noise)
+    cache_dir = read_settings(RunSettings, settings)[0].cache_dir
+    if read.mask_noise is not None and cache_dir is not None:
+        # Scans from the cache never pass PerturbMask, which measures what it does.
+        problems.append(
+            f"mask_noise is '{read.mask_noise}': its masks are made and measured in each run. Set cache_dir to null."
+        )
+    check_run(cohort, settings, problems)
