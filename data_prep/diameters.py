@@ -30,7 +30,9 @@ from rich.progress import track
 
 from data_prep.ibsi_sts import Modality, contours_on_slices, only_scan, patients_of, reported, series_folder
 from medsize.files import atomic_write
+from medsize.metrics.size_error import relative_size_error
 from medsize.scans.dicom.polygons import contour_area
+from medsize.sizes.ellipsoid import ellipsoid_volume
 
 
 def main(
@@ -39,7 +41,7 @@ def main(
     modality: Annotated[Modality, typer.Option(help="Which scans.")] = Modality.PET,
 ) -> None:
     """Write the diameters of the soft-tissue sarcomas as a size table."""
-    rows, ratios, problems = [], [], []
+    rows, ellipsoids, volumes, problems = [], [], [], []
     for patient in track(patients_of(folder, modality), description=f"measuring {modality.value}"):
         source = series_folder(patient, modality)
         try:
@@ -49,15 +51,16 @@ def main(
             continue
         diameters = reader_diameters(by_slice, image.GetSpacing())
         rows.append([source.relative_to(folder).as_posix(), patient.name, " x ".join(f"{d:.1f}" for d in diameters)])
-        volume = sum(map(contour_area, by_slice)) * math.prod(image.GetSpacing())
-        ratios.append(math.pi / 6 * math.prod(diameters) / volume)
+        ellipsoids.append(ellipsoid_volume(diameters))
+        volumes.append(sum(map(contour_area, by_slice)) * math.prod(image.GetSpacing()))
     reported(folder, problems, "table")
     with atomic_write(output) as partial, partial.open("w", newline="", encoding="utf-8") as opened:
         csv.writer(opened).writerows([["image", "subject", "tumour diameters_mm"], *rows])
-    errors = np.abs(np.array(ratios) - 1)
+    errors = relative_size_error(ellipsoids, volumes).numpy()
+    too_large = np.mean(np.array(ellipsoids) > np.array(volumes))
     typer.echo(
         f"{output}: {len(rows)} tumours. The ellipsoids' volumes are wrong by {np.median(errors):.0%} (median), "
-        f"{errors.mean():.0%} (mean), {errors.max():.0%} (at most); {np.mean(np.array(ratios) > 1):.0%} are too large"
+        f"{errors.mean():.0%} (mean), {errors.max():.0%} (at most); {too_large:.0%} are too large"
     )
 
 

@@ -35,6 +35,7 @@ from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import write_nifti
 from medsize.scans.scan import FoundScan
 from medsize.sizes.size_table import read_size_table
+from medsize.units import MM3_PER_ML
 
 CLASSES = ("background", "tumour")
 ROI_NAME = "GTV_Mass"
@@ -103,7 +104,7 @@ def main(
         licence="CC BY 3.0",
         reference="Vallières et al., Phys Med Biol 2015; The Cancer Imaging Archive, Soft-tissue-Sarcoma",
     )
-    ends = np.array([end for item in items for end in np.ravel(item.get("size", {}).get("tumour") or [])]) / 1000
+    ends = np.array([end for item in items for end in np.ravel(item.get("size", {}).get("tumour") or [])]) / MM3_PER_ML
     tumours = f"tumours of {ends.min():.1f} to {ends.max():.1f} mL" if len(ends) else "no size of a tumour is known"
     typer.echo(f"{data_list}: {len(items)} patients, {tumours}")
 

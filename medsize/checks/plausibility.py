@@ -10,12 +10,13 @@ import numpy as np
 
 from medsize.items import CohortItem
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, image_facts, mask_facts
+from medsize.units import MM3_PER_ML
 
 __all__ = ["mask_volumes", "size_volumes", "suspicions"]
 
 MISTAKES = (
-    (1000.0, "mm³, read as mL"),
-    (1 / 1000, "mL, read as mm³, or diameters in cm, read as mm"),
+    (MM3_PER_ML, "mm³, read as mL"),
+    (1 / MM3_PER_ML, "mL, read as mm³, or diameters in cm, read as mm"),
     (100.0, "a percentage, read as a fraction"),
     (1 / 100, "a fraction, read as a percentage"),
     (8.0, "a doubled diameter"),
@@ -153,11 +154,11 @@ def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray) -> I
         )
         return
     words = structure.lower().replace("_", " ").replace("-", " ").split()
-    usual = next((USUAL_ML[word] * 1000 for word in words if word in USUAL_ML), None)
+    usual = next((USUAL_ML[word] * MM3_PER_ML for word in words if word in USUAL_ML), None)
     if usual is not None and not 1 / UNUSUAL < median / usual < UNUSUAL:
         yield (
-            f"'{structure}': its sizes are {median / 1000:.3g} mL in the middle, those of adults about "
-            f"{usual / 1000:.3g} mL. {_explained(median / usual, tolerance=4.0) or 'Is the unit right?'}"
+            f"'{structure}': its sizes are {median / MM3_PER_ML:.3g} mL in the middle, those of adults about "
+            f"{usual / MM3_PER_ML:.3g} mL. {_explained(median / usual, tolerance=4.0) or 'Is the unit right?'}"
         )
 
 
@@ -193,8 +194,8 @@ def _against_each_other(
             ratio = math.exp(log - middle)
             hint = "" if of_mask else _explained(ratio, tolerance=min(math.exp(1.5 * spread), 2.0))
             yield (
-                f"{name}: '{structure}' has {volume / 1000:.4g} mL, {_times(ratio)} the cohort's median of "
-                f"{math.exp(middle) / 1000:.4g} mL. {hint or 'An outlier: is it right?'}"
+                f"{name}: '{structure}' has {volume / MM3_PER_ML:.4g} mL, {_times(ratio)} the cohort's median of "
+                f"{math.exp(middle) / MM3_PER_ML:.4g} mL. {hint or 'An outlier: is it right?'}"
             )
 
 

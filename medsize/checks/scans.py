@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medsize.items import SIZE_KEYS, CohortItem, TrainingItem, ValidationItem, is_per_slice
+from medsize.items import SIZE_KEYS, CohortItem, RoiMm, TrainingItem, ValidationItem, is_per_slice
 from medsize.losses.composite import IGNORE_INDEX
 from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
@@ -131,7 +131,7 @@ def _size_faults(item: Mapping[str, Any], image: ImageFacts, region_mm: Sequence
                 )
 
 
-def _roi_faults(roi: Mapping[str, Any], image: ImageFacts, path: str) -> Iterator[str]:
+def _roi_faults(roi: RoiMm, image: ImageFacts, path: str) -> Iterator[str]:
     points = np.asarray(roi.get("box_mm") or [roi["center_mm"]], dtype=float)
     to_voxel = np.linalg.pinv(np.asarray(image.affine))
     voxels = points.mean(axis=0) @ to_voxel[:3, :3].T + to_voxel[:3, 3]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 
 from medsize.data.data_list import Cohort
 from medsize.files import atomic_write
+from medsize.items import RoiMm
 from medsize.scans.scan_facts import ImageFacts, image_facts
 
 __all__ = [
@@ -158,7 +159,7 @@ def intensity_window(facts: Sequence[ImageFacts], modalities: Sequence[str]) -> 
     return None, "null: each scan's own percentiles 0.5 and 99.5"
 
 
-def roi_extent(roi: Mapping[str, Any], facts: ImageFacts) -> list[float]:
+def roi_extent(roi: RoiMm, facts: ImageFacts) -> list[float]:
     """mm along the image's axes that a box covers; of the whole image where the roi is a point."""
     if "box_mm" not in roi:
         return facts.extent_mm

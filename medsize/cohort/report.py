@@ -22,6 +22,7 @@ from medsize.data.data_list import Cohort
 from medsize.files import atomic_write
 from medsize.pictures import data_url, fullest_slice, slice_png
 from medsize.scans.scan_facts import UNREADABLE, image_facts
+from medsize.units import MM3_PER_ML
 
 __all__ = ["write_report"]
 
@@ -51,7 +52,7 @@ def write_report(
         left_out: whether some files are no scans.
     """
     items: list[dict[str, Any]] = [{**item, "name": Path(item["image"]).name.split(".")[0]} for item in cohort.items]
-    volumes = np.stack([size_volumes(item) for item in cohort.items]) / 1000
+    volumes = np.stack([size_volumes(item) for item in cohort.items]) / MM3_PER_ML
     facts = [image_facts(item["image"]) for item in items]
     zooms, shapes = np.array([f.zooms for f in facts]), np.array([f.shape for f in facts])
     structures = cohort.class_names[1:]

@@ -19,6 +19,7 @@ from medsize.files import atomic_write
 from medsize.items import CohortItem, SizeKey, TrainingItem, ValidationItem
 from medsize.scans.scan_header import scan_header
 from medsize.suggest import did_you_mean, did_you_mean_path
+from medsize.units import MM3_PER_ML
 
 __all__ = ["Cohort", "DataListError", "Item", "Roi", "load_cohort", "write_data_list"]
 
@@ -379,7 +380,7 @@ def _unit_in_mm(image: str, unit: str | None, per_slice: bool, where: str, probl
         axes = 2 if per_slice else 3
         zooms, shape = _header(image, where, problems)
         return math.prod(zooms[:axes]) * math.prod(shape[:axes])
-    return 1000.0 if unit == "mL" and not per_slice else 1.0
+    return MM3_PER_ML if unit == "mL" and not per_slice else 1.0
 
 
 def _slice_distance(image: str, where: str, problems: list[str]) -> float:

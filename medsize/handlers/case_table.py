@@ -19,7 +19,8 @@ from monai.metrics import compute_dice, compute_hausdorff_distance
 from medsize.bundle.run_folder import METRICS
 from medsize.files import atomic_write
 from medsize.handlers.run_record import RunRecord
-from medsize.metrics.size_error import volumes_of
+from medsize.metrics.size_error import relative_size_error, volume_error, volumes_of
+from medsize.units import MM3_PER_ML
 
 __all__ = ["CaseTable"]
 
@@ -29,10 +30,11 @@ class CaseTable:
     Write ``metrics.csv``, one row per case and structure, and the run's ``summary.json``.
 
     Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml``,
-    ``volume_error_ml`` (absolute) and ``relative_size_error``. Dice and HD95 need a mask; without one they stay empty,
-    and the true volume is the given size. Dice stays empty where a structure is neither predicted nor there, HD95 where
-    it is missing on one side, and the relative size error where there is nothing to relate to. Of several processes
-    that take the cases in turn, the first one writes those of all.
+    ``volume_error_ml`` (absolute) and ``relative_size_error``, both as :mod:`medsize.metrics.size_error` has them. Dice
+    and HD95 need a mask; without one they stay empty, and the true volume is the given size, of an interval its middle.
+    Dice stays empty where a structure is neither predicted nor there, HD95 where it is missing on one side, and the
+    relative size error where there is nothing to relate to. Of several processes that take the cases in turn, the first
+    one writes those of all.
 
     Args:
         output_dir: folder to write to.
@@ -80,10 +82,11 @@ class CaseTable:
             self._cases.append(self._rows_of(item, prediction))
 
     def _rows_of(self, item: dict[str, Any], prediction: MetaTensor) -> list[dict[str, Any]]:
-        volumes = volumes_of(prediction.unsqueeze(0))[0].tolist()
+        volumes = volumes_of(prediction.unsqueeze(0))[0].cpu()
         onehot = prediction.as_tensor().unsqueeze(0)
         count = len(self.structures)
-        dice, distance, true = [math.nan] * count, [math.nan] * count, [math.nan] * count
+        dice, distance = [math.nan] * count, [math.nan] * count
+        low = high = torch.full_like(volumes, torch.nan)
         if "true_label" in item:
             label = item["true_label"].as_tensor().long()
             true_onehot = torch.zeros_like(onehot).scatter_(1, label.unsqueeze(0).to(onehot.device), 1)
@@ -91,11 +94,16 @@ class CaseTable:
             dice = found.tolist()
             spacing = prediction.affine[:3, :3].norm(dim=0).tolist()
             distance = _hausdorff_95(onehot[0, 1:], true_onehot[0, 1:], spacing)
-            true = volumes_of(MetaTensor(true_onehot, affine=prediction.affine))[0].tolist()
-            dice = [math.nan if volumes[k] == true[k] == 0 else dice[k] for k in range(count)]
+            low = high = volumes_of(MetaTensor(true_onehot, affine=prediction.affine))[0].cpu()
+            dice = [math.nan if volumes[k] == low[k] == 0 else dice[k] for k in range(count)]
         elif "true_volume_mm3" in item:
-            low, high = item["true_volume_mm3"]
-            true = torch.where(high.isfinite(), (low + high) / 2, torch.nan).tolist()
+            low, high = item["true_volume_mm3"].cpu()
+        columns = {
+            "volume_ml": volumes / MM3_PER_ML,
+            "true_volume_ml": torch.where(high.isfinite(), (low + high) / 2, torch.nan) / MM3_PER_ML,
+            "volume_error_ml": volume_error(volumes, low, high).abs() / MM3_PER_ML,
+            "relative_size_error": relative_size_error(volumes, low, high),
+        }
         return [
             {
                 "image": str(item["image"].meta["filename_or_obj"]),
@@ -103,10 +111,7 @@ class CaseTable:
                 "structure": name,
                 "dice": dice[k],
                 "hd95_mm": distance[k],
-                "volume_ml": volumes[k] / 1000,
-                "true_volume_ml": true[k] / 1000,
-                "volume_error_ml": abs(volumes[k] - true[k]) / 1000,
-                "relative_size_error": abs(volumes[k] - true[k]) / true[k] if true[k] > 0 else math.nan,
+                **{column: float(values[k]) for column, values in columns.items()},
             }
             for k, name in enumerate(self.structures)
         ]

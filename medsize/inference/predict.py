@@ -21,11 +21,13 @@ from medsize.bundle.run_command import run_command
 from medsize.bundle.run_folder import INFERENCE, MASKS, VOLUMES, WEIGHTS
 from medsize.bundle.run_summary import inference_bundle
 from medsize.files import atomic_write
+from medsize.metrics.size_error import relative_size_error
 from medsize.pictures import draw_slice, fullest_slice
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import read_image_file, write_nifti
 from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
 from medsize.sizes.size_table import SizeTable, SizeTableError, comparable_path
+from medsize.units import MM3_PER_ML
 
 __all__ = ["predict"]
 
@@ -213,17 +215,15 @@ def _rows(
             entry |= {"structure": structure, "volume_ml": row[column]}
             if stated is not None:
                 low, high = _ends(stated.get(name, {}).get(structure))
-                middle = (low + high) / 2
-                miss = max(low - row[column], row[column] - high, 0.0)
                 entry |= {"low_ml": low, "high_ml": high}
-                entry["relative_size_error"] = miss / middle if middle > 0 else math.nan
+                entry["relative_size_error"] = float(relative_size_error(row[column], low, high))
             yield entry
 
 
 def _ends(size: float | list[float] | None) -> tuple[float, float]:
     """mL, of a size in mm³."""
     low, high = (math.nan, math.nan) if size is None else size if isinstance(size, list) else (size, size)
-    return low / 1000, high / 1000
+    return low / MM3_PER_ML, high / MM3_PER_ML
 
 
 def _draw(output_dir: Path, names: list[str]) -> None:

@@ -1,5 +1,19 @@
 """Metrics that need no mask."""
 
-from medsize.metrics.size_error import RelativeSizeError, VolumeError, volumes_of
+from medsize.metrics.size_error import (
+    RelativeSizeError,
+    VolumeError,
+    mean_relative_error,
+    relative_size_error,
+    volume_error,
+    volumes_of,
+)
 
-__all__ = ["RelativeSizeError", "VolumeError", "volumes_of"]
+__all__ = [
+    "RelativeSizeError",
+    "VolumeError",
+    "mean_relative_error",
+    "relative_size_error",
+    "volume_error",
+    "volumes_of",
+]

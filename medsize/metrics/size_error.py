@@ -1,15 +1,90 @@
-"""How far predicted volumes are from the given ones. No mask is needed."""
+"""
+How far sizes are from the true ones: the relative size error, whose mean is the mRE, and the signed volume error.
+
+No mask is needed. A true size is a number, an interval where only bounds are known, or unknown.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.metrics import CumulativeIterationMetric, do_metric_reduction
 from monai.utils import MetricReduction
 
 from medsize.transforms.voxel_size import voxel_size
+from medsize.units import MM3_PER_ML
 
-__all__ = ["RelativeSizeError", "VolumeError", "volumes_of"]
+__all__ = [
+    "RelativeSizeError",
+    "VolumeError",
+    "mean_relative_error",
+    "relative_size_error",
+    "volume_error",
+    "volumes_of",
+]
+
+Sizes = torch.Tensor | np.ndarray | Sequence[float] | float
+
+
+def volume_error(size: Sizes, low: Sizes, high: Sizes | None = None) -> torch.Tensor:
+    """
+    Return the signed error of sizes, v̂ − v: above 0 where they are too large.
+
+    Of an interval it is the signed distance: v̂ − high above it, v̂ − low below it, 0 within. A structure that is absent
+    (v = 0) has an error, too; one of unknown size, without a finite high end, has NaN.
+
+    Args:
+        size: v̂.
+        low: v, or the low end of what is known of it, of the same shape and unit.
+        high: the high end. Default: that of ``low``, an exact size.
+
+    Returns:
+        the errors in that unit, float64, of the same shape.
+    """
+    found, low, high = _tensors(size, low, high)
+    error = (found - high).relu() - (low - found).relu()
+    return torch.where(high.isfinite(), error, torch.nan)
+
+
+def relative_size_error(size: Sizes, low: Sizes, high: Sizes | None = None) -> torch.Tensor:
+    """
+    Return the relative error of sizes, |v̂ − v| / v.
+
+    Of an interval it is the distance to the interval over its middle. A structure that is absent (v = 0) or of unknown
+    size has NaN.
+
+    Args:
+        size: see :func:`volume_error`, as are ``low`` and ``high``.
+
+    Returns:
+        the errors, float64, of the same shape.
+    """
+    found, low, high = _tensors(size, low, high)
+    middle = (low + high) / 2
+    return torch.where(middle > 0, volume_error(found, low, high).abs() / middle, torch.nan)
+
+
+def mean_relative_error(size: Sizes, low: Sizes, high: Sizes | None = None) -> float | None:
+    """
+    Return the mRE: the mean of :func:`relative_size_error` over the structures that are present, and known in both.
+
+    Args:
+        size: see :func:`volume_error`, as are ``low`` and ``high``. A size that is not finite is unknown.
+
+    Returns:
+        the mean; ``None`` where nothing can be compared.
+    """
+    errors = relative_size_error(size, low, high)
+    known = errors[errors.isfinite()]
+    return float(known.mean()) if len(known) else None
+
+
+def _tensors(size: Sizes, low: Sizes, high: Sizes | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    found, low = (torch.as_tensor(x, dtype=torch.float64) for x in (size, low))
+    return found, low, low if high is None else torch.as_tensor(high, dtype=torch.float64)
 
 
 def volumes_of(onehot: MetaTensor) -> torch.Tensor:
@@ -57,10 +132,7 @@ class _SizeMetric(CumulativeIterationMetric):
 
 class RelativeSizeError(_SizeMetric):
     """
-    Relative size error |v̂ − v| / v of each present structure; its mean is the mRE.
-
-    For a size known as an interval, the distance to the interval over its middle. Structures that are absent
-    (v = 0) or of unknown size give NaN and do not count.
+    :func:`relative_size_error` of each structure, |v̂ − v| / v; its mean is the mRE. NaN values do not count.
 
     Call it with ``y_pred``, a one-hot MetaTensor ``(B, K, *spatial)`` or a list of ``(K, *spatial)``, and ``y``, the
     given sizes in mm³, ``(B, K − 1)`` or ``(B, 2, K − 1)``.
@@ -72,17 +144,12 @@ class RelativeSizeError(_SizeMetric):
 
     def _compute_tensor(self, y_pred: MetaTensor, y: torch.Tensor, **kwargs: object) -> torch.Tensor:
         low, high = self._ends(torch.as_tensor(y))
-        volumes = volumes_of(y_pred).to(low)
-        middle = (low + high) / 2
-        error = ((low - volumes).relu() + (volumes - high).relu()) / middle
-        return torch.where((middle > 0) & middle.isfinite(), error, torch.nan)
+        return relative_size_error(volumes_of(y_pred).to(low), low, high)
 
 
 class VolumeError(_SizeMetric):
     """
-    Signed volume error v̂ − v in mL of each structure, absent ones included; NaN where the size is unknown.
-
-    For a size known as an interval, the signed distance to it. Called like :class:`RelativeSizeError`.
+    :func:`volume_error` of each structure, v̂ − v, in mL, absent ones included. Called like :class:`RelativeSizeError`.
 
     Args:
         reduction: see MONAI's ``do_metric_reduction``. Defaults to ``"mean"``; ``"mean_batch"`` gives each structure's.
@@ -91,6 +158,4 @@ class VolumeError(_SizeMetric):
 
     def _compute_tensor(self, y_pred: MetaTensor, y: torch.Tensor, **kwargs: object) -> torch.Tensor:
         low, high = self._ends(torch.as_tensor(y))
-        volumes = volumes_of(y_pred).to(low)
-        error = ((volumes - high).relu() - (low - volumes).relu()) / 1000
-        return torch.where(high.isfinite(), error, torch.nan)
+        return volume_error(volumes_of(y_pred).to(low), low, high) / MM3_PER_ML

@@ -31,8 +31,8 @@ In place of ``liver`` stands the name of any structure. An *empty* cell says tha
 structure is absent. A row states each structure in one way; other rows and structures may use other ways. Case, spaces
 and brackets in names of columns make no difference: ``Liver Volume (mL)`` is ``liver volume_ml``.
 
-Diameters give the volume of an ellipsoid, V = π/6 · d₁ · d₂ · d₃. One diameter is that of a sphere, V = π/6 · d³;
-two are those of a prolate spheroid, V = π/6 · long · short².
+Diameters give the volume of an ellipsoid, V = π/6 · d₁ · d₂ · d₃; of one or two see
+:func:`medsize.sizes.ellipsoid.ellipsoid_volume`.
 
 An error of e percent turns a number x into the bounds x · (1 − e/100) and x · (1 + e/100). Of diameters, each one is x:
 an error of 10 percent there is about 30 percent of the volume.
@@ -54,16 +54,17 @@ from openpyxl.utils import get_column_letter
 from medsize.errors import ProblemsError
 from medsize.scans.scan_facts import UNREADABLE
 from medsize.scans.scan_header import scan_header
+from medsize.sizes.ellipsoid import ellipsoid_volume
 from medsize.sizes.mask_sizes import describe_mask
 from medsize.sizes.size_columns import SIZE_KINDS, Column, read_columns
 from medsize.sizes.spreadsheet import Cell, read_cells, uses_decimal_comma
 from medsize.suggest import did_you_mean
+from medsize.units import MM3_PER_ML
 
 __all__ = ["SizeRow", "SizeTable", "SizeTableError", "StatedSize", "add_sizes", "read_size_table"]
 
 KINDS_OF_SLICES = ("area_mm2", "fraction")
 NUMBERS = {*SIZE_KINDS, "error_percent"} - {"mask"}
-MM3_PER_ML = 1000.0
 
 
 class SizeTableError(ProblemsError):
@@ -386,8 +387,7 @@ def _stated_size(values: Mapping[Column, Any], default_error: float) -> StatedSi
 def _size(kind: str, value: Any, factor: float = 1.0) -> float:
     """mm³, mm² or a fraction, from what a cell says times a factor."""
     if kind == "diameters_mm":
-        long_to_short = sorted((factor * d for d in value), reverse=True)
-        return math.pi / 6 * math.prod((long_to_short + 2 * long_to_short[-1:])[:3])
+        return ellipsoid_volume([factor * d for d in value])
     return factor * value * (MM3_PER_ML if kind == "volume_ml" else 1.0)
 
 

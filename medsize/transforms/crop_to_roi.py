@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import Crop
 from monai.transforms.croppad.dictionary import Cropd
 
+from medsize.items import RoiMm
 from medsize.transforms.voxel_size import source_of
 
 __all__ = ["CropToRoi", "CropToRoiD", "CropToRoiDict", "CropToRoid"]
@@ -32,7 +33,7 @@ class CropToRoi(Crop):
         super().__init__()
         self.extent = tuple(extent)
 
-    def __call__(self, img: MetaTensor, roi: Mapping[str, Any], lazy: bool | None = None) -> torch.Tensor:
+    def __call__(self, img: MetaTensor, roi: RoiMm, lazy: bool | None = None) -> torch.Tensor:
         """
         Args:
             img: channel-first, shape ``(C, *spatial)``, three spatial axes.

@@ -218,6 +218,20 @@ def test_case_table_holds_the_figures_of_every_case(tmp_path: Path) -> None:
     assert summary["results"]["dice"]["structures"]["liver"]["cases"] == 1
 
 
+def test_errors_of_intervals_are_the_distances_to_them(tmp_path: Path) -> None:
+    predicted = torch.zeros(12, 12, 4)
+    predicted[3:9, 2:8, 1:3] = 1  # 1440 mm³
+    image = MetaTensor(torch.zeros(1, 12, 12, 4), affine=AFFINE, meta={"filename_or_obj": "scan.nii.gz"})
+    for ends, error, relative in (([1000.0, 2000.0], 0.0, 0.0), ([600.0, 1000.0], 0.44, 0.55)):
+        size = torch.tensor(ends, dtype=torch.float64).unsqueeze(-1)
+        engine = Engine(lambda engine, batch: [onehot(predicted)[:2]])
+        CaseTable(str(tmp_path), ["liver"], lambda x: x).attach(engine)
+        engine.run([[{"image": image, "true_volume_mm3": size, "subject": "a"}]])
+        (row,) = pd.read_csv(tmp_path / "metrics.csv").to_dict("records")
+        assert row["true_volume_ml"] == pytest.approx(sum(ends) / 2000)
+        assert (row["volume_error_ml"], row["relative_size_error"]) == pytest.approx((error, relative))
+
+
 def test_what_is_predicted_but_not_there_has_dice_0(tmp_path: Path) -> None:
     predicted = torch.zeros(12, 12, 4)
     predicted[3:9, 2:8, 1:3] = 2

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
 
 from medsize.handlers import MeanRelativeSizeError, MeanVolumeError
-from medsize.metrics import RelativeSizeError, VolumeError, volumes_of
+from medsize.metrics import (
+    RelativeSizeError,
+    VolumeError,
+    mean_relative_error,
+    relative_size_error,
+    volume_error,
+    volumes_of,
+)
 
 AFFINE = torch.diag(torch.tensor([2.0, 2.0, 5.0, 1.0]))
 
@@ -55,6 +63,26 @@ def test_volume_error_is_signed_and_in_ml() -> None:
     metric = VolumeError("mean_batch")
     metric([prediction(30, 50)], [torch.tensor([100.0, 3000.0])])
     torch.testing.assert_close(metric.aggregate(), torch.tensor([0.5, -2.0]))
+
+
+def test_errors_of_numbers_arrays_and_tensors_follow_one_definition() -> None:
+    found, low, high = (
+        [300.0, 300.0, 300.0, 50.0, 7.0],
+        [500.0, 100.0, 250.0, 0.0, 0.0],
+        [700.0, 200.0, 350.0, 0.0, math.inf],
+    )
+    signed = torch.tensor([-200.0, 100.0, 0.0, 50.0, math.nan]).double()
+    relative = torch.tensor([200 / 600, 100 / 150, 0.0, math.nan, math.nan]).double()
+    for made in (list, np.array, torch.tensor):
+        torch.testing.assert_close(volume_error(made(found), made(low), made(high)), signed, equal_nan=True)
+        torch.testing.assert_close(relative_size_error(made(found), made(low), made(high)), relative, equal_nan=True)
+    assert [float(volume_error(*one)) for one in zip(found[:4], low, high, strict=False)] == signed[:4].tolist()
+    assert mean_relative_error(found, low, high) == pytest.approx((1 / 3 + 2 / 3 + 0) / 3)
+
+
+def test_where_nothing_is_present_and_known_there_is_no_mean_relative_error() -> None:
+    assert mean_relative_error([1.0, 2.0, math.inf], [0.0, math.inf, 3.0]) is None
+    assert mean_relative_error([], []) is None
 
 
 def test_handlers_report_to_their_engine() -> None:

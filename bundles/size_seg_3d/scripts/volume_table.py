@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from ignite.engine import Engine, Events
 
+MM3_PER_ML = 1000.0
+
 
 class VolumeTable:
     """
@@ -41,7 +43,7 @@ class VolumeTable:
     def _add(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             prediction = output["pred"]
-            voxel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / 1000
+            voxel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / MM3_PER_ML
             counts = torch.bincount(torch.as_tensor(prediction).long().flatten(), minlength=len(self.structures) + 1)
             volumes = [f"{float(n) * voxel_ml:.6g}" for n in counts[1:]]
             self._rows.append([str(item["image"].meta["filename_or_obj"]), *volumes])
