@@ -10,9 +10,10 @@ import nibabel
 import numpy as np
 from monai.data import MetaTensor
 
+from medsize.scans.scan_facts import UNREADABLE
 from medsize.transforms.compute_size_target import ComputeSizeTarget
 
-__all__ = ["describe_mask", "read_mask"]
+__all__ = ["describe_mask", "measure_structure", "read_mask"]
 
 
 def describe_mask(
@@ -57,6 +58,27 @@ def describe_mask(
         center = affine[:3, :3] @ clicked + affine[:3, 3]
         entry["roi"] = {"center_mm": [round(float(c), 2) for c in center]}
     return entry
+
+
+def measure_structure(mask_file: Path, num_slices: int) -> tuple[float, list[float]]:
+    """
+    Return mm³ in the mask of a single structure, and mm² in each of its slices.
+
+    Args:
+        mask_file: holds 1 in the structure, and 0 elsewhere.
+        num_slices: of its scan.
+
+    Raises:
+        ValueError: when it cannot be measured, or has another number of slices.
+    """
+    try:
+        measured = describe_mask(mask_file, ("background", "structure"))
+    except UNREADABLE as e:
+        raise ValueError(f"the mask cannot be measured: {e} It must hold 1 in the structure, and 0 elsewhere.") from e
+    areas = measured["slice_size"]["structure"]
+    if len(areas) != num_slices:
+        raise ValueError(f"the mask {mask_file} has {len(areas)} slices, but its scan has {num_slices}.")
+    return measured["size"]["structure"], areas
 
 
 def read_mask(mask_file: Path) -> MetaTensor:

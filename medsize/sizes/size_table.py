@@ -52,36 +52,20 @@ from typing import Any
 from openpyxl.utils import get_column_letter
 
 from medsize.errors import ProblemsError
-from medsize.scans.scan_facts import UNREADABLE
 from medsize.scans.scan_header import scan_header
-from medsize.sizes.ellipsoid import ellipsoid_volume
-from medsize.sizes.mask_sizes import describe_mask
+from medsize.sizes.mask_sizes import measure_structure
+from medsize.sizes.measurements import StatedSize, misfits, of_other_extent, stated_size
 from medsize.sizes.size_columns import SIZE_KINDS, Column, read_columns
 from medsize.sizes.spreadsheet import Cell, read_cells, uses_decimal_comma
 from medsize.suggest import did_you_mean
-from medsize.units import MM3_PER_ML
 
 __all__ = ["SizeRow", "SizeTable", "SizeTableError", "StatedSize", "add_sizes", "read_size_table"]
 
-KINDS_OF_SLICES = ("area_mm2", "fraction")
 NUMBERS = {*SIZE_KINDS, "error_percent"} - {"mask"}
 
 
 class SizeTableError(ProblemsError):
     """What is wrong with a size table, all of it at once."""
-
-
-@dataclass(frozen=True)
-class StatedSize:
-    """
-    Low and high end of a structure's size: mm³ of a scan or mm² of a slice; fractions of its original field of view;
-    or, with a mask, multiples of what is measured in it.
-    """
-
-    low: float
-    high: float
-    is_fraction: bool = False
-    mask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -158,14 +142,14 @@ class SizeTable:
             for structure, stated in row.sizes.items():
                 if stated.mask is not None:
                     try:
-                        volume, areas = _measured(Path(dataset_dir) / stated.mask, num_slices)
+                        volume, areas = measure_structure(Path(dataset_dir) / stated.mask, num_slices)
                     except ValueError as e:
                         problems.append(f"{self.where(row, 'mask', structure)}: {e}")
                         continue
-                    size[structure] = _entry(stated, volume)
-                    slice_size[structure] = [_entry(stated, area) for area in areas]
+                    size[structure] = stated.times(volume)
+                    slice_size[structure] = [stated.times(area) for area in areas]
                     continue
-                entry = _entry(stated, view if stated.is_fraction else 1.0)
+                entry = stated.times(view if stated.is_fraction else 1.0)
                 if row.slice is None:
                     size[structure] = entry
                 else:
@@ -318,13 +302,13 @@ def _read_row(
     sizes = {}
     for structure in dict.fromkeys(column.structure for column in columns if column and column.structure):
         stated = [column for column in (*values, *faults) if column.structure == structure]
-        misfits = list(_misfits(stated))
+        conflicts = list(misfits(stated))
         if "slice" not in faulty_kinds:
-            misfits += _of_other_extent(stated, own.get("slice"))
-        problems += misfits
-        if not misfits and not faults.keys() & set(stated):
+            conflicts += of_other_extent(stated, own.get("slice"))
+        problems += conflicts
+        if not conflicts and not faults.keys() & set(stated):
             try:
-                size = _stated_size({column: values[column] for column in stated}, own.get("error_percent", 0.0))
+                size = stated_size({column: values[column] for column in stated}, own.get("error_percent", 0.0))
             except ValueError as e:
                 problems.append(str(e))
                 continue
@@ -333,62 +317,6 @@ def _read_row(
     if "image" not in own or "slice" in faulty_kinds:
         return None, problems
     return SizeRow(number, own["image"], own.get("subject"), own.get("slice"), sizes), problems
-
-
-def _misfits(columns: Sequence[Column]) -> Iterator[str]:
-    """Which columns of a structure cannot be filled in together."""
-    sizes = [column for column in columns if column.kind != "error_percent"]
-    names = " and ".join(map(str, sizes))
-    bounds = {column.bound for column in sizes}
-    if len({column.kind for column in sizes}) > 1:
-        yield f"{names} are all filled in, but a row states a structure in one way. Clear all but one."
-    elif "" in bounds and len(bounds) > 1:
-        yield f"{names} are all filled in. Clear the size, or its bounds."
-    elif len(bounds) == 1 and "" not in bounds:
-        yield f"{names} is filled in, but the other bound is not. Fill in both."
-    if bounds and "" not in bounds and len(columns) > len(sizes):
-        error = next(column for column in columns if column.kind == "error_percent")
-        yield f"{error} is filled in beside bounds. Clear the error, or the bounds."
-
-
-def _of_other_extent(columns: Sequence[Column], slice_number: int | None) -> Iterator[str]:
-    """Which columns are of a scan in a row of a slice, or the other way round."""
-    for column in columns:
-        if slice_number is None and column.kind == "area_mm2":
-            yield f"{column} is of a slice, but the row names none. Fill in a column 'slice', or state a volume."
-        if slice_number is not None and column.kind not in (*KINDS_OF_SLICES, "error_percent"):
-            yield (
-                f"{column} is of a whole scan, but the row is of slice {slice_number}. State "
-                f"{' or '.join(KINDS_OF_SLICES)}, or clear 'slice'."
-            )
-
-
-def _stated_size(values: Mapping[Column, Any], default_error: float) -> StatedSize | None:
-    """What the columns of a structure say together; ``None`` where its size is unknown."""
-    error = next((value for column, value in values.items() if column.kind == "error_percent"), default_error) / 100
-    stated = {column.bound: (column, value) for column, value in values.items() if column.kind != "error_percent"}
-    if not stated:
-        return None
-    if "" in stated:
-        column, value = stated[""]
-        if column.kind == "mask":
-            return StatedSize(1 - error, 1 + error, mask=value)
-        low, high = _size(column.kind, value, 1 - error), _size(column.kind, value, 1 + error)
-    else:
-        column, low_value = stated["low"]
-        high_column, high_value = stated["high"]
-        low, high = _size(column.kind, low_value), _size(column.kind, high_value)
-        if low > high:
-            raise ValueError(f"{column} is above {high_column}. Exchange or correct them.")
-    is_fraction = column.kind == "fraction"
-    return StatedSize(low, min(high, 1.0) if is_fraction else high, is_fraction)
-
-
-def _size(kind: str, value: Any, factor: float = 1.0) -> float:
-    """mm³, mm² or a fraction, from what a cell says times a factor."""
-    if kind == "diameters_mm":
-        return ellipsoid_volume([factor * d for d in value])
-    return factor * value * (MM3_PER_ML if kind == "volume_ml" else 1.0)
 
 
 def _contradictions(table: SizeTable) -> Iterator[str]:
@@ -414,21 +342,3 @@ def _contradictions(table: SizeTable) -> Iterator[str]:
                         f"{table.where(masks[structure], 'mask', structure)} tells the size of '{structure}' in every "
                         f"slice, but row {row.number} states it in slice {row.slice}. Clear one of them."
                     )
-
-
-def _entry(stated: StatedSize, measure: float) -> float | list[float]:
-    """A size as data lists have it."""
-    low, high = stated.low * measure, stated.high * measure
-    return low if low == high else [low, high]
-
-
-def _measured(mask_file: Path, num_slices: int) -> tuple[float, list[float]]:
-    """mm³ in a mask, and mm² in each of its slices."""
-    try:
-        measured = describe_mask(mask_file, ("background", "structure"))
-    except UNREADABLE as e:
-        raise ValueError(f"the mask cannot be measured: {e} It must hold 1 in the structure, and 0 elsewhere.") from e
-    areas = measured["slice_size"]["structure"]
-    if len(areas) != num_slices:
-        raise ValueError(f"the mask {mask_file} has {len(areas)} slices, but its scan has {num_slices}.")
-    return measured["size"]["structure"], areas

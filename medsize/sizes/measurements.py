@@ -1,0 +1,114 @@
+"""
+Measurements: what the cells of a row say together of a structure's size.
+
+A measurement is a volume, diameters, an area, a fraction or a mask, with the reader's error or with bounds, see
+:mod:`medsize.sizes.size_table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medsize.sizes.ellipsoid import ellipsoid_volume
+from medsize.sizes.size_columns import Column
+from medsize.units import MM3_PER_ML
+
+__all__ = ["StatedSize", "misfits", "of_other_extent", "stated_size"]
+
+KINDS_OF_SLICES = ("area_mm2", "fraction")
+
+
+@dataclass(frozen=True)
+class StatedSize:
+    """
+    Low and high end of a structure's size: mm³ of a scan or mm² of a slice; fractions of its original field of view;
+    or, with a mask, multiples of what is measured in it.
+    """
+
+    low: float
+    high: float
+    is_fraction: bool = False
+    mask: str | None = None
+
+    def times(self, measure: float) -> float | list[float]:
+        """
+        Return the size as data lists have it: a number, or ``[low, high]``.
+
+        Args:
+            measure: what it is a part or a multiple of, in mm³ or mm²; 1 where it is in these units itself.
+        """
+        low, high = self.low * measure, self.high * measure
+        return low if low == high else [low, high]
+
+
+def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> StatedSize | None:
+    """
+    Return the size that the cells of a structure state together; ``None`` where it is unknown.
+
+    Args:
+        values: what each filled column of the structure says; its columns fit together (:func:`misfits`).
+        default_error: percent, where the structure has no error of its own.
+
+    Raises:
+        ValueError: when the low bound is above the high one.
+    """
+    error = next((value for column, value in values.items() if column.kind == "error_percent"), default_error) / 100
+    stated = {column.bound: (column, value) for column, value in values.items() if column.kind != "error_percent"}
+    if not stated:
+        return None
+    if "" in stated:
+        column, value = stated[""]
+        if column.kind == "mask":
+            return StatedSize(1 - error, 1 + error, mask=value)
+        low, high = _size(column.kind, value, 1 - error), _size(column.kind, value, 1 + error)
+    else:
+        column, low_value = stated["low"]
+        high_column, high_value = stated["high"]
+        low, high = _size(column.kind, low_value), _size(column.kind, high_value)
+        if low > high:
+            raise ValueError(f"{column} is above {high_column}. Exchange or correct them.")
+    is_fraction = column.kind == "fraction"
+    return StatedSize(low, min(high, 1.0) if is_fraction else high, is_fraction)
+
+
+def _size(kind: str, value: Any, factor: float = 1.0) -> float:
+    """Return mm³, mm² or a fraction, from what a cell says times a factor."""
+    if kind == "diameters_mm":
+        return ellipsoid_volume([factor * d for d in value])
+    return factor * value * (MM3_PER_ML if kind == "volume_ml" else 1.0)
+
+
+def misfits(columns: Sequence[Column]) -> Iterator[str]:
+    """Yield what is wrong where columns of a structure cannot be filled in together."""
+    sizes = [column for column in columns if column.kind != "error_percent"]
+    names = " and ".join(map(str, sizes))
+    bounds = {column.bound for column in sizes}
+    if len({column.kind for column in sizes}) > 1:
+        yield f"{names} are all filled in, but a row states a structure in one way. Clear all but one."
+    elif "" in bounds and len(bounds) > 1:
+        yield f"{names} are all filled in. Clear the size, or its bounds."
+    elif len(bounds) == 1 and "" not in bounds:
+        yield f"{names} is filled in, but the other bound is not. Fill in both."
+    if bounds and "" not in bounds and len(columns) > len(sizes):
+        error = next(column for column in columns if column.kind == "error_percent")
+        yield f"{error} is filled in beside bounds. Clear the error, or the bounds."
+
+
+def of_other_extent(columns: Sequence[Column], slice_number: int | None) -> Iterator[str]:
+    """
+    Yield what is wrong where columns are of a scan in a row of a slice, or the other way round.
+
+    Args:
+        columns: those of a structure that are filled in.
+        slice_number: that of the row; ``None`` for the whole scan.
+    """
+    for column in columns:
+        if slice_number is None and column.kind == "area_mm2":
+            yield f"{column} is of a slice, but the row names none. Fill in a column 'slice', or state a volume."
+        if slice_number is not None and column.kind not in (*KINDS_OF_SLICES, "error_percent"):
+            yield (
+                f"{column} is of a whole scan, but the row is of slice {slice_number}. State "
+                f"{' or '.join(KINDS_OF_SLICES)}, or clear 'slice'."
+            )
