@@ -14,7 +14,8 @@ from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.checks.plausibility import suspicions
 from medsize.checks.scans import check_scans
 from medsize.checks.workflow_check import CONFIG, workflow_findings
-from medsize.data.data_list import Cohort, DataListError, load_cohort
+from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.data_list import DataListError
 from medsize.items import TrainingItem, ValidationItem, size_key
 from medsize.networks.initialise import INITS
 from medsize.suggest import did_you_mean_path

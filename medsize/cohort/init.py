@@ -19,7 +19,8 @@ from medsize.cohort.proposal import propose_run
 from medsize.cohort.pseudonym import path_codes, renamed, subject_key
 from medsize.cohort.report import write_report
 from medsize.cohort.structures import choose_structures, holds, masks_of
-from medsize.data.data_list import Cohort, load_cohort, write_data_list
+from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.data_list import write_data_list
 from medsize.data.folds import folds_of_subjects
 from medsize.errors import ProblemsError
 from medsize.progress_bar import with_progress

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medsize.data.data_list import Cohort
+from medsize.data.cohort import Cohort
 from medsize.files import atomic_write
 from medsize.items import RoiMm
 from medsize.scans.scan_facts import ImageFacts, image_facts

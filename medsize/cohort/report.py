@@ -18,7 +18,7 @@ from matplotlib.ticker import NullFormatter
 from medsize import __version__
 from medsize.checks.plausibility import size_volumes
 from medsize.cohort.proposal import Setting
-from medsize.data.data_list import Cohort
+from medsize.data.cohort import Cohort
 from medsize.files import atomic_write
 from medsize.pictures import data_url, fullest_slice, slice_png
 from medsize.scans.scan_facts import UNREADABLE, image_facts

@@ -1,6 +1,7 @@
 """Data lists, folds, caches and the phantom cohort."""
 
-from medsize.data.data_list import Cohort, DataListError, load_cohort, write_data_list
+from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.data_list import DataListError, write_data_list
 from medsize.data.describe_scans import describe_scans, write_clicks
 from medsize.data.folds import assign_folds, stratified_folds
 from medsize.data.persistent_cache_dataset import PersistentCacheDataset

@@ -17,7 +17,7 @@ from scipy import ndimage
 from medsize.bundle.run_command import run_command
 from medsize.bundle.run_folder import INFERENCE, MASKS
 from medsize.bundle.run_summary import inference_bundle
-from medsize.data.data_list import load_cohort
+from medsize.data.cohort import load_cohort
 from medsize.files import atomic_write
 
 __all__ = ["center_of_largest", "locate"]

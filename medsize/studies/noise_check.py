@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from medsize.bundle.run_settings import RunSettings, read_settings
 from medsize.checks.run_check import check_run
-from medsize.data.data_list import Cohort
+from medsize.data.cohort import Cohort
 from medsize.sizes.size_detail import SIZE_DETAILS
 from medsize.sizes.size_noise import SIZE_NOISES
 from medsize.transforms.perturb_mask import MASK_NOISES

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from medsize.bundle.run_folder import MASKS, METRICS, is_finished
-from medsize.data.data_list import load_cohort
+from medsize.data.cohort import load_cohort
 from medsize.pictures import data_url, fullest_slice, slice_png
 from medsize.studies.robustness.study import Cell, Study
 

@@ -1,0 +1,243 @@
+"""The cohort: the scans of a data list, checked, and which of them to train and to validate on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from medsize.data.data_list import DataListError, Item, parse_data_list
+from medsize.data.sizes_in_mm import sizes_in_mm
+from medsize.items import CohortItem, SizeKey, TrainingItem, ValidationItem
+from medsize.suggest import did_you_mean_path
+
+__all__ = ["Cohort", "load_cohort"]
+
+SUPERVISIONS = ("size", "mask", "scribble")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """
+    A checked data list.
+
+    Items are dictionaries for MONAI's datasets, see :class:`medsize.items.CohortItem`; paths are absolute.
+    """
+
+    source: Path
+    class_names: tuple[str, ...]
+    """All classes in the order of their indices, the background first."""
+    items: tuple[CohortItem, ...]
+    has_validation_section: bool
+    scribble_unlabelled: int = 255
+    sha256: str = field(default="", repr=False)
+    """Hash of the data list's bytes."""
+
+    @property
+    def num_classes(self) -> int:
+        """K, with the background."""
+        return len(self.class_names)
+
+    def validation_items(self, fold: int | None = 0) -> list[ValidationItem]:
+        """
+        Items to validate on: the section ``validation`` if there is one, else the items of ``fold``.
+
+        The truth has names that no training transform knows: ``true_label``, the mask, and ``true_volume_mm3``.
+        """
+        return [_validation_item(item) for item in self.items if self._is_validation(item, fold)]
+
+    def training_items(
+        self,
+        supervision: str = "size",
+        fold: int | None = 0,
+        size_level: str = "slice",
+        num_masks: int | None = None,
+    ) -> list[TrainingItem]:
+        """
+        Items to train on, stripped of every label that ``supervision`` does not name.
+
+        Args:
+            supervision: any of ``size``, ``mask`` and ``scribble``, joined by ``+``.
+            fold: the fold that is left for validation.
+            size_level: {``"slice"``, ``"volume"``}, the sizes to use: ``slice_area_mm2`` or ``volume_mm3``.
+            num_masks: with ``mask``, keep the masks of the first so many subjects only. Default: all.
+
+        Returns:
+            the items; those that no label is left for are left out.
+
+        Raises:
+            DataListError: when a value is none of these, or no item is left.
+        """
+        kinds = supervision.split("+")
+        problems = []
+        if not set(kinds) <= set(SUPERVISIONS):
+            problems.append(
+                f"supervision is '{supervision}': it must be any of {', '.join(SUPERVISIONS)}, joined by +."
+            )
+        if size_level not in ("slice", "volume"):
+            problems.append(f"size_level is '{size_level}': it must be slice or volume.")
+        if num_masks is not None and num_masks < 1:
+            problems.append(f"num_masks is {num_masks}: it must be at least 1, or null for all masks.")
+        candidates = [item for item in self.items if not self._is_validation(item, fold)]
+        if not candidates:
+            problems.append(
+                f"there is no item to train on: the data list has {len(self.items)}, validation fold {fold}."
+            )
+        if problems:
+            raise DataListError(self.source, problems)
+
+        masked_subjects = list(dict.fromkeys(item["subject"] for item in candidates if "label" in item))[:num_masks]
+        size_key: SizeKey = "slice_area_mm2" if size_level == "slice" else "volume_mm3"
+        selected = []
+        for item in candidates:
+            kept: TrainingItem = {"image": item["image"], "subject": item["subject"]}
+            if "roi" in item:
+                kept["roi"] = item["roi"]
+            if "fold" in item:
+                kept["fold"] = item["fold"]
+            if "size" in kinds and size_key in item:
+                kept[size_key] = item[size_key]
+            if "scribble" in kinds and "scribble" in item:
+                kept["scribble"] = item["scribble"]
+            if "mask" in kinds and "label" in item and item["subject"] in masked_subjects:
+                kept["label"] = item["label"]
+            if {size_key, "scribble", "label"} & kept.keys():
+                selected.append(kept)
+        if not selected:
+            needed = {
+                "size": "slice_size" if size_level == "slice" else "size",
+                "mask": "label",
+                "scribble": "scribble",
+            }
+            keys = " or ".join(f"'{needed[kind]}'" for kind in kinds)
+            raise DataListError(
+                self.source,
+                [f"supervision is '{supervision}', but none of {len(candidates)} training items has {keys}."],
+            )
+        return selected
+
+    def _is_validation(self, item: CohortItem, fold: int | None) -> bool:
+        if self.has_validation_section:
+            return bool(item["section"] == "validation")
+        return fold is not None and item.get("fold") == fold
+
+
+def _validation_item(item: CohortItem) -> ValidationItem:
+    kept: ValidationItem = {"image": item["image"], "subject": item["subject"]}
+    if "roi" in item:
+        kept["roi"] = item["roi"]
+    if "label" in item:
+        kept["true_label"] = item["label"]
+    if "volume_mm3" in item:
+        kept["true_volume_mm3"] = item["volume_mm3"]
+    return kept
+
+
+def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
+    """
+    Read and check a data list; its format is described in :mod:`medsize.data.data_list`.
+
+    Args:
+        data_list: the file.
+        dataset_dir: the folder that its paths start from.
+
+    Raises:
+        DataListError: naming every item at fault: an unknown key, a file that is missing or lies neither in that
+            folder nor in the data list's, a size for a structure that does not exist, a negative or non-finite one,
+            sizes without a unit, a subject in two splits.
+    """
+    path, root = Path(data_list), Path(dataset_dir)
+    missing = []
+    if not root.is_dir():
+        hint = did_you_mean_path(root) or " Set it to the folder that the data list's paths start from."
+        missing.append(f"dataset_dir is {root}: there is no such folder.{hint}")
+    if not path.is_file() and not (missing and path.is_relative_to(root)):
+        hint = did_you_mean_path(path) or " Set data_list to the cohort's data list."
+        missing.append(f"there is no such file.{hint}")
+    if missing:
+        raise DataListError(path, missing)
+    content = path.read_bytes()
+    parsed = parse_data_list(content, path)
+    problems: list[str] = []
+    class_names = _class_names(parsed.labels, problems)
+    sections = [("training", item) for item in parsed.training] + [("validation", item) for item in parsed.validation]
+    if not parsed.training:
+        problems.append("the list 'training' is empty.")
+    items = []
+    for number, (section, item) in enumerate(sections):
+        index = number if section == "training" else number - len(parsed.training)
+        where = f"{section}[{index}] ({item.image})"
+        before = len(problems)
+        entry = _resolve(item, where, (root, path.parent), class_names, parsed.size_unit, problems)
+        if len(problems) == before:
+            entry["section"] = section
+            items.append(entry)
+    problems += _split_problems(sections)
+    if problems:
+        raise DataListError(path, problems)
+    return Cohort(
+        source=path,
+        class_names=tuple(class_names),
+        items=tuple(items),
+        has_validation_section=bool(parsed.validation),
+        scribble_unlabelled=parsed.scribble_unlabelled,
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _class_names(labels: dict[str, str], problems: list[str]) -> list[str]:
+    try:
+        by_index = {int(index): name for index, name in labels.items()}
+    except ValueError:
+        problems.append(f'\'labels\' must map class indices to names, such as {{"0": "background"}}, got {labels}.')
+        return list(labels.values())
+    if sorted(by_index) != list(range(len(by_index))) or len(by_index) < 2:
+        problems.append(f"'labels' must number the classes 0, 1, …, with background 0 and a structure, got {labels}.")
+    names = [by_index[index] for index in sorted(by_index)]
+    if len(set(names)) < len(names):
+        problems.append(f"'labels' names a class twice: {labels}.")
+    return names
+
+
+def _resolve(
+    item: Item, where: str, folders: tuple[Path, Path], class_names: list[str], unit: str | None, problems: list[str]
+) -> CohortItem:
+    """The item with absolute paths, from the first folder into one of both, and sizes in mm."""
+    entry: dict[str, Any] = {"subject": item.subject or item.image}
+    for key in ("image", "label", "scribble"):
+        name = getattr(item, key)
+        if name is None:
+            continue
+        file = folders[0] / name
+        if not any(Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder)) for folder in folders):
+            problems.append(
+                f"{where}: the {key} '{name}' leads out of the data set's folder {folders[0]}. Put the file there, or "
+                "set dataset_dir to a folder that holds all of them."
+            )
+        elif not file.is_file():
+            problems.append(f"{where}: the {key} {file} does not exist.")
+        entry[key] = str(file)
+    if item.fold is not None:
+        entry["fold"] = item.fold
+    if item.roi is not None:
+        entry["roi"] = item.roi.model_dump(exclude_none=True)
+    sizes = sizes_in_mm(item, entry["image"], class_names[1:], unit, where, problems)
+    return cast("CohortItem", {**entry, **sizes})
+
+
+def _split_problems(sections: Iterable[tuple[str, Item]]) -> list[str]:
+    """Subjects and images that stand in more than one split."""
+    splits: dict[tuple[str, str], set[str]] = {}
+    for section, item in sections:
+        split = section if item.fold is None or section == "validation" else f"fold {item.fold}"
+        splits.setdefault(("subject", item.subject or item.image), set()).add(split)
+        splits.setdefault(("image", item.image), set()).add(split)
+    return [
+        f"the {kind} '{name}' is in more than one split: {', '.join(sorted(found))}. "
+        "All scans of a subject must be in one fold."
+        for (kind, name), found in splits.items()
+        if len(found) > 1 and not (kind == "image" and len(splits.get(("subject", name), ())) > 1)
+    ]

@@ -1,0 +1,101 @@
+"""Sizes of a data list, in any of its units, as mm³ and mm²."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from medsize.data.data_list import Item, SizeValue
+from medsize.items import SizeKey
+from medsize.scans.scan_header import scan_header
+from medsize.suggest import did_you_mean
+from medsize.units import MM3_PER_ML
+
+__all__ = ["sizes_in_mm"]
+
+
+def sizes_in_mm(
+    item: Item, image: str, structures: Sequence[str], unit: str | None, where: str, problems: list[str]
+) -> dict[SizeKey, torch.Tensor]:
+    """
+    Return the sizes that an item states, as :class:`medsize.items.CohortItem` has them.
+
+    Areas in all slices add up to the volume where none is stated.
+
+    Args:
+        item: an item of a data list.
+        image: path of its scan, which is read where sizes depend on it.
+        structures: names of the classes, without the background.
+        unit: the data list's ``size_unit``.
+        where: names the item in messages.
+        problems: gets what is wrong with the sizes.
+    """
+    found: dict[SizeKey, torch.Tensor] = {}
+    if (item.size or item.slice_size) and unit is None:
+        problems.append(f"{where}: it states sizes, but the data list has no 'size_unit' (mm3, mL or fraction).")
+        return found
+    if item.size is not None:
+        stated = {name: [value] for name, value in item.size.items()}
+        box = _intervals(stated, structures, f"{where}: size", problems)
+        if box is not None and Path(image).is_file():
+            found["volume_mm3"] = box[..., 0] * _unit_in_mm(image, unit, 3, where, problems)
+    if item.slice_size is not None:
+        box = _intervals(item.slice_size, structures, f"{where}: slice_size", problems)
+        if box is not None and Path(image).is_file():
+            found["slice_area_mm2"] = box * _unit_in_mm(image, unit, 2, where, problems)
+    if "slice_area_mm2" in found and "volume_mm3" not in found:
+        slice_distance = _header(image, where, problems)[0][2]
+        found["volume_mm3"] = found["slice_area_mm2"].sum(dim=-1) * slice_distance
+    return found
+
+
+def _intervals(
+    stated: Mapping[str, Sequence[SizeValue]], structures: Sequence[str], where: str, problems: list[str]
+) -> torch.Tensor | None:
+    """Low and high ends, shape ``(2, K − 1, Z)``."""
+    for name in stated:
+        if name not in structures:
+            hint = did_you_mean(name, structures) or f" The structures are: {', '.join(structures)}."
+            problems.append(f"{where} names '{name}', which is no structure of 'labels'.{hint}")
+    if len({len(values) for values in stated.values()}) > 1:
+        lengths = ", ".join(f"{name}: {len(values)}" for name, values in stated.items())
+        problems.append(f"{where} has differing numbers of slices ({lengths}).")
+        return None
+    num_slices = len(next(iter(stated.values()), [None]))
+    box = torch.stack(
+        [torch.zeros(len(structures), num_slices), torch.full((len(structures), num_slices), torch.inf)]
+    ).double()
+    before = len(problems)
+    for k, name in enumerate(structures):
+        for z, value in enumerate(stated.get(name, [])):
+            if value is None:
+                continue
+            low, high = value if isinstance(value, tuple) else (value, value)
+            slice_name = f" in slice {z}" if num_slices > 1 else ""
+            if not (math.isfinite(low) and math.isfinite(high)):
+                problems.append(f"{where} of '{name}'{slice_name} is {value}: it must be a finite number.")
+            elif low < 0:
+                problems.append(f"{where} of '{name}'{slice_name} is {value}: a size cannot be negative.")
+            elif low > high:
+                problems.append(f"{where} of '{name}'{slice_name} is {value}: the low end is above the high end.")
+            box[:, k, z] = torch.tensor([low, high], dtype=torch.float64)
+    return box if len(problems) == before else None
+
+
+def _unit_in_mm(image: str, unit: str | None, num_axes: int, where: str, problems: list[str]) -> float:
+    """How many mm³ are in one unit of volume, with three axes; mm² in one of area, with two."""
+    if unit == "fraction":
+        zooms, shape = _header(image, where, problems)
+        return math.prod(zooms[:num_axes]) * math.prod(shape[:num_axes])
+    return MM3_PER_ML if unit == "mL" and num_axes == 3 else 1.0
+
+
+def _header(image: str, where: str, problems: list[str]) -> tuple[list[float], list[int]]:
+    try:
+        return scan_header(image)
+    except ValueError as e:
+        problems.append(f"{where}: {e}.")
+        return [1.0] * 3, [1] * 3
