@@ -143,10 +143,10 @@ def ladder(
     """Train and evaluate a bundle under every kind of supervision that a study names, and write its tables."""
     import subprocess
 
-    from medsize.studies.ladder import run_study
+    from medsize.studies.ladder import run_ladder
 
     try:
-        succeeded = run_study(study, data.resolve(), work_dir.resolve(), workers, only, anew, report=typer.echo)
+        succeeded = run_ladder(study, data.resolve(), work_dir.resolve(), workers, only, anew, report=typer.echo)
     except ValueError as e:
         raise typer.BadParameter(str(e)) from e
     except subprocess.CalledProcessError as e:  # its program has said why

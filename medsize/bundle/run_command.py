@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from medsize.suggest import did_you_mean
 
-__all__ = ["config_file", "run_command", "training_command"]
+__all__ = ["as_options", "config_file", "run_command", "training_command"]
 
 
 def config_file(bundle: Path, name: str | Path) -> Path:
     """The config of that name in a bundle; where there is none, ``name`` as a path. Neither need exist."""
     in_bundle = bundle / "configs" / name
     return in_bundle if in_bundle.is_file() or not Path(name).is_file() else Path(name)
+
+
+def as_options(values: Mapping[str, Any]) -> list[str]:
+    """Return overrides as MONAI's command line takes them."""
+    return [part for key, value in values.items() for part in (f"--{key}", str(value))]
 
 
 def run_command(bundle: Path, configs: Sequence[str | Path], options: Sequence[str], processes: int = 1) -> list[str]:

@@ -1,28 +1,29 @@
-"""What the cells of a study were started with, kept beside their results."""
+"""Settings of a study's cells, kept beside their results."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from medsize.bundle.run_folder import LOG, SETTINGS, is_finished
+from medsize.bundle.run_folder import LOG, SETTINGS
 from medsize.files import atomic_write
 from medsize.studies.lock import locked
+from medsize.studies.study import Study
 
 __all__ = ["check_settings"]
 
 
-def check_settings(work_dir: Path, cells: Iterable[tuple[str, Path, dict[str, Any]]]) -> None:
+def check_settings(study: Study, work_dir: Path) -> None:
     """
     Keep the settings of each cell in its folder, so that results of other settings are not taken for its own.
 
-    Give it all cells of a study, not only those to run: whatever is in the folder goes into the tables.
+    Those of all cells, not only of those to run: whatever is in the folder goes into the tables.
 
     Args:
-        work_dir: folder of the study, which others may use at the same time.
-        cells: name, folder and settings of each: whatever sets it apart.
+        study: what is to be run.
+        work_dir: folder of the runs, which other studies may use at the same time.
 
     Raises:
         ValueError: when folders hold cells that were started with other settings, or with unknown ones; naming
@@ -30,20 +31,21 @@ def check_settings(work_dir: Path, cells: Iterable[tuple[str, Path, dict[str, An
     """
     changed, unwritten = [], []
     with locked(work_dir, "settings.lock"):
-        for name, folder, settings in cells:
+        for cell in study.cells():
+            folder = cell.folder(work_dir)
             file = folder / SETTINGS
             # As JSON reads it: a tuple is a list.
-            now = json.loads(json.dumps(settings, default=str))
-            was_started = (folder / LOG).is_file() or is_finished(folder)
+            now = json.loads(json.dumps(study.settings(cell), default=str))
+            was_started = (folder / LOG).is_file() or cell.is_finished(work_dir)
             before = json.loads(file.read_text()) if file.is_file() else None
             if before == now:
                 continue
             if not was_started:
                 unwritten.append((file, now))
             elif before is None:
-                changed.append(f"- {name}: it was run, but {SETTINGS} is missing")
+                changed.append(f"- {cell}: it was run, but {SETTINGS} is missing")
             else:
-                changed.append(f"- {name}: {', '.join(_differences(before, now))}")
+                changed.append(f"- {cell}: {', '.join(_differences(before, now))}")
         if changed:
             raise ValueError(
                 f"{work_dir} holds cells that were run with other settings than the study has now. Take another work "

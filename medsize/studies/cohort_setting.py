@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from medsize.files import atomic_write
+from medsize.studies.lock import locked
 
-__all__ = ["CohortSetting", "as_options", "folder_name"]
+__all__ = ["CohortSetting", "folder_name"]
 
 
 class CohortSetting(BaseModel):
@@ -44,7 +45,7 @@ class CohortSetting(BaseModel):
 
     def make_ready(self, data_dir: Path, work_dir: Path) -> None:
         """
-        Run ``prepare``, unless the same command has succeeded before.
+        Run ``prepare``, unless the same command has succeeded before; others who want the same wait.
 
         Raises:
             subprocess.CalledProcessError: when it fails.
@@ -55,11 +56,12 @@ class CohortSetting(BaseModel):
         folder = self.folder(work_dir)
         arguments = [module, str(data_dir / self.dataset_dir), *options, "--output-dir", str(folder)]
         done = folder / "prepared.txt"
-        if (folder / "datalist.json").is_file() and done.is_file() and done.read_text() == shlex.join(arguments):
-            return
-        subprocess.run([sys.executable, "-m", *arguments], check=True)
-        with atomic_write(done) as partial:
-            partial.write_text(shlex.join(arguments))
+        with locked(folder, "prepare.lock"):
+            if (folder / "datalist.json").is_file() and done.is_file() and done.read_text() == shlex.join(arguments):
+                return
+            subprocess.run([sys.executable, "-m", *arguments], check=True)
+            with atomic_write(done) as partial:
+                partial.write_text(shlex.join(arguments))
 
     def locations(self, data_dir: Path, work_dir: Path) -> dict[str, Path]:
         """``dataset_dir`` and ``data_list`` of the cohort's runs."""
@@ -72,8 +74,3 @@ class CohortSetting(BaseModel):
 def folder_name(name: str) -> str:
     """A name in lower case letters, digits and underscores."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def as_options(values: dict[str, Any]) -> list[str]:
-    """Overrides as the command line of MONAI takes them."""
-    return [part for key, value in values.items() for part in (f"--{key}", str(value))]

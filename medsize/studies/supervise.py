@@ -5,8 +5,7 @@ A program of its own, ``python -m medsize.studies.supervise RUN COMMAND…``. It
 files only, so that workers start at once. It holds a lock on the run's folder, which the run inherits: even a run that
 outlived all others would keep a second one out. When the standard input closes, because the one who asked for the run
 has died, the supervisor kills the run; when the supervisor itself is killed, the kernel does (on Linux). What became of
-the run is one line of JSON: ``outcome`` (done, kept, busy or failed), ``exit_code`` and ``seconds``; or the ``reason``
-why it could not be started.
+the run is one line of JSON, an :class:`Outcome`.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from medsize.bundle.run_folder import CHECKPOINT, LOCK, LOG, is_finished
 
-__all__ = ["run_supervised", "supervise"]
+__all__ = ["Outcome", "run_supervised", "supervise"]
 
 MODULE = "medsize.studies.supervise"
 PATIENCE = 10.0
@@ -37,7 +36,26 @@ HANDS_MEMORY_BACK = "MALLOC_TRIM_THRESHOLD_"
 """Dask sets it for its workers. A training that hands freed memory back at once spends half its time on page faults."""
 
 
-def run_supervised(run: str, command: list[str], variables: Mapping[str, str] | None = None) -> dict[str, Any]:
+class Outcome(NamedTuple):
+    """What became of a run. It stays light, as all of this module: supervisors and workers start at once."""
+
+    kind: str
+    """done; kept: it was finished before; busy: it runs elsewhere just now; or failed."""
+    exit_code: int | None = None
+    seconds: float = 0.0
+    """How long its process ran; 0 where it did not."""
+    reason: str = ""
+    """Why it could not be started."""
+
+    def __str__(self) -> str:
+        if self.kind != "failed":
+            return self.kind
+        if self.reason:
+            return f"failed: {self.reason}"
+        return f"failed with exit code {self.exit_code}" if self.exit_code else "failed: it ended without results"
+
+
+def run_supervised(run: str, command: list[str], variables: Mapping[str, str] | None = None) -> Outcome:
     """
     Run a command under a supervisor, a process of its own; for the workers.
 
@@ -61,13 +79,12 @@ def run_supervised(run: str, command: list[str], variables: Mapping[str, str] | 
         assert process.stdout is not None
         told = process.stdout.read()
     if told:
-        result: dict[str, Any] = json.loads(told)
-        return result
+        return Outcome(**json.loads(told))
     ended = "was killed" if process.returncode < 0 else f"ended with exit code {process.returncode}"
-    return {"outcome": "failed", "exit_code": None, "reason": f"its supervisor {ended}"}
+    return Outcome("failed", reason=f"its supervisor {ended}")
 
 
-def supervise(run: Path, command: list[str]) -> dict[str, Any]:
+def supervise(run: Path, command: list[str]) -> Outcome:
     """
     Run a command, unless it is finished or runs elsewhere; with ``--resume True`` where there is a checkpoint.
 
@@ -76,7 +93,7 @@ def supervise(run: Path, command: list[str]) -> dict[str, Any]:
         command: what to run.
 
     Returns:
-        what became of it, see above.
+        what became of it.
 
     Raises:
         OSError: when the folder cannot be written, or the command does not exist.
@@ -90,10 +107,10 @@ def supervise(run: Path, command: list[str]) -> dict[str, Any]:
                 break
             except BlockingIOError:
                 if time.monotonic() - started > PATIENCE:
-                    return {"outcome": "busy"}
+                    return Outcome("busy")
                 time.sleep(0.1)
         if is_finished(run):
-            return {"outcome": "kept"}
+            return Outcome("kept")
         started = time.monotonic()
         resume = (run / CHECKPOINT).is_file()
         with (run / LOG).open("a") as log:
@@ -109,7 +126,7 @@ def supervise(run: Path, command: list[str]) -> dict[str, Any]:
         threading.Thread(target=_kill_when_abandoned, args=(process.pid,), daemon=True).start()
         code = process.wait()
         seconds = round(time.monotonic() - started, 2)
-        return {"outcome": "done" if is_finished(run) else "failed", "exit_code": code, "seconds": seconds}
+        return Outcome("done" if is_finished(run) else "failed", code, seconds)
 
 
 def _die_with(parent: int):  # type: ignore[no-untyped-def]
@@ -137,5 +154,5 @@ if __name__ == "__main__":
     try:
         told = supervise(Path(sys.argv[1]), sys.argv[2:])
     except OSError as e:  # a folder that cannot be written, a program that is missing
-        told = {"outcome": "failed", "exit_code": None, "reason": str(e)}
-    print(json.dumps(told), flush=True)
+        told = Outcome("failed", reason=str(e))
+    print(json.dumps(told._asdict()), flush=True)

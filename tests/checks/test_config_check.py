@@ -10,8 +10,8 @@ import yaml
 from monai.bundle import ConfigWorkflow
 
 from medsize.checks import config_problems
-from medsize.studies.cell_command import NOISE_OVERLAY
-from medsize.studies.ladder import load_study
+from medsize.studies.ladder import LadderStudy
+from medsize.studies.study import NOISE_OVERLAY, load_study
 from tests.conftest import BUNDLE_2D, PROJECT
 
 BUNDLE_3D = PROJECT / "bundles" / "size_seg_3d"
@@ -49,7 +49,7 @@ def test_configs_of_the_bundles_are_sound(bundle: Path, configs: str) -> None:
 
 
 def test_every_override_of_the_ladder_is_known() -> None:
-    study = load_study(PROJECT / "benchmarks" / "ladder_2d.yaml")
+    study = load_study(PROJECT / "benchmarks" / "ladder_2d.yaml", LadderStudy)
     for rung in study.rungs.values():
         configs = ("train.yaml", NOISE_OVERLAY, *rung.overlays)
         assert problems(configs=configs, **(study.overrides | rung.overrides)) == []

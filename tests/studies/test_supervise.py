@@ -28,7 +28,7 @@ def test_what_workers_and_supervisors_import_is_light() -> None:
 
 def test_a_run_that_cannot_start_is_told_of_by_its_cause(tmp_path: Path) -> None:
     missing = run_supervised(str(tmp_path / "run"), ["/no/such/program"])
-    assert missing["outcome"] == "failed"
-    assert "/no/such/program" in missing["reason"]
+    assert missing.kind == "failed"
+    assert "/no/such/program" in missing.reason
     (tmp_path / "file").touch()
-    assert str(tmp_path / "file") in run_supervised(str(tmp_path / "file" / "run"), ["true"])["reason"]
+    assert str(tmp_path / "file") in run_supervised(str(tmp_path / "file" / "run"), ["true"]).reason

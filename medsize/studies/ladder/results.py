@@ -1,9 +1,8 @@
-"""What the runs of a ladder found, in tables that outlive the runs."""
+"""Tables of what the runs of a ladder found, which outlive the runs."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import shlex
 from pathlib import Path
@@ -13,11 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from medsize.bundle.run_folder import METRICS, is_finished
+from medsize.bundle.run_command import as_options
+from medsize.bundle.run_folder import METRICS
 from medsize.bundle.run_summary import RunSummary
 from medsize.files import atomic_write
-from medsize.studies.cohort_setting import as_options
-from medsize.studies.ladder.study import Cell, Study
+from medsize.studies.ladder.study import LadderCell, LadderStudy
 
 __all__ = ["LadderResults", "paired_gain", "summarise_runs"]
 
@@ -39,12 +38,16 @@ class LadderResults:
         ValueError: when the table holds runs with other settings than the study has now; naming all of them.
     """
 
-    def __init__(self, study: Study, table: Path) -> None:
+    def __init__(self, study: LadderStudy, table: Path) -> None:
         self.study = study
         self.table = table
         # In the order of the tables: seeds of a rung together.
-        order = itertools.chain.from_iterable(itertools.product([c], c.rungs, c.seeds) for c in study.cohorts)
-        self.cells = {_key(cell): cell for cell in itertools.starmap(Cell, order)}
+        self.cells = {
+            (cohort.name, rung, seed): LadderCell(cohort.name, rung, seed=seed)
+            for cohort in study.cohorts
+            for rung in cohort.rungs
+            for seed in cohort.seeds
+        }
         self.runs = _read(table.with_suffix(".csv"))
         self.subjects = _read(self._subjects_file)
         digests = {key: _digest(study.settings(cell)) for key, cell in self.cells.items()}
@@ -63,13 +66,13 @@ class LadderResults:
     def _subjects_file(self) -> Path:
         return self.table.with_name(f"{self.table.name}_subjects.csv")
 
-    def has(self, cell: Cell) -> bool:
+    def has(self, cell: LadderCell) -> bool:
         """Whether the table holds this run."""
         return _key(cell) in _keys(self.runs)
 
     def add(self, work_dir: Path) -> None:
         """Take in all runs that are finished in a work folder; those that the table has already are replaced."""
-        finished = [cell for cell in self.cells.values() if is_finished(cell.folder(work_dir))]
+        finished = [cell for cell in self.cells.values() if cell.is_finished(work_dir)]
         if finished:
             self.runs = self._merged(self.runs, pd.DataFrame([self._row(cell, work_dir) for cell in finished]))
             dice = pd.concat([_dice_of_subjects(cell, work_dir) for cell in finished])
@@ -82,11 +85,11 @@ class LadderResults:
         place = {key: place for place, key in enumerate(self.cells)}
         return merged.iloc[np.argsort(_keys(merged).map(place), kind="stable")].reset_index(drop=True)
 
-    def _row(self, cell: Cell, work_dir: Path) -> dict[str, Any]:
+    def _row(self, cell: LadderCell, work_dir: Path) -> dict[str, Any]:
         settings, summary = self.study.settings(cell), RunSummary.read(cell.folder(work_dir))
         results = summary.results
         return {
-            "cohort": cell.cohort.name,
+            "cohort": cell.cohort,
             "rung": cell.rung,
             "seed": cell.seed,
             "dice": results.dice.mean,
@@ -133,8 +136,8 @@ class LadderResults:
         return pd.DataFrame(rows)
 
 
-def _key(cell: Cell) -> tuple[str, str, int]:
-    return cell.cohort.name, cell.rung, cell.seed
+def _key(cell: LadderCell) -> tuple[str, str, int]:
+    return cell.cohort, cell.rung, cell.seed
 
 
 def _keys(table: pd.DataFrame) -> pd.Index:
@@ -152,10 +155,10 @@ def _read(file: Path) -> pd.DataFrame:
     return pd.read_csv(file, dtype={"subject": str, "settings": str})
 
 
-def _dice_of_subjects(cell: Cell, work_dir: Path) -> pd.DataFrame:
+def _dice_of_subjects(cell: LadderCell, work_dir: Path) -> pd.DataFrame:
     cases = pd.read_csv(cell.folder(work_dir) / METRICS, dtype={"subject": str})
     dice = cases.groupby(["subject", "structure"], as_index=False)["dice"].mean().round(4)
-    return dice.assign(cohort=cell.cohort.name, rung=cell.rung, seed=cell.seed)[[*CELL, "subject", "structure", "dice"]]
+    return dice.assign(cohort=cell.cohort, rung=cell.rung, seed=cell.seed)[[*CELL, "subject", "structure", "dice"]]
 
 
 def summarise_runs(runs: pd.DataFrame, references: dict[str, str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The ladder: what each kind of supervision reaches, from organ tags to all masks."""
+"""Run a ladder: every cell that is not finished, and after each the tables."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
-from medsize.bundle.run_folder import LOG, SUMMARY, WEIGHTS, is_finished
-from medsize.studies.cell_command import cell_command
+from medsize.bundle.run_folder import LOG, SUMMARY
 from medsize.studies.cell_settings import check_settings
 from medsize.studies.ladder.results import LadderResults
-from medsize.studies.ladder.study import Cell, Study, load_study
+from medsize.studies.ladder.study import LadderCell, LadderStudy, located_list
 from medsize.studies.lock import locked
-from medsize.studies.study_file import matches
+from medsize.studies.study import load_study
 from medsize.studies.supervise import run_supervised
 
-__all__ = ["run_study"]
+__all__ = ["run_ladder"]
 
-TEACHER_KEY = "teacher_checkpoint"
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
-def run_study(
+def run_ladder(
     file: Path,
     data_dir: Path,
     work_dir: Path,
@@ -55,26 +54,23 @@ def run_study(
         ValueError: when the study is faulty, or the work folder or the table holds a cell with other settings.
         subprocess.CalledProcessError: when a cohort cannot be prepared.
     """
-    study = load_study(file)
+    study = load_study(file, LadderStudy)
     table = file.parent / study.table
-    cells = list(study.cells())
-    wanted = [cell for cell in cells if matches(only, str(cell))]
-    check_settings(work_dir, ((str(cell), cell.folder(work_dir), study.settings(cell)) for cell in cells))
+    wanted = study.chosen(only)
+    check_settings(study, work_dir)
     results = LadderResults(study, table)
 
     to_run = []
     for cell in wanted:
-        if is_finished(cell.folder(work_dir)):
+        if cell.is_finished(work_dir):
             report(f"{cell}: kept")
         elif results.has(cell) and not anew:
             report(f"{cell}: kept in the table")
         else:
             to_run.append(cell)
     for cell in to_run:  # grows by what is needed, and by what that needs
-        to_run += [c for c in study.needed_by(cell) if not is_finished(c.folder(work_dir)) and c not in to_run]
-    for cohort in {cell.cohort.name: cell.cohort for cell in to_run}.values():
-        with locked(cohort.folder(work_dir), "prepare.lock"):
-            cohort.make_ready(data_dir, work_dir)
+        to_run += [c for c in study.needed_by(cell) if not c.is_finished(work_dir) and c not in to_run]
+    study.make_ready(to_run, data_dir, work_dir)
 
     def take_in() -> None:
         with locked(work_dir, "table.lock"):  # another ladder may have written since
@@ -84,7 +80,7 @@ def run_study(
 
     failed = False
     take_in()
-    waiting, running = [cell for cell in cells if cell in to_run], dict[Future[str], Cell]()
+    waiting, running = [cell for cell in study.cells() if cell in to_run], dict[Future[str], LadderCell]()
     with ThreadPoolExecutor(workers) as pool:
         while waiting or running:
             unfinished = [*waiting, *running.values()]
@@ -99,31 +95,30 @@ def run_study(
     return not failed
 
 
-def _run_cell(study: Study, study_dir: Path, cell: Cell, data_dir: Path, work_dir: Path) -> str:
-    rung, folder, settings = study.rungs[cell.rung], cell.folder(work_dir), study.settings(cell)
-    unfinished = [before.rung for before in study.needed_by(cell) if not is_finished(before.folder(work_dir))]
+def _run_cell(study: LadderStudy, study_dir: Path, cell: LadderCell, data_dir: Path, work_dir: Path) -> str:
+    """Run a cell, and what finds its regions; returns what became of it."""
+    folder, rung = cell.folder(work_dir), study.rungs[cell.rung]
+    unfinished = [before.rung for before in study.needed_by(cell) if not before.is_finished(work_dir)]
     if unfinished:
         return f"failed: it needs '{unfinished[0]}', which is not finished"
-    places = cell.cohort.locations(data_dir, work_dir)
     if rung.locator:
-        locator = Cell(cell.cohort, rung.locator, cell.seed).folder(work_dir)
-        located = locator.with_name(f"located_by_{locator.name}.json")  # paths may start from what else was prepared
-        arguments = [locator, places["data_list"], "--dataset-dir", places["dataset_dir"], "--output", located]
-        locate = [sys.executable, "-m", "medsize", "locate", *map(str, arguments)]
-        with locked(locator, "locate.lock"), (folder / LOG).open("a") as log:
-            is_current = located.is_file() and located.stat().st_mtime >= (locator / SUMMARY).stat().st_mtime
-            if not is_current and subprocess.run(locate, stdout=log, stderr=log, check=False).returncode:
-                return f"failed: '{rung.locator}' found no regions, see {folder / LOG}"
-        places["data_list"] = located
-    if rung.teacher:
-        places[TEACHER_KEY] = Cell(cell.cohort, rung.teacher, cell.seed).folder(work_dir) / WEIGHTS
-    bundle = (study_dir / (rung.bundle or study.bundle)).resolve()
-    overrides = {**places, **settings["overrides"], "seed": cell.seed, "output_dir": folder}
-    command = cell_command(bundle, settings["overlays"], overrides)
-    result = run_supervised(str(folder), command, ONE_THREAD)
-    while result["outcome"] == "busy":  # another study in the work folder runs it just now
-        result = run_supervised(str(folder), command, ONE_THREAD)
-    if result["outcome"] != "failed":
-        return str(result["outcome"])
-    reason = f": {result['reason']}" if "reason" in result else f" with exit code {result['exit_code']}"
-    return f"failed{reason}, see {folder / LOG}"
+        locator = replace(cell, rung=rung.locator).folder(work_dir)
+        places = study.cohort(cell).locations(data_dir, work_dir)
+        if not _located(locator, places["data_list"], places["dataset_dir"], folder / LOG):
+            return f"failed: '{rung.locator}' found no regions, see {folder / LOG}"
+    command = study.command(cell, study_dir, data_dir, work_dir)
+    outcome = run_supervised(str(folder), command, ONE_THREAD)
+    while outcome.kind == "busy":  # another study in the work folder runs it just now
+        outcome = run_supervised(str(folder), command, ONE_THREAD)
+    return f"{outcome}, see {folder / LOG}" if outcome.kind == "failed" else str(outcome)
+
+
+def _located(locator: Path, data_list: Path, dataset_dir: Path, log_file: Path) -> bool:
+    """Write the data list with the regions that a run finds, unless it is there; returns whether it is."""
+    located = located_list(locator)
+    arguments = [locator, data_list, "--dataset-dir", dataset_dir, "--output", located]
+    with locked(locator, "locate.lock"), log_file.open("a") as log:
+        if located.is_file() and located.stat().st_mtime >= (locator / SUMMARY).stat().st_mtime:
+            return True
+        command = [sys.executable, "-m", "medsize", "locate", *map(str, arguments)]
+        return subprocess.run(command, stdout=log, stderr=log, check=False).returncode == 0

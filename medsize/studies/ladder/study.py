@@ -1,19 +1,21 @@
-"""What a ladder runs: rungs of supervision, on cohorts, with seeds."""
+"""A ladder's file: rungs of supervision, on cohorts, with seeds."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from medsize.studies.cohort_setting import CohortSetting, folder_name
-from medsize.studies.study_file import read_study
+from medsize.bundle.run_folder import WEIGHTS
+from medsize.studies.cohort_setting import CohortSetting
+from medsize.studies.study import Cell, Study
 
-__all__ = ["Cell", "Study", "load_study"]
+__all__ = ["LadderCell", "LadderStudy", "located_list"]
+
+TEACHER_KEY = "teacher_checkpoint"
 
 
 class Rung(BaseModel):
@@ -49,25 +51,32 @@ class LadderCohort(CohortSetting):
     seeds: list[int] = [0]
 
 
-class Study(BaseModel):
-    """What to run: a YAML file."""
+@dataclass(frozen=True)
+class LadderCell(Cell):
+    """A cohort, a rung and a seed."""
 
-    model_config = ConfigDict(extra="forbid")
+    rung: str
 
-    bundle: str
-    """Folder of the bundle, from the study's own."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The rung."""
+        return (self.rung,)
+
+
+class LadderStudy(Study[LadderCell]):
+    """Rungs of supervision to train a bundle under: a YAML file."""
+
     table: str
     """Where the tables and the figure go: a path without suffix, from the study's folder."""
     reference: str
     """The rung that the others' Dice is divided by."""
-    overrides: dict[str, Any] = {}
     comparisons: list[tuple[str, str]] = []
     """Pairs of rungs: how much more Dice the first has than the second, subject by subject."""
     rungs: dict[str, Rung]
-    cohorts: list[LadderCohort]
+    cohorts: list[LadderCohort] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _rungs_exist(self) -> Study:
+    def check_names(self) -> None:
+        """Check that the rungs that are named exist, and that those that others need run before them."""
         named = {self.reference, *(before for rung in self.rungs.values() for before in rung.needs)}
         named |= {rung.reference for rung in self.rungs.values() if rung.reference}
         named |= {rung for pair in self.comparisons for rung in pair}
@@ -80,53 +89,46 @@ class Study(BaseModel):
                 for before in self.rungs[rung].needs:
                     if before not in cohort.rungs[: cohort.rungs.index(rung)]:
                         raise ValueError(f"{cohort.name}: '{rung}' needs '{before}' before it")
-        return self
 
-    def cells(self) -> Iterator[Cell]:
-        """All runs, by seed first, so that a study that is stopped early has one of each."""
-        for cohort in self.cohorts:
-            for seed, rung in itertools.product(cohort.seeds, cohort.rungs):
-                yield Cell(cohort, rung, seed)
+    def cells(self) -> list[LadderCell]:
+        """Return all runs, by seed first, so that a study that is stopped early has one of each."""
+        return [
+            LadderCell(cohort.name, rung, seed=seed)
+            for cohort in self.cohorts
+            for seed, rung in itertools.product(cohort.seeds, cohort.rungs)
+        ]
 
-    def needed_by(self, cell: Cell) -> list[Cell]:
-        """The runs, of the same cohort and seed, that a run's teacher and locator come from."""
-        return [Cell(cell.cohort, rung, cell.seed) for rung in self.rungs[cell.rung].needs]
+    def needed_by(self, cell: LadderCell) -> list[LadderCell]:
+        """Return the runs, of the same cohort and seed, that a run's teacher and locator come from."""
+        return [replace(cell, rung=rung) for rung in self.rungs[cell.rung].needs]
 
-    def settings(self, cell: Cell) -> dict[str, Any]:
-        """What sets a cell apart but for its seed, wherever bundles and data are; with that of the cells it needs."""
-        rung = self.rungs[cell.rung]
+    def settings(self, cell: LadderCell) -> dict[str, Any]:
+        """Return what sets a cell apart but for its seed, with that of the cells it needs."""
+        rung, cohort = self.rungs[cell.rung], self.cohort(cell)
         return {
             "rung": cell.rung,
-            "bundle": Path(rung.bundle or self.bundle).name,
-            "cohort": cell.cohort.source,
-            "overlays": ([] if rung.replace_overlays else cell.cohort.overlays) + rung.overlays,
-            "overrides": {**self.overrides, **cell.cohort.overrides, **rung.overrides},
-            "teacher": rung.teacher and self.settings(Cell(cell.cohort, rung.teacher, cell.seed)),
-            "locator": rung.locator and self.settings(Cell(cell.cohort, rung.locator, cell.seed)),
+            "bundle": Path(self.bundle_of(cell)).name,
+            "cohort": cohort.source,
+            "overlays": ([] if rung.replace_overlays else cohort.overlays) + rung.overlays,
+            "overrides": {**self.overrides, **cohort.overrides, **rung.overrides},
+            "teacher": rung.teacher and self.settings(replace(cell, rung=rung.teacher)),
+            "locator": rung.locator and self.settings(replace(cell, rung=rung.locator)),
         }
 
+    def bundle_of(self, cell: LadderCell) -> str:
+        """Return the folder of a cell's bundle, from the study's own."""
+        return self.rungs[cell.rung].bundle or self.bundle
 
-@dataclass(frozen=True)
-class Cell:
-    """One run: a cohort, a rung and a seed."""
-
-    cohort: LadderCohort
-    rung: str
-    seed: int
-
-    def folder(self, work_dir: Path) -> Path:
-        """Where the run's output goes."""
-        return self.cohort.folder(work_dir) / f"{folder_name(self.rung)}_seed_{self.seed}"
-
-    def __str__(self) -> str:
-        return f"{self.cohort.name} / {self.rung} / seed {self.seed}"
+    def values(self, cell: LadderCell, data_dir: Path, work_dir: Path) -> dict[str, Any]:
+        """Return where a cell's data are, with the regions that its locator found, and its teacher's weights."""
+        values, rung = super().values(cell, data_dir, work_dir), self.rungs[cell.rung]
+        if rung.locator:
+            values["data_list"] = located_list(replace(cell, rung=rung.locator).folder(work_dir))
+        if rung.teacher:
+            values[TEACHER_KEY] = replace(cell, rung=rung.teacher).folder(work_dir) / WEIGHTS
+        return values
 
 
-def load_study(file: Path) -> Study:
-    """
-    Read and check a study.
-
-    Raises:
-        ValueError: naming what is wrong with the file.
-    """
-    return read_study(file, Study)
+def located_list(locator: Path) -> Path:
+    """Return the data list with the regions that a run found, beside its folder: its paths may start there."""
+    return locator.with_name(f"located_by_{locator.name}.json")

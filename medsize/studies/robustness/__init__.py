@@ -1,6 +1,6 @@
 """Studies of robustness: how wrong labels may be, and what that costs."""
 
 from medsize.studies.robustness.run import StudyResult, run_robustness
-from medsize.studies.robustness.study import Cell, Study, load_study
+from medsize.studies.robustness.study import RobustnessCell, RobustnessStudy
 
-__all__ = ["Cell", "Study", "StudyResult", "load_study", "run_robustness"]
+__all__ = ["RobustnessCell", "RobustnessStudy", "StudyResult", "run_robustness"]

@@ -17,7 +17,7 @@ from medsize.studies.robustness.statistics import (
     paired_difference,
     subjects_by_seeds,
 )
-from medsize.studies.robustness.study import NO_LEVEL, Study
+from medsize.studies.robustness.study import NO_LEVEL, RobustnessStudy
 
 __all__ = ["FIGURES", "accuracy", "comparisons", "crossovers", "equally_wrong", "volume_agreement"]
 
@@ -52,7 +52,7 @@ def accuracy(cases: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparisons(cases: pd.DataFrame, study: Study) -> pd.DataFrame:
+def comparisons(cases: pd.DataFrame, study: RobustnessStudy) -> pd.DataFrame:
     """
     Dice of every condition less that of clean labels, subject by subject.
 
@@ -83,7 +83,7 @@ def comparisons(cases: pd.DataFrame, study: Study) -> pd.DataFrame:
     return table
 
 
-def equally_wrong(cases: pd.DataFrame, accuracies: pd.DataFrame, study: Study) -> pd.DataFrame:
+def equally_wrong(cases: pd.DataFrame, accuracies: pd.DataFrame, study: RobustnessStudy) -> pd.DataFrame:
     """
     Dice of sizes less that of masks which are as wrong.
 

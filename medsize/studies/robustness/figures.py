@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from medsize.studies.robustness.analysis import FIGURES
 from medsize.studies.robustness.results import AS_GIVEN
-from medsize.studies.robustness.study import NO_LEVEL, Study
+from medsize.studies.robustness.study import NO_LEVEL, RobustnessStudy
 
 __all__ = ["agreement_figure", "difference_figure", "error_figure", "minutes_figure"]
 
@@ -27,7 +27,7 @@ WIDTH = 10.0
 """Inches."""
 
 
-def error_figure(accuracies: pd.DataFrame, figure: str, study: Study) -> str:
+def error_figure(accuracies: pd.DataFrame, figure: str, study: RobustnessStudy) -> str:
     """
     Accuracy against realised mRE with 95 % intervals: a panel for each structure, a curve for each kind of noise.
 
@@ -48,7 +48,7 @@ def error_figure(accuracies: pd.DataFrame, figure: str, study: Study) -> str:
     return _finished(drawing, panels, f"error_{figure}")
 
 
-def difference_figure(differences: pd.DataFrame, study: Study) -> str:
+def difference_figure(differences: pd.DataFrame, study: RobustnessStudy) -> str:
     """
     Dice of sizes less that of equally wrong masks: a panel for each structure, a curve for each pair of kinds.
 
@@ -68,7 +68,7 @@ def difference_figure(differences: pd.DataFrame, study: Study) -> str:
     return _finished(drawing, panels, "difference")
 
 
-def minutes_figure(accuracies: pd.DataFrame, study: Study) -> str:
+def minutes_figure(accuracies: pd.DataFrame, study: RobustnessStudy) -> str:
     """
     Dice against minutes of annotation: a panel for each structure, a point for each condition.
 
@@ -128,7 +128,7 @@ def _curve(table: pd.DataFrame, supervision: str, kind: str) -> pd.DataFrame:
     return of_kind.sort_values("realised_mre")
 
 
-def _styles(table: pd.DataFrame, study: Study) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _styles(table: pd.DataFrame, study: RobustnessStudy) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Supervision and kind, in the study's own order, so that one looks alike in all panels and figures."""
     present = set(zip(table["supervision"], table["noise"], strict=True))
     number = 0

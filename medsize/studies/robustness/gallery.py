@@ -10,10 +10,10 @@ import nibabel
 import numpy as np
 import pandas as pd
 
-from medsize.bundle.run_folder import MASKS, METRICS, is_finished
+from medsize.bundle.run_folder import MASKS, METRICS
 from medsize.data.cohort import load_cohort
 from medsize.pictures import data_url, fullest_slice, slice_png
-from medsize.studies.robustness.study import Cell, Study
+from medsize.studies.robustness.study import RobustnessCell, RobustnessStudy
 
 __all__ = ["Failure", "worst_cases"]
 
@@ -27,7 +27,9 @@ class Failure:
     """PNG as a data URL: the slice with most wrong voxels, truth solid and prediction dashed."""
 
 
-def worst_cases(study: Study, cells: Sequence[Cell], data_dir: Path, work_dir: Path) -> list[Failure]:
+def worst_cases(
+    study: RobustnessStudy, cells: Sequence[RobustnessCell], data_dir: Path, work_dir: Path
+) -> list[Failure]:
     """
     The cases with the smallest Dice of all cells whose masks were kept, of every subject the worst one.
 
@@ -40,7 +42,7 @@ def worst_cases(study: Study, cells: Sequence[Cell], data_dir: Path, work_dir: P
     tables = []
     for number, cell in enumerate(cells):
         folder = cell.folder(work_dir)
-        if study.gallery and is_finished(folder) and (folder / MASKS).is_dir():
+        if study.gallery and cell.is_finished(work_dir) and (folder / MASKS).is_dir():
             table = pd.read_csv(folder / METRICS, dtype={"subject": str})
             dice = table.groupby(["subject", "image"])["dice"].mean().dropna().reset_index()
             tables.append(dice.assign(cell=number, cohort=cell.cohort))

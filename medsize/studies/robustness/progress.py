@@ -1,4 +1,4 @@
-"""What a study tells while it runs."""
+"""Lines and a bar that a study shows while it runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from medsize.bundle.run_folder import LOG, is_finished
+from medsize.bundle.run_folder import LOG
 from medsize.bundle.run_summary import RunSummary
-from medsize.studies.robustness.execution import Outcome
-from medsize.studies.robustness.study import Cell
+from medsize.studies.robustness.study import RobustnessCell
+from medsize.studies.supervise import Outcome
 
 __all__ = ["StudyProgress"]
 
@@ -31,7 +31,7 @@ class StudyProgress:
     """
 
     def __init__(
-        self, work_dir: Path, total: int, finished: list[Cell], at_a_time: int, console: Console | None = None
+        self, work_dir: Path, total: int, finished: list[RobustnessCell], at_a_time: int, console: Console | None = None
     ) -> None:
         self.work_dir = work_dir
         self.total = total
@@ -55,14 +55,14 @@ class StudyProgress:
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.stop()
 
-    def tell(self, cell: Cell, outcome: Outcome) -> None:
+    def tell(self, cell: RobustnessCell, outcome: Outcome) -> None:
         """Of a cell that ended."""
         self.ended += 1
         if outcome.kind == "done":
             self._seconds.append(outcome.seconds)
-        text = f"[{self.kept + self.ended}/{self.total}] {cell}: {outcome.kind}"
+        text = f"[{self.kept + self.ended}/{self.total}] {cell}: {outcome}"
         if outcome.kind == "failed":
-            text += f" twice, {outcome.reason}. Its log: {cell.folder(self.work_dir) / LOG}"
+            text += f", twice. Its log: {cell.folder(self.work_dir) / LOG}"
             self.console.print(text, style="red", markup=False)
         else:
             dice = self._dice_of(cell)
@@ -88,9 +88,9 @@ class StudyProgress:
                 parts.append(f"{name} {self._dice[cell]:.3f} ({cell.labels}, seed {cell.seed})")
         return "; ".join(parts)
 
-    def _dice_of(self, cell: Cell) -> float:
-        folder = cell.folder(self.work_dir)
-        dice = RunSummary.read(folder).results.dice.mean if is_finished(folder) else None
+    def _dice_of(self, cell: RobustnessCell) -> float:
+        is_finished = cell.is_finished(self.work_dir)
+        dice = RunSummary.read(cell.folder(self.work_dir)).results.dice.mean if is_finished else None
         return math.nan if dice is None else float(dice)
 
 

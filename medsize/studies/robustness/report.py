@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from medsize.bundle.run_folder import LOG, is_finished
+from medsize.bundle.run_folder import LOG
 from medsize.files import atomic_write
 from medsize.studies.robustness import figures
 from medsize.studies.robustness.analysis import (
@@ -24,11 +24,11 @@ from medsize.studies.robustness.analysis import (
     equally_wrong,
     volume_agreement,
 )
-from medsize.studies.robustness.answers import answers, dice_by_error, of_all
+from medsize.studies.robustness.conclusions import conclusions, dice_by_error, of_all
 from medsize.studies.robustness.gallery import worst_cases
 from medsize.studies.robustness.results import AS_GIVEN, CONDITION, read_cases, read_runs
 from medsize.studies.robustness.statistics import RESAMPLES
-from medsize.studies.robustness.study import Cell, Study
+from medsize.studies.robustness.study import RobustnessCell, RobustnessStudy
 
 __all__ = ["write_report"]
 
@@ -57,7 +57,7 @@ class Grid:
     """What is told of a cohort and a network."""
 
     name: str
-    answers: list[str]
+    conclusions: list[str]
     dice: pd.DataFrame
     """By kind of error (rows) and level (columns), as text."""
     panels: list[Panel]
@@ -75,9 +75,9 @@ class Grid:
 
 
 def write_report(
-    study: Study,
+    study: RobustnessStudy,
     study_file: Path,
-    cells: Sequence[Cell],
+    cells: Sequence[RobustnessCell],
     data_dir: Path,
     work_dir: Path,
     output_dir: Path,
@@ -143,7 +143,7 @@ def write_report(
     return output_dir / "report.html"
 
 
-def _grid(study: Study, cohort: str, network: str, tables: dict[str, pd.DataFrame]) -> Grid:
+def _grid(study: RobustnessStudy, cohort: str, network: str, tables: dict[str, pd.DataFrame]) -> Grid:
     part = {name: _of(table, cohort, network) for name, table in tables.items()}
     accuracies, cases, differences = part["accuracy"], part["cases"], part["equally_wrong"]
     panels = [
@@ -195,7 +195,7 @@ def _grid(study: Study, cohort: str, network: str, tables: dict[str, pd.DataFram
         )
     return Grid(
         f"{cohort}, {network}",
-        answers(study, part),
+        conclusions(study, part),
         dice_by_error(accuracies, part["comparisons"], len(study.seeds)),
         panels,
         of_all(part["comparisons"]),
@@ -211,7 +211,7 @@ def _of(table: pd.DataFrame, cohort: str, network: str) -> pd.DataFrame:
     return table[(table["cohort"] == cohort) & (table["network"] == network)]
 
 
-def _of_interest(study: Study, cases: pd.DataFrame) -> pd.DataFrame:
+def _of_interest(study: RobustnessStudy, cases: pd.DataFrame) -> pd.DataFrame:
     """Of each supervision the labels as given, and the condition with noise that runs first."""
     is_shown = cases["noise"] == AS_GIVEN
     for name, supervision in study.supervision.items():
@@ -221,12 +221,12 @@ def _of_interest(study: Study, cases: pd.DataFrame) -> pd.DataFrame:
     return cases[is_shown]
 
 
-def _unfinished(cells: Sequence[Cell], work_dir: Path) -> list[str]:
+def _unfinished(cells: Sequence[RobustnessCell], work_dir: Path) -> list[str]:
     """Cells without results; with their log, where they were begun."""
     missing = []
     for cell in cells:
         folder = cell.folder(work_dir)
-        if not is_finished(folder):
+        if not cell.is_finished(work_dir):
             log = folder.relative_to(work_dir) / LOG
             missing.append(f"{cell}" + (f", begun: {log} in the work folder" if (folder / LOG).is_file() else ""))
     return missing

@@ -1,4 +1,4 @@
-"""What the finished cells of a study found, as tables."""
+"""Tables of what the finished cells of a study found."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from medsize.bundle.run_folder import METRICS, is_finished
+from medsize.bundle.run_folder import METRICS
 from medsize.bundle.run_summary import RunSummary
-from medsize.studies.robustness.study import Cell, Study
+from medsize.studies.robustness.study import RobustnessCell, RobustnessStudy
 
 __all__ = ["CONDITION", "read_cases", "read_runs"]
 
@@ -19,7 +19,7 @@ CONDITION = ["cohort", "network", "supervision", "noise", "level", "labels"]
 AS_GIVEN = "none"
 
 
-def read_runs(study: Study, cells: Sequence[Cell], work_dir: Path) -> pd.DataFrame:
+def read_runs(study: RobustnessStudy, cells: Sequence[RobustnessCell], work_dir: Path) -> pd.DataFrame:
     """
     One row for each finished cell, in their order.
 
@@ -31,9 +31,9 @@ def read_runs(study: Study, cells: Sequence[Cell], work_dir: Path) -> pd.DataFra
     """
     rows = []
     for cell in cells:
-        folder = cell.folder(work_dir)
-        if not is_finished(folder):
+        if not cell.is_finished(work_dir):
             continue
+        folder = cell.folder(work_dir)
         summary = RunSummary.read(folder)
         rows.append(
             {
@@ -52,19 +52,18 @@ def read_runs(study: Study, cells: Sequence[Cell], work_dir: Path) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def read_cases(cells: Sequence[Cell], work_dir: Path) -> pd.DataFrame:
+def read_cases(cells: Sequence[RobustnessCell], work_dir: Path) -> pd.DataFrame:
     """One row for each finished cell, case and structure: :data:`CONDITION`, ``seed``, and those of ``metrics.csv``."""
     tables = []
     for cell in cells:
-        folder = cell.folder(work_dir)
-        if is_finished(folder):
-            table = pd.read_csv(folder / METRICS, dtype={"image": str, "subject": str, "structure": str})
+        if cell.is_finished(work_dir):
+            table = pd.read_csv(cell.folder(work_dir) / METRICS, dtype={"image": str, "subject": str, "structure": str})
             table["image"] = [Path(image).name for image in table["image"]]
             tables.append(pd.DataFrame({**_condition(cell), "seed": cell.seed}, index=table.index).join(table))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _condition(cell: Cell) -> dict[str, Any]:
+def _condition(cell: RobustnessCell) -> dict[str, Any]:
     return {name: getattr(cell, name) for name in CONDITION} | {"noise": cell.noise or AS_GIVEN}
 
 

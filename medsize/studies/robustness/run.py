@@ -1,4 +1,4 @@
-"""A study of robustness, from its file to its report."""
+"""Run a study of robustness: every cell that is not finished, then the report."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medsize.bundle.run_folder import LOG, is_finished
+from medsize.bundle.run_folder import LOG
 from medsize.studies.cell_settings import check_settings
 from medsize.studies.lock import locked
-from medsize.studies.robustness.execution import Outcome, run_all
+from medsize.studies.robustness.dask_cluster import connected
+from medsize.studies.robustness.dask_runs import run_on_workers
 from medsize.studies.robustness.progress import StudyProgress
 from medsize.studies.robustness.report import write_report
-from medsize.studies.robustness.study import Cell, load_study
-from medsize.studies.robustness.workers import connected
-from medsize.studies.study_file import matches
+from medsize.studies.robustness.study import RobustnessCell, RobustnessStudy
+from medsize.studies.study import load_study
+from medsize.studies.supervise import Outcome
 
 __all__ = ["StudyResult", "run_robustness"]
 
-Command = Callable[[Cell], list[str]]
+Command = Callable[[RobustnessCell], list[str]]
 
 
 @dataclass
 class StudyResult:
     """What a study did."""
 
-    cells: list[Cell]
+    cells: list[RobustnessCell]
     """All that were wanted."""
-    outcomes: dict[Cell, Outcome] = field(default_factory=dict)
+    outcomes: dict[RobustnessCell, Outcome] = field(default_factory=dict)
     """Of those that were not finished before."""
     report: Path | None = None
     """The page; ``None`` as long as no cell is finished."""
 
     @property
-    def failed(self) -> list[Cell]:
+    def failed(self) -> list[RobustnessCell]:
         """Cells that failed twice."""
         return [cell for cell, outcome in self.outcomes.items() if outcome.kind == "failed"]
 
@@ -69,30 +70,24 @@ def run_robustness(
         subprocess.CalledProcessError: when a cohort cannot be prepared.
         ConnectionError: when the scheduler is lost.
     """
-    study = load_study(file)
-    cells = [cell for cell in study.cells() if matches(only, str(cell))]
-    if not cells:
-        raise ValueError(f"no cell's name matches '{only}'; the first is: {study.cells()[0]}")
-    check_settings(work_dir, ((str(cell), cell.folder(work_dir), study.settings(cell)) for cell in study.cells()))
+    study = load_study(file, RobustnessStudy)
+    cells = study.chosen(only)
+    check_settings(study, work_dir)
     result = StudyResult(cells)
-    missing = [cell for cell in cells if not is_finished(cell.folder(work_dir))]
+    missing = [cell for cell in cells if not cell.is_finished(work_dir)]
     if missing and not report_only:
         command = command or (lambda cell: study.command(cell, file.parent, data_dir, work_dir))
         runs = {cell: (cell.folder(work_dir), command(cell)) for cell in missing}
         with connected(scheduler, study.cluster, workers) as (client, at_a_time):
-            for cohort in study.cohorts:
-                if any(cell.cohort == cohort.name for cell in missing):
-                    with locked(cohort.folder(work_dir), "prepare.lock"):
-                        cohort.make_ready(data_dir, work_dir)
+            study.make_ready(missing, data_dir, work_dir)
             finished = [cell for cell in cells if cell not in runs]
             with StudyProgress(work_dir, len(cells), finished, at_a_time) as progress:
-                for index, outcome in run_all(client, list(runs.values())):
+                for index, outcome in run_on_workers(client, list(runs.values())):
                     result.outcomes[missing[index]] = outcome
                     progress.tell(missing[index], outcome)
     output_dir = work_dir / "report" if study.report is None else (file.parent / study.report).resolve()
     failed = [
-        f"{cell} failed twice: {result.outcomes[cell].reason}. Its log: {cell.folder(work_dir) / LOG}"
-        for cell in result.failed
+        f"{cell}: {result.outcomes[cell]}, twice. Its log: {cell.folder(work_dir) / LOG}" for cell in result.failed
     ]
     with locked(work_dir, "report.lock"):
         result.report = write_report(study, file, study.cells(), data_dir, work_dir, output_dir, failed)

@@ -1,4 +1,4 @@
-"""What a study of robustness tries: cohorts, networks, supervisions, and how wrong the labels are."""
+"""A study of robustness' file: cohorts, networks, supervisions, and how wrong the labels are."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medsize.sizes.size_noise import SIZE_NOISES
-from medsize.studies.cell_command import cell_command
-from medsize.studies.cohort_setting import CohortSetting, folder_name
-from medsize.studies.study_file import read_study
+from medsize.studies.cohort_setting import folder_name
+from medsize.studies.study import Cell, Study
 from medsize.transforms.perturb_mask import MASK_NOISES
 
-__all__ = ["Cell", "Cluster", "Study", "load_study"]
+__all__ = ["Cluster", "RobustnessCell", "RobustnessStudy"]
 
 COARSE_SIZES = {"cohort mean": "cohort mean", "tags only": "tags"}
 """Kinds of noise on sizes that are a ``size_detail`` of the bundle."""
@@ -91,19 +90,35 @@ class Cluster(BaseModel):
     """Further arguments of dask_jobqueue.SLURMCluster or PBSCluster: queue, walltime, job_extra_directives …"""
 
 
-class Study(BaseModel):
-    """A grid of runs: a YAML file."""
+@dataclass(frozen=True)
+class RobustnessCell(Cell):
+    """A cohort, a network, a supervision with its kind and level of noise, and a seed."""
 
-    model_config = ConfigDict(extra="forbid")
+    network: str
+    supervision: str
+    noise: str | None
+    """Kind of noise; ``None``: the labels as they are given."""
+    level: float
+
+    @property
+    def labels(self) -> str:
+        """Supervision and noise, as a reader would say them."""
+        if self.noise is None:
+            return f"{self.supervision}, as given"
+        return f"{self.supervision}, {self.noise}" + ("" if self.noise in NO_LEVEL else f" {self.level:g}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Network and labels."""
+        return self.network, self.labels
+
+
+class RobustnessStudy(Study[RobustnessCell]):
+    """Cohorts and networks to train under labels that are wrong in many ways: a YAML file."""
 
     title: str
-    bundle: str
-    """Folder of the bundle, from the study's own."""
     report: str | None = None
     """Folder for the report, from the study's own. Default: ``report`` in the work folder."""
-    overrides: dict[str, Any] = {}
-    """Of all runs."""
-    cohorts: list[CohortSetting] = Field(min_length=1)
     networks: dict[str, Network] = Field(min_length=1)
     supervision: dict[str, Supervision] = Field(min_length=1)
     seeds: list[int] = Field(min_length=1)
@@ -116,8 +131,8 @@ class Study(BaseModel):
     cluster: Cluster | None = None
     """Where the cells run; default: on this machine."""
 
-    @model_validator(mode="after")
-    def _names_fit(self) -> Study:
+    def check_names(self) -> None:
+        """Check that the reference exists, and that no two names or seeds are the same."""
         if self.reference not in self.supervision:
             raise ValueError(
                 f"reference: no supervision is '{self.reference}'; there are: {', '.join(self.supervision)}"
@@ -131,16 +146,10 @@ class Study(BaseModel):
         ):
             if len({folder_name(name) for name in names}) < len(names):
                 raise ValueError(f"{what}: two names give the same folder: {', '.join(names)}")
-        cells: dict[Path, Cell] = {}
-        for cell in self.cells():
-            other = cells.setdefault(cell.folder(Path()), cell)
-            if other is not cell:
-                raise ValueError(f"these would share a folder, rename a network or a supervision: {other}; {cell}")
-        return self
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[RobustnessCell]:
         """
-        All runs, in the order in which they start.
+        Return all runs, in the order in which they start.
 
         Seed by seed, first the labels as they are given, then the first level of every kind of noise, then the second:
         so a study that is stopped early has the most of what matters.
@@ -149,16 +158,19 @@ class Study(BaseModel):
         for seed in self.seeds:
             for noise, level, supervision in _conditions(self.supervision):
                 for cohort in self.cohorts:
-                    found += [Cell(cohort.name, name, supervision, noise, level, seed) for name in self.networks]
+                    found += [
+                        RobustnessCell(cohort.name, network, supervision, noise, level, seed=seed)
+                        for network in self.networks
+                    ]
         return found
 
-    def by_kind_of_error(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Cells in the order in which they are read: kind by kind, from labels as given to the most wrong."""
+    def by_kind_of_error(self, cells: Sequence[RobustnessCell]) -> list[RobustnessCell]:
+        """Return cells in the order in which they are read: kind by kind, from labels as given to the most wrong."""
         kinds = [(name, kind) for name, given in self.supervision.items() for kind in (None, *given.noise)]
         return sorted(cells, key=lambda cell: (kinds.index((cell.supervision, cell.noise)), cell.level, cell.seed))
 
-    def settings(self, cell: Cell) -> dict[str, Any]:
-        """What sets a cell apart, wherever bundle and data are: these, ``overlays`` and ``overrides``."""
+    def settings(self, cell: RobustnessCell) -> dict[str, Any]:
+        """Return what sets a cell apart, with its seed."""
         cohort, network = self.cohort(cell), self.networks[cell.network]
         supervision = self.supervision[cell.supervision]
         overrides = {**self.overrides, **cohort.overrides, **network.overrides, **supervision.overrides}
@@ -169,65 +181,15 @@ class Study(BaseModel):
             "overrides": {**overrides, **_noise_keys(supervision.noise_on, cell.noise, cell.level), "seed": cell.seed},
         }
 
-    def cohort(self, cell: Cell) -> CohortSetting:
-        """The cohort of a cell."""
-        return next(cohort for cohort in self.cohorts if cohort.name == cell.cohort)
+    def values(self, cell: RobustnessCell, data_dir: Path, work_dir: Path) -> dict[str, Any]:
+        """Return where a cell's data are, and whether it keeps its masks for the gallery."""
+        return super().values(cell, data_dir, work_dir) | {"save_masks": self.gallery > 0}
 
-    def command(self, cell: Cell, study_dir: Path, data_dir: Path, work_dir: Path) -> list[str]:
-        """
-        ``python -m monai.bundle run`` of a cell, but for ``--resume``.
-
-        Raises:
-            ValueError: when the bundle has no such overlay.
-        """
-        settings = self.settings(cell)
-        places = {**self.cohort(cell).locations(data_dir, work_dir), "output_dir": cell.folder(work_dir)}
-        overrides = {**places, **settings["overrides"], "save_masks": self.gallery > 0}
-        return cell_command((study_dir / self.bundle).resolve(), settings["overlays"], overrides)
-
-    def minutes(self, cell: Cell, scans: int | None) -> float | None:
+    def minutes(self, cell: RobustnessCell, scans: int | None) -> float | None:
         """Return what annotating so many scans costs by the study's model; ``None`` where it states nothing."""
         supervision = self.supervision[cell.supervision]
         per_scan = supervision.minutes_by_noise.get(cell.noise or "", supervision.minutes_per_scan)
         return None if per_scan is None or scans is None else per_scan * scans
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run."""
-
-    cohort: str
-    network: str
-    supervision: str
-    noise: str | None
-    """Kind of noise; ``None``: the labels as they are given."""
-    level: float
-    seed: int
-
-    @property
-    def labels(self) -> str:
-        """Supervision and noise, as a reader would say them."""
-        if self.noise is None:
-            return f"{self.supervision}, as given"
-        return f"{self.supervision}, {self.noise}" + ("" if self.noise in NO_LEVEL else f" {self.level:g}")
-
-    def folder(self, work_dir: Path) -> Path:
-        """Where the run's output goes."""
-        name = folder_name(f"{self.network} {self.labels}")
-        return work_dir / folder_name(self.cohort) / f"{name}_seed_{self.seed}"
-
-    def __str__(self) -> str:
-        return f"{self.cohort} / {self.network} / {self.labels} / seed {self.seed}"
-
-
-def load_study(file: Path) -> Study:
-    """
-    Read and check a study.
-
-    Raises:
-        ValueError: naming all that is wrong with the file.
-    """
-    return read_study(file, Study)
 
 
 def _conditions(supervisions: dict[str, Supervision]) -> Iterator[tuple[str | None, float, str]]:

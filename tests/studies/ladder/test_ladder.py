@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from medsize.studies.ladder import load_study, run_study
+from medsize.studies.ladder import LadderCell, LadderStudy, run_ladder
 from medsize.studies.ladder.results import LadderResults, paired_gain, summarise_runs
-from medsize.studies.ladder.study import Cell
-from tests.conftest import BUNDLE_2D
+from medsize.studies.study import load_study
+from tests.conftest import BUNDLE_2D, PROJECT
 
 Finished = tuple[Path, list, list[str]]
 """Folder of a study, the command that ran it, and what it told."""
@@ -94,10 +94,9 @@ def test_the_seeds_of_a_rung_stand_together_however_they_came(phantoms: Path, tm
     several = study(phantoms)
     several["cohorts"][0]["seeds"] = [0, 1]  # type: ignore[index]
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(several))
-    loaded = load_study(tmp_path / "study.yaml")
-    (cohort,) = loaded.cohorts
+    loaded = load_study(tmp_path / "study.yaml", LadderStudy)
     for rung, seed in [("masks", 0), ("size", 1), ("masks", 1)]:
-        folder = Cell(cohort, rung, seed).folder(tmp_path / "runs")
+        folder = LadderCell("Phantoms, small", rung, seed=seed).folder(tmp_path / "runs")
         folder.mkdir(parents=True)
         figures = {"mean": 0.1 * seed + 0.5, "structures": {"liver": {"mean": 0.5}}}
         results = dict.fromkeys(["dice", "hd95_mm", "volume_error_ml", "relative_size_error"], figures)
@@ -114,14 +113,14 @@ def test_the_seeds_of_a_rung_stand_together_however_they_came(phantoms: Path, tm
     assert "| Phantoms, small | size | masks | 1 | 2 | 0.05 |" in (tmp_path / "ladder_gains.md").read_text()
     subjects = pd.read_csv(tmp_path / "ladder_subjects.csv", dtype={"subject": str})
     assert set(subjects["subject"]) == {"01", "02"}
-    assert tables.has(Cell(cohort, "size", 1))
-    assert not tables.has(Cell(cohort, "size", 0))
+    assert tables.has(LadderCell("Phantoms, small", "size", seed=1))
+    assert not tables.has(LadderCell("Phantoms, small", "size", seed=0))
 
 
 def run_here(folder: Path, phantoms: Path, only: str | None = None, anew: bool = False) -> list[str]:
     """Run a study without a process of its own."""
     told: list[str] = []
-    run_study(folder / "study.yaml", phantoms.parent, folder / "runs", only=only, anew=anew, report=told.append)
+    run_ladder(folder / "study.yaml", phantoms.parent, folder / "runs", only=only, anew=anew, report=told.append)
     return [line.removeprefix("Phantoms, small / ") for line in told]
 
 
@@ -241,7 +240,7 @@ def test_a_run_that_fails_is_told_of_and_does_not_stop_the_others(
 def test_a_faulty_study_is_refused(phantoms: Path, tmp_path: Path, change: dict, message: str) -> None:
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(phantoms) | change))
     with pytest.raises(ValueError, match=message):
-        load_study(tmp_path / "study.yaml")
+        load_study(tmp_path / "study.yaml", LadderStudy)
 
 
 def test_dice_is_divided_by_that_of_the_same_seeds_of_each_rungs_reference() -> None:
@@ -261,3 +260,12 @@ def test_dice_is_divided_by_that_of_the_same_seeds_of_each_rungs_reference() -> 
     assert of["hearts", "size"] == pytest.approx(0.6 / 0.9)  # not by the mean of both seeds
     assert math.isnan(of["hearts", "UNet"])  # no seed in common
     assert math.isnan(of["livers", "size"])  # no reference
+
+
+@pytest.mark.parametrize("name", ["ladder_2d", "ladder_3d", "ablation_2d"])
+def test_the_tables_that_come_along_are_of_the_settings_that_their_studies_have(name: str) -> None:
+    """Otherwise ``medsize ladder`` would run everything again."""
+    file = PROJECT / "benchmarks" / f"{name}.yaml"
+    found = load_study(file, LadderStudy)
+    tables = LadderResults(found, file.parent / found.table)
+    assert sum(tables.has(cell) for cell in found.cells()) == len(tables.runs) > 0

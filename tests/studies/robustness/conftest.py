@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from medsize.studies.robustness import Cell, load_study, run_robustness
+from medsize.studies.robustness import RobustnessCell, RobustnessStudy, run_robustness
+from medsize.studies.study import load_study
 from tests.conftest import BUNDLE_2D
 
 STUB = Path(__file__).parent / "stub_cell.py"
@@ -52,7 +53,7 @@ def stub_report(
     (folder / "study.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     command = stub_command(folder, epochs=0)
     assert run_robustness(folder / "study.yaml", folder, folder, report_only=True).report is None
-    for cell in load_study(folder / "study.yaml").cells():
+    for cell in load_study(folder / "study.yaml", RobustnessStudy).cells():
         if only in str(cell):
             subprocess.run([*command(cell), "--resume", "False"], check=True)
     change()
@@ -64,7 +65,7 @@ def stub_report(
 def stub_command(work_dir: Path, epochs: int = 3, seconds: float = 0.0, broken: str = "") -> Any:
     """What runs a cell in place of a training; ``broken`` names labels whose cells fail."""
 
-    def command(cell: Cell) -> list[str]:
+    def command(cell: RobustnessCell) -> list[str]:
         of_masks = cell.supervision == "masks"
         facts = [cell.folder(work_dir), cell.level if cell.noise else 0.0, of_masks, cell.seed, epochs, seconds]
         fails = bool(broken) and broken in cell.labels

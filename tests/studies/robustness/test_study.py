@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
-from medsize.studies.robustness import load_study
+from medsize.studies.robustness import RobustnessStudy
+from medsize.studies.study import load_study
 from tests.conftest import PROJECT
 from tests.studies.robustness.conftest import study
 
 
 def loaded(tmp_path: Path, **changes: Any) -> Any:
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(**changes), sort_keys=False))
-    return load_study(tmp_path / "study.yaml")
+    return load_study(tmp_path / "study.yaml", RobustnessStudy)
 
 
 def test_clean_labels_run_first_then_the_first_level_of_every_kind(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_a_faulty_study_is_refused(tmp_path: Path, changes: dict, message: str) 
 @pytest.mark.parametrize("name", ["robustness_acdc.yaml", "robustness_hippocampus.yaml"])
 def test_the_studies_that_come_along_are_sound(name: str) -> None:
     file = PROJECT / "benchmarks" / name
-    found = load_study(file)
+    found = load_study(file, RobustnessStudy)
     assert found.gallery == 0
     for cell in found.cells():
         assert found.command(cell, file.parent, Path("/data"), Path("/work"))

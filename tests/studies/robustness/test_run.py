@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from medsize.studies import supervise
-from medsize.studies.robustness import load_study, run_robustness
-from medsize.studies.robustness.workers import batch_cluster, local_workers
+from medsize.studies.robustness import RobustnessStudy, run_robustness
+from medsize.studies.robustness.dask_cluster import batch_cluster, local_workers
+from medsize.studies.study import load_study
 from tests.studies.robustness.conftest import STUB, stub_command, study
 
 STUDY_PROCESS = """
@@ -232,7 +233,7 @@ def test_a_batch_system_gets_a_job_for_one_cell_at_a_time(
 ) -> None:
     cluster = {"system": system, "workers": 4, "memory": "8GB", "options": {"queue": "gpu", "walltime": "02:00:00"}}
     study_file.write_text(yaml.safe_dump(study(cluster=cluster)))
-    found = load_study(study_file).cluster
+    found = load_study(study_file, RobustnessStudy).cluster
     assert found is not None
     with batch_cluster(found) as jobs:
         script = jobs.job_script()

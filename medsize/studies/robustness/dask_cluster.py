@@ -1,4 +1,4 @@
-"""Where cells run: on this machine, on a batch system, or wherever a Dask scheduler is."""
+"""Workers of Dask that run cells: on this machine, on a batch system, or wherever a scheduler is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader of a report wants to know first."""
+"""The head of a report: sentences that conclude, and one table."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from medsize.studies.robustness.results import AS_GIVEN
-from medsize.studies.robustness.study import NO_LEVEL, Study
+from medsize.studies.robustness.study import NO_LEVEL, RobustnessStudy
 
-__all__ = ["answers", "dice_by_error", "of_all"]
+__all__ = ["conclusions", "dice_by_error", "of_all"]
 
 
 def of_all(table: pd.DataFrame) -> pd.DataFrame:
@@ -54,9 +54,9 @@ def dice_by_error(accuracies: pd.DataFrame, against: pd.DataFrame, seeds: int) -
     return table.rename_axis("labels").reset_index()
 
 
-def answers(study: Study, part: dict[str, pd.DataFrame]) -> list[str]:
+def conclusions(study: RobustnessStudy, part: dict[str, pd.DataFrame]) -> list[str]:
     """
-    What a reader wants to know, in sentences.
+    Return what a reader wants to know first, in sentences.
 
     Args:
         study: what was run.

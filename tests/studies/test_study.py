@@ -1,0 +1,60 @@
+"""What every study has, whatever its kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from medsize.studies.ladder import LadderStudy
+from medsize.studies.robustness import RobustnessStudy
+from medsize.studies.study import Study, load_study
+
+COHORTS = [{"name": "Hearts", "dataset_dir": "hearts"}, {"name": "Livers", "dataset_dir": "livers"}]
+LADDER = {
+    "bundle": "bundle",
+    "table": "table",
+    "reference": "masks",
+    "rungs": {"masks": {}, "sizes": {}},
+    "cohorts": [cohort | {"rungs": ["masks", "sizes"], "seeds": [0, 1]} for cohort in COHORTS],
+}
+ROBUSTNESS = {
+    "title": "a study",
+    "bundle": "bundle",
+    "reference": "masks",
+    "seeds": [0, 1],
+    "networks": {"UNet": {}},
+    "supervision": {"masks": {"noise_on": "masks"}, "sizes": {"noise_on": "sizes"}},
+    "cohorts": COHORTS,
+}
+kinds = pytest.mark.parametrize(("kind", "content"), [(LadderStudy, LADDER), (RobustnessStudy, ROBUSTNESS)])
+
+
+def loaded(tmp_path: Path, kind: type[Study], content: dict[str, Any]) -> Study:
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return load_study(file, kind)
+
+
+@kinds
+def test_cells_are_chosen_by_part_of_their_names(tmp_path: Path, kind: type[Study], content: dict[str, Any]) -> None:
+    study = loaded(tmp_path, kind, content)
+    assert study.chosen(None) == study.cells()
+    assert len(study.cells()) == 8
+    chosen = study.chosen("Hearts.*sizes.*seed 1")
+    assert [(cell.cohort, cell.seed) for cell in chosen] == [("Hearts", 1)]
+    with pytest.raises(ValueError, match=r"no cell's name matches 'kidneys'; the first is: Hearts / .*masks.* seed 0"):
+        study.chosen("kidneys")
+    with pytest.raises(ValueError, match=r"--only '\(' is no regular expression"):
+        study.chosen("(")
+
+
+@kinds
+def test_a_study_whose_cells_would_share_a_folder_is_refused(
+    tmp_path: Path, kind: type[Study], content: dict[str, Any]
+) -> None:
+    cohorts = [cohort | {"name": name} for cohort, name in zip(content["cohorts"], ("A b", "a-B"), strict=True)]
+    with pytest.raises(ValueError, match=r"study\.yaml:\n- .*(share a folder|the same folder)"):
+        loaded(tmp_path, kind, content | {"cohorts": cohorts})
