@@ -9,20 +9,42 @@ import types
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import monai.bundle.scripts
 import nibabel
 import numpy as np
 import pytest
 import torch
 import yaml
+from ignite.engine import Engine
 from monai.bundle import ConfigParser, ConfigWorkflow, push_to_hf_hub
-from monai.transforms import LoadImaged, SaveImaged
+from monai.inferers import Inferer
+from monai.transforms import Compose, LoadImaged, SaveImaged
 from monai.utils import BundlePropertyConfig
+from torch.utils.data import Dataset
 
 from tests.bundles.conftest import UNET_2D, UNET_3D, Variant, every_bundle, every_variant
 from tests.conftest import BUNDLE_2D, BUNDLE_3D, PROJECT
 
 WORKFLOWS = [("train", ["train.yaml"]), ("evaluation", ["train.yaml", "evaluate.yaml"]), ("infer", ["inference.yaml"])]
+TYPES: dict[str, type] = {
+    **dict.fromkeys(("bundle_root", "dataset_dir", "version", "description"), str),
+    **dict.fromkeys(("monai_version", "pytorch_version", "numpy_version"), str),
+    **dict.fromkeys(("max_epochs", "val_interval"), int),
+    "device": torch.device,
+    "network_def": torch.nn.Module,
+    **dict.fromkeys(("trainer", "evaluator"), Engine),
+    **dict.fromkeys(("dataset", "train_dataset", "val_dataset"), Dataset),
+    **dict.fromkeys(("dataset_data", "train_dataset_data", "val_dataset_data", "spatial_shape"), list),
+    **dict.fromkeys(("handlers", "train_handlers", "val_handlers"), list),
+    **dict.fromkeys(("inferer", "train_inferer", "val_inferer"), Inferer),
+    **dict.fromkeys(("preprocessing", "train_preprocessing", "val_preprocessing"), Compose),
+    **dict.fromkeys(("postprocessing", "train_postprocessing", "val_postprocessing"), Compose),
+    **dict.fromkeys(("key_metric", "train_key_metric", "val_key_metric", "channel_def"), dict),
+}
+"""Of the properties of MONAI's workflows, as its documentation has them."""
+NULL = {"train": {"train_postprocessing", "train_key_metric"}, "evaluation": set(), "infer": {"key_metric"}}
+"""Those that a workflow of a bundle leaves empty."""
 
 
 @pytest.mark.parametrize(("kind", "configs"), WORKFLOWS, ids=[kind for kind, _ in WORKFLOWS])
@@ -47,6 +69,14 @@ def test_workflow_has_every_property_that_monai_knows(
     ids = [definition[BundlePropertyConfig.ID] for definition in workflow.properties.values()]
     assert len(ids) > 15
     assert [name for name in ids if name not in workflow.parser] == []
+    held = {name: getattr(workflow, name) for name in workflow.properties}
+    assert {name for name, value in held.items() if value is None} == NULL[kind]
+    known = {name: value for name, value in held.items() if value is not None}
+    assert {name: value for name, value in known.items() if not isinstance(value, TYPES[name])} == {}
+    assert Path(held["bundle_root"]) == Path(options["bundle_root"])
+    handlers = next(value for name, value in held.items() if name in ("train_handlers", "handlers"))
+    assert handlers
+    assert all(callable(handler.attach) for handler in handlers)
 
 
 @every_bundle
@@ -64,14 +94,27 @@ def test_metadata_names_the_pinned_versions(bundle: Path) -> None:
 
 
 @every_bundle
+def test_metadata_has_the_types_of_the_zoos_schema(bundle: Path, schema: Path) -> None:
+    content = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert content["schema"].rsplit("/", 1)[1] == schema.name
+    jsonschema.validate(content, json.loads(schema.read_text()))
+
+
+@every_bundle
 def test_metadata_describes_the_network_of_the_inference_config(bundle: Path) -> None:
     content = json.loads((bundle / "configs" / "metadata.json").read_text())["network_data_format"]
     config = yaml.safe_load((bundle / "configs" / "inference.yaml").read_text())
     (image,), (pred,) = content["inputs"].values(), content["outputs"].values()
+    network = config["network_def"]
     assert image["num_channels"] == config["in_channels"]
-    assert len(image["spatial_shape"]) == config["network_def"]["spatial_dims"] == len(config["roi_size"])
+    assert image["spatial_shape"] == [f"{np.prod(network['strides'])}*(n+1)"] * network["spatial_dims"]
+    assert pred["spatial_shape"] == image["spatial_shape"]
+    assert len(config["roi_size"]) == len(config["spacing"]) == network["spatial_dims"]
+    assert image["value_range"] == [0, 1]
+    assert image["dtype"] == pred["dtype"] == "float32"
     assert pred["num_channels"] == config["num_classes"] == len(config["structures"]) + 1
-    assert list(pred["channel_def"].values()) == ["background", *config["structures"]]
+    channels = ["background", *config["structures"]]
+    assert pred["channel_def"] == {str(index): name for index, name in enumerate(channels)}
 
 
 @every_bundle
@@ -102,10 +145,53 @@ def test_what_both_bundles_hold_a_copy_of_stays_alike(file: str) -> None:
     assert (BUNDLE_2D / file).read_text() == (BUNDLE_3D / file).read_text()
 
 
-@pytest.mark.parametrize("file", ["inference.yaml", "inference_roi.yaml", "segresnet.yaml", "metadata.json"])
-def test_configs_of_both_bundles_have_the_same_keys_in_the_same_order(file: str) -> None:
+def leaves(config: Any, path: str = "") -> dict[str, Any]:
+    """What a config states, by ids as MONAI joins them; a list of numbers or names is one."""
+    if isinstance(config, dict):
+        entries = list(config.items())
+    elif isinstance(config, list) and any(isinstance(value, (dict, list)) for value in config):
+        entries = list(enumerate(config))
+    else:
+        return {path: config}
+    return {
+        full: leaf
+        for key, value in entries
+        for full, leaf in leaves(value, f"{path}::{key}" if path else str(key)).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "differing"),
+    [
+        (
+            "inference.yaml",
+            {
+                *("spacing", "roi_size", "preprocessing::transforms::1::pixdim"),
+                *(f"network_def::{key}" for key in ("spatial_dims", "channels", "strides")),
+                *(f"inferer::{key}" for key in ("_target_", "spatial_dim", "sw_batch_size")),
+            },
+        ),
+        (
+            "inference_roi.yaml",
+            {f"preprocessing::transforms::{key}" for key in ("1::extent", "2::pixdim", "5::spatial_size")},
+        ),
+        ("segresnet.yaml", {"network_def::spatial_dims"}),
+        (
+            "metadata.json",
+            {
+                *("name", "task", "description"),
+                *(f"eval_metrics::mean_{key}" for key in ("dice", "hd95_mm", "volume_error_ml", "relative_size_error")),
+                *(f"network_data_format::{key}::spatial_shape" for key in ("inputs::image", "outputs::pred")),
+            },
+        ),
+    ],
+)
+def test_configs_of_both_bundles_differ_in_what_dimensions_need_only(file: str, differing: set[str]) -> None:
     two, three = (yaml.safe_load((bundle / "configs" / file).read_text()) for bundle in (BUNDLE_2D, BUNDLE_3D))
     assert list(two) == list(three)
+    two, three = leaves(two), leaves(three)
+    absent = object()
+    assert {key for key in two | three if two.get(key, absent) != three.get(key, absent)} == differing
 
 
 def test_training_configs_differ_in_what_slices_need_only() -> None:
