@@ -310,7 +310,7 @@ def test_the_inventory_names_at_least_40_inputs_and_tests_that_exist() -> None:
     inputs = [row.split("|")[1].strip() for row in rows]
     assert len(set(inputs)) == len(inputs) >= 40
     for row in rows:
-        assert re.search(r"`tests/", row), row
+        assert re.search(r"`tests/[\w/]+\.py::\w+", row), row
     for file, names in itertools.groupby(
         sorted(re.findall(r"`(tests/[\w/]+\.py)::(\w+)", "".join(rows))), lambda t: t[0]
     ):

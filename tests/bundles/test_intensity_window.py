@@ -47,5 +47,6 @@ def test_the_window_goes_along_to_inference(bundle: Path) -> None:
     assert train["record"]["inference"]["intensity_window"] == "@intensity_window"
     crops = yaml.safe_load((bundle / "configs" / "inference_roi.yaml").read_text())["preprocessing"]["transforms"]
     plain = yaml.safe_load((bundle / "configs" / "inference.yaml").read_text())["preprocessing"]["transforms"]
-    for transform in [t for t in plain if "Intensity" in t["_target_"]]:
-        assert transform in crops
+    scaling = [transform for transform in plain if "Intensity" in transform["_target_"]]
+    assert len(scaling) == 2
+    assert [transform for transform in crops if "Intensity" in transform["_target_"]] == scaling

@@ -26,7 +26,8 @@ def test_hippocampus(command: Callable, real_scans: Path, tmp_path: Path) -> Non
     folds: dict[str, set[int]] = {}
     for item in prepared["training"]:
         folds.setdefault(item["subject"], set()).add(item["fold"])
-    assert all(len(found) == 1 for found in folds.values())
+    assert {len(found) for found in folds.values()} == {1}
+    assert set().union(*folds.values()) == {0, 1, 2, 3, 4}
     cohort = load_cohort(tmp_path / "out" / "datalist.json", source)
     assert check_scans(cohort.validation_items(0)[:5], 3) == []
 

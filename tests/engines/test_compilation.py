@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,10 +23,9 @@ def test_a_compiled_network_gives_the_same_and_keeps_its_names() -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.PReLU())
     image, names = torch.rand(2, 3), list(network.state_dict())
     expected = network(image)
-    try:
-        compile_network(network)
-    except ValueError as e:
-        pytest.skip(str(e))
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("there is no C++ compiler")
+    compile_network(network)
     found = network(MetaTensor(image))  # as MONAI's loaders have it
     torch.testing.assert_close(found, expected)
     found.sum().backward()
