@@ -1,4 +1,4 @@
-"""Which bundle a cohort is for, and the commands that go on with it."""
+"""Bundles by name or path, and the commands that go on with the one that fits a cohort."""
 
 from __future__ import annotations
 
@@ -7,8 +7,44 @@ from pathlib import Path
 
 import medsize
 from medsize.bundle.run_command import run_command
+from medsize.suggest import did_you_mean, did_you_mean_path
 
-__all__ = ["bundle_dimensions", "go_on_commands"]
+__all__ = ["bundle_dimensions", "bundle_name", "find_bundle", "go_on_commands", "own_bundles"]
+
+
+def own_bundles() -> dict[str, Path]:
+    """Folders of medsize's own bundles by name: within the package, or of a clone beside it."""
+    package = Path(medsize.__file__).resolve().parent
+    installed, cloned = package / "bundles", package.with_name("bundles")
+    folder = installed if installed.is_dir() else cloned
+    return {config.parents[1].name: config.parents[1] for config in sorted(folder.glob("*/configs/train.yaml"))}
+
+
+def find_bundle(name: str, folder: Path | None = None) -> Path:
+    """
+    Find a bundle by its path, or by its name if it is one of medsize's own.
+
+    A folder of such a name counts as a path only if it is a bundle.
+
+    Args:
+        name: path or name.
+        folder: that paths start from. Default: the current one.
+
+    Raises:
+        ValueError: when there is no such bundle.
+    """
+    path, own = (folder or Path()) / name, own_bundles()
+    if name in own and not (path / "configs").is_dir():
+        return own[name]
+    if path.is_dir():
+        return path
+    hint = did_you_mean(name, own) or did_you_mean_path(path)
+    raise ValueError(f"{name}: found no such bundle, expected {', '.join(own)} or the folder of another.{hint}")
+
+
+def bundle_name(bundle: Path) -> str:
+    """Return the name by which :func:`find_bundle` finds it, or its path."""
+    return next((name for name, folder in own_bundles().items() if folder == bundle.resolve()), str(bundle))
 
 
 def bundle_dimensions(bundle: Path) -> int:
@@ -34,19 +70,18 @@ def go_on_commands(dimensions: int, overlay: Path, bundle: Path | None = None) -
     Args:
         dimensions: 2 or 3.
         overlay: the cohort's overlay of train.yaml.
-        bundle: Default: medsize's own, where it was installed from its repository.
+        bundle: Default: medsize's own.
     """
-    own = Path(medsize.__file__).parents[1] / "bundles" / f"size_seg_{dimensions}d"
-    folder = bundle or own
+    folder = bundle or own_bundles()[f"size_seg_{dimensions}d"]
     # From sizes alone, only a network that starts from ImageNet weights finds structures; it sees slices.
     overlays = ["imagenet.yaml"] if dimensions == 2 and (folder / "configs" / "imagenet.yaml").is_file() else []
     configs = ["train.yaml", *overlays, str(overlay)]
     run = ["--output_dir", str(overlay.parent.with_name(f"{overlay.parent.name}_run"))]
-    check = ["medsize", "check", str(folder), *(part for config in configs for part in ("--config", config))]
-    train = ["medsize", "train", str(folder), *(part for config in configs[1:] for part in ("--overlay", config))]
-    commands = [shlex.join([*check, *run]), shlex.join([*train, *run])]
-    if folder.is_dir():
-        commands.append(shlex.join(["python", *run_command(folder, configs, run)[1:]]))
+    name = bundle_name(folder)
+    check = ["medsize", "check", name, *(part for config in configs for part in ("--config", config))]
+    train = ["medsize", "train", name, *(part for config in configs[1:] for part in ("--overlay", config))]
+    commands = [shlex.join(command) for command in ([*check, *run], [*train, *run])]
+    commands.append(shlex.join(["python", *run_command(folder, configs, run)[1:]]))
     if dimensions == 3:
         commands.append("# From sizes alone, a 3D network needs a 2D one as its teacher: see the bundle's README.")
     return commands

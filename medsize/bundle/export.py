@@ -26,7 +26,7 @@ WINDOW = ("spacing", "roi_size", "intensity_window")
 SETTINGS = ("structures", "num_classes", "in_channels", *WINDOW)
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns(
-    "cli.py", "__main__.py", "cohort", "export.py", "inference", "studies", "__pycache__"
+    "cli.py", "__main__.py", "bundles", "cohort", "export.py", "inference", "studies", "__pycache__"
 )
 FIGURES = {
     "dice": "Dice",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import re
 import shlex
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+import medsize
 from medsize.files import atomic_write
 from medsize.studies.lock import locked
 
@@ -48,6 +52,7 @@ class CohortSetting(BaseModel):
         Run ``prepare``, unless the same command has succeeded before; others who want the same wait.
 
         Raises:
+            ValueError: when there is no such module.
             subprocess.CalledProcessError: when it fails.
         """
         if not self.prepare:
@@ -59,9 +64,23 @@ class CohortSetting(BaseModel):
         with locked(folder, "prepare.lock"):
             if (folder / "datalist.json").is_file() and done.is_file() and done.read_text() == shlex.join(arguments):
                 return
-            subprocess.run([sys.executable, "-m", *arguments], check=True)
+            subprocess.run([sys.executable, "-m", *arguments], env=self._environment(module), check=True)
             with atomic_write(done) as partial:
                 partial.write_text(shlex.join(arguments))
+
+    def _environment(self, module: str) -> dict[str, str]:
+        """Variables under which Python finds the module, also that of a clone whose folder is not the current one."""
+        clone = str(Path(medsize.__file__).parents[1])
+        package = module.partition(".")[0]
+        if PathFinder.find_spec(package, [os.getcwd()]) or importlib.util.find_spec(package):
+            return dict(os.environ)
+        if PathFinder.find_spec(package, [clone]):
+            return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [clone, os.environ.get("PYTHONPATH")]))}
+        raise ValueError(
+            f"cohort {self.name}: prepare: found no module {package}, expected it in the current folder. data_prep is "
+            "a part of medsize's repository, not of its installation: run the study in a clone, or prepare the cohort "
+            "by medsize init, and name its data_list."
+        )
 
     def locations(self, data_dir: Path, work_dir: Path) -> dict[str, Path]:
         """``dataset_dir`` and ``data_list`` of the cohort's runs."""

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from medsize.bundle.bundle_choice import find_bundle
 from medsize.bundle.run_command import as_options, training_command
 from medsize.bundle.run_folder import is_finished
 from medsize.studies.cohort_setting import CohortSetting, folder_name
@@ -55,7 +56,7 @@ class Study(BaseModel, Generic[CellT]):
     model_config = ConfigDict(extra="forbid")
 
     bundle: str
-    """Folder of the bundle, from the study's own."""
+    """Name of the bundle, or its folder, from the study's own."""
     overrides: dict[str, Any] = {}
     """Values of single keys, of all runs."""
     cohorts: Sequence[CohortSetting] = Field(min_length=1)
@@ -118,6 +119,7 @@ class Study(BaseModel, Generic[CellT]):
         Prepare the cohorts of these cells.
 
         Raises:
+            ValueError: when there is no such module to prepare one.
             subprocess.CalledProcessError: when one cannot be prepared.
         """
         needed = {cell.cohort for cell in cells}
@@ -126,7 +128,7 @@ class Study(BaseModel, Generic[CellT]):
                 cohort.make_ready(data_dir, work_dir)
 
     def bundle_of(self, cell: CellT) -> str:
-        """Return the folder of a cell's bundle, from the study's own."""
+        """Return the name of a cell's bundle, or its folder, from the study's own."""
         return self.bundle
 
     def values(self, cell: CellT, data_dir: Path, work_dir: Path) -> dict[str, Any]:
@@ -144,13 +146,13 @@ class Study(BaseModel, Generic[CellT]):
             work_dir: folder of the runs.
 
         Raises:
-            ValueError: when the bundle has no such overlay.
+            ValueError: when there is no such bundle, or it has no such overlay.
         """
         settings = self.settings(cell)
         values = {**self.values(cell, data_dir, work_dir), **settings["overrides"]}
         options = as_options({**values, "seed": cell.seed, "output_dir": cell.folder(work_dir)})
         overlays = [NOISE_OVERLAY, *settings["overlays"]]
-        return training_command((study_dir / self.bundle_of(cell)).resolve(), overlays, options)
+        return training_command(find_bundle(self.bundle_of(cell), study_dir), overlays, options)
 
 
 StudyT = TypeVar("StudyT", bound=Study)

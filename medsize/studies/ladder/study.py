@@ -34,7 +34,7 @@ class Rung(BaseModel):
     replace_overlays: bool = False
     """Leave out the overlays of the cohort."""
     bundle: str | None = None
-    """Another bundle than the study's, for a 2D teacher of a 3D network: its folder, from the study's own."""
+    """Another bundle than the study's, for a 2D teacher of a 3D network: a name or folder, as there."""
     reference: str | None = None
     """The rung that its Dice is divided by, where that is not the study's: another network's, say."""
 
@@ -116,7 +116,7 @@ class LadderStudy(Study[LadderCell]):
         }
 
     def bundle_of(self, cell: LadderCell) -> str:
-        """Return the folder of a cell's bundle, from the study's own."""
+        """Return the name of a cell's bundle, or its folder, from the study's own."""
         return self.rungs[cell.rung].bundle or self.bundle
 
     def values(self, cell: LadderCell, data_dir: Path, work_dir: Path) -> dict[str, Any]:
