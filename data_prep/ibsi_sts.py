@@ -6,7 +6,8 @@ Prepare soft-tissue sarcoma: PET, MR or CT with the tumour's contours (DICOM), a
 FOLDER holds ``STS_nnn/PET/image`` (a DICOM series) and ``STS_nnn/PET/mask`` (an RTSTRUCT), and the same under ``MR_T1``
 and ``CT``. OUT gets the scans as NIfTI (PET: SUV by body weight, g/mL) and ``datalist.json``, with sizes measured in
 the contours themselves, or with ``--sizes`` those of a size table, whose images are paths of series from FOLDER
-(``STS_001/PET/image``). Masks, the contours on the voxel grid, are written for evaluation and comparison only.
+(``STS_001/PET/image``), as ``medsize diameters`` writes it. Masks, the contours on the voxel grid, are written for
+evaluation and comparison only.
 The IBSI cut the scans to some 5 cm around the tumour: they show a part of the body, not all of it.
 Needs pydicom (``pip install 'medsize[dicom]'``).
 
@@ -93,7 +94,9 @@ def main(
             item["scribble"] = item["label"].replace("masks", "clicks")
             write_clicks(output_dir / item["label"], output_dir / item["scribble"])
         items.append({**item, "subject": patient.name, "fold": fold_of[patient.name]})
-    reported(folder, problems, "data list")
+    if problems:
+        error = DataListError(folder, problems)
+        raise SystemExit(f"{error}\nNo data list was written. Mend these patients, or move them out of {folder}.")
     data_list = output_dir / "datalist.json"
     write_data_list(
         data_list,
@@ -125,16 +128,6 @@ def patients_of(folder: Path, modality: Modality) -> list[Path]:
 def series_folder(patient: Path, modality: Modality) -> Path:
     """Folder of a patient's DICOM series."""
     return patient / FOLDER_OF[modality] / "image"
-
-
-def reported(folder: Path, problems: list[str], output: str) -> None:
-    """
-    Raises:
-        SystemExit: with the message, where there are problems.
-    """
-    if problems:
-        error = DataListError(folder, problems)
-        raise SystemExit(f"{error}\nNo {output} was written. Mend these patients, or move them out of {folder}.")
 
 
 def prepare_scan(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +15,45 @@ import typer
 from medsize import __version__
 
 app = typer.Typer(help="Train medical image segmenters from approximate sizes.", no_args_is_help=True)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn a fault into a message without a trace, and the failure of a program that was run into its exit code."""
+    try:
+        yield
+    except (ValueError, ConnectionError, re.error) as e:
+        raise typer.BadParameter(str(e)) from e
+    except subprocess.CalledProcessError as e:  # its program has said why
+        raise typer.Exit(e.returncode) from e
+
+
+def _bundle(name: str) -> Path:
+    from medsize.bundle.bundle_choice import find_bundle
+
+    with refusals():
+        return find_bundle(name)
+
+
+# Arguments and options of several commands.
+Bundle = Annotated[
+    Path, typer.Argument(parser=_bundle, metavar="BUNDLE", help="size_seg_2d, size_seg_3d, or a bundle's folder.")
+]
+RunBundle = Annotated[
+    Path | None,
+    typer.Option(parser=_bundle, metavar="BUNDLE", help="The bundle of the run. Default: where the run found it."),
+]
+Modality = Annotated[
+    list[str] | None, typer.Option(help="Only DICOM of this modality, such as CT; may be given again.")
+]
+SubjectPattern = Annotated[
+    str | None, typer.Option(help="Regular expression: the subject is what it finds in a scan's path.")
+]
+Suv = Annotated[bool, typer.Option(help="Convert PET to SUV by body weight.")]
+LaterWins = Annotated[bool, typer.Option(help="Where structures overlap, the one given later wins.")]
+KeepIdentifiers = Annotated[bool, typer.Option(help="Also write OUTPUT_identifiers.csv.")]
+KeyFile = Annotated[Path | None, typer.Option(help="The secret key of the codes. Default: OUTPUT_key.txt.")]
+MaxGib = Annotated[float, typer.Option(help="Memory that a scan's voxels may take.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -58,14 +101,11 @@ def init(
     structure: Annotated[
         list[str] | None, typer.Option(help="Structure of the next class; may be given again. Default: as found.")
     ] = None,
-    modality: Annotated[
-        list[str] | None, typer.Option(help="Only DICOM of this modality, such as CT; may be given again.")
-    ] = None,
-    subject_pattern: Annotated[
-        str | None, typer.Option(help="Regular expression: the subject is what it finds in a scan's path.")
-    ] = None,
+    modality: Modality = None,
+    subject_pattern: SubjectPattern = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="The bundle to train, of 2D or 3D. Default: what fits.", exists=True)
+        Path | None,
+        typer.Option(parser=_bundle, metavar="BUNDLE", help="The bundle to train, of 2D or 3D. Default: what fits."),
     ] = None,
     folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
     window: Annotated[
@@ -74,11 +114,11 @@ def init(
     roi_margin_mm: Annotated[
         float | None, typer.Option(help="Crop to the masks with so many mm around. Needs masks of all.", min=0)
     ] = None,
-    suv: Annotated[bool, typer.Option(help="Convert PET to SUV by body weight.")] = False,
-    later_wins: Annotated[bool, typer.Option(help="Where structures overlap, the one given later wins.")] = False,
-    keep_identifiers: Annotated[bool, typer.Option(help="Also write OUTPUT_identifiers.csv.")] = False,
-    key_file: Annotated[Path | None, typer.Option(help="The secret key of the codes. Default: OUTPUT_key.txt.")] = None,
-    max_gib: Annotated[float, typer.Option(help="Memory that a scan's voxels may take.")] = 4.0,
+    suv: Suv = False,
+    later_wins: LaterWins = False,
+    keep_identifiers: KeepIdentifiers = False,
+    key_file: KeyFile = None,
+    max_gib: MaxGib = 4.0,
 ) -> None:
     """
     Prepare a folder of scans, masks and sizes for training, and say how to go on.
@@ -86,16 +126,13 @@ def init(
     OUTPUT gets NIfTI without identifiers, datalist.json, cohort.yaml and report.html. All that is wrong is listed at
     the end, with the exit code 1; what can be used is prepared nevertheless.
     """
-    import re
-
     from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
     from medsize.cohort import InitOptions, init_cohort
     from medsize.errors import ProblemsError
     from medsize.sizes.size_table import read_size_table
 
-    try:
-        if subject_pattern is not None:
-            re.compile(subject_pattern)
+    with refusals():
+        re.compile(subject_pattern or "")
         options = InitOptions(
             structures=tuple(structure or ()),
             modalities=tuple(modality or ()),
@@ -110,18 +147,17 @@ def init(
             key_file=key_file,
             max_bytes=int(max_gib * 2**30),
         )
-        prepared = init_cohort(
-            cohort,
-            output,
-            None if sizes is None else read_size_table(sizes),
-            options,
-            commands=lambda dimensions, overlay: go_on_commands(dimensions, overlay, bundle),
-            report=typer.echo,
-        )
-    except ProblemsError as e:
-        raise SystemExit(f"{e}\nNo data list was written.") from e
-    except (ValueError, re.error) as e:
-        raise typer.BadParameter(str(e)) from e
+        try:
+            prepared = init_cohort(
+                cohort,
+                output,
+                None if sizes is None else read_size_table(sizes),
+                options,
+                commands=lambda dimensions, overlay: go_on_commands(dimensions, overlay, bundle),
+                report=typer.echo,
+            )
+        except ProblemsError as e:
+            raise SystemExit(f"{e}\nNo data list was written.") from e
     if prepared.suspicions:
         typer.echo("\n".join(["what may be wrong:", *(f"  - {text}" for text in prepared.suspicions)]))
     typer.echo(f"{output}: datalist.json with {len(prepared.cohort.items)} scans, cohort.yaml, report.html. To go on:")
@@ -129,6 +165,89 @@ def init(
         typer.echo(f"  {command}")
     if prepared.problems:
         raise SystemExit(f"{ProblemsError(cohort, prepared.problems)}\nWhat can be used was prepared nevertheless.")
+
+
+@app.command()
+def convert(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds the scans.", exists=True)],
+    output: Annotated[Path, typer.Option(help="Folder to write to, outside of FOLDER.")],
+    modality: Modality = None,
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(help="Structure of the next class in masks from SEG and RTSTRUCT; may be given again."),
+    ] = None,
+    subject_pattern: SubjectPattern = None,
+    suv: Suv = False,
+    later_wins: LaterWins = False,
+    keep_identifiers: KeepIdentifiers = False,
+    key_file: KeyFile = None,
+    max_gib: MaxGib = 4.0,
+) -> None:
+    """
+    Convert a folder of DICOM series, NRRD, MetaImage or NIfTI into NIfTI without identifiers.
+
+    OUTPUT gets images/, index.csv and, with --structure, masks/. What is there already is kept. A subject is a code
+    made with the secret key in OUTPUT_key.txt: keep it, and do not pass it on. Voxels are not changed: a head scan
+    shows a face. All that is wrong is listed at the end, with the exit code 1.
+    """
+    from medsize.cohort.conversion import ConvertOptions
+    from medsize.cohort.convert_folder import convert_folder
+    from medsize.errors import ProblemsError
+
+    options = ConvertOptions(
+        structures=tuple(structure or ()),
+        modalities=tuple(modality or ()),
+        subject_pattern=subject_pattern,
+        suv=suv,
+        later_wins=later_wins,
+        keep_identifiers=keep_identifiers,
+        key_file=key_file,
+        max_bytes=int(max_gib * 2**30),
+    )
+    with refusals():
+        converted = convert_folder(folder, output, options, report=typer.echo)
+    subjects = len({row["subject"] for row in converted.rows.values()})
+    typer.echo(
+        f"{output / 'index.csv'}: {len(converted.rows)} scans of {subjects} subjects, {converted.num_kept} of them "
+        "converted before"
+    )
+    if converted.problems:
+        raise SystemExit(
+            f"{ProblemsError(folder, converted.problems)}\nThese were not converted; all others were. "
+            "--modality picks images of one kind, --structure makes masks of SEG and RTSTRUCT."
+        )
+
+
+@app.command()
+def diameters(
+    folder: Annotated[Path, typer.Argument(help="Folder of DICOM series and RTSTRUCT.", exists=True, file_okay=False)],
+    output: Annotated[Path, typer.Option(help="Size table to write, CSV.")],
+    modality: Modality = None,
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=BEGINNING]",
+            help="Measure only this structure: its name in the contours, or its name in the table = the beginning of "
+            "that in the contours. May be given again.",
+        ),
+    ] = None,
+) -> None:
+    """
+    Measure three diameters of each structure in its contours (RTSTRUCT), as a reader would, and write a size table.
+
+    These are the longest diameter within a slice, the width at right angles to it, and the height over all slices.
+    The volumes of their ellipsoids are compared with those within the contours.
+    """
+    from medsize.cohort.diameters import measure_diameters, summary, write_diameters
+    from medsize.errors import ProblemsError
+
+    named = {name: beginning or name for name, _, beginning in (text.partition("=") for text in structure or ())}
+    try:
+        scans = measure_diameters(folder, named or None, modality or ())
+    except ProblemsError as e:
+        raise SystemExit(f"{e}\nNo table was written. Mend these scans, or move them out of {folder}.") from e
+    write_diameters(output, scans)
+    typer.echo(f"{output}: {summary(scans)}")
 
 
 @app.command()
@@ -141,16 +260,10 @@ def ladder(
     anew: Annotated[bool, typer.Option("--anew", help="Run also what the table holds already.")] = False,
 ) -> None:
     """Train and evaluate a bundle under every kind of supervision that a study names, and write its tables."""
-    import subprocess
-
     from medsize.studies.ladder import run_ladder
 
-    try:
+    with refusals():
         succeeded = run_ladder(study, data.resolve(), work_dir.resolve(), workers, only, anew, report=typer.echo)
-    except ValueError as e:
-        raise typer.BadParameter(str(e)) from e
-    except subprocess.CalledProcessError as e:  # its program has said why
-        raise typer.Exit(e.returncode) from e
     raise typer.Exit(0 if succeeded else 1)
 
 
@@ -171,18 +284,12 @@ def robustness(
 
     Stopped or killed, it goes on when it is called again.
     """
-    import subprocess
-
     from medsize.studies.robustness import run_robustness
 
-    try:
+    with refusals():
         result = run_robustness(
             study, data.resolve(), work_dir.resolve(), workers, scheduler, only, report_only=report_only
         )
-    except (ValueError, ConnectionError) as e:
-        raise typer.BadParameter(str(e)) from e
-    except subprocess.CalledProcessError as e:  # its program has said why
-        raise typer.Exit(e.returncode) from e
     typer.echo(f"{result.report}: the report" if result.report else "No cell is finished: there is no report yet.")
     raise typer.Exit(1 if result.failed else 0)
 
@@ -195,7 +302,7 @@ def predict(
     sizes: Annotated[
         Path | None, typer.Option(help="Size table, CSV or XLSX, to compare with.", exists=True, dir_okay=False)
     ] = None,
-    bundle: Annotated[Path | None, typer.Option(help="The bundle of the run. Default: where the run found it.")] = None,
+    bundle: RunBundle = None,
     dicom_seg: Annotated[
         bool,
         typer.Option(
@@ -205,19 +312,13 @@ def predict(
     ] = False,
 ) -> None:
     """Segment scans with the network of a run: shows the command of MONAI that does it, and runs that."""
-    import subprocess
-
     from medsize.errors import ProblemsError
     from medsize.inference.predict import predict as segment
     from medsize.sizes.size_table import read_size_table
 
-    try:
+    with refusals():
         table = None if sizes is None else read_size_table(sizes)
         problems = segment(run, scans, output, table, bundle, dicom_seg, report=typer.echo)
-    except ValueError as e:
-        raise typer.BadParameter(str(e)) from e
-    except subprocess.CalledProcessError as e:
-        raise typer.Exit(e.returncode) from e
     typer.echo(f"{output}: masks, predictions.csv, montage.png{', dicom_seg' if dicom_seg else ''}")
     if problems:
         raise SystemExit(f"{ProblemsError(scans, problems)}\nEverything else is in {output}.")
@@ -231,19 +332,13 @@ def locate(
     dataset_dir: Annotated[
         Path | None, typer.Option(help="Folder that its paths start from. Default: the data list's.")
     ] = None,
-    bundle: Annotated[Path | None, typer.Option(help="The bundle of the run. Default: where the run found it.")] = None,
+    bundle: RunBundle = None,
 ) -> None:
     """Find the region of interest of every scan by the network of a run, for a second one to look closer."""
-    import subprocess
-
     from medsize.inference.locate import locate as find_regions
 
-    try:
+    with refusals():
         missed = find_regions(run, data_list, dataset_dir or data_list.parent, output, bundle, report=typer.echo)
-    except ValueError as e:
-        raise typer.BadParameter(str(e)) from e
-    except subprocess.CalledProcessError as e:
-        raise typer.Exit(e.returncode) from e
     typer.echo(f"{output}: the same scans, each with a roi")
     for image in missed:
         typer.echo(f"{image}: nothing was found in it; state its roi by hand, or leave it out.", err=True)
@@ -252,7 +347,7 @@ def locate(
 
 @app.command()
 def export(
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, such as bundles/size_seg_2d.")],
+    bundle: Bundle,
     output: Annotated[Path, typer.Option(help="Folder to write the exported bundle to; new or empty.")],
     run: Annotated[
         Path | None, typer.Option(help="Output folder of the run whose weights, classes and figures go in.")
@@ -263,17 +358,15 @@ def export(
     """Write a self-contained bundle in the layout of the MONAI model zoo."""
     from medsize.bundle.export import export_bundle
 
-    try:
+    with refusals():
         export_bundle(bundle, output, run, network, vendor)
-    except ValueError as e:
-        raise typer.BadParameter(str(e)) from e
     typer.echo(f"{output}: a bundle with {network}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def train(
     context: typer.Context,
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],
+    bundle: Bundle,
     overlay: Annotated[
         list[str] | None,
         typer.Option(help="A config to put over train.yaml, of the bundle or a path; several are merged in order."),
@@ -286,14 +379,11 @@ def train(
     All that follows BUNDLE is given to it: --dataset_dir DATA --output_dir RUN --max_epochs 50
     """
     import shlex
-    import subprocess
 
     from medsize.bundle.run_command import training_command
 
-    try:
+    with refusals():
         command = training_command(bundle, overlay or [], context.args, processes)
-    except ValueError as e:
-        raise typer.BadParameter(str(e)) from e
     typer.echo(shlex.join(["python", *command[1:]]))
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
@@ -301,7 +391,7 @@ def train(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def check(
     context: typer.Context,
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.", exists=True, file_okay=False)],
+    bundle: Bundle,
     config: Annotated[
         list[str] | None,
         typer.Option(help="A config of the bundle, or a path; several are merged in order. Default: train.yaml"),

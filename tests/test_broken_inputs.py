@@ -22,7 +22,6 @@ from typer.testing import CliRunner
 
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
 
-from data_prep import nifti_folder  # noqa: E402
 from medsize.cli import app  # noqa: E402
 from medsize.data import write_phantom_cohort  # noqa: E402
 from tests.conftest import BUNDLE_3D, PROJECT  # noqa: E402
@@ -31,8 +30,6 @@ from tests.scans.test_find_scans import FAULTS as SERIES_FAULTS  # noqa: E402
 from tests.scans.test_image_file import FAULTS as IMAGE_FAULTS  # noqa: E402
 
 INVENTORY = PROJECT / "docs" / "broken_inputs.md"
-convert_app = typer.Typer()
-convert_app.command()(nifti_folder.main)
 
 
 def refused(application: typer.Typer, *arguments: object) -> str:
@@ -56,7 +53,7 @@ def assert_said(message: str, said: str) -> None:
 def test_conversion_of_a_broken_image_file(tmp_path: Path, damage: Callable, message: str) -> None:
     (tmp_path / "scans").mkdir()
     damage(tmp_path / "scans")
-    assert_said(message, refused(convert_app, tmp_path / "scans", "--output-dir", tmp_path / "out"))
+    assert_said(message, refused(app, "convert", tmp_path / "scans", "--output", tmp_path / "out"))
     assert list(tmp_path.glob("out/**/*.*")) == []
 
 
@@ -69,18 +66,18 @@ def test_conversion_of_a_broken_series(tmp_path: Path, damage: Callable, message
     (tmp_path / "scans").mkdir()
     write_series(tmp_path / "scans")
     damage(tmp_path / "scans")
-    assert_said(message, refused(convert_app, tmp_path / "scans", "--output-dir", tmp_path / "out"))
+    assert_said(message, refused(app, "convert", tmp_path / "scans", "--output", tmp_path / "out"))
     assert list(tmp_path.glob("out/**/*.*")) == []
 
 
 def test_conversion_of_a_zipped_cohort(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "cohort.zip", "w") as archive:
         archive.writestr("../../evil.nii", "no scan")
-    said = refused(convert_app, tmp_path / "cohort.zip", "--output-dir", tmp_path / "out")
+    said = refused(app, "convert", tmp_path / "cohort.zip", "--output", tmp_path / "out")
     assert_said("cohort.zip is a file, expected a folder. Unpack an archive first.", said)
     (tmp_path / "scans").mkdir()
     (tmp_path / "cohort.zip").rename(tmp_path / "scans" / "cohort.zip")
-    said = refused(convert_app, tmp_path / "scans", "--output-dir", tmp_path / "out")
+    said = refused(app, "convert", tmp_path / "scans", "--output", tmp_path / "out")
     assert_said("cohort.zip: it is an archive, expected scans. Unpack it first", said)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.rglob("evil.nii"))
@@ -89,7 +86,7 @@ def test_conversion_of_a_zipped_cohort(tmp_path: Path) -> None:
 def test_conversion_of_a_folder_that_links_to_itself(tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "again").symlink_to(tmp_path / "scans", target_is_directory=True)
-    said = refused(convert_app, tmp_path / "scans", "--output-dir", tmp_path / "out")
+    said = refused(app, "convert", tmp_path / "scans", "--output", tmp_path / "out")
     assert_said("it is the same folder as", said)
     assert not (tmp_path / "out").exists()
 
@@ -98,7 +95,7 @@ def test_conversion_keeps_sound_scans_beside_broken_ones_whatever_their_paths(tm
     write_series(tmp_path / "scans" / "Ärztin ‘Q’ – CT größer")
     (tmp_path / "scans" / "a b").mkdir()
     (tmp_path / "scans" / "a b" / "ö.nii").write_bytes(b"")
-    assert_said("ab/ö.nii:itcannotberead", refused(convert_app, tmp_path / "scans", "--output-dir", tmp_path / "out"))
+    assert_said("ab/ö.nii:itcannotberead", refused(app, "convert", tmp_path / "scans", "--output", tmp_path / "out"))
     assert len(list((tmp_path / "out" / "images").iterdir())) == 1
     assert len((tmp_path / "out" / "index.csv").read_text().splitlines()) == 2
 

@@ -27,7 +27,7 @@ def test_every_command_of_the_tutorial_works(real_scans: Path, tmp_path: Path) -
     (tmp_path / "IBSI_STS").mkdir()
     for patient in PATIENTS:
         (tmp_path / "IBSI_STS" / patient).symlink_to(cohort / patient)
-    (tmp_path / "bundles").symlink_to(PROJECT / "bundles")
+    (tmp_path / "data_prep").symlink_to(PROJECT / "data_prep")
     installed = f'python() {{ {sys.executable} "$@"; }}; medsize() {{ python -m medsize.cli "$@"; }}'
     environment = {**os.environ, "EPOCHS": "1", "PYTHONPATH": str(PROJECT)}
 

@@ -11,14 +11,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from medsize.cohort.pseudonym import pseudonym
+from medsize.cohort.pseudonym import pseudonym, subject_key
 from medsize.files import atomic_write
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import MAX_BYTES, write_nifti
 from medsize.scans.masks import read_masks
 from medsize.scans.scan import FoundScan, ScanKind
 
-__all__ = ["Converted", "Converter", "MaskFiles", "convert_scans", "identify_by_folder", "mask_files", "read_table"]
+__all__ = [
+    "ConvertOptions",
+    "Converted",
+    "Converter",
+    "MaskFiles",
+    "convert_scans",
+    "identify_by_folder",
+    "mask_files",
+    "read_table",
+]
 
 COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "source")
 """Of the index that converted scans have."""
@@ -28,6 +37,27 @@ MAX_PER_FOLDER = 6
 
 MaskFiles = Path | Sequence[Path] | Mapping[str, Path]
 """A label map; files of DICOM, SEG or RTSTRUCT; or a file per structure."""
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What a conversion may be told."""
+
+    structures: tuple[str, ...] = ()
+    """Names of the classes of masks."""
+    modalities: tuple[str, ...] = ()
+    """Only DICOM of these. Default: all."""
+    subject_pattern: str | None = None
+    """Regular expression that finds the subject in a scan's path."""
+    suv: bool = False
+    """Convert PET to SUV by body weight."""
+    later_wins: bool = False
+    """Where structures overlap, the later one wins. Default: refused."""
+    keep_identifiers: bool = False
+    """Write the table of codes and identifiers beside the output."""
+    key_file: Path | None = None
+    """The secret key of the codes. Default: beside the output."""
+    max_bytes: int = MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -42,6 +72,33 @@ class Converter:
     later_wins: bool = False
     suv: bool = False
     max_bytes: int = MAX_BYTES
+
+    @classmethod
+    def of(cls, folder: Path, output_dir: Path, options: ConvertOptions) -> Converter:
+        """
+        Make the converter of a folder, and the secret key if it is not there yet.
+
+        Raises:
+            ValueError: when the output is within the folder, or an option is of no use.
+        """
+        folder, output_dir = folder.resolve(), output_dir.resolve()
+        if output_dir.is_relative_to(folder):
+            raise ValueError(f"{output_dir} is within {folder}, expected outside of it.")
+        pattern = options.subject_pattern
+        try:
+            subject_pattern = None if pattern is None else re.compile(pattern)
+        except re.error as e:
+            raise ValueError(f"--subject-pattern '{pattern}' is not a regular expression: {e}") from e
+        return cls(
+            folder=folder,
+            output_dir=output_dir,
+            key=subject_key(options.key_file or output_dir.with_name(f"{output_dir.name}_key.txt")),
+            subject_pattern=subject_pattern,
+            structures=options.structures,
+            later_wins=options.later_wins,
+            suv=options.suv,
+            max_bytes=options.max_bytes,
+        )
 
     def identifier(self, scan: FoundScan) -> str:
         """

@@ -14,7 +14,7 @@ from medsize.scans.image_file import ENDINGS
 from medsize.scans.masks import names_held
 from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
 
-__all__ = ["CohortScan", "FoundCohort", "find_cohort"]
+__all__ = ["CohortScan", "FoundCohort", "find_cohort", "scan_names"]
 
 IMAGES = (ScanKind.FILE, ScanKind.SERIES, ScanKind.MULTIFRAME)
 IMAGE_WORDS = {"image", "images", "imagestr", "imagests", "img", "imgs", "scan", "scans", "volume", "volumes"}
@@ -118,7 +118,7 @@ def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
         else:
             named.setdefault(owners[0], {})[name] = mask
     cohort_scans = []
-    for i, (scan, name) in enumerate(zip(scans, _names(scans, folder), strict=True)):
+    for i, (scan, name) in enumerate(zip(scans, scan_names(scans, folder), strict=True)):
         if not _is_chosen(scan, modalities):
             continue
         files = tuple(drawn.get(scan.series, ())) if scan.series else ()
@@ -178,7 +178,7 @@ def _owners(
     return inside, "_".join(mask[len(folders[inside[0]]) :]) if inside else ""
 
 
-def _names(scans: Sequence[FoundScan], folder: Path) -> list[str]:
+def scan_names(scans: Sequence[FoundScan], folder: Path) -> list[str]:
     """Paths that people would name the scans by: a series by its folder, unless others lie there, too."""
     paths = [scan.files[0] if scan.kind is ScanKind.FILE else scan.files[0].parent for scan in scans]
     return [

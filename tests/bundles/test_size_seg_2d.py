@@ -23,7 +23,7 @@ from monai.bundle import ConfigParser
 from medsize.bundle import run_folder
 from medsize.networks import EfficientNetLiteEncoder
 from tests.bundles.conftest import SMALL
-from tests.conftest import BUNDLE_2D
+from tests.conftest import BUNDLE_2D, PROJECT
 
 CONFIGS = BUNDLE_2D / "configs"
 
@@ -385,7 +385,7 @@ def test_a_truncated_scan_ends_before_the_first_step(run_bundle: Callable, phant
 def test_real_scans_train_and_evaluate(
     run_bundle: Callable, command: Callable, real_scans: Path, tmp_path: Path
 ) -> None:
-    command("data_prep.acdc", real_scans / "ACDC", "--output-dir", tmp_path, "--validation", "46-60", cwd=tmp_path)
+    command("data_prep.acdc", real_scans / "ACDC", "--output-dir", tmp_path, "--validation", "46-60", cwd=PROJECT)
     content = json.loads((tmp_path / "datalist.json").read_text())
     kept = [item for item in content["training"] if item["subject"] in ("patient001", "patient002", "patient046")]
     content["training"] = kept

@@ -12,6 +12,7 @@ import pytest
 
 from medsize.checks import check_scans
 from medsize.data import load_cohort
+from tests.conftest import PROJECT
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def small_acdc(tmp_path: Path) -> Path:
 
 
 def prepare(command: Callable, source: Path, output: Path, *options: str) -> dict:
-    command("data_prep.acdc", source, "--output-dir", output, *options, cwd=output.parent)
+    command("data_prep.acdc", source, "--output-dir", output, *options, cwd=PROJECT)
     return json.loads((output / "datalist.json").read_text())
 
 
@@ -62,7 +63,7 @@ def test_running_again_measures_only_what_changed(command: Callable, small_acdc:
 
 
 def test_a_folder_without_scans_is_refused(command: Callable, tmp_path: Path) -> None:
-    result = command("data_prep.acdc", tmp_path, "--output-dir", tmp_path / "out", cwd=tmp_path, check=False)
+    result = command("data_prep.acdc", tmp_path, "--output-dir", tmp_path / "out", cwd=PROJECT, check=False)
     assert result.returncode != 0
     assert "no patientNNN_frameMM_gt.nii.gz" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -21,6 +21,7 @@ from medsize.checks import check_scans  # noqa: E402
 from medsize.data import load_cohort  # noqa: E402
 from medsize.scans.dicom.suv import suv_factor  # noqa: E402
 from tests import dicom  # noqa: E402
+from tests.conftest import PROJECT  # noqa: E402
 from tests.dicom import COLUMNS, FIRST_SLICE, PIXEL_MM, ROWS, SLICE_MM, SLICES, square  # noqa: E402
 
 PET_CLASS = "1.2.840.10008.5.1.4.1.1.128"
@@ -92,7 +93,7 @@ def refusal(cohort: Path) -> str:
 
 def test_sizes_are_those_of_the_contours_and_pet_is_suv(command: Callable, cohort: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    command("data_prep.ibsi_sts", cohort, "--output-dir", output, "--clicks", "--folds", "2", cwd=tmp_path)
+    command("data_prep.ibsi_sts", cohort, "--output-dir", output, "--clicks", "--folds", "2", cwd=PROJECT)
     item = json.loads((output / "datalist.json").read_text())["training"][0]
     assert item["slice_size"]["tumour"] == AREAS_MM2
     assert item["size"]["tumour"] == pytest.approx(sum(AREAS_MM2) * SLICE_MM)
@@ -153,6 +154,19 @@ def test_pet_that_cannot_be_suv_is_refused(cohort: Path) -> None:
 def test_a_modality_that_no_patient_has_is_refused(cohort: Path, tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match="no STS_nnn/MR_T1 below"):
         main(cohort, tmp_path / "out", Modality.MR)
+
+
+def test_tables_that_do_not_fit_are_refused(cohort: Path, tmp_path: Path) -> None:
+    table = tmp_path / "sizes.csv"
+    table.write_text("image,liver volume_ml\nSTS_001/PET/image,3\n")
+    with pytest.raises(typer.BadParameter, match="states sizes of liver, expected of tumour alone"):
+        main(cohort, tmp_path / "out", sizes=table)
+    table.write_text("image,tumour volume_ml\nSTS_001/PET/image,3\n")
+    with pytest.raises(SystemExit, match="the scan 'STS_002/PET/image' has no row"):
+        main(cohort, tmp_path / "out", sizes=table)
+    with pytest.raises(typer.BadParameter, match="there is no such file"):
+        main(cohort, tmp_path / "out", sizes=tmp_path / "none.csv")
+    assert not (tmp_path / "out" / "datalist.json").exists()
 
 
 @pytest.mark.parametrize(

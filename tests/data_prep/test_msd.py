@@ -9,6 +9,7 @@ from pathlib import Path
 from data_prep.msd import subject_of
 from medsize.checks import check_scans
 from medsize.data import load_cohort
+from tests.conftest import PROJECT
 
 
 def test_both_sides_of_a_hippocampus_are_one_subject() -> None:
@@ -19,7 +20,7 @@ def test_both_sides_of_a_hippocampus_are_one_subject() -> None:
 
 def test_hippocampus(command: Callable, real_scans: Path, tmp_path: Path) -> None:
     source = real_scans / "Task04_Hippocampus"
-    command("data_prep.msd", source, "--output-dir", tmp_path / "out", cwd=tmp_path)
+    command("data_prep.msd", source, "--output-dir", tmp_path / "out", cwd=PROJECT)
     prepared = json.loads((tmp_path / "out" / "datalist.json").read_text())
     assert prepared["labels"] == {"0": "background", "1": "Anterior", "2": "Posterior"}
     assert len(prepared["training"]) == 199
@@ -33,6 +34,6 @@ def test_hippocampus(command: Callable, real_scans: Path, tmp_path: Path) -> Non
 
 
 def test_what_is_no_task_is_refused(command: Callable, tmp_path: Path) -> None:
-    result = command("data_prep.msd", tmp_path, "--output-dir", tmp_path / "out", cwd=tmp_path, check=False)
+    result = command("data_prep.msd", tmp_path, "--output-dir", tmp_path / "out", cwd=PROJECT, check=False)
     assert result.returncode != 0
     assert "not a Decathlon task" in result.stderr.replace("\n", " ")

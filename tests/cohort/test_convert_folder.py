@@ -19,8 +19,8 @@ pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip instal
 
 from pydicom.dataset import Dataset  # noqa: E402
 
-from data_prep.nifti_folder import main  # noqa: E402
 from medsize.checks import check_scans  # noqa: E402
+from medsize.cli import convert  # noqa: E402
 from medsize.cohort import conversion  # noqa: E402
 from tests.dicom import (  # noqa: E402
     FIRST_SLICE,
@@ -70,7 +70,7 @@ def test_a_folder_is_converted_and_faults_are_listed(command: Callable, cohort: 
     files_in_order(cohort / "gap")[2].unlink()
     output = tmp_path / "out"
     result = command(
-        "data_prep.nifti_folder", cohort, "--output-dir", output, "--structure", "Liver", cwd=tmp_path, check=False
+        "medsize", "convert", cohort, "--output", output, "--structure", "Liver", cwd=tmp_path, check=False
     )
     assert result.returncode == 1
     assert f"{cohort}: 3 problems" in result.stderr
@@ -87,7 +87,7 @@ def test_a_folder_is_converted_and_faults_are_listed(command: Callable, cohort: 
 
 
 def test_images_and_masks_lie_where_they_lay(cohort: Path, tmp_path: Path) -> None:
-    main(cohort, tmp_path / "out", structure=["Liver"])
+    convert(cohort, tmp_path / "out", structure=["Liver"])
     index = rows(tmp_path / "out")
     by_subject = [row["subject"] for row in index]
     assert len(set(by_subject)) == 2  # both CT are of one
@@ -106,7 +106,7 @@ def test_images_and_masks_lie_where_they_lay(cohort: Path, tmp_path: Path) -> No
 
 def test_nothing_that_is_written_tells_who_it_is(cohort: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    main(cohort, output, structure=["Liver"])
+    convert(cohort, output, structure=["Liver"])
     secrets = [b"doe", b"jane", b"4711", PATIENT_ID.lower().encode(), b"19500102", b"1.2.826"]
     written = [file for file in output.rglob("*") if file.is_file()]
     assert len(written) == 5
@@ -119,7 +119,7 @@ def test_nothing_that_is_written_tells_who_it_is(cohort: Path, tmp_path: Path) -
 
 
 def test_the_table_of_identifiers_is_kept_beside_if_asked_for(cohort: Path, tmp_path: Path) -> None:
-    main(cohort, tmp_path / "out", keep_identifiers=True, modality=["CT"])
+    convert(cohort, tmp_path / "out", keep_identifiers=True, modality=["CT"])
     table = tmp_path / "out_identifiers.csv"
     with table.open(newline="") as opened:
         kept = list(csv.DictReader(opened))
@@ -137,15 +137,15 @@ def times(output: Path) -> dict[str, int]:
 
 def test_what_is_converted_is_kept_and_what_changed_is_not(cohort: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    main(cohort, output, structure=["Liver"])
+    convert(cohort, output, structure=["Liver"])
     first = times(output)
-    main(cohort, output, structure=["Liver"])
+    convert(cohort, output, structure=["Liver"])
     assert times(output) == first
     image = SimpleITK.GetImageFromArray(np.ones((4, 5, 7), dtype=np.int16))
     SimpleITK.WriteImage(image, cohort / "nrrd" / "Doe Jane 4711.nrrd")
     missing = next(row["label"] for row in rows(output) if row["label"])
     (output / missing).unlink()
-    main(cohort, output, structure=["Liver"])
+    convert(cohort, output, structure=["Liver"])
     changed = {name for name, time in times(output).items() if time != first[name]}
     (nrrd,) = (row["image"] for row in rows(output) if row["voxels"] == "7 5 4")
     assert changed == {missing.replace("masks", "images"), nrrd}
@@ -153,9 +153,9 @@ def test_what_is_converted_is_kept_and_what_changed_is_not(cohort: Path, tmp_pat
 
 
 def test_another_key_gives_other_codes(cohort: Path, tmp_path: Path) -> None:
-    main(cohort, tmp_path / "one", modality=["CT"])
-    main(cohort, tmp_path / "two", modality=["CT"])
-    main(cohort, tmp_path / "three", modality=["CT"], key_file=tmp_path / "one_key.txt")
+    convert(cohort, tmp_path / "one", modality=["CT"])
+    convert(cohort, tmp_path / "two", modality=["CT"])
+    convert(cohort, tmp_path / "three", modality=["CT"], key_file=tmp_path / "one_key.txt")
     one, two, three = ({row["subject"] for row in rows(tmp_path / name)} for name in ("one", "two", "three"))
     assert one == three
     assert not one & two
@@ -175,19 +175,19 @@ def test_an_interrupted_conversion_goes_on(cohort: Path, tmp_path: Path, monkeyp
     original = conversion.write_nifti
     monkeypatch.setattr(conversion, "write_nifti", write_then_die)
     with pytest.raises(KeyboardInterrupt):
-        main(cohort, output, modality=["CT"])
+        convert(cohort, output, modality=["CT"])
     assert [output / row["image"] for row in rows(output)] == written
     assert [file for file in (output / "images").iterdir() if not file.name.startswith(".")] == written
     before = times(output)
     monkeypatch.setattr(conversion, "write_nifti", original)
-    main(cohort, output, modality=["CT"])
+    convert(cohort, output, modality=["CT"])
     assert len(rows(output)) == 2
     assert {name: times(output)[name] for name in before} == before
 
 
 def refusal(*arguments: Any, **options: Any) -> str:
     with pytest.raises(SystemExit) as caught:
-        main(*arguments, **options)
+        convert(*arguments, **options)
     return str(caught.value)
 
 
@@ -198,7 +198,7 @@ def test_subjects_may_be_read_from_paths(tmp_path: Path) -> None:
     assert "3 problems" in message
     assert "it states no PatientID, expected one. Give --subject-pattern" in message
     assert not (tmp_path / "out" / "index.csv").exists()
-    main(tmp_path / "scans", tmp_path / "out", subject_pattern=r"pat(\d+)")
+    convert(tmp_path / "scans", tmp_path / "out", subject_pattern=r"pat(\d+)")
     subjects = [row["subject"] for row in rows(tmp_path / "out")]
     assert (len(subjects), len(set(subjects))) == (3, 2)
     message = refusal(tmp_path / "scans", tmp_path / "out", subject_pattern="pat01")
@@ -210,7 +210,7 @@ def test_a_header_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
         header.Modality, header.PatientID, header.SeriesDescription = "../../CT", "../../../tmp/x", "../../x"
 
     write_series(tmp_path / "scans" / "a", travel)
-    main(tmp_path / "scans", tmp_path / "deep" / "out")
+    convert(tmp_path / "scans", tmp_path / "deep" / "out")
     (row,) = rows(tmp_path / "deep" / "out")
     assert (tmp_path / "deep" / "out" / row["image"]).resolve().parent == tmp_path / "deep" / "out" / "images"
     assert ".." not in row["image"]
@@ -225,7 +225,7 @@ def test_masks_and_reports_are_refused_unless_images_are_picked(
 
     write_series(cohort / "localizer", localizer, slices=2)
     assert "RS.dcm: it is a mask (RTSTRUCT), expected an image" in refusal(cohort, tmp_path / "out")
-    main(cohort, tmp_path / "ct", modality=["CT"])
+    convert(cohort, tmp_path / "ct", modality=["CT"])
     assert [row["modality"] for row in rows(tmp_path / "ct")] == ["CT", "CT"]
     assert f"left out, a localizer: {cohort}/localizer (2 files from 0.dcm)" in capsys.readouterr().out
 
@@ -259,15 +259,15 @@ def test_pet_becomes_suv(tmp_path: Path, units: str, fault: str) -> None:
     if fault:
         assert fault in refusal(tmp_path / "pet", tmp_path / "out", suv=True)
     else:
-        main(tmp_path / "pet", tmp_path / "out", suv=True)
+        convert(tmp_path / "pet", tmp_path / "out", suv=True)
         assert rows(tmp_path / "out")[0]["modality"] == "PT"
 
 
 def test_bad_options_are_refused(cohort: Path, tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match=r"out is within .*Doe Jane, expected outside of it"):
-        main(cohort, cohort / "out")
+        convert(cohort, cohort / "out")
     with pytest.raises(typer.BadParameter, match="unterminated"):
-        main(cohort, tmp_path / "out", subject_pattern="(")
+        convert(cohort, tmp_path / "out", subject_pattern="(")
     assert "12 × 10 × 6 voxels, 2.68e-06 GiB, expected at most" in refusal(
         cohort, tmp_path / "out", modality=["CT"], max_gib=1e-9
     )

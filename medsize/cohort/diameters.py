@@ -1,0 +1,183 @@
+"""Three diameters of each structure, as a reader would measure them in its contours: ``medsize diameters``."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from medsize.cohort.find import scan_names
+from medsize.errors import ProblemsError
+from medsize.files import atomic_write
+from medsize.scans.dicom.polygons import contour_area
+from medsize.scans.dicom.referenced_series import pair_masks
+from medsize.scans.dicom.rtstruct import contours_by_slice, read_contours, region_names
+from medsize.scans.find_scans import find_scans, read_scan
+from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
+from medsize.scans.structure_name import matching_structures
+from medsize.sizes.ellipsoid import ellipsoid_volume
+
+__all__ = ["Diameters", "MeasuredScan", "measure_diameters", "reader_diameters", "summary", "write_diameters"]
+
+
+@dataclass(frozen=True)
+class Diameters:
+    """What was measured in the contours of a structure."""
+
+    long_mm: float
+    """The longest diameter within a slice, between two points of one outline, as RECIST has it."""
+    wide_mm: float
+    """The width of that outline at right angles to it, within the same slice."""
+    high_mm: float
+    """The height: from the first to the last slice of the structure, both included."""
+    volume_mm3: float
+    """The volume within the contours, for comparison only."""
+
+    @property
+    def ellipsoid_mm3(self) -> float:
+        """Volume of the ellipsoid of the three diameters."""
+        return ellipsoid_volume([self.long_mm, self.wide_mm, self.high_mm])
+
+
+@dataclass(frozen=True)
+class MeasuredScan:
+    """A scan with contours."""
+
+    name: str
+    """Its path from the cohort's folder: of a series, its folder."""
+    subject: str
+    """PatientID."""
+    structures: dict[str, Diameters]
+
+
+def measure_diameters(
+    folder: Path, structures: Mapping[str, str] | None = None, modalities: Sequence[str] = ()
+) -> list[MeasuredScan]:
+    """
+    Measure the structures that were drawn on the DICOM series of a folder, as RTSTRUCT.
+
+    Eisenhauer et al. "New response evaluation criteria in solid tumours". European Journal of Cancer 2009.
+
+    Args:
+        folder: holds the series and the RTSTRUCT, at any depth.
+        structures: by the names that they shall have, those in the RTSTRUCT, or their beginnings. Default: all regions,
+            under their own names.
+        modalities: only series of these, such as ``CT``. Default: all.
+
+    Returns:
+        the scans that contours were drawn on.
+
+    Raises:
+        ProblemsError: with all problems, when any scan cannot be measured.
+    """
+    found = find_scans(folder)
+    contours, faults = pair_masks([scan for scan in found if scan.kind is not ScanKind.SEGMENTS])
+    problems = [*(scan.fault for scan in found if scan.kind in UNUSABLE), *faults]
+    scans = [
+        scan
+        for scan in found
+        if scan.kind in (ScanKind.SERIES, ScanKind.MULTIFRAME)
+        and scan.series in contours
+        and (not modalities or scan.modality in modalities)
+    ]
+    if not scans and not problems:
+        problems.append("no scan with an RTSTRUCT was found in it that the options choose.")
+    measured = []
+    for scan, name in track(list(zip(scans, scan_names(scans, folder), strict=True)), description="measuring"):
+        try:
+            measured.append(MeasuredScan(name, scan.subject, _measure(scan, contours[scan.series], structures)))
+        except ValueError as e:
+            problems.append(str(e))
+    if problems:
+        raise ProblemsError(folder, problems)
+    return measured
+
+
+def write_diameters(file: Path, scans: Sequence[MeasuredScan]) -> None:
+    """Write a size table, CSV, whole or not at all; a structure that a scan does not have stays empty, as unknown."""
+    structures = list(dict.fromkeys(name for scan in scans for name in scan.structures))
+    with atomic_write(file) as partial, partial.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(["image", "subject", *(f"{name} diameters_mm" for name in structures)])
+        for scan in scans:
+            cells = [_cell(scan.structures.get(name)) for name in structures]
+            writer.writerow([scan.name, scan.subject, *cells])
+
+
+def summary(scans: Sequence[MeasuredScan]) -> str:
+    """Return a line that says what was measured, and how far the ellipsoids are from the contours."""
+    measured = [found for scan in scans for found in scan.structures.values()]
+    change = np.array([found.ellipsoid_mm3 / found.volume_mm3 for found in measured]) - 1
+    errors = abs(change)
+    return (
+        f"{len(scans)} scans, {len(measured)} structures. The ellipsoids' volumes are wrong by "
+        f"{np.median(errors):.0%} (median), {errors.mean():.0%} (mean), {errors.max():.0%} (at most); "
+        f"{np.mean(change > 0):.0%} are too large"
+    )
+
+
+def reader_diameters(by_slice: Sequence[Sequence[np.ndarray]], spacing: Sequence[float]) -> tuple[float, float, float]:
+    """
+    Three diameters of a structure, in mm.
+
+    Args:
+        by_slice: its outlines on each slice, at least one, as
+            :func:`medsize.scans.dicom.rtstruct.contours_by_slice` gives them.
+        spacing: mm of a voxel along the two axes of a slice, and between slices.
+
+    Returns:
+        the longest diameter of an outline, its width at right angles, and the height over all slices.
+    """
+    outlines = [polygon * np.asarray(spacing[:2]) for polygons in by_slice for polygon in polygons]
+    long, wide = max(_long_and_wide(outline) for outline in outlines)
+    drawn = [number for number, polygons in enumerate(by_slice) if polygons]
+    return long, wide, (drawn[-1] - drawn[0] + 1) * spacing[2]
+
+
+def _measure(scan: FoundScan, files: Sequence[Path], structures: Mapping[str, str] | None) -> dict[str, Diameters]:
+    held = [(file, name) for file in files for name in region_names(file)]
+    if structures is None:
+        chosen = {name: (file, name) for file, name in held}
+    else:
+        chosen = {wanted: _holding(scan, beginning, held) for wanted, beginning in structures.items()}
+    image = read_scan(scan)
+    spacing = image.GetSpacing()
+    measured = {}
+    for wanted, (file, name) in chosen.items():
+        contours = read_contours(file, name, scan.frame_of_reference)
+        try:
+            by_slice = contours_by_slice(contours, image)
+        except ValueError as e:
+            raise ValueError(f"{file} on {scan.source}: {e}") from e
+        volume = sum(map(contour_area, by_slice)) * math.prod(spacing)
+        measured[wanted] = Diameters(*reader_diameters(by_slice, spacing), volume_mm3=volume)
+    return measured
+
+
+def _holding(scan: FoundScan, wanted: str, held: Sequence[tuple[Path, str]]) -> tuple[Path, str]:
+    """The one region that has the name, or begins with it, and its file."""
+    matching = matching_structures(wanted, [name for _, name in held])
+    if len(matching) != 1:
+        listed = ", ".join(f"'{name}' in {file.name}" for file, name in held) or "none"
+        raise ValueError(
+            f"{scan.source}: found {len(matching)} regions named '{wanted}…' in its contours, expected one. "
+            f"There are: {listed}. Give the name of one of these."
+        )
+    return held[matching[0]]
+
+
+def _long_and_wide(outline: np.ndarray) -> tuple[float, float]:
+    between = outline[:, None] - outline[None]
+    long = between.reshape(-1, 2)[(between**2).sum(axis=-1).argmax()]
+    length = float(np.hypot(*long))
+    across = outline @ np.array([-long[1], long[0]]) / length
+    return length, float(np.ptp(across))
+
+
+def _cell(found: Diameters | None) -> str:
+    return "" if found is None else " x ".join(f"{d:.1f}" for d in (found.long_mm, found.wide_mm, found.high_mm))
