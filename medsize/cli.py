@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ def refusals() -> Iterator[None]:
     """Turn a fault into a message without a trace, and the failure of a program that was run into its exit code."""
     try:
         yield
-    except (ValueError, ConnectionError, re.error) as e:
+    except (ValueError, ConnectionError) as e:
         raise typer.BadParameter(str(e)) from e
     except subprocess.CalledProcessError as e:  # its program has said why
         raise typer.Exit(e.returncode) from e
@@ -132,7 +131,6 @@ def init(
     from medsize.sizes.size_table import read_size_table
 
     with refusals():
-        re.compile(subject_pattern or "")
         options = InitOptions(
             structures=tuple(structure or ()),
             modalities=tuple(modality or ()),
@@ -194,23 +192,19 @@ def convert(
     from medsize.cohort.convert_folder import convert_folder
     from medsize.errors import ProblemsError
 
-    options = ConvertOptions(
-        structures=tuple(structure or ()),
-        modalities=tuple(modality or ()),
-        subject_pattern=subject_pattern,
-        suv=suv,
-        later_wins=later_wins,
-        keep_identifiers=keep_identifiers,
-        key_file=key_file,
-        max_bytes=int(max_gib * 2**30),
-    )
     with refusals():
+        options = ConvertOptions(
+            structures=tuple(structure or ()),
+            modalities=tuple(modality or ()),
+            subject_pattern=subject_pattern,
+            suv=suv,
+            later_wins=later_wins,
+            keep_identifiers=keep_identifiers,
+            key_file=key_file,
+            max_bytes=int(max_gib * 2**30),
+        )
         converted = convert_folder(folder, output, options, report=typer.echo)
-    subjects = len({row["subject"] for row in converted.rows.values()})
-    typer.echo(
-        f"{output / 'index.csv'}: {len(converted.rows)} scans of {subjects} subjects, {converted.num_kept} of them "
-        "converted before"
-    )
+    typer.echo(f"{output / 'index.csv'}: {converted.summary()}")
     if converted.problems:
         raise SystemExit(
             f"{ProblemsError(folder, converted.problems)}\nThese were not converted; all others were. "

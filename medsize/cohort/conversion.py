@@ -41,7 +41,12 @@ MaskFiles = Path | Sequence[Path] | Mapping[str, Path]
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What a conversion may be told."""
+    """
+    What a conversion may be told.
+
+    Raises:
+        ValueError: when the pattern is not a regular expression.
+    """
 
     structures: tuple[str, ...] = ()
     """Names of the classes of masks."""
@@ -58,6 +63,12 @@ class ConvertOptions:
     key_file: Path | None = None
     """The secret key of the codes. Default: beside the output."""
     max_bytes: int = MAX_BYTES
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.subject_pattern or "")
+        except re.error as e:
+            raise ValueError(f"--subject-pattern '{self.subject_pattern}' is not a regular expression: {e}") from e
 
 
 @dataclass(frozen=True)
@@ -79,21 +90,16 @@ class Converter:
         Make the converter of a folder, and the secret key if it is not there yet.
 
         Raises:
-            ValueError: when the output is within the folder, or an option is of no use.
+            ValueError: when the output is within the folder, or the key's file holds none.
         """
         folder, output_dir = folder.resolve(), output_dir.resolve()
         if output_dir.is_relative_to(folder):
             raise ValueError(f"{output_dir} is within {folder}, expected outside of it.")
-        pattern = options.subject_pattern
-        try:
-            subject_pattern = None if pattern is None else re.compile(pattern)
-        except re.error as e:
-            raise ValueError(f"--subject-pattern '{pattern}' is not a regular expression: {e}") from e
         return cls(
             folder=folder,
             output_dir=output_dir,
             key=subject_key(options.key_file or output_dir.with_name(f"{output_dir.name}_key.txt")),
-            subject_pattern=subject_pattern,
+            subject_pattern=None if options.subject_pattern is None else re.compile(options.subject_pattern),
             structures=options.structures,
             later_wins=options.later_wins,
             suv=options.suv,

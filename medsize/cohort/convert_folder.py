@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rich.progress import track
-
 from medsize.cohort.conversion import Converted, Converter, ConvertOptions, convert_scans
+from medsize.progress_bar import with_progress
 from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.find_scans import find_scans
 from medsize.scans.scan import MASKS, UNUSABLE, ScanKind
@@ -59,7 +58,7 @@ def convert_folder(
     if not images and not problems:
         problems = ["no scan was found in it: no DICOM, NIfTI, NRRD or MetaImage file that the options choose."]
     pairs = [(scan, masks_of.get(scan.series, [])) for scan in images]
-    converted = convert_scans(converter, track(pairs, description="converting"))
+    converted = convert_scans(converter, with_progress(pairs, "converting"))
     if converted.rows and options.keep_identifiers:
         converted.write_identifiers(converter.output_dir)
     return replace(converted, problems=[*problems, *converted.problems])

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from medsize.cohort.find import scan_names
 from medsize.errors import ProblemsError
 from medsize.files import atomic_write
+from medsize.progress_bar import with_progress
 from medsize.scans.dicom.polygons import contour_area
 from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.dicom.rtstruct import contours_by_slice, read_contours, region_names
@@ -88,7 +88,8 @@ def measure_diameters(
     if not scans and not problems:
         problems.append("no scan with an RTSTRUCT was found in it that the options choose.")
     measured = []
-    for scan, name in track(list(zip(scans, scan_names(scans, folder), strict=True)), description="measuring"):
+    named = zip(scans, scan_names(scans, folder), strict=True)
+    for scan, name in with_progress(named, "measuring", total=len(scans)):
         try:
             measured.append(MeasuredScan(name, scan.subject, _measure(scan, contours[scan.series], structures)))
         except ValueError as e:

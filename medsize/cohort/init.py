@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from medsize.checks.plausibility import suspicions
 from medsize.checks.scans import check_scans
-from medsize.cohort.conversion import Converted, Converter, MaskFiles, convert_scans, identify_by_folder
+from medsize.cohort.conversion import Converted, Converter, ConvertOptions, MaskFiles, convert_scans, identify_by_folder
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
 from medsize.cohort.match_rows import match_rows, rows_of
 from medsize.cohort.measure import measured_items, stated_items
 from medsize.cohort.proposal import propose_run
-from medsize.cohort.pseudonym import path_codes, renamed, subject_key
+from medsize.cohort.pseudonym import path_codes, renamed
 from medsize.cohort.report import write_report
 from medsize.cohort.structures import choose_structures, holds, masks_of
 from medsize.data.cohort import Cohort, load_cohort
@@ -24,22 +23,15 @@ from medsize.data.data_list import write_data_list
 from medsize.data.folds import folds_of_subjects
 from medsize.errors import ProblemsError
 from medsize.progress_bar import with_progress
-from medsize.scans.image_file import MAX_BYTES
 from medsize.sizes.size_table import SizeTable
 
 __all__ = ["InitOptions", "Prepared", "init_cohort"]
 
 
 @dataclass(frozen=True)
-class InitOptions:
-    """What :func:`init_cohort` may be told."""
+class InitOptions(ConvertOptions):
+    """What :func:`init_cohort` may be told. Default of the structures: those of the size table, else of all masks."""
 
-    structures: tuple[str, ...] = ()
-    """Names of the classes. Default: those of the size table, else those that all masks show."""
-    modalities: tuple[str, ...] = ()
-    """Only DICOM of these. Default: all."""
-    subject_pattern: str | None = None
-    """Regular expression that finds the subject in a scan's path."""
     dimensions: int | None = None
     """2 or 3: for which bundle. Default: what fits."""
     window: tuple[float, float] | None = None
@@ -47,15 +39,6 @@ class InitOptions:
     roi_margin_mm: float | None = None
     """State a region of interest, so far around the mask's foreground. Default: none."""
     num_folds: int = 5
-    suv: bool = False
-    """Convert PET to SUV by body weight."""
-    later_wins: bool = False
-    """Where structures overlap, the later one wins. Default: refused."""
-    keep_identifiers: bool = False
-    """Write the table of codes and identifiers beside the output."""
-    key_file: Path | None = None
-    """The secret key of the codes. Default: beside the output."""
-    max_bytes: int = MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -147,16 +130,7 @@ def init_cohort(
     for line in matched.summary():
         report(line)
 
-    converter = Converter(
-        folder=folder,
-        output_dir=output_dir,
-        key=subject_key(options.key_file or output_dir.with_name(f"{output_dir.name}_key.txt")),
-        subject_pattern=None if options.subject_pattern is None else re.compile(options.subject_pattern),
-        structures=matched.structures,
-        later_wins=options.later_wins,
-        suv=options.suv,
-        max_bytes=options.max_bytes,
-    )
+    converter = Converter.of(folder, output_dir, replace(options, structures=matched.structures))
     converted = convert(matched, converter)
     if options.keep_identifiers and converted.rows:
         converted.write_identifiers(output_dir)
