@@ -14,7 +14,7 @@ import pathlib
 import sys
 
 folder = pathlib.Path(sys.argv[sys.argv.index("--output-dir") + 1])
-folder.mkdir(parents=True)
+folder.mkdir(parents=True, exist_ok=True)
 (folder / "datalist.json").write_text("{}")
 """
 
