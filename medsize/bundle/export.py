@@ -28,7 +28,7 @@ NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns(
     "cli.py", "__main__.py", "bundles", "cohort", "export.py", "inference", "studies", "__pycache__"
 )
-FIGURES = {
+METRIC_TITLES = {
     "dice": "Dice",
     "hd95_mm": "HD95 (mm)",
     "volume_error_ml": "volume error (mL)",
@@ -40,7 +40,7 @@ def export_bundle(
     bundle: Path, output_dir: Path, run: Path | None = None, network: str = DEFAULT_NETWORK, vendor: bool = False
 ) -> None:
     """
-    Write a self-contained bundle: a network's overlay merged, and the weights, window, classes and figures of a run.
+    Write a self-contained bundle: a network's overlay merged, and the weights, window, classes and metrics of a run.
 
     Args:
         bundle: folder of a bundle of medsize.
@@ -85,7 +85,7 @@ def export_bundle(
 
 def merged(config: str, values: Mapping[str, Any]) -> str:
     """
-    A YAML config with other values of some of its top-level keys, all else, comments included, as it was.
+    Set some top-level keys of a YAML config, and leave all else, comments included, as it was.
 
     Args:
         config: text of the config.
@@ -111,7 +111,7 @@ def merged(config: str, values: Mapping[str, Any]) -> str:
 
 
 def _overlay(configs: Path, network: str) -> dict[str, Any]:
-    """What the network's overlay says, nothing for the default one."""
+    """Return the network's overlay, nothing for the default one."""
     overlays = {file.stem: yaml.safe_load(file.read_text()) for file in sorted(configs.glob("*.yaml"))}
     networks = {DEFAULT_NETWORK: {}} | {name: keys for name, keys in overlays.items() if set(keys) == {"network_def"}}
     if network not in networks:
@@ -120,7 +120,7 @@ def _overlay(configs: Path, network: str) -> dict[str, Any]:
 
 
 def _settings(run: Path) -> dict[str, Any]:
-    """What inference shares with the run."""
+    """Return the settings that inference shares with the run."""
     check_finished(run, RUN_FILES)
     settings: dict[str, Any] = json.loads((run / INFERENCE).read_text())
     network = settings.get("network_def", {}).get("_target_", "")
@@ -147,7 +147,7 @@ def _write_metadata(file: Path, structures: Sequence[str], results: RunResults) 
     output["num_channels"] = len(classes)
     output["channel_def"] = {str(index): name for index, name in enumerate(classes)}
     metadata["pred_classes"] = f"{len(classes)} channels: {', '.join(classes)}"
-    means = {name: getattr(results, name).mean for name in FIGURES}
+    means = {name: getattr(results, name).mean for name in METRIC_TITLES}
     metadata["eval_metrics"] = {f"mean_{name}": mean for name, mean in means.items() if mean is not None}
     file.write_text(json.dumps(metadata, indent=4) + "\n")
 
@@ -158,11 +158,11 @@ def _write_performance(file: Path, summary: RunSummary, cases: pd.DataFrame) -> 
         f"{summary.training_scans} scans, supervision: {summary.supervision}, seed {summary.seed}, "
         f"{summary.epochs} epochs. Mean ± standard deviation over the scans:",
         "",
-        "| structure | " + " | ".join(FIGURES.values()) + " |",
-        "| --- |" + " --- |" * len(FIGURES),
+        "| structure | " + " | ".join(METRIC_TITLES.values()) + " |",
+        "| --- |" + " --- |" * len(METRIC_TITLES),
     ]
     for structure, rows in cases.groupby("structure", sort=False):
-        lines.append(f"| {structure} | " + " | ".join(_mean_and_spread(rows[name]) for name in FIGURES) + " |")
+        lines.append(f"| {structure} | " + " | ".join(_mean_and_spread(rows[name]) for name in METRIC_TITLES) + " |")
     section = "## Performance\n\n" + "\n".join(lines) + "\n\n"
     of_bundle = re.compile(r"^## Performance\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
     file.write_text(of_bundle.sub(lambda _: section, file.read_text()))

@@ -13,7 +13,7 @@ __all__ = ["as_options", "config_file", "run_command", "training_command"]
 
 
 def config_file(bundle: Path, name: str | Path) -> Path:
-    """The config of that name in a bundle; where there is none, ``name`` as a path. Neither need exist."""
+    """Return the config of that name in a bundle; where there is none, ``name`` as a path. Neither need exist."""
     in_bundle = bundle / "configs" / name
     return in_bundle if in_bundle.is_file() or not Path(name).is_file() else Path(name)
 
@@ -25,7 +25,7 @@ def as_options(values: Mapping[str, Any]) -> list[str]:
 
 def run_command(bundle: Path, configs: Sequence[str | Path], options: Sequence[str], processes: int = 1) -> list[str]:
     """
-    ``python -m monai.bundle run`` of a bundle, to be run from any folder.
+    Return ``python -m monai.bundle run`` of a bundle, to be run from any folder.
 
     Args:
         bundle: folder of the bundle.
@@ -48,7 +48,7 @@ def training_command(
     bundle: Path, overlays: Sequence[str | Path], options: Sequence[str], processes: int = 1
 ) -> list[str]:
     """
-    :func:`run_command` of a training.
+    Return :func:`run_command` of a training.
 
     Args:
         bundle: folder of the bundle.

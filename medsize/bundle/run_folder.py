@@ -51,8 +51,8 @@ EVALUATION = "evaluation"
 """Folder with the metrics and the summary of a later evaluation."""
 SUMMARY = "summary.json"
 """
-What the run was and found, see :class:`medsize.bundle.run_summary.RunSummary`. A run writes it last, in one step: a run
-that has it is finished.
+Settings, course and results, see :class:`medsize.bundle.run_summary.RunSummary`. A run writes it last, in one step: who
+has it is finished.
 """
 LOG = "log.txt"
 """All that the run printed, where a study or the demo started it."""

@@ -1,4 +1,4 @@
-"""``summary.json``: what a run was, and what it found."""
+"""The summary of a run, ``summary.json``: its settings, its course and its results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MetricResult(BaseModel):
 
 
 class RunResults(BaseModel):
-    """What a run's last evaluation found."""
+    """Metrics of a run's last evaluation."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -49,7 +49,7 @@ class RunResults(BaseModel):
 
 class RunSummary(BaseModel):
     """
-    What a run was, and what it found: :data:`medsize.bundle.run_folder.SUMMARY`.
+    Settings, course and results of a run: :data:`medsize.bundle.run_folder.SUMMARY`.
 
     Every key may be missing: summaries of evaluations have few, older ones lack the newer. Unknown keys are kept.
     """

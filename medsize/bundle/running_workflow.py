@@ -10,7 +10,7 @@ __all__ = ["running_workflow"]
 
 
 def running_workflow() -> ConfigWorkflow | None:
-    """The workflow whose config is being evaluated by the caller; ``None`` outside one."""
+    """Return the workflow whose config is being evaluated by the caller; ``None`` outside one."""
     # A config expression cannot name its own workflow, so it is looked up among the callers.
     frame = sys._getframe()
     while frame is not None:

@@ -1,4 +1,4 @@
-"""One row of figures for each case and structure."""
+"""A table of metrics: a row for each case and structure."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from monai.data import MetaTensor
 from monai.metrics import compute_dice, compute_hausdorff_distance
 
 from medsize.bundle.run_folder import METRICS
+from medsize.bundle.run_summary import RunResults
 from medsize.files import atomic_write
 from medsize.handlers.run_record import RunRecord
 from medsize.metrics.size_error import relative_size_error, volume_error, volumes_of
@@ -129,19 +130,19 @@ class CaseTable:
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
     """
-    Mean and standard deviation over the cases of each structure's figures, and their means over the structures.
+    Return mean and standard deviation over the cases of each structure's metrics, and their means over structures.
 
     Args:
         table: rows as :class:`CaseTable` writes them.
 
     Returns:
-        by figure: ``mean`` over the structures and, by structure, ``mean``, ``std`` and the number of ``cases`` in
+        by metric: ``mean`` over the structures and, by structure, ``mean``, ``std`` and the number of ``cases`` in
         which it is defined; ``None`` where it is defined in none.
     """
-    figures = {}
-    for figure in ("dice", "hd95_mm", "volume_error_ml", "relative_size_error"):
+    metrics = {}
+    for metric in RunResults.model_fields:
         by_structure = {}
-        for name, values in table.groupby("structure", sort=False)[figure]:
+        for name, values in table.groupby("structure", sort=False)[metric]:
             defined = values.dropna()
             by_structure[str(name)] = {
                 "mean": round(float(defined.mean()), 4) if len(defined) else None,
@@ -149,11 +150,11 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
                 "cases": len(defined),
             }
         means = [entry["mean"] for entry in by_structure.values() if entry["mean"] is not None]
-        figures[figure] = {
+        metrics[metric] = {
             "mean": round(float(np.mean(means)), 4) if means else None,
             "structures": by_structure,
         }
-    return figures
+    return metrics
 
 
 def _hausdorff_95(prediction: torch.Tensor, truth: torch.Tensor, spacing: Sequence[float]) -> list[float]:

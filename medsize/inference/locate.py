@@ -83,7 +83,7 @@ def locate(
 
 def center_of_largest(mask_file: Path) -> list[float] | None:
     """
-    Centre of mass of the largest connected piece of the foreground of a mask, all structures together.
+    Return the centre of mass of the largest connected piece of the foreground of a mask, all structures together.
 
     Returns:
         scanner mm (RAS+), or None where there is no foreground.

@@ -57,7 +57,7 @@ def check_settings(study: Study, work_dir: Path) -> None:
 
 
 def _differences(before: Any, after: Any, name: str = "") -> Iterator[str]:
-    """What is not the same in two settings, key by key."""
+    """Yield what is not the same in two settings, key by key."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in {**before, **after}:
             inner = f"{name}: {key}" if name else key

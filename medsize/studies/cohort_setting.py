@@ -39,7 +39,7 @@ class CohortSetting(BaseModel):
     overrides: dict[str, Any] = {}
 
     def folder(self, work_dir: Path) -> Path:
-        """Where the cohort is prepared, and its runs go."""
+        """Return the folder in which the cohort is prepared, and to which its runs go."""
         return work_dir / folder_name(self.name)
 
     @property
@@ -83,7 +83,7 @@ class CohortSetting(BaseModel):
         )
 
     def locations(self, data_dir: Path, work_dir: Path) -> dict[str, Path]:
-        """``dataset_dir`` and ``data_list`` of the cohort's runs."""
+        """Return ``dataset_dir`` and ``data_list`` of the cohort's runs."""
         prepared = self.folder(work_dir) / "datalist.json"
         data_list = prepared if self.data_list is None else data_dir / self.data_list
         dataset_dir = data_list.parent if self.prepare_writes_scans else data_dir / self.dataset_dir
@@ -91,5 +91,5 @@ class CohortSetting(BaseModel):
 
 
 def folder_name(name: str) -> str:
-    """A name in lower case letters, digits and underscores."""
+    """Return a name in lower case letters, digits and underscores."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

@@ -18,7 +18,7 @@ __all__ = ["LabelNoise", "check_noisy_run"]
 
 
 class LabelNoise(BaseModel):
-    """What a study changes about the labels that are given, as ``noise.yaml`` states it."""
+    """Changes that a study makes to the labels that are given, as ``noise.yaml`` states them."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -37,7 +37,7 @@ HANDS_MEMORY_BACK = "MALLOC_TRIM_THRESHOLD_"
 
 
 class Outcome(NamedTuple):
-    """What became of a run. It stays light, as all of this module: supervisors and workers start at once."""
+    """The outcome of a run. It stays light, as all of this module: supervisors and workers start at once."""
 
     kind: str
     """done; kept: it was finished before; busy: it runs elsewhere just now; or failed."""
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
 
 def run_supervised(run: str, command: list[str], variables: Mapping[str, str] | None = None) -> Outcome:
     """
-    Run a command under a supervisor, a process of its own; for the workers.
+    Run a command under a supervisor, a process of its own.
 
     Args:
         run: output folder of the run.
@@ -130,7 +130,7 @@ def supervise(run: Path, command: list[str]) -> Outcome:
 
 
 def _die_with(parent: int):  # type: ignore[no-untyped-def]
-    """For the run, before it starts: be killed when the supervisor dies."""
+    """Return what the run calls before it starts, so that it is killed when the supervisor dies."""
     libc = ctypes.CDLL(None)
 
     def ask() -> None:

@@ -67,7 +67,7 @@ class LadderResults:
         return self.table.with_name(f"{self.table.name}_subjects.csv")
 
     def has(self, cell: LadderCell) -> bool:
-        """Whether the table holds this run."""
+        """Return whether the table holds this run."""
         return _key(cell) in _keys(self.runs)
 
     def add(self, work_dir: Path) -> None:
@@ -79,7 +79,7 @@ class LadderResults:
             self.subjects = self._merged(self.subjects, dice)
 
     def _merged(self, before: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
-        """Rows of both, those of now where both have a run, in the order of the study."""
+        """Return the rows of both, those of now where both have a run, in the order of the study."""
         kept = before[~_keys(before).isin(_keys(now))]
         merged = pd.concat([table for table in (kept, now) if len(table)])
         place = {key: place for place, key in enumerate(self.cells)}
@@ -123,7 +123,7 @@ class LadderResults:
                 partial.write_text(_markdown(gains))
 
     def gains(self) -> pd.DataFrame:
-        """For every comparison, cohort by cohort, :func:`paired_gain` over the seeds that both rungs have."""
+        """Return :func:`paired_gain` of every comparison, cohort by cohort, over the seeds that both rungs have."""
         found = dict(list(self.subjects.groupby(CELL))) if len(self.subjects) else {}
         rows = []
         for cohort in self.study.cohorts:
@@ -145,7 +145,7 @@ def _keys(table: pd.DataFrame) -> pd.Index:
 
 
 def _digest(settings: dict[str, Any]) -> str:
-    """A short name of settings, the same as long as nothing in them changes."""
+    """Return a short name of settings, the same as long as nothing in them changes."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
@@ -163,7 +163,7 @@ def _dice_of_subjects(cell: LadderCell, work_dir: Path) -> pd.DataFrame:
 
 def summarise_runs(runs: pd.DataFrame, references: dict[str, str]) -> pd.DataFrame:
     """
-    Mean over the seeds of every cohort and rung.
+    Return the mean over the seeds of every cohort and rung.
 
     Args:
         runs: one row for each run, with the columns of the CSV file.
@@ -199,7 +199,7 @@ def summarise_runs(runs: pd.DataFrame, references: dict[str, str]) -> pd.DataFra
 
 def paired_gain(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
     """
-    How much more Dice one run has than another on the same subjects.
+    Return how much more Dice one run has than another on the same subjects.
 
     Args:
         first: rows with ``subject``, ``structure`` and ``dice``, of one or several runs.
@@ -233,7 +233,7 @@ def _text(value: Any) -> str:
 
 
 def _draw(summary: pd.DataFrame, file: Path) -> None:
-    """Bars of the mean Dice, one panel for each cohort."""
+    """Draw bars of the mean Dice, one panel for each cohort."""
     from matplotlib.figure import Figure
 
     cohorts = summary["cohort"].unique()

@@ -1,4 +1,4 @@
-"""A ladder's file: rungs of supervision, on cohorts, with seeds."""
+"""The file of a ladder: rungs of supervision, on cohorts, with seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEACHER_KEY = "teacher_checkpoint"
 
 
 class Rung(BaseModel):
-    """One kind of supervision: what sets its run apart."""
+    """One kind of supervision, and the settings that make it."""
 
     model_config = ConfigDict(extra="forbid")
 

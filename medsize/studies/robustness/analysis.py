@@ -1,4 +1,4 @@
-"""The tables of a report: what every condition reaches, against clean labels and against equally wrong masks."""
+"""Tables of a report: what every condition reaches, against clean labels and against equally wrong masks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from medsize.studies.robustness.statistics import (
 )
 from medsize.studies.robustness.study import NO_LEVEL, RobustnessStudy
 
-__all__ = ["FIGURES", "accuracy", "comparisons", "crossovers", "equally_wrong", "volume_agreement"]
+__all__ = ["METRICS", "accuracy", "comparisons", "crossovers", "equally_wrong", "volume_agreement"]
 
-FIGURES = {"dice": "Dice", "hd95_mm": "HD95, mm", "volume_error_ml": "volume error, mL"}
+METRICS = {"dice": "Dice", "hd95_mm": "HD95, mm", "volume_error_ml": "volume error, mL"}
 GRID = ["cohort", "network"]
 TOLERANCE = 0.1
 """How far, relative to it, sizes may be more wrong than the most wrong masks and still be compared with these."""
@@ -30,7 +30,7 @@ Condition = dict[str, Any]
 
 def accuracy(cases: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """
-    What every condition reaches: one row for each figure of :data:`FIGURES` and structure, and for their mean.
+    Return what every condition reaches: a row for each metric of :data:`METRICS` and structure, and for their mean.
 
     Args:
         cases: see :func:`medsize.studies.robustness.results.read_cases`.
@@ -38,23 +38,23 @@ def accuracy(cases: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         columns of the condition; ``seeds``; ``expected_mre`` and ``realised_mre``, means over the seeds; ``minutes`` of
-        annotation; ``figure``, ``structure``; ``mean``, ``low``, ``high``, ``subjects``: see
+        annotation; ``figure``, the metric; ``structure``; ``mean``, ``low``, ``high``, ``subjects``: see
         :func:`medsize.studies.robustness.statistics.mean_interval`.
     """
     facts = runs.groupby(CONDITION, sort=False)[["expected_mre", "realised_mre", "minutes"]].mean()
     rows = []
     for condition, group in _by_condition(cases):
         shared = {**condition, "seeds": group["seed"].nunique(), **facts.loc[tuple(condition.values())].to_dict()}
-        for figure in FIGURES:
+        for metric in METRICS:
             for structure in _structures(group):
-                interval = mean_interval(subjects_by_seeds(group, figure, structure))
-                rows.append({**shared, "figure": figure, "structure": structure, **interval})
+                interval = mean_interval(subjects_by_seeds(group, metric, structure))
+                rows.append({**shared, "figure": metric, "structure": structure, **interval})
     return pd.DataFrame(rows)
 
 
 def comparisons(cases: pd.DataFrame, study: RobustnessStudy) -> pd.DataFrame:
     """
-    Dice of every condition less that of clean labels, subject by subject.
+    Compare the Dice of every condition with that of clean labels, subject by subject.
 
     It is compared with the study's reference and with the clean labels of its own supervision. Holm's correction is
     over all conditions that are compared with the same labels on the same cohort, network and structure.
@@ -85,7 +85,7 @@ def comparisons(cases: pd.DataFrame, study: RobustnessStudy) -> pd.DataFrame:
 
 def equally_wrong(cases: pd.DataFrame, accuracies: pd.DataFrame, study: RobustnessStudy) -> pd.DataFrame:
     """
-    Dice of sizes less that of masks which are as wrong.
+    Return the Dice of sizes less that of masks which are as wrong.
 
     The masks' Dice at a realised mRE is interpolated, subject by subject, between the two levels beside it. Up to a
     tenth beyond the last level it is that level's; further there is no row. Sizes of which some are missing are left
@@ -138,7 +138,7 @@ def equally_wrong(cases: pd.DataFrame, accuracies: pd.DataFrame, study: Robustne
 
 def crossovers(differences: pd.DataFrame) -> pd.DataFrame:
     """
-    Where sizes overtake equally wrong masks.
+    Find where sizes overtake equally wrong masks.
 
     Args:
         differences: see :func:`equally_wrong`.
@@ -170,7 +170,7 @@ def crossovers(differences: pd.DataFrame) -> pd.DataFrame:
 
 
 def overtaking(x: np.ndarray, difference: np.ndarray) -> float:
-    """Smallest x from which on a piecewise linear function is never negative again; NaN where it ends below 0."""
+    """Return from which x on a piecewise linear function is never negative again; NaN where it ends below 0."""
     negative = np.flatnonzero(difference < 0)
     if not len(negative):
         return float(x[0])
@@ -182,7 +182,7 @@ def overtaking(x: np.ndarray, difference: np.ndarray) -> float:
 
 
 def volume_agreement(cases: pd.DataFrame) -> pd.DataFrame:
-    """:func:`medsize.studies.robustness.statistics.agreement` of every condition and structure."""
+    """Return :func:`medsize.studies.robustness.statistics.agreement` of every condition and structure."""
     rows = []
     for condition, group in _by_condition(cases):
         for structure, part in group.groupby("structure", sort=False):

@@ -20,7 +20,7 @@ def of_all(table: pd.DataFrame) -> pd.DataFrame:
 
 def dice_by_error(accuracies: pd.DataFrame, against: pd.DataFrame, seeds: int) -> pd.DataFrame:
     """
-    Dice by kind of error (rows) and level (columns; "no level" for kinds without one).
+    Return the Dice by kind of error (rows) and level (columns; "no level" for kinds without one).
 
     ✓: not inferior to the same labels as given. Where fewer than all ``seeds`` are finished, it says how many.
 
@@ -76,7 +76,7 @@ def conclusions(study: RobustnessStudy, part: dict[str, pd.DataFrame]) -> list[s
 
 
 def _bearable(name: str, comparisons: pd.DataFrame, margin: float) -> list[str]:
-    """Up to which level labels with each kind of error are not inferior to labels as given; and the worst structure."""
+    """Say up to which level each kind of wrong labels is not inferior to labels as given; and the worst structure."""
     if comparisons.empty:
         return []
     own = comparisons[(comparisons["supervision"] == name) & (comparisons["reference"] == name)]
@@ -106,7 +106,7 @@ def _bearable(name: str, comparisons: pd.DataFrame, margin: float) -> list[str]:
 
 
 def _overtaking(name: str, differences: pd.DataFrame, overtaking: pd.DataFrame) -> list[str]:
-    """From which mRE on sizes are as good as equally wrong masks, on the mean over the structures."""
+    """Say from which mRE on sizes are as good as equally wrong masks, on the mean over the structures."""
     sentences = []
     if not overtaking.empty:
         overtaking = overtaking[overtaking["supervision"] == name]

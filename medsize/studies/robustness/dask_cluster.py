@@ -20,7 +20,7 @@ def connected(
     scheduler: str | None = None, cluster: Cluster | None = None, workers: int | None = None
 ) -> Iterator[tuple[Any, int]]:
     """
-    A client of Dask, and what it needs, for as long as it is used.
+    Give a client of Dask, and keep what it needs for as long as it is used.
 
     Args:
         scheduler: address of a scheduler whose workers see the same folders and have medsize, with one thread each.
@@ -63,7 +63,7 @@ def connected(
 
 def local_workers(count: int | None = None) -> dict[str, Any]:
     """
-    Arguments of ``distributed.SpecCluster``: worker processes of one thread, each with a GPU or a core of its own.
+    Return arguments of ``distributed.SpecCluster``: workers of one thread, each with a GPU or a core of its own.
 
     Args:
         count: how many. Default: one for each GPU, else one for each core.
@@ -91,7 +91,7 @@ def local_workers(count: int | None = None) -> dict[str, Any]:
 
 def batch_cluster(cluster: Cluster) -> Any:
     """
-    A cluster of dask-jobqueue, without workers yet: its ``job_script()`` is what will be submitted.
+    Make a cluster of dask-jobqueue, without workers yet: its ``job_script()`` is what will be submitted.
 
     Raises:
         ValueError: when dask-jobqueue is not installed, or does not know an option.

@@ -1,4 +1,4 @@
-"""The figures of a report, as SVG to be put into a page."""
+"""Figures of a report, as SVG to be put into a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medsize.studies.robustness.analysis import FIGURES
+from medsize.studies.robustness.analysis import METRICS
 from medsize.studies.robustness.results import AS_GIVEN
 from medsize.studies.robustness.study import NO_LEVEL, RobustnessStudy
 
@@ -27,30 +27,30 @@ WIDTH = 10.0
 """Inches."""
 
 
-def error_figure(accuracies: pd.DataFrame, figure: str, study: RobustnessStudy) -> str:
+def error_figure(accuracies: pd.DataFrame, metric: str, study: RobustnessStudy) -> str:
     """
-    Accuracy against realised mRE with 95 % intervals: a panel for each structure, a curve for each kind of noise.
+    Draw accuracy against realised mRE with 95 % intervals: a panel for each structure, a curve for each kind of noise.
 
     Args:
         accuracies: of one cohort and network; see :func:`medsize.studies.robustness.analysis.accuracy`.
-        figure: one of :data:`medsize.studies.robustness.analysis.FIGURES`.
+        metric: one of :data:`medsize.studies.robustness.analysis.METRICS`.
         study: tells sizes (filled, solid) from masks (open, dashed).
     """
-    table = accuracies[accuracies["figure"] == figure]
-    drawing, panels = _panels(table["structure"].unique(), FIGURES[figure], "realised mRE of the labels")
+    table = accuracies[accuracies["figure"] == metric]
+    drawing, panels = _panels(table["structure"].unique(), METRICS[metric], "realised mRE of the labels")
     for structure, axes in panels.items():
         part = table[table["structure"] == structure]
         for name, kind, style in _styles(part, study):
             points = _curve(part, name, kind)
-            _plot(axes, points, f"{figure}/{structure}/{name}/{kind}", style)
-        if figure != "dice":
+            _plot(axes, points, f"{metric}/{structure}/{name}/{kind}", style)
+        if metric != "dice":
             axes.set_ylim(bottom=0)
-    return _finished(drawing, panels, f"error_{figure}")
+    return _finished(drawing, panels, f"error_{metric}")
 
 
 def difference_figure(differences: pd.DataFrame, study: RobustnessStudy) -> str:
     """
-    Dice of sizes less that of equally wrong masks: a panel for each structure, a curve for each pair of kinds.
+    Draw the Dice of sizes less that of equally wrong masks: a panel for each structure, a curve for each pair of kinds.
 
     Args:
         differences: of one cohort and network; see :func:`medsize.studies.robustness.analysis.equally_wrong`.
@@ -70,7 +70,7 @@ def difference_figure(differences: pd.DataFrame, study: RobustnessStudy) -> str:
 
 def minutes_figure(accuracies: pd.DataFrame, study: RobustnessStudy) -> str:
     """
-    Dice against minutes of annotation: a panel for each structure, a point for each condition.
+    Draw Dice against minutes of annotation: a panel for each structure, a point for each condition.
 
     Args:
         accuracies: of one cohort and network, where minutes are known.
@@ -96,7 +96,7 @@ def minutes_figure(accuracies: pd.DataFrame, study: RobustnessStudy) -> str:
 
 def agreement_figure(cases: pd.DataFrame, agreements: pd.DataFrame) -> str:
     """
-    Bland and Altman's plots of predicted against true volumes: a panel for each condition, a colour for each structure.
+    Draw Bland–Altman plots of predicted and true volumes: a panel for each condition, a colour for each structure.
 
     Args:
         cases: of one cohort and network, of the conditions to show, see
@@ -121,7 +121,7 @@ def agreement_figure(cases: pd.DataFrame, agreements: pd.DataFrame) -> str:
 
 
 def _curve(table: pd.DataFrame, supervision: str, kind: str) -> pd.DataFrame:
-    """Points of a kind, from the labels as given on, in the order of their mRE."""
+    """Return the points of a kind, from the labels as given on, in the order of their mRE."""
     of_kind = table[(table["supervision"] == supervision) & table["noise"].isin([AS_GIVEN, kind])]
     if kind in NO_LEVEL:
         of_kind = of_kind[of_kind["noise"] == kind]
@@ -129,7 +129,7 @@ def _curve(table: pd.DataFrame, supervision: str, kind: str) -> pd.DataFrame:
 
 
 def _styles(table: pd.DataFrame, study: RobustnessStudy) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Supervision and kind, in the study's own order, so that one looks alike in all panels and figures."""
+    """Yield supervision and kind, in the study's own order, so that one looks alike in all panels and figures."""
     present = set(zip(table["supervision"], table["noise"], strict=True))
     number = 0
     for name, supervision in study.supervision.items():
@@ -178,7 +178,7 @@ def _panels(names: Any, up: str, across: str) -> tuple[Figure, dict[str, Axes]]:
 
 
 def _finished(drawing: Figure, panels: dict[str, Axes], name: str) -> str:
-    """SVG without the head of a file, its ids unlike those of other figures."""
+    """Return SVG without the head of a file, its ids unlike those of other figures."""
     entries: dict[str, Any] = {}
     for axes in panels.values():
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

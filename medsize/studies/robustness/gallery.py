@@ -31,7 +31,7 @@ def worst_cases(
     study: RobustnessStudy, cells: Sequence[RobustnessCell], data_dir: Path, work_dir: Path
 ) -> list[Failure]:
     """
-    The cases with the smallest Dice of all cells whose masks were kept, of every subject the worst one.
+    Return the cases with the smallest Dice of all cells whose masks were kept, of every subject the worst one.
 
     Args:
         study: says how many.
@@ -78,6 +78,6 @@ def _picture(image_file: Path, truth_file: Path, mask_file: Path) -> str:
 
 
 def _volume(file: Path) -> np.ndarray:
-    """Three axes, of the first channel."""
+    """Read three axes, of the first channel."""
     data = np.asarray(nibabel.load(file).dataobj)
     return data.reshape(*data.shape[:3], *(1,) * (3 - data.ndim), -1)[..., 0]

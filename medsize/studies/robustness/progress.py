@@ -56,7 +56,7 @@ class StudyProgress:
         self._bar.stop()
 
     def tell(self, cell: RobustnessCell, outcome: Outcome) -> None:
-        """Of a cell that ended."""
+        """Tell of a cell that ended."""
         self.ended += 1
         if outcome.kind == "done":
             self._seconds.append(outcome.seconds)
@@ -75,7 +75,7 @@ class StudyProgress:
             self.console.print(f"  {self.state()}", markup=False)
 
     def state(self) -> str:
-        """Time left, the best and the worst cell so far."""
+        """Return the time left, the best and the worst cell so far."""
         left = self.total - self.kept - self.ended
         parts = []
         if left and self._seconds:

@@ -1,4 +1,4 @@
-"""The report of a study: one page that opens offline, and its figures as CSV and Parquet."""
+"""The report of a study of robustness: one page that opens offline, and its tables as CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medsize.bundle.run_folder import LOG
 from medsize.files import atomic_write
 from medsize.studies.robustness import figures
 from medsize.studies.robustness.analysis import (
-    FIGURES,
+    METRICS,
     accuracy,
     comparisons,
     crossovers,
@@ -54,7 +54,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Grid:
-    """What is told of a cohort and a network."""
+    """A cohort and a network: all that the page tells of them."""
 
     name: str
     conclusions: list[str]
@@ -148,15 +148,15 @@ def _grid(study: RobustnessStudy, cohort: str, network: str, tables: dict[str, p
     accuracies, cases, differences = part["accuracy"], part["cases"], part["equally_wrong"]
     panels = [
         Panel(
-            f"error_{figure}",
+            f"error_{metric}",
             f"{title[0].upper()}{title[1:]} against the realised mean relative error of the training labels: means "
             "over subjects and seeds with 95 % intervals. Sizes solid and filled, masks dashed and open."
-            + (" Of the cases in which the structure was found." if figure == "hd95_mm" else ""),
-            figures.error_figure(accuracies, figure, study),
+            + (" Of the cases in which the structure was found." if metric == "hd95_mm" else ""),
+            figures.error_figure(accuracies, metric, study),
             "accuracy",
-            accuracies[accuracies["figure"] == figure].drop(columns=["minutes"]),
+            accuracies[accuracies["figure"] == metric].drop(columns=["minutes"]),
         )
-        for figure, title in FIGURES.items()
+        for metric, title in METRICS.items()
     ]
     if not differences.empty:
         panels.append(
@@ -212,7 +212,7 @@ def _of(table: pd.DataFrame, cohort: str, network: str) -> pd.DataFrame:
 
 
 def _of_interest(study: RobustnessStudy, cases: pd.DataFrame) -> pd.DataFrame:
-    """Of each supervision the labels as given, and the condition with noise that runs first."""
+    """Return, of each supervision, the labels as given and the condition with noise that runs first."""
     is_shown = cases["noise"] == AS_GIVEN
     for name, supervision in study.supervision.items():
         for kind, levels in list(supervision.noise.items())[:1]:
@@ -222,7 +222,7 @@ def _of_interest(study: RobustnessStudy, cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def _unfinished(cells: Sequence[RobustnessCell], work_dir: Path) -> list[str]:
-    """Cells without results; with their log, where they were begun."""
+    """Return the cells without results; with their log, where they were begun."""
     missing = []
     for cell in cells:
         folder = cell.folder(work_dir)
@@ -233,7 +233,7 @@ def _unfinished(cells: Sequence[RobustnessCell], work_dir: Path) -> list[str]:
 
 
 def _facts(study_file: Path, runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Any]:
-    """For the methods paragraph."""
+    """Return what the methods paragraph states."""
     hashes = {cohort: list(group["data_list_sha256"].unique()) for cohort, group in runs.groupby("cohort")}
     cohorts = []
     for cohort, group in runs.groupby("cohort", sort=False):
@@ -274,7 +274,7 @@ def _template() -> Any:
 
 
 def _figure(value: Any) -> str:
-    """Of a table's cell."""
+    """Return the text of a table's cell."""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -21,7 +21,7 @@ AS_GIVEN = "none"
 
 def read_runs(study: RobustnessStudy, cells: Sequence[RobustnessCell], work_dir: Path) -> pd.DataFrame:
     """
-    One row for each finished cell, in their order.
+    Return one row for each finished cell, in their order.
 
     Returns:
         the columns of :data:`CONDITION`, with ``noise`` "none" for labels as given; ``seed``; ``expected_mre`` and
@@ -53,7 +53,11 @@ def read_runs(study: RobustnessStudy, cells: Sequence[RobustnessCell], work_dir:
 
 
 def read_cases(cells: Sequence[RobustnessCell], work_dir: Path) -> pd.DataFrame:
-    """One row for each finished cell, case and structure: :data:`CONDITION`, ``seed``, and those of ``metrics.csv``."""
+    """
+    Return one row for each finished cell, case and structure.
+
+    Its columns are those of :data:`CONDITION`, ``seed``, and those of ``metrics.csv``.
+    """
     tables = []
     for cell in cells:
         if cell.is_finished(work_dir):

@@ -24,7 +24,7 @@ Command = Callable[[RobustnessCell], list[str]]
 
 @dataclass
 class StudyResult:
-    """What a study did."""
+    """Cells of a study, what became of them, and the report."""
 
     cells: list[RobustnessCell]
     """All that were wanted."""

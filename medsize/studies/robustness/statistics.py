@@ -19,23 +19,23 @@ RESAMPLES = 4999
 CONFIDENCE = 0.95
 
 
-def subjects_by_seeds(cases: pd.DataFrame, figure: str, structure: str = ALL) -> pd.DataFrame:
+def subjects_by_seeds(cases: pd.DataFrame, metric: str, structure: str = ALL) -> pd.DataFrame:
     """
-    Mean of a figure for every subject (rows) and seed (columns).
+    Return the mean of a metric for every subject (rows) and seed (columns).
 
     Args:
-        cases: rows of one condition, with ``subject``, ``image``, ``structure``, ``seed`` and the figure.
-        figure: column to average.
+        cases: rows of one condition, with ``subject``, ``image``, ``structure``, ``seed`` and the metric.
+        metric: column to average.
         structure: one of them, or :data:`ALL`, which count alike within a scan.
     """
     rows = cases if structure == ALL else cases[cases["structure"] == structure]
-    of_scans = rows.groupby(["subject", "image", "seed"])[figure].mean()
+    of_scans = rows.groupby(["subject", "image", "seed"])[metric].mean()
     return of_scans.groupby(["subject", "seed"]).mean().unstack("seed")
 
 
 def mean_interval(values: pd.DataFrame) -> dict[str, float]:
     """
-    Mean with its 95 % interval over subjects and seeds.
+    Return the mean with its 95 % interval over subjects and seeds.
 
     Subjects and seeds are drawn independently of each other, with replacement (the pigeonhole bootstrap: Owen, Annals
     of Applied Statistics 2007), by scipy's bootstrap, percentile method; of a single seed, subjects alone.
@@ -79,7 +79,7 @@ def mean_interval(values: pd.DataFrame) -> dict[str, float]:
 
 def paired_difference(values: pd.DataFrame, reference: pd.DataFrame) -> dict[str, float]:
     """
-    How much larger a figure is than the reference's in the same subjects.
+    Compare a metric with the reference's in the same subjects.
 
     Args:
         values: subjects × seeds.
@@ -104,7 +104,7 @@ def paired_difference(values: pd.DataFrame, reference: pd.DataFrame) -> dict[str
 
 
 def holm(p: pd.Series) -> pd.Series:
-    """p values corrected for their number by Holm's method; NaN stay NaN and do not count."""
+    """Correct p values for their number by Holm's method; NaN stay NaN and do not count."""
     known = p.dropna()
     corrected = pd.Series(np.nan, index=p.index)
     if len(known):
@@ -114,7 +114,7 @@ def holm(p: pd.Series) -> pd.Series:
 
 def agreement(cases: pd.DataFrame) -> dict[str, Any]:
     """
-    Predicted against true volumes of one structure: Bland and Altman's limits, and calibration.
+    Compare predicted with true volumes of one structure: Bland and Altman's limits, and calibration.
 
     Calibration is the line true = intercept + slope · predicted by least squares: slope 1 and intercept 0 where a
     predicted volume may be taken at its word. Its interval holds the scans of a subject together (cluster-robust).

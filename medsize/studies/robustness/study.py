@@ -1,4 +1,4 @@
-"""A study of robustness' file: cohorts, networks, supervisions, and how wrong the labels are."""
+"""The file of a study of robustness: cohorts, networks, supervisions, and how wrong the labels are."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Network(BaseModel):
 
 
 class Supervision(BaseModel):
-    """What the networks learn from, and the ways in which that is wrong."""
+    """Labels that the networks learn from, and the ways in which they are wrong."""
 
     model_config = ConfigDict(extra="forbid")
 
