@@ -22,8 +22,12 @@ BENCHMARKS = (start_up, many_classes, read_dicom, step, throughput_2d, whole_vol
 def main() -> None:
     """Run all, printing each figure as it comes, and write the table after each."""
     file = Path(sys.argv[1]) if sys.argv[1:] else PROJECT / "docs" / "benchmarks.md"
-    lines = ["# Benchmarks", "", f"By `python -m benchmarks`: {machine()}.", ""]
-    lines += ["Medians and quartiles; the ratios of a row were taken in turn, in one run.", ""]
+    lines = ["# Benchmarks", "", f"Made by `python -m benchmarks`: {machine()}.", ""]
+    lines += [
+        "Values are medians, with quartiles as their spread. "
+        "The two parts of a ratio were measured in turn, in one run.",
+        "",
+    ]
     lines += ["| what | found | spread | limit | met | remark |", "| --- | --- | --- | --- | --- | --- |"]
     for benchmark in BENCHMARKS:
         for result in benchmark.results():

@@ -53,31 +53,33 @@ class Kind(str, Enum):
 ABOUT = {
     Kind.SIDE: (
         "voxels along each side",
-        "A training step of benchmarks/whole_volume.py: a small 3D UNet under size + Potts, by two passes over patches "
-        f"of at most {PATCH}³ voxels, and by one pass up to {ONE_PASS_SIDES[-1]}³. Memory is the growth of the "
-        "process's peak, the volume included. What grows with the voxels has the exponent 3. The network always sees "
-        f"whole patches, which overlap where the side is no multiple of {PATCH}: 192 takes as long as 256.",
+        "A training step of benchmarks/whole_volume.py: a small 3D UNet with size loss and Potts term. It makes two "
+        f"passes over patches of at most {PATCH}³ voxels, or one pass, up to {ONE_PASS_SIDES[-1]}³. Memory is the "
+        "growth of the process's peak, and includes the volume. The exponent 3 means growth in proportion to the "
+        "voxels. The network always sees whole patches. They overlap if the side is not a multiple of "
+        f"{PATCH}: 192 takes as long as 256.",
     ),
     Kind.CLASSES: (
         "classes",
         f"A forward and a backward pass of the loss alone on given logits of {CLASSES_SIDE}³ voxels "
-        "(benchmarks/many_classes.py). Memory is what comes on top of the logits.",
+        "(benchmarks/many_classes.py). Memory is what is needed besides the logits.",
     ),
     Kind.SCANS: (
         "scans in the cohort",
-        "What the 2D bundle does before its first step (benchmarks/cohort_start.py), on a simulated cohort of small "
-        "files of 32 × 32 × 6 voxels, with no scan kept in memory (cache_rate 0). At the first start each scan is read "
-        "in full, which takes as long as its voxels need: only the later ones, from the cache of facts, say what a "
-        "cohort of large scans costs.",
+        "What the 2D bundle does before its first step (benchmarks/cohort_start.py). The cohort is simulated: small "
+        "files of 32 × 32 × 6 voxels. No scan is kept in memory (cache_rate 0). The first start reads each scan in "
+        "full, and so takes longer for larger scans. Later starts read facts from a cache. They show what a cohort of "
+        "large scans costs, too.",
     ),
     Kind.PROCESSES: (
         "processes",
-        "A step of the 2D bundle's UNet in DistributedDataParallel (benchmarks/distributed_step.py; gloo, one thread "
-        "and one batch each): the shortest of ten. With more processes the same step does more work. The time on the "
-        "wall is only as good as the machine was idle: one with other work makes it longer than the processor time.",
+        "A step of the 2D bundle's UNet in DistributedDataParallel (benchmarks/distributed_step.py): the shortest of "
+        "ten. Each process has one thread and one batch, and they communicate through gloo. With more processes, the "
+        "same step does more work. The time on the wall is longer than the processor time if the machine has other "
+        "work.",
     ),
 }
-"""The axis, and how it was taken."""
+"""The axis, and how its points were measured."""
 
 
 def main(
@@ -231,11 +233,16 @@ def growth(values: pd.Series) -> float:
 def write_page(table: pd.DataFrame, file: Path) -> None:
     """A table for each kind, with how it was taken, and how it grows."""
     machines = "; ".join(dict.fromkeys(table["machine"].str.replace(r"load [\d.]+, ", "", regex=True)))
-    lines = ["# Cost as the work grows", "", f"By `python -m benchmarks.scale`: {machines}. One run of each point.", ""]
+    lines = [
+        "# Cost as the work grows",
+        "",
+        f"Made by `python -m benchmarks.scale`: {machines}. Each point is one run.",
+        "",
+    ]
     lines += ["![Time and memory against the work](scale.png)", ""]
     lines += [
-        "Time is processor time but where it says otherwise. The exponent of a growth is that between the last two "
-        "points: 1 is in proportion to the work, 2 its square.",
+        "Time is processor time, unless a column says otherwise. The exponent describes the growth between the last "
+        "two points: 1 is in proportion to the work, 2 in proportion to its square.",
         "",
     ]
     for kind in (kind for kind in Kind if kind.value in set(table["kind"])):
@@ -251,9 +258,10 @@ def write_page(table: pd.DataFrame, file: Path) -> None:
         lines.append("")
         if kind is Kind.PROCESSES:
             lines += [
-                "The dashed line of the figure is a model, not a measurement: the processor time of a single process, "
-                "and 2·(n − 1)/n times the parameters' bytes around a ring of n processes at "
-                f"{BANDWIDTH * 8 / 1e9:g} Gbit/s, none of it hidden behind the backward pass.",
+                "The dashed line of the figure is a model, not a measurement. It adds two times: the processor time of "
+                "a single process, and that of sending 2·(n − 1)/n times the bytes of the parameters, "
+                f"around a ring of n processes at {BANDWIDTH * 8 / 1e9:g} Gbit/s. No part of this is hidden behind the "
+                "backward pass.",
                 "",
             ]
     with atomic_write(file) as partial:
