@@ -299,7 +299,8 @@ def resolves(module: str, within: str, target: str) -> bool:
         return True
     loaded = importlib.import_module(module)
     owner, _, name = target.rpartition(".")
-    for holder in (getattr(loaded, owner, None), None if owner else getattr(loaded, within, None)):
+    holders = (pydoc.locate(owner), getattr(loaded, owner, None)) if owner else (getattr(loaded, within, None),)
+    for holder in holders:
         if holder is not None and (hasattr(holder, name) or sets(holder, name)):
             return True
     return hasattr(loaded, target)

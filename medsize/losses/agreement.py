@@ -19,7 +19,7 @@ class AgreementLoss(ReducedLoss):
 
     Size and Potts terms are met, too, by an organ that is shifted or painted to one side of the truth: a half moon has
     a shorter boundary than a ring. A network that does so in every view disagrees with itself. The bilinear form
-    penalises indecision as well, as that of :class:`PottsLoss` does.
+    penalises indecision as well, as that of :class:`medsize.losses.PottsLoss` does.
 
     Args:
         reduction: {``"none"``, ``"mean"``, ``"sum"``}. Reduction over the items. Defaults to ``"mean"``.

@@ -34,8 +34,8 @@ def read_masks(
         image: the image that they were drawn on.
         structures: the structures of the classes 1, 2, …. Of SEG and RTSTRUCT, others are left out; the beginning of
             a name is enough where no other begins so.
-        frame_of_reference: UID of the image's frame of reference (:attr:`FoundScan.frame_of_reference`), which SEG and
-            RTSTRUCT must be in. Default: any.
+        frame_of_reference: UID of the frame of reference that SEG and RTSTRUCT must be in, that of the image, see
+            :attr:`medsize.scans.scan.FoundScan.frame_of_reference`. Default: any.
         later_wins: a voxel of several structures belongs to the last of them, as a lesion within an organ does.
             Default: structures that overlap are refused.
         max_bytes: memory that the voxels of a file may take.

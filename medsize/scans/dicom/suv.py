@@ -19,7 +19,7 @@ def to_suv(image: SimpleITK.Image, scan: FoundScan) -> SimpleITK.Image:
     A PET as standardised uptake values by body weight, SUV, in g/mL.
 
     Args:
-        image: what :func:`medsize.data.read_scan` made of the scan.
+        image: what :func:`medsize.scans.find_scans.read_scan` made of the scan.
         scan: the DICOM series.
 
     Raises:
