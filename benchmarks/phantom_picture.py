@@ -13,15 +13,13 @@ from typing import Annotated, Any
 import nibabel
 import numpy as np
 import typer
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.demo import PROJECT, run_dir
 from medsize.data import PHANTOM_CLASSES
 from medsize.files import atomic_write
+from medsize.pictures import COLOURS, draw_slice
 
-COLOURS = ("#e69500", "#1a8fe0", "#ee3d74")
-"""Of the structures."""
 MM2_PER_CM2 = 100.0
 PANELS = {"sizes + clicks": "sizes and clicks", "sizes": "sizes alone"}
 """Runs of the demonstration to show, and their names in the picture."""
@@ -42,23 +40,21 @@ def main(
 
     figure = Figure(figsize=(10, 3.4), layout="constrained", facecolor="white")
     axes = figure.subplots(1, 4)
-    draw_scan(axes[0], cohort / known["image"])
+    draw_slice(axes[0], middle_slice(cohort / known["image"]))
+    axes[0].set_title("known of a training slice:\nareas, clicks (+)", fontsize=10)
     clicks = middle_slice(cohort / known["scribble"])
     middle = len(known["slice_size"][PHANTOM_CLASSES[1]]) // 2
-    for index, (name, colour) in enumerate(zip(PHANTOM_CLASSES[1:], COLOURS, strict=True), start=1):
+    for index, (name, colour) in enumerate(zip(PHANTOM_CLASSES[1:], COLOURS, strict=False), start=1):
         text = f"{name}\n{known['slice_size'][name][middle] / MM2_PER_CM2:.1f} cm²"
-        place = {"x": (index - 0.5) / len(COLOURS), "y": -0.03, "transform": axes[0].transAxes}
+        place = {"x": (index - 0.5) / len(PHANTOM_CLASSES[1:]), "y": -0.03, "transform": axes[0].transAxes}
         axes[0].text(s=text, color=colour, fontsize=10, weight="bold", ha="center", va="top", **place)
-        y, x = np.argwhere(clicks == index).mean(axis=0)
-        axes[0].plot(x, y, "+", color=colour, markersize=9, markeredgewidth=2)
-    axes[0].set_title("known of a training slice:\nareas, clicks (+)", fontsize=10)
+        axes[0].plot(*np.argwhere(clicks == index).mean(axis=0), "+", color=colour, markersize=9, markeredgewidth=2)
 
     predicted = Path(unseen["image"]).name.replace(".nii.gz", "_seg.nii.gz")
     masks = [run_dir(label, demo_dir) / "segmentations" / predicted for label in PANELS]
     titles = [*(f"unseen scan, trained from\n{title}" for title in PANELS.values()), "the same scan,\nits mask"]
     for axis, title, mask in zip(axes[1:], titles, [*masks, cohort / unseen["label"]], strict=True):
-        draw_scan(axis, cohort / unseen["image"])
-        draw_outlines(axis, mask)
+        draw_slice(axis, middle_slice(cohort / unseen["image"]), [(middle_slice(mask), "solid")])
         axis.set_title(title, fontsize=10)
     output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(output) as file:
@@ -66,24 +62,10 @@ def main(
     typer.echo(f"{output}: {output.stat().st_size // 1000} kB")
 
 
-def draw_scan(axes: Axes, file: Path) -> None:
-    """Draw the middle slice of a scan."""
-    axes.imshow(middle_slice(file), cmap="gray", vmin=0, vmax=1.1, interpolation="bicubic")
-    axes.axis("off")
-
-
-def draw_outlines(axes: Axes, file: Path) -> None:
-    """Draw the outline of each structure in the middle slice of a mask."""
-    mask = middle_slice(file)
-    for index, colour in enumerate(COLOURS, start=1):
-        if (mask == index).any():
-            axes.contour(mask == index, levels=[0.5], colors=[colour], linewidths=1.8)
-
-
 def middle_slice(file: Path) -> np.ndarray:
-    """Return the middle slice of a NIfTI file, rows first."""
+    """Return the middle slice of a NIfTI file."""
     voxels = np.asarray(nibabel.load(file).dataobj)
-    return voxels[..., voxels.shape[2] // 2].T
+    return voxels[..., voxels.shape[2] // 2]
 
 
 if __name__ == "__main__":
