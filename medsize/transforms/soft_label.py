@@ -118,8 +118,8 @@ class SoftLabeld(Transform):
         num_classes: K, with the background.
         inferer: how to apply it to a whole scan: MONAI's ``SliceInferer`` for a 2D teacher. Default: at once.
         image_key: key of the scan, channel-first, as the teacher knows scans. Defaults to ``"image"``.
-        size_keys: keys of the size, as :class:`SizeToFractiond` takes them; each slice is shifted to its own
-            ``slice_area_mm2``. An item has one or none. Defaults to ``("volume_mm3", "slice_area_mm2")``.
+        size_keys: keys of the size, as :class:`medsize.transforms.SizeToFractiond` takes them; each slice is shifted
+            to its own ``slice_area_mm2``. An item has one or none. Defaults to ``("volume_mm3", "slice_area_mm2")``.
         soft_label_key: key of the result, shape ``(K, *spatial)``, float32. Defaults to ``"soft_label"``.
     """
 
