@@ -259,6 +259,16 @@ def test_every_size_noise_and_mask_noise_is_named() -> None:
     assert [noise for noise in (*SIZE_NOISES, *MASK_NOISES) if noise not in page] == []
 
 
+def test_the_rooms_are_named_in_their_order() -> None:
+    contract = re.search(r"^layers = \[\n(.*?)^\]", (PROJECT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
+    assert contract is not None
+    rooms = [room for room in re.findall(r"\w+", contract[1]) if room != "__main__"]
+    page = prose_of(PROJECT / "docs" / "contributing.md")
+    table = page[page.index("\n## Rooms") : page.index("\n## Where something new goes")]
+    rows = [re.findall(r"`medsize/(\w+)", row) for row in re.findall(r"^\| (`medsize[^|]+) \|", table, re.MULTILINE)]
+    assert [room for row in rows for room in row] == rooms
+
+
 def test_the_readme_is_short() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
