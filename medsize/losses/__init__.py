@@ -1,4 +1,4 @@
-"""Losses that compare predicted with given sizes, and what goes with them."""
+"""Losses that compare predicted with given sizes, and the terms that go with them."""
 
 from medsize.losses.agreement import AgreementLoss
 from medsize.losses.average_softmax import log_average_softmax

@@ -17,9 +17,9 @@ class AgreementLoss(ReducedLoss):
 
     with S' the prediction for the other view, brought back onto the grid of the first.
 
-    Size and Potts terms are met, too, by an organ that is shifted or painted to one side of the truth: a half moon has
-    a shorter boundary than a ring. A network that does so in every view disagrees with itself. The bilinear form
-    penalises indecision as well, as that of :class:`medsize.losses.PottsLoss` does.
+    An organ that is shifted, or painted to one side of the truth, still meets the size and Potts terms: a half moon has
+    a shorter boundary than a ring. A network that does so in every view disagrees with itself. The bilinear form also
+    penalises indecision, as :class:`medsize.losses.PottsLoss` does.
 
     Args:
         reduction: {``"none"``, ``"mean"``, ``"sum"``}. Reduction over the items. Defaults to ``"mean"``.
@@ -37,9 +37,11 @@ class AgreementLoss(ReducedLoss):
 
     def forward(self, logits: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """
+        Compute the disagreement of two views.
+
         Args:
             logits: network output without activation, shape ``(B, K, *spatial)``.
-            other: that for the other view, on the same grid, ``(B, K, *spatial)``.
+            other: network output for the other view, on the same grid, ``(B, K, *spatial)``.
 
         Returns:
             the loss: a scalar, or for ``reduction="none"`` shape ``(B,)``.

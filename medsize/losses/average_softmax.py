@@ -17,15 +17,15 @@ ELEMENTS_IN_CACHE = 2**18
 """Logits at a time on a CPU, for each thread: 1 MiB in float32, about a core's second cache."""
 
 ELEMENTS_AT_ONCE = 2**26
-"""Logits at a time elsewhere, where starting a computation is what costs."""
+"""Logits at a time elsewhere, where each computation is costly to start."""
 
 
 def log_average_softmax(logits: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """
-    Logarithm of S̄, the softmax averaged over the voxels of a region Ω.
+    Return the logarithm of S̄, the softmax averaged over the voxels of a region Ω.
 
-    In float32 at least (also when the logits come from an autocast region): in half precision the average loses small
-    organs. A class of any S̄ above zero keeps its gradient, however small. First derivatives only.
+    It is computed in float32 at least, also when the logits come from an autocast region: half precision loses small
+    organs. A class keeps its gradient however small its S̄ is, as long as it is above zero. First derivatives only.
 
     Args:
         logits: network output without activation, shape ``(B, K, *spatial)``.
@@ -59,8 +59,10 @@ def log_average_softmax(logits: torch.Tensor, mask: torch.Tensor | None = None) 
 
 class _LogAverageSoftmax(torch.autograd.Function):
     """
-    By softmax, some voxels at a time: no copy of the logits is made, in the backward pass neither, and what is made
-    lies in the processor's cache. With c_k = (∂L/∂ln S̄_k) / (|Ω| · S̄_k), ∂L/∂z_p^k = S_p^k · (c_k − Σ_j c_j S_p^j).
+    Logarithm of the average softmax, some voxels at a time.
+
+    Neither pass copies the logits, and the softmax of each part fits the processor's cache. The gradient is
+    ∂L/∂z_p^k = S_p^k · (c_k − Σ_j c_j S_p^j), with c_k = (∂L/∂ln S̄_k) / (|Ω| · S̄_k).
     """
 
     @staticmethod
@@ -96,7 +98,7 @@ class _LogAverageSoftmax(torch.autograd.Function):
 def _parts(
     logits: torch.Tensor, inside: torch.Tensor | None, result: torch.Tensor
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]]:
-    """Some voxels at a time of the logits, of what is outside of Ω, and of the result."""
+    """Yield some voxels at a time: of the logits, of the mask of voxels outside Ω, and of the result."""
     num_items, num_classes, num_voxels = logits.shape
     on_cpu = logits.device.type == "cpu"
     elements = ELEMENTS_IN_CACHE * torch.get_num_threads() if on_cpu else ELEMENTS_AT_ONCE
@@ -107,7 +109,7 @@ def _parts(
 
 
 def _by_logarithms(logits: torch.Tensor, inside: torch.Tensor | None) -> torch.Tensor:
-    """The same by log-mean-exp of the log-softmax, with copies of the logits: it holds where a softmax underflows."""
+    """Return ln S̄ by log-mean-exp of the log-softmax: it copies the logits, but holds where a softmax underflows."""
     log_softmax = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=1)
     if inside is None:
         # logsumexp − ln|Ω| would lose a float32's last digits to the difference of two large logarithms.

@@ -17,7 +17,7 @@ from medsize.losses.size_loss import SizeLoss
 __all__ = ["IGNORE_INDEX", "CompositeLoss"]
 
 IGNORE_INDEX = 255
-"""Label of voxels that nobody labelled."""
+"""Label of unlabelled voxels."""
 
 
 class CompositeLoss(_Loss):
@@ -25,9 +25,9 @@ class CompositeLoss(_Loss):
     Weighted sum of a size loss, a Potts regulariser, a partial cross-entropy on scribbles or clicks, a mask loss, a
     loss to a teacher's soft labels, and the agreement of two views.
 
-    Every term is averaged over the items that carry its label (that of scribbles over their voxels), so a batch may mix
-    items with a size only, with clicks, with a mask, or with several of them. A weight may be changed during training,
-    for example with MONAI's handler::
+    Every term is averaged over the items that carry its label; the term of scribbles is averaged over their voxels. So
+    a batch may mix items with a size only, with clicks, with a mask, or with several of them. A weight may be changed
+    during training, for example with MONAI's handler::
 
         _target_: ParamSchedulerHandler
         parameter_setter: "$lambda weight: setattr(@train#loss, 'potts_weight', weight)"
@@ -85,29 +85,31 @@ class CompositeLoss(_Loss):
         self.soft_label_weight = soft_label_weight
         self.agreement_weight = agreement_weight
         self.terms: dict[str, torch.Tensor] = {}
-        """The terms of the last call, unweighted and detached, by name: those that were computed."""
+        """The terms that the last call computed, by name: unweighted and detached."""
 
     def forward(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """
+        Compute the weighted sum of the terms.
+
         Args:
             logits: network output without activation, shape ``(B, K, *spatial)``.
-            targets: what :class:`medsize.engines.PrepareSizeBatch` makes, any of
+            targets: the dictionary that :class:`medsize.engines.PrepareSizeBatch` makes, with any of
 
                 - ``fraction``: ``(B, K)`` or ``(B, 2, K)`` intervals; [0, 1] for all classes where unknown,
                 - ``group``: ``(B,)`` integers, items that share a ``fraction``,
                 - ``image``: ``(B, C, *spatial)``, which the Potts term needs,
-                - ``scribble``: ``(B, 1, *spatial)`` class indices, 255 where nobody labelled,
+                - ``scribble``: ``(B, 1, *spatial)`` class indices, 255 where unlabelled,
                 - ``label``: ``(B, 1, *spatial)`` class indices, all 255 for an item without a mask,
                 - ``soft_label``: ``(B, K, *spatial)`` class probabilities,
-                - ``view``: how the second half of the batch sees the first, with a method ``undo``,
+                - ``view``: the view in which the second half of the batch sees the first, with a method ``undo``,
                 - ``valid``: ``(B, 1, *spatial)``, the voxels that belong to Ω.
 
         Returns:
-            the weighted sum, a scalar; zero where a batch carries no label at all.
+            the weighted sum, a scalar; zero for a batch without any label.
 
         Raises:
-            ValueError: when the Potts term has a weight but ``targets`` has no ``image``, or a label is unfit
-                (see the losses).
+            ValueError: when the Potts term has a weight but ``targets`` has no ``image``, or a label does not fit (see
+                the losses).
         """
         terms = {}
         if self.uses_size(targets):
@@ -119,19 +121,19 @@ class CompositeLoss(_Loss):
         return torch.stack([self.weight_of(name) * term.float() for name, term in terms.items()]).sum()
 
     def weight_of(self, name: str) -> float:
-        """Weight of a term, by its name in :attr:`terms`."""
+        """Return the weight of a term, by its name in :attr:`terms`."""
         weight: float = getattr(self, f"{name}_weight")
         return weight
 
     def uses_size(self, targets: Targets) -> bool:
-        """Whether the size term has a weight, and any item carries a size."""
+        """Return whether the size term has a weight, and any item carries a size."""
         return bool(self.size_weight) and "fraction" in targets and bool(_states_something(targets["fraction"]).any())
 
     def size_term(
         self, log_fraction: torch.Tensor, targets: Targets, count: torch.Tensor | None = None
     ) -> torch.Tensor:
         """
-        The size term alone, where S̄ is known already.
+        Compute the size term alone, where S̄ is known already.
 
         Args:
             log_fraction: ``ln S̄`` of each item, shape ``(B, K)``.
@@ -139,10 +141,10 @@ class CompositeLoss(_Loss):
             count: voxels of each item's Ω, shape ``(B,)``. Default: equally many.
 
         Returns:
-            the term, unweighted, a mean over the items that carry a size: some must (:meth:`uses_size`).
+            the term, unweighted: a mean over the items that carry a size. One at least must (see :meth:`uses_size`).
 
         Raises:
-            ValueError: when a size is no size target.
+            ValueError: when a size is not a size target.
         """
         fraction, group = targets["fraction"], targets.get("group")
         stated = _states_something(fraction)
@@ -156,11 +158,11 @@ class CompositeLoss(_Loss):
 
     def local_terms(self, logits: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
         """
-        The terms but the size's: those that are sums over voxels, and so can be had of a part of a region.
+        Compute all terms but that of the size: they are sums over voxels, so a part of a region has them, too.
 
         Args:
             logits: as for the call.
-            targets: as for the call; of a part of a scan, with ``beta``, :class:`PottsLoss`'s of the whole scan.
+            targets: as for the call. For a part of a scan, ``beta`` holds the Potts term's β of the whole scan.
 
         Returns:
             the terms that have a weight and a label, unweighted, by name.
@@ -193,7 +195,7 @@ class CompositeLoss(_Loss):
 
     def amounts(self, targets: Targets) -> dict[str, float]:
         """
-        What each local term is a mean over, so that the means over the parts of a scan can be joined.
+        Count what each local term is a mean over, so that the means over the parts of a scan can be joined.
 
         Args:
             targets: as for the call, with ``image``.
@@ -212,7 +214,7 @@ class CompositeLoss(_Loss):
         return amounts
 
     def _size(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-        """Mean size loss over the items that carry a size."""
+        """Return the mean size loss over the items that carry a size."""
         fraction, group, valid = targets["fraction"], targets.get("group"), targets.get("valid")
         stated = _states_something(fraction)
         if not bool(stated.all()):
@@ -224,12 +226,12 @@ class CompositeLoss(_Loss):
 
 
 def _has_mask(label: torch.Tensor) -> torch.Tensor:
-    """Whether an item has a mask, shape ``(B,)``."""
+    """Return whether each item has a mask, shape ``(B,)``."""
     return (label != IGNORE_INDEX).flatten(1).any(dim=-1)
 
 
 def _states_something(fraction: torch.Tensor) -> torch.Tensor:
-    """Whether the target of an item says anything: every interval narrower than [0, 1] does. Shape ``(B,)``."""
+    """Return whether the target of each item has an interval narrower than [0, 1], shape ``(B,)``."""
     if fraction.ndim == 2:
         return torch.ones(fraction.shape[0], dtype=torch.bool, device=fraction.device)
     return (fraction[:, 1] - fraction[:, 0] < 1).any(dim=-1)

@@ -1,4 +1,4 @@
-"""Potts regulariser: neighbouring voxels of like intensity should be of one class."""
+"""Potts regulariser: neighbouring voxels of similar intensity should belong to one class."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class PottsLoss(ReducedLoss):
 
     Args:
         radius: reach of the window in voxels along every axis: ``(2 · radius + 1)^d − 1`` neighbours. Defaults to 1.
-        contrast: scale of the contrast, relative to √β of the image. Smaller: even faint edges are free to cut.
-            Defaults to 1.
+        contrast: scale of the contrast, relative to √β of the image. The smaller, the cheaper a boundary along a faint
+            edge. Defaults to 1.
         spacing: voxel size along each axis, in any one unit, for distances in anisotropic images.
             Defaults to 1 along every axis.
         reduction: {``"none"``, ``"mean"``, ``"sum"``}. Reduction over the items. Defaults to ``"mean"``.
@@ -81,11 +81,13 @@ class PottsLoss(ReducedLoss):
         beta: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
+        Compute the regulariser.
+
         Args:
             logits: network output without activation, shape ``(B, K, *spatial)``, 2 or 3 spatial dimensions.
             image: intensities, any number of channels, shape ``(B, C, *spatial)``.
             mask: voxels that belong to Ω (non-zero), shape ``(B, 1, *spatial)``. Default: all of them.
-            beta: β of each item, shape ``(B,)``, where the image is part of a scan. Default: that of ``image``.
+            beta: β of each item, shape ``(B,)``, where the image is a part of a scan. Default: the β of ``image``.
 
         Returns:
             the loss: a scalar, or for ``reduction="none"`` shape ``(B,)``.
@@ -119,6 +121,8 @@ class PottsLoss(ReducedLoss):
         self, softmax: torch.Tensor, image: torch.Tensor, mask: torch.Tensor | None, beta: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """
+        Sum the softmax over the neighbours of each voxel.
+
         Returns:
             M_p = Σ_q w_pq S_q of shape ``(B, K, *spatial)``, and Σ w and Σ 1/|p−q| over the pairs, of shape ``(B,)``.
         """
@@ -151,7 +155,7 @@ class PottsLoss(ReducedLoss):
     @staticmethod
     def contrast_sums(image: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        The sum of ‖I_p − I_q‖² over the directly adjacent voxels, and their number: β is the quotient.
+        Sum ‖I_p − I_q‖² over the pairs of directly adjacent voxels, and count these: β is the quotient.
 
         Args:
             image: intensities, shape ``(B, C, *spatial)``.
@@ -175,13 +179,13 @@ class PottsLoss(ReducedLoss):
         return total, count
 
     def _half_window(self, num_axes: int) -> Iterator[tuple[int, ...]]:
-        """The offsets of one of each pair of opposite neighbours."""
+        """Yield the offset of one neighbour of each opposite pair."""
         reach = range(-self.radius, self.radius + 1)
         return (offset for offset in itertools.product(reach, repeat=num_axes) if offset > (0,) * num_axes)
 
 
 def _shifted(offset: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Indices of ``(B, C, *spatial)`` tensors such that ``x[here]`` and ``x[there]`` lie ``offset`` voxels apart."""
+    """Return indices of ``(B, C, *spatial)`` such that ``x[here]`` and ``x[there]`` lie ``offset`` voxels apart."""
     everything = (slice(None), slice(None))
     here = tuple(slice(max(-o, 0), -o if o > 0 else None) for o in offset)
     there = tuple(slice(max(o, 0), o if o < 0 else None) for o in offset)

@@ -11,7 +11,7 @@ __all__ = ["ReducedLoss"]
 
 class ReducedLoss(_Loss):
     """
-    A loss whose values for the items are reduced as asked for.
+    Base of a loss with one value for each item, reduced to a scalar on request.
 
     Args:
         reduction: {``"none"``, ``"mean"``, ``"sum"``}. Reduction over the items. Defaults to ``"mean"``.
@@ -25,6 +25,8 @@ class ReducedLoss(_Loss):
 
     def reduced(self, values: torch.Tensor) -> torch.Tensor:
         """
+        Reduce the items' values.
+
         Args:
             values: one for each item, shape ``(B,)``.
 

@@ -22,8 +22,8 @@ class SizeKLLoss(SizeLoss):
     For intervals (target of shape ``(B, 2, K)``) it is the minimum of KL(v‖S̄) over the distributions v between the
     low and the high ends: zero where S̄ itself lies between them.
 
-    A uniform prediction S_p ≡ v has zero loss: combine it with :class:`medsize.losses.PottsLoss`, which penalises
-    that. Sizes do not say where an organ is, either: start from pretrained features, or add clicks or a few masks.
+    A uniform prediction S_p ≡ v has zero loss. Combine it with :class:`medsize.losses.PottsLoss`, which penalises such
+    a prediction. Nor do sizes say where an organ is: start from pretrained features, or add clicks or a few masks.
 
     Source: Fan, Zhang, Boykov. "Approximate Size Targets Are Sufficient for Accurate Semantic Segmentation".
     arXiv 2503.06954.

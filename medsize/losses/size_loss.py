@@ -15,9 +15,9 @@ __all__ = ["SizeLoss"]
 
 class SizeLoss(ReducedLoss):
     """
-    A loss of the predicted relative sizes S̄ alone; subclasses say which by :meth:`divergence`.
+    Loss of the predicted relative sizes S̄ alone; subclasses define it by :meth:`divergence`.
 
-    All subclasses are called alike, so that one can take another's place in a config.
+    All subclasses are called alike, so that one can replace another in a config.
 
     Args:
         reduction: {``"none"``, ``"mean"``, ``"sum"``}. Reduction over the items (or groups). Defaults to ``"mean"``.
@@ -35,14 +35,15 @@ class SizeLoss(ReducedLoss):
         group: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
+        Compare the average softmax of a region with its size target.
+
         Args:
             logits: network output without activation, shape ``(B, K, *spatial)``.
             target: size target, as fractions of Ω: ``(B, K)``, summing to 1; or, where only bounds are known,
                 ``(B, 2, K)``, the low ends in ``target[:, 0]`` and the high ends in ``target[:, 1]``.
             mask: voxels that belong to Ω (non-zero), shape ``(B, 1, *spatial)``. Default: all of them.
-            known: classes whose size the target really states, bool, shape ``(K,)`` or ``(B, K)``. The others are
-                merged with the background, and their entries in ``target`` count for that merged class.
-                Default: all known.
+            known: classes whose size the target states, bool, shape ``(K,)`` or ``(B, K)``. The others are merged with
+                the background, and their entries in ``target`` count for that merged class. Default: all known.
             group: integers of shape ``(B,)``. Items of one group (the slices of a volume) share one target, and S̄ is
                 averaged over all of them. Default: every item for itself.
 
@@ -67,12 +68,12 @@ class SizeLoss(ReducedLoss):
         group: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
-        The loss where S̄ is known already, as of a region that the network sees in parts.
+        Compute the loss where S̄ is known already, as for a region that the network sees in parts.
 
         Args:
             log_fraction: ``ln S̄`` of each item, see :func:`medsize.losses.log_average_softmax`, shape ``(B, K)``.
             target: as for the call.
-            count: voxels of each item's Ω, shape ``(B,)``, by which the items of a group count. Default: equally many.
+            count: voxels of each item's Ω, shape ``(B,)``: the weights of the items of a group. Default: equally many.
             known: as for the call.
             group: as for the call.
 
@@ -93,12 +94,14 @@ class SizeLoss(ReducedLoss):
             box = _widen_unknown(box, known.to(box.device))
         low, high = box.unbind(dim=1)
         if target.ndim == 2 and known is None:
-            high = low  # the same tensor: a target without freedom needs no search for the nearest distribution
+            high = low  # the same tensor: an exact target needs no search for the nearest distribution
         return self.reduced(self.divergence(log_fraction, low, high))
 
     @abstractmethod
     def divergence(self, log_fraction: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
         """
+        Compare S̄ with the target.
+
         Args:
             log_fraction: ``ln S̄``, shape ``(B, K)``.
             low: lower ends of the target, shape ``(B, K)``.

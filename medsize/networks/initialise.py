@@ -1,4 +1,4 @@
-"""Where a network's training starts from."""
+"""Starting weights of a network."""
 
 from __future__ import annotations
 
@@ -31,26 +31,30 @@ def initialise(
 
     Args:
         network: changed in place.
-        init: ``"random"``, as it was built; ``"imagenet"``, the pretrained weights that the network itself knows, by
-            its method ``load_imagenet_weights``; ``"teacher"``, these where it knows some, else as it was built, for
-            a teacher comes in by its soft labels (see :class:`medsize.transforms.SoftLabeld`); or ``"checkpoint"``, a
-            state dict, from which every tensor is taken whose name and shape match. What was loaded is printed.
+        init: one of
+
+            - ``"random"``: leave the weights as they were built;
+            - ``"imagenet"``: call the network's method ``load_imagenet_weights``;
+            - ``"teacher"``: the same where the network has that method, else ``"random"``, since a teacher teaches by
+              its soft labels (see :class:`medsize.transforms.SoftLabeld`);
+            - ``"checkpoint"``: take every tensor of a state dict whose name and shape match, and print the count.
+
         checkpoint: file of the state dict, or of a dictionary that holds it under ``"network"``, ``"model"`` or
             ``"state_dict"``.
-        class_fractions: let an untrained output start from these, see :func:`start_at_fractions`; an output that the
-            checkpoint holds is left as it was trained.
-        strict: with ``"checkpoint"``, refuse one that lacks a tensor of the network. Defaults to False.
+        class_fractions: fractions that an untrained output starts from, see :func:`start_at_fractions`. An output that
+            the checkpoint holds stays as it was trained.
+        strict: refuse a checkpoint that lacks a tensor of the network. Defaults to False.
 
     Returns:
         the same network.
 
     Raises:
         FileNotFoundError: when the package that holds the ImageNet weights is not installed.
-        ValueError: when ``init`` is none of these, the network knows no ImageNet weights, ``checkpoint`` is missing,
-            nothing in it matches, or, with ``strict``, not all of the network is in it.
+        ValueError: when ``init`` is not one of these, the network has no ImageNet weights, ``checkpoint`` is missing,
+            nothing in it matches, or, with ``strict``, it lacks a part of the network.
     """
     if init not in INITS:
-        raise ValueError(f"init is '{init}': it must be one of {', '.join(INITS)}.")
+        raise ValueError(f"init is '{init}', expected one of {', '.join(INITS)}.")
     if class_fractions is not None:
         start_at_fractions(network, class_fractions)
     if init == "random":

@@ -1,4 +1,4 @@
-"""A pretrained encoder with a decoder small enough to be led by sizes."""
+"""Pretrained encoder with a decoder that is small enough to be trained from sizes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class LeanUNet(nn.Module):
     """
     EfficientNet-Lite0 with a lean decoder, 2D.
 
-    Every scale's features go through a 1 × 1 convolution to ``width`` channels and are summed upwards; two
-    convolutions follow at half the resolution, and a 1 × 1 convolution to the classes, whose logits are interpolated
-    to the input's resolution.
+    The features of every scale go through a 1 × 1 convolution to ``width`` channels and are summed upwards. Two
+    convolutions follow at half the resolution, then a 1 × 1 convolution to the classes. The logits are interpolated to
+    the input's resolution.
 
-    Once weights that were trained are loaded (:meth:`load_imagenet_weights`, :func:`medsize.networks.initialise`), the
-    encoder's batch norms keep their statistics, in training, too. A batch holds a few slices of a few scans; its
-    statistics would differ between training and use, and a network led by sizes alone can satisfy them through that
-    difference. From random weights they learn theirs: kept as they are, they would let hardly any signal through.
+    Once trained weights are loaded (:meth:`load_imagenet_weights`, :func:`medsize.networks.initialise`), the encoder's
+    batch norms keep their statistics, also during training. A batch holds a few slices of a few scans, so its
+    statistics would differ from those in use, and a network trained from sizes alone can exploit that difference. From
+    random weights the statistics are learnt: without that, hardly any signal would pass.
 
-    The decoder's convolutions repeat the border instead of padding zeros, which would tell the position in the image.
+    The decoder's convolutions repeat the border. Zero padding would reveal the position in the image.
 
     Args:
         in_channels: channels of the scans, with intensities in [0, 1].
@@ -63,12 +63,12 @@ class LeanUNet(nn.Module):
         self.keep_statistics()
 
     def keep_statistics(self) -> None:
-        """Let the encoder's batch norms stay as they are from now on."""
+        """Keep the statistics of the encoder's batch norms from now on."""
         self.keeps_statistics = True
         self.train(self.training)
 
     def train(self, mode: bool = True) -> LeanUNet:
-        """Set the training mode; statistics that are kept stay in evaluation mode."""
+        """Set the training mode; batch norms with kept statistics stay in evaluation mode."""
         super().train(mode)
         if not self.keeps_statistics:
             return self
@@ -79,6 +79,8 @@ class LeanUNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """
+        Return the logits of scans.
+
         Args:
             x: scans ``(B, C, H, W)``; H and W multiples of 32.
 

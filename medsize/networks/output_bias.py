@@ -1,4 +1,4 @@
-"""Where a network's output starts from."""
+"""Starting bias of a network's output."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 def start_at_fractions(network: nn.Module, fractions: Sequence[float], damping: float = 0.1) -> nn.Module:
     """
-    Let an untrained network start by predicting about these fractions.
+    Make an untrained network start by predicting about these fractions.
 
     The biases of the last convolution become ln of the fractions, and its weights are damped. From its usual start a
-    network first has to learn that most voxels are background, which it can do by anything that sets voxels apart.
-    Where that convolution is all of the output, every voxel starts alike; MONAI's UNet with residual units adds a
-    residual to it, which is not damped.
+    network first has to learn that most voxels are background, and any difference between voxels serves for that. If
+    the convolution is the whole output, every voxel starts alike. MONAI's UNet with residual units adds a residual,
+    which is not damped.
 
     Args:
         network: changed in place; its last convolution has one channel for each class.
-        fractions: K fractions that sum to 1, such as :func:`medsize.sizes.mean_fractions` gives.
+        fractions: K fractions that sum to 1, such as those of :func:`medsize.sizes.mean_fractions`.
         damping: factor for the weights of the last convolution. Defaults to 0.1.
 
     Returns:

@@ -20,13 +20,13 @@ __all__ = ["ClickFromMask", "ClickFromMaskD", "ClickFromMaskDict", "ClickFromMas
 
 class ClickFromMask(Transform):
     """
-    One click per class: a dot around the voxel that lies deepest inside the class, where a reader would click.
+    Simulated click for each class: a dot around the voxel deepest inside the class, where a reader would click.
 
     Args:
         radius: the dot holds the voxels of the class within this many voxels of the click. The default, 1.5, is a dot
             of 3 × 3, which survives resampling to twice the voxel size.
         include_background: also click the background. Defaults to True.
-        per_slice: one click per class in every slice along the last axis. Defaults to False.
+        per_slice: make one click per class in every slice along the last axis. Defaults to False.
     """
 
     backend = [TransformBackends.NUMPY]
@@ -38,6 +38,8 @@ class ClickFromMask(Transform):
 
     def __call__(self, mask: torch.Tensor) -> torch.Tensor:
         """
+        Click into every class of a mask.
+
         Args:
             mask: class indices, shape ``(1, *spatial)``.
 
@@ -62,7 +64,7 @@ class ClickFromMask(Transform):
         for k in np.unique(labels):
             if k == 0 and not self.include_background:
                 continue
-            # Beyond the image the class is taken to end, so that a click never lies on the border.
+            # The class ends where the image does, so that a click never lies on the border.
             inside = np.pad(labels == k, 1)
             depth = distance_transform_edt(inside)[(slice(1, -1),) * labels.ndim]
             click = np.unravel_index(depth.argmax(), depth.shape)

@@ -18,11 +18,11 @@ __all__ = ["ComputeSizeTarget", "ComputeSizeTargetD", "ComputeSizeTargetDict", "
 
 class ComputeSizeTarget(Transform):
     """
-    Size of each structure in a mask: mm³ for a volume, mm² for a slice.
+    Measurement of each structure in a mask: mm³ in a volume, mm² in a slice.
 
     Args:
         num_classes: K, with the background.
-        per_slice: areas (mm²) in each slice along the last axis of a volume, instead of volumes. Defaults to False.
+        per_slice: measure areas (mm²) in each slice along the last axis instead of volumes. Defaults to False.
     """
 
     backend = [TransformBackends.TORCH]
@@ -33,6 +33,8 @@ class ComputeSizeTarget(Transform):
 
     def __call__(self, mask: MetaTensor) -> torch.Tensor:
         """
+        Measure the structures of a mask.
+
         Args:
             mask: class indices, shape ``(1, *spatial)``.
 
@@ -40,7 +42,7 @@ class ComputeSizeTarget(Transform):
             sizes of the foreground classes, float64, shape ``(K − 1,)``, or ``(K − 1, Z)`` with ``per_slice``.
 
         Raises:
-            ValueError: when ``mask`` has several channels, or holds a value that is no class, or its affine is
+            ValueError: when ``mask`` has several channels, or holds a value that is not a class, or its affine is
                 missing or degenerate.
         """
         if mask.shape[0] != 1:
@@ -71,11 +73,11 @@ class ComputeSizeTargetd(MapTransform):
             ``per_slice``, ``(2, K − 1, Z)``. Default: ``"volume_mm3"``, with ``per_slice`` ``"slice_area_mm2"``; for a
             2D mask name one, such as ``"area_mm2"``.
         per_slice: see :class:`ComputeSizeTarget`.
-        overwrite: measure the mask even where ``size_key`` is there already. Defaults to True.
+        overwrite: measure the mask even if the item has ``size_key`` already. Defaults to True.
         allow_missing_keys: don't raise an exception if a key is missing.
 
     Raises:
-        ValueError: when a 2D mask is to be measured in mm³, or see :class:`ComputeSizeTarget`.
+        ValueError: when the key of a 2D mask's size is in mm³; also see :class:`ComputeSizeTarget`.
     """
 
     backend = ComputeSizeTarget.backend

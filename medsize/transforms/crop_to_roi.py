@@ -1,4 +1,4 @@
-"""Crop to a region of interest that is stated in scanner coordinates."""
+"""Cropping to a region of interest in scanner coordinates."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["CropToRoi", "CropToRoiD", "CropToRoiDict", "CropToRoid"]
 
 class CropToRoi(Crop):
     """
-    Crop to a box, or to a fixed extent around a centre point, given in scanner millimetres (RAS+, as in NIfTI).
+    Crop to a box, or to a fixed extent around a centre point, in scanner millimetres (RAS+, as in NIfTI).
 
     A box is parallel to the scanner's axes; in an oblique image the smallest block of voxels that holds it is kept.
-    What lies outside the image is left out; pad afterwards to a fixed shape. Invertible, as MONAI's own crops are.
+    The part of a box beyond the image is cut off; pad afterwards to a fixed shape. Invertible like MONAI's own crops.
 
     Args:
-        extent: mm along each axis of the image that a centre point stands for; a negative number keeps the whole axis.
+        extent: mm to keep around a centre point, along each axis of the image; a negative number keeps the whole axis.
     """
 
     def __init__(self, extent: Sequence[float]) -> None:
@@ -35,6 +35,8 @@ class CropToRoi(Crop):
 
     def __call__(self, img: MetaTensor, roi: RoiMm, lazy: bool | None = None) -> torch.Tensor:
         """
+        Crop an image to its region of interest.
+
         Args:
             img: channel-first, shape ``(C, *spatial)``, three spatial axes.
             roi: ``{"center_mm": [x, y, z]}`` or ``{"box_mm": [[x, y, z], [x, y, z]]}``, two opposite corners.
@@ -63,7 +65,9 @@ class CropToRoi(Crop):
             start = torch.floor(corners.min(dim=0).values + 0.5)
             stop = torch.ceil(corners.max(dim=0).values + 0.5)
         else:
-            raise ValueError(f"{source_of(img)}: a roi must state center_mm or box_mm, got {dict(roi)}.")
+            raise ValueError(
+                f"{source_of(img)}: found the roi {dict(roi)}, expected center_mm or box_mm. State one of them."
+            )
         slices = tuple(slice(max(int(a), 0), min(int(b), n)) for a, b, n in zip(start, stop, shape, strict=True))
         if any(s.stop <= s.start for s in slices):
             raise ValueError(f"{source_of(img)}: the roi {dict(roi)} lies outside the image.")

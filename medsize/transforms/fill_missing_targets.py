@@ -1,4 +1,4 @@
-"""Give every item of a batch the same keys."""
+"""Empty targets, which give every item of a batch the same keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["FillMissingTargets", "FillMissingTargetsD", "FillMissingTargetsDict"
 
 class FillMissingTargets(Transform):
     """
-    A target that says nothing: fractions between 0 and 1 for every class, masks and scribbles without a labelled voxel.
+    Target that states nothing: fractions between 0 and 1 for every class, masks and scribbles without a labelled voxel.
 
     Args:
         num_classes: K, with the background.
@@ -26,32 +26,34 @@ class FillMissingTargets(Transform):
 
     def __call__(self, image: torch.Tensor, kind: str) -> torch.Tensor:
         """
+        Make an empty target.
+
         Args:
             image: channel-first, shape ``(C, *spatial)``.
             kind: {``"fraction"``, ``"label"``, ``"scribble"``}.
 
         Returns:
-            for fractions, shape ``(2, K)``; else 255 everywhere, uint8, shape ``(1, *spatial)``, a MetaTensor if the
-            image is one, for MONAI cannot collate MetaTensors with plain ones.
+            fractions of shape ``(2, K)``; else 255 everywhere, uint8, shape ``(1, *spatial)``. The latter is a
+            MetaTensor if the image is one, since MONAI cannot collate MetaTensors with plain tensors.
 
         Raises:
-            ValueError: when ``kind`` is none of these.
+            ValueError: when ``kind`` is not one of these.
         """
         if kind == "fraction":
             return torch.stack([torch.zeros(self.num_classes), torch.ones(self.num_classes)])
         if kind in ("label", "scribble"):
             return torch.full_like(image[:1], IGNORE_INDEX, dtype=torch.uint8)
-        raise ValueError(f"there is no target of the kind '{kind}': it must be fraction, label or scribble.")
+        raise ValueError(f"there is no target of the kind '{kind}', expected fraction, label or scribble.")
 
 
 class FillMissingTargetsd(Transform):
     """
     Dictionary-based wrapper of :class:`FillMissingTargets`, so that items with different labels make one batch.
 
-    Masks and scribbles that are there become uint8, to be collated with the filled ones.
+    Existing masks and scribbles become uint8, so that they can be collated with the filled ones.
 
     Args:
-        keys: targets that every item shall have.
+        keys: targets that every item must have.
         num_classes: K, with the background.
         image_key: gives the shape of masks and scribbles. Defaults to ``"image"``.
     """

@@ -1,4 +1,4 @@
-"""Masks that are as wrong as those who draw them make them."""
+"""Masks with the errors that readers make."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from medsize.transforms.voxel_size import source_of
 __all__ = ["MASK_NOISES", "PerturbMask", "PerturbMaskD", "PerturbMaskDict", "PerturbMaskd", "mask_change"]
 
 Family = Callable[[float], np.ndarray]
-"""Masks that are the more wrong, the larger a strength in [0, 1] is."""
+"""Wrong masks by the strength of their error, in [0, 1]."""
 
 
 def mask_change(mask: np.ndarray, other: np.ndarray) -> float:
     """
-    How wrong a mask is: |A Δ B| / |A|, the voxels that differ over those of the true structure.
+    Return the error of a mask: |A Δ B| / |A|, the voxels that differ over those of the true structure.
 
     For a mask that only grew or only shrank it is the relative size error.
 
@@ -37,14 +37,14 @@ def mask_change(mask: np.ndarray, other: np.ndarray) -> float:
 
 
 def resized(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator, level: float) -> Family:
-    """Drawn too far out everywhere, or too far in: by chance, but out where nothing would be left."""
+    """Draw the boundary too far out everywhere, or too far in: at random, but out if nothing would be left."""
     distance, length = _signed_distance(mask, spacing), _diagonal(mask, spacing)
     sign = 1 if level >= 0.9 else rng.choice([-1, 1])
     return lambda strength: distance < sign * strength * length
 
 
 def displaced(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator, level: float) -> Family:
-    """The boundary wanders smoothly, outwards here and inwards there."""
+    """Draw the boundary with smooth errors, outwards here and inwards there."""
     distance, length = _signed_distance(mask, spacing), _diagonal(mask, spacing)
     field = gaussian_filter(rng.standard_normal(mask.shape), 0.1 * length / spacing, mode="wrap")
     boundary = np.abs(distance) <= spacing.max()
@@ -53,7 +53,7 @@ def displaced(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator, l
 
 
 def translated(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator, level: float) -> Family:
-    """Drawn beside the structure, in a random direction within the plane of the first two axes."""
+    """Draw beside the structure, in a random direction within the plane of the first two axes."""
     distance = _signed_distance(mask, spacing)
     angle = rng.uniform(0, 2 * np.pi)
     direction = np.zeros(mask.ndim)
@@ -63,7 +63,7 @@ def translated(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator, 
 
 
 def blocks(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator, level: float) -> Family:
-    """Painted with a coarse brush: every block of voxels gets what its centre shows."""
+    """Paint with a coarse brush: every block of voxels gets the value at its centre."""
     length = _diagonal(mask, spacing)
 
     def painted(strength: float) -> np.ndarray:
@@ -78,7 +78,7 @@ def blocks(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator, leve
 
 
 def dropped_slices(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator, level: float) -> Family:
-    """Not drawn in some slices along the last axis."""
+    """Leave out some slices along the last axis."""
     order = rng.permutation(np.flatnonzero(mask.any(axis=tuple(range(mask.ndim - 1)))))
 
     def drawn(strength: float) -> np.ndarray:
@@ -90,7 +90,7 @@ def dropped_slices(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generat
 
 
 def dropped_structures(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator, level: float) -> Family:
-    """Not drawn at all, with the probability ``level``."""
+    """Leave out the structure, with the probability ``level``."""
     keep = rng.random() >= level
     return lambda strength: mask & keep
 
@@ -107,11 +107,11 @@ MASK_NOISES: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator, fl
 
 class PerturbMask(Transform):
     """
-    Replace every structure of a mask by a wrong one, for studies of robustness.
+    Replacement of every structure of a mask by a wrong one, for studies of robustness.
 
-    The same file, kind, level and seed give the same errors. How wrong is measured by :func:`mask_change`, so that
+    The same file, kind, level and seed give the same errors. Their level is measured by :func:`mask_change`, so that
     masks and sizes can be equally wrong. Where wrong structures overlap, the one of the higher index is kept.
-    What came of it is kept: :attr:`mean_change`.
+    :attr:`mean_change` holds the level that was reached.
 
     Args:
         kind: one of :data:`MASK_NOISES`; ``None`` for masks as they are.
@@ -119,14 +119,14 @@ class PerturbMask(Transform):
         seed: seed of the errors. Defaults to 0.
 
     Raises:
-        ValueError: when ``kind`` is none of these, or the level is negative.
+        ValueError: when ``kind`` is not one of these, or the level is negative.
     """
 
     backend = [TransformBackends.NUMPY]
 
     def __init__(self, kind: str | None, level: float, seed: int = 0) -> None:
         if kind is not None and kind not in MASK_NOISES:
-            raise ValueError(f"mask noise '{kind}': it must be null or one of {', '.join(MASK_NOISES)}.")
+            raise ValueError(f"found the mask noise '{kind}', expected null or one of {', '.join(MASK_NOISES)}.")
         if level < 0:
             raise ValueError(f"the level of the noise is {level}: it must not be negative.")
         self.kind = kind
@@ -135,16 +135,18 @@ class PerturbMask(Transform):
         self._changes: dict[tuple[str, int], float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy, and the hash by which a :class:`medsize.data.PersistentCacheDataset` knows it, start afresh."""
+        """Leave out the measured changes: a copy, and a dataset's hash of this transform, must not depend on them."""
         return self.__dict__ | {"_changes": {}}
 
     @property
     def mean_change(self) -> float | None:
-        """Mean :func:`mask_change` of all structures of all masks that came through; ``None`` if none did."""
+        """Mean :func:`mask_change` over all structures of all masks so far; ``None`` if there were none."""
         return float(np.mean(list(self._changes.values()))) if self._changes else None
 
     def __call__(self, mask: MetaTensor) -> MetaTensor:
         """
+        Perturb a mask.
+
         Args:
             mask: class indices, shape ``(1, *spatial)``, with an affine.
 
@@ -175,12 +177,12 @@ class PerturbMask(Transform):
 
 
 def _signed_distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """mm from the structure's boundary, negative inside."""
+    """Return the distance from the structure's boundary in mm, negative inside."""
     return distance_transform_edt(~mask, sampling=spacing) - distance_transform_edt(mask, sampling=spacing)
 
 
 def _box_around(mask: np.ndarray, spacing: np.ndarray, level: float) -> tuple[slice, ...]:
-    """The structure, with room for errors of that level: distances in the whole scan take ten times as long."""
+    """Return a box with room for errors of that level: distances in the whole scan take ten times as long."""
     found = np.argwhere(mask)
     margin = np.ceil(min(level, 1) * _diagonal(mask, spacing) / spacing).astype(int) + 2
     first, last = np.maximum(found.min(axis=0) - margin, 0), found.max(axis=0) + margin
@@ -188,14 +190,14 @@ def _box_around(mask: np.ndarray, spacing: np.ndarray, level: float) -> tuple[sl
 
 
 def _diagonal(mask: np.ndarray, spacing: np.ndarray) -> float:
-    """mm from one corner to the other of the box around the structure."""
+    """Return the diagonal of the box around the structure, mm."""
     found = np.argwhere(mask)
     return float(np.linalg.norm((np.ptp(found, axis=0) + 1) * spacing))
 
 
 class PerturbMaskd(MapTransform):
     """
-    Dictionary-based wrapper of :class:`PerturbMask`. Put it before any random transform: it is to err once.
+    Dictionary-based wrapper of :class:`PerturbMask`. Put it before any random transform, so that its errors are fixed.
 
     Args:
         keys: masks to perturb.

@@ -1,4 +1,4 @@
-"""From physical sizes to fractions of the tensor that the network is fed."""
+"""Conversion of physical sizes to fractions of the tensor that the network is fed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from medsize.transforms.voxel_size import source_of, voxel_size
 __all__ = ["SizeToFraction", "SizeToFractionD", "SizeToFractionDict", "SizeToFractiond", "to_fraction"]
 
 NUM_AXES = {"slice_area_mm2": 3, "volume_mm3": 3, "area_mm2": 2}
-"""Spatial axes of the image that a size is of, by the end of the size's key."""
+"""Spatial axes of the image, by the end of the size's key."""
 
 
 class SizeToFraction(Transform):
     """
-    Physical sizes as fractions of the region Ω that a tensor covers, with the background as class 0.
+    Conversion of physical sizes to fractions of the region Ω that a tensor covers, with the background as class 0.
 
     Put it after every spatial transform. Cropping, padding, resampling, flips and zooms before it need no care: the
     fraction follows from the affine and shape at hand, as long as the organ stays in view.
 
     Args:
-        per_slice: the sizes are mm² in each slice along the last axis of a volume, and each slice is its own Ω.
+        per_slice: take sizes as mm² in each slice along the last axis of a volume, and each slice as its own Ω.
             Defaults to False.
     """
 
@@ -40,6 +40,8 @@ class SizeToFraction(Transform):
 
     def __call__(self, size: torch.Tensor, image: MetaTensor) -> torch.Tensor:
         """
+        Convert sizes.
+
         Args:
             size: mm³ (mm² where ``image`` is 2D) of the foreground classes, shape ``(K − 1,)`` or, for intervals,
                 ``(2, K − 1)``: low and high ends, [0, ∞] where unknown. With ``per_slice`` mm², and a further axis of
@@ -86,20 +88,20 @@ class SizeToFraction(Transform):
 
 class SizeToFractiond(MapTransform):
     """
-    Dictionary-based wrapper of :class:`SizeToFraction`: a size gives way to ``fraction``.
+    Dictionary-based wrapper of :class:`SizeToFraction`: ``fraction`` replaces the size.
 
-    The key tells what a size is of: ``slice_area_mm2`` of each slice along the last axis, ``volume_mm3`` of the whole
-    volume, and ``area_mm2`` of a 2D image. A key may have a word before that, as ``given_volume_mm3``.
+    The key names the measure: ``slice_area_mm2`` in each slice along the last axis, ``volume_mm3`` of a whole volume,
+    ``area_mm2`` of a 2D image. A key may have a word before that, as ``given_volume_mm3``.
 
     Args:
-        keys: sizes to convert, of which an item has one. Defaults to ``("volume_mm3", "slice_area_mm2")``.
-        fraction_key: key to write the fractions to, ``(2, K)``, or ``(2, K, Z)`` of slices. Defaults to ``"fraction"``.
+        keys: sizes to convert; an item has one of them. Defaults to ``("volume_mm3", "slice_area_mm2")``.
+        fraction_key: key of the fractions: ``(2, K)``, or ``(2, K, Z)`` for slices. Defaults to ``"fraction"``.
         image_key: the tensor that is Ω. Defaults to ``"image"``.
         allow_missing_keys: don't raise an exception if an item has none of the keys.
 
     Raises:
         ValueError: when a key names no unit, an item has two of the sizes, or a volume is stated of a 2D image or an
-            area of a volume; or see :class:`SizeToFraction`.
+            area of a volume; also see :class:`SizeToFraction`.
         KeyError: when an item has none of the keys.
     """
 
@@ -133,15 +135,15 @@ class SizeToFractiond(MapTransform):
 
 def to_fraction(key: str, size: torch.Tensor, image: MetaTensor) -> torch.Tensor:
     """
-    Return the fractions of a size, by the key that it has in an item.
+    Return the fractions of a size, given its key in an item.
 
     Args:
         key: ends in ``volume_mm3``, ``slice_area_mm2`` or ``area_mm2``.
         size: see :class:`SizeToFraction`.
-        image: see there.
+        image: see :class:`SizeToFraction`.
 
     Raises:
-        ValueError: when the key names no unit, or a volume is stated of a 2D image or an area of a volume; or see
+        ValueError: when the key names no unit, or a volume is stated of a 2D image or an area of a volume; also see
             :class:`SizeToFraction`.
     """
     num_axes = _num_axes(key)
@@ -154,7 +156,7 @@ def to_fraction(key: str, size: torch.Tensor, image: MetaTensor) -> torch.Tensor
 
 
 def _num_axes(key: str) -> int:
-    """Return the spatial axes of the image that a size under this key is of."""
+    """Return the number of spatial axes of the image that a size under this key belongs to."""
     for unit, axes in NUM_AXES.items():
         if key.endswith(unit):
             return axes

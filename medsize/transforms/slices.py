@@ -1,4 +1,4 @@
-"""From volumes to the slices that a 2D network is trained on."""
+"""Slices of volumes, for the training of a 2D network."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = [
 
 class RandSampleSlicesd(RandomizableTransform, MapTransform):
     """
-    Keep a few randomly chosen slices of a volume, along its last axis.
+    Random choice of a few slices of a volume, along its last axis.
 
     The affine still describes the plane of the slices; along the last axis it loses its meaning.
 
     Args:
         keys: images, masks, scribbles and ``slice_area_mm2`` or ``fraction`` of slices, all with Z as the last axis.
-        num_slices: how many slices to keep; all where the volume has no more.
+        num_slices: number of slices to keep; a volume with fewer keeps all.
         allow_missing_keys: don't raise an exception if a key is missing.
     """
 
@@ -51,14 +51,14 @@ class RandSampleSlicesd(RandomizableTransform, MapTransform):
 
 class SplitSlicesd(MapTransform):
     """
-    Turn a volume into a list of slices, which MONAI's collation strings together into a batch.
+    Division of a volume into a list of slices, which MONAI's collation joins into a batch.
 
     Args:
-        keys: images, masks, scribbles and ``fraction`` of slices, with Z as the last axis: each slice gets its own.
-            They become plain tensors: 2D tensors under a volume's affine would mislead.
+        keys: images, masks, scribbles and ``fraction`` of slices, with Z as the last axis. Each slice gets its own,
+            as a plain tensor: a volume's affine does not describe a 2D one.
         shared_keys: entries of the volume that every slice gets as they are, such as its ``fraction``.
-        group_key: where to write a number that no other volume in a batch has, nor the same one drawn once more, whose
-            target may differ by its augmentation. Default: no group.
+        group_key: key to write a number to that is unique to this volume and draw: the same volume drawn again may have
+            another target, by its augmentation. Default: no group.
         allow_missing_keys: don't raise an exception if a key is missing.
     """
 

@@ -1,4 +1,4 @@
-"""Soft labels from a teacher, made to meet the size that is known of a scan."""
+"""Soft labels from a teacher, shifted to meet the known size of a scan."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from medsize.transforms.size_to_fraction import to_fraction
 __all__ = ["ShiftToSize", "SoftLabelD", "SoftLabelDict", "SoftLabeld"]
 
 ABSENT = -1e4
-"""Logit whose softmax is 0 in float32. At −∞, of which no difference can be taken, the target would be NaN."""
+"""Logit whose softmax is 0 in float32. −∞ would make the target NaN, as differences of it are not defined."""
 BACKTRACKS = 8
 ROUNDING = 1e-6
-"""Less than this a step may lose by the rounding of float32, of the height to climb."""
+"""Part of the height to climb that a step may lose by the rounding of float32."""
 
 
 class ShiftToSize(Transform):
     """
-    Shift class biases until the average softmax of a region equals its size target.
+    Shift of the class biases by which the average softmax of a region equals its size target.
 
-    With one bias b_k for each class, S = softmax(z + b), b is found at which the average S̄ is the target v: then S is
-    the nearest to softmax(z) in KL divergence that has these averages. b maximises the concave function b · v − mean
-    ln Σ exp(z + b), whose gradient is v − S̄ and whose Hessian is mean S Sᵀ − diag(S̄): Newton's method with backtracking
-    climbs there. A class of size 0 gets probability 0; a size that is unknown is left as predicted.
+    With one bias b_k for each class, S = softmax(z + b). The b is sought that makes the average S̄ equal the target v:
+    of all S with these averages, this one is nearest to softmax(z) in KL divergence. It maximises the concave function
+    b · v − mean ln Σ exp(z + b), with the gradient v − S̄ and the Hessian mean S Sᵀ − diag(S̄). Newton's method with
+    backtracking finds it. A class of size 0 gets probability 0; a class of unknown size is left as predicted.
 
     Source: Darroch, Ratcliff. "Generalized iterative scaling for log-linear models" 1972 (the problem); Boyd,
     Vandenberghe. "Convex Optimization" 2004, chapter 9.5 (the method).
 
     Args:
-        tolerance: largest |S̄_k − v_k| to stop at, a fraction; of a class below a hundred times that, a hundredth of its
-            v_k, so that small structures are met, too. Defaults to 1e-4.
-        max_iterations: of Newton's method; a warning tells when they did not do. Defaults to 50.
+        tolerance: largest |S̄_k − v_k| to stop at, a fraction. For a class below a hundred times that, it is a hundredth
+            of v_k, so that small structures meet theirs, too. Defaults to 1e-4.
+        max_iterations: limit for Newton's method; a warning is given when it is reached. Defaults to 50.
     """
 
     backend = [TransformBackends.TORCH]
@@ -52,6 +52,8 @@ class ShiftToSize(Transform):
 
     def __call__(self, logits: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
         """
+        Shift logits to their size.
+
         Args:
             logits: shape ``(B, K, *spatial)``.
             size: low and high ends of the fractions, shape ``(B, 2, K)``.
@@ -90,7 +92,7 @@ class ShiftToSize(Transform):
 
 
 def _averages(z: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Softmax ``(B, K, N)`` of the shifted logits, its averages ``(B, K)``, and the average of ln Σ exp ``(B,)``."""
+    """Return the softmax ``(B, K, N)`` of the shifted logits, its averages ``(B, K)`` and mean ln Σ exp ``(B,)``."""
     z = z + bias.unsqueeze(-1)
     log_sum = z.logsumexp(dim=1, keepdim=True)
     soft = (z - log_sum).exp()
@@ -98,9 +100,9 @@ def _averages(z: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.
 
 
 def _newton_step(soft: torch.Tensor, average: torch.Tensor, miss: torch.Tensor) -> torch.Tensor:
-    """Biases ``(B, K)`` that would mend what is missed, were the averages linear in them; 10 at most."""
+    """Return the Newton step of the biases ``(B, K)``, 10 at most, for averages that miss their size."""
     second = torch.einsum("bkn,bjn->bkj", soft, soft).double() / soft.shape[2]
-    # A little more than the curvature, which is singular: equal biases of all classes change nothing.
+    # A little is added to the curvature, which is singular: equal biases of all classes change nothing.
     curvature = torch.diag_embed((1 + 1e-5) * average.double() + 1e-12) - second
     step = torch.linalg.solve(curvature, miss.double().unsqueeze(-1)).squeeze(-1)
     step = (step - step.mean(dim=1, keepdim=True)).float()
@@ -109,15 +111,15 @@ def _newton_step(soft: torch.Tensor, average: torch.Tensor, miss: torch.Tensor) 
 
 class SoftLabeld(Transform):
     """
-    Add the soft labels that a teacher gives to a scan, shifted to the scan's size where one is known.
+    Soft labels that a teacher gives to a scan, shifted to the scan's size where it is known.
 
     Put it after the deterministic transforms, so that a cached dataset asks the teacher once for each scan.
 
     Args:
         network: the teacher, ``(B, C, *spatial)`` to logits ``(B, K, *spatial)``. It is kept in evaluation mode.
         num_classes: K, with the background.
-        inferer: how to apply it to a whole scan: MONAI's ``SliceInferer`` for a 2D teacher. Default: at once.
-        image_key: key of the scan, channel-first, as the teacher knows scans. Defaults to ``"image"``.
+        inferer: applies it to a whole scan, such as MONAI's ``SliceInferer`` for a 2D teacher. Default: all at once.
+        image_key: key of the scan, channel-first, prepared as for the teacher's training. Defaults to ``"image"``.
         size_keys: keys of the size, as :class:`medsize.transforms.SizeToFractiond` takes them; each slice is shifted
             to its own ``slice_area_mm2``. An item has one or none. Defaults to ``("volume_mm3", "slice_area_mm2")``.
         soft_label_key: key of the result, shape ``(K, *spatial)``, float32. Defaults to ``"soft_label"``.

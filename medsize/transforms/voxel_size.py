@@ -10,14 +10,14 @@ __all__ = ["voxel_size"]
 
 def voxel_size(image: MetaTensor, num_axes: int | None = None) -> float:
     """
-    Volume (mm³) or area (mm²) that one voxel covers.
+    Return the volume (mm³) or area (mm²) that one voxel covers.
 
-    It is the square root of the Gram determinant of the affine's columns, which is right for oblique and sheared
-    grids, too. Pending lazy transforms are counted in.
+    It is the square root of the Gram determinant of the affine's columns, which also holds for oblique and sheared
+    grids. Pending lazy transforms are included.
 
     Args:
         image: channel-first, shape ``(C, *spatial)``.
-        num_axes: how many leading spatial axes span the voxel; 2 gives the in-plane area of a volume's slices.
+        num_axes: number of leading spatial axes that span the voxel; 2 gives the in-plane area of a volume's slices.
             Default: all of ``image``.
 
     Raises:
@@ -36,6 +36,6 @@ def voxel_size(image: MetaTensor, num_axes: int | None = None) -> float:
 
 
 def source_of(image: torch.Tensor) -> str:
-    """The file an image came from, for messages."""
+    """Return the file that an image came from, for messages."""
     meta = getattr(image, "meta", {})
     return str(meta.get("filename_or_obj", "an image that was not read from a file"))

@@ -86,7 +86,7 @@ def test_is_invertible() -> None:
     ("roi", "message"),
     [
         ({"center_mm": [1e4, 0, 0]}, "lies outside the image"),
-        ({}, "must state center_mm or box_mm"),
+        ({}, "expected center_mm or box_mm"),
     ],
 )
 def test_bad_rois_are_refused(roi: dict, message: str) -> None:
