@@ -1,5 +1,5 @@
 """
-All benchmarks, and their table.
+Run of all benchmarks, with a table of their results.
 
     python -m benchmarks [FILE]
 
@@ -20,7 +20,7 @@ BENCHMARKS = (start_up, many_classes, read_dicom, step, throughput_2d, whole_vol
 
 
 def main() -> None:
-    """Run all, printing each figure as it comes, and write the table after each."""
+    """Run all benchmarks; print each result, and write the table after each."""
     file = Path(sys.argv[1]) if sys.argv[1:] else PROJECT / "docs" / "benchmarks.md"
     lines = ["# Benchmarks", "", f"Made by `python -m benchmarks`: {machine()}.", ""]
     lines += [

@@ -1,12 +1,12 @@
 """
-What the start of a run costs a large cohort: reading the data list, the check, and the loaders.
+Cost of a run's start with a large cohort: reading the data list, the check, and the loaders.
 
     python -m benchmarks.cohort_start SCANS
 
-The cohort is simulated: every scan is a file of its own, of 32 × 32 × 6 voxels, and no two hold the same voxels, but
-behind them are a few phantoms and their masks. The 2D bundle's config is parsed as far as its loaders, with no scan
-kept in memory (``cache_rate`` 0), in a fresh process: first with no facts known of any scan, then with those that the
-first one left (:mod:`medsize.scans.fact_cache`).
+The cohort is simulated: every scan is its own file of 32 × 32 × 6 voxels, made from a few phantoms with their masks. No
+two have the same voxels. The 2D bundle's config is parsed as far as its loaders in a fresh process, without scans in
+memory (``cache_rate`` 0). The first start knows no facts about the scans; the later one has those that the first one
+left (:mod:`medsize.scans.fact_cache`).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from medsize.handlers.peak_memory import peak_bytes
 
 BUNDLE = Path(__file__).parent.parent / "bundles" / "size_seg_2d"
 PARTS = {"data list": ["cohort"], "check": ["check"], "loaders": ["train#dataloader", "validate#dataloader"]}
-"""What is built in turn, by the config's ids."""
+"""Parts that are built in turn, by the config's ids."""
 PHANTOMS, FOLDS = 8, 5
 
 
 def main() -> None:
-    """Print the figures of a first and a later start, or with the folder of a cohort, take those of one start."""
+    """Print the cost of a first and a later start or, with the folder of a cohort, measure one start."""
     argument = sys.argv[1]
     if not argument.isdecimal():
         print(*memory_and_seconds(Path(argument)))
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def starts(scans: int) -> list[dict[str, float]]:
-    """Growth of the peak memory, bytes, and the processor time of each part, of a first and of a later start."""
+    """Measure a first and a later start: growth of the peak memory in bytes, and processor time of each part."""
     with tempfile.TemporaryDirectory() as temporary:
         cohort, known = Path(temporary) / "cohort", os.environ.get("MEDSIZE_CACHE_DIR")
         write_cohort(cohort, scans)
@@ -61,7 +61,7 @@ def starts(scans: int) -> list[dict[str, float]]:
 
 
 def write_cohort(folder: Path, scans: int) -> None:
-    """Many scans out of a few phantoms: each differs in one voxel, and in its sizes by about a tenth."""
+    """Write many scans made of a few phantoms: each differs in one voxel, and in its sizes by about a tenth."""
     few = write_phantom_cohort(folder / "phantoms", num_scans=PHANTOMS, shape=(32, 32, 6), spacing=(6.0, 6.0, 16.0))
     content = json.loads(few.read_text())
     voxels = [nibabel.load(few.parent / item["image"]).to_bytes() for item in content["training"]]
@@ -83,12 +83,12 @@ def write_cohort(folder: Path, scans: int) -> None:
 
 
 def memory_and_seconds(folder: Path) -> list[float]:
-    """Growth of the peak memory, bytes, and the processor time of each part, of one start."""
+    """Measure one start: growth of the peak memory in bytes, and processor time of each part."""
     torch.set_num_threads(1)
     parser = ConfigParser(ConfigParser.load_config_file(str(BUNDLE / "configs" / "train.yaml")))
     parser.update({"bundle_root": str(BUNDLE), "dataset_dir": str(folder), "output_dir": str(folder / "run")})
     parser.update({"spacing": [6.0, 6.0], "roi_size": [32, 32], "cache_rate": 0.0})
-    LoadImaged("image")  # MONAI looks for every reader of images once
+    LoadImaged("image")  # MONAI searches for image readers once
     before = peak_bytes()
 
     def build(ids: list[str]) -> None:

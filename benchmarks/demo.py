@@ -1,10 +1,10 @@
 """
-Demonstration on a phantom cohort: sizes against masks, from the scans to a table and a figure.
+Demonstration of sizes against masks on a phantom cohort, from the scans to a table and a figure.
 
     python -m benchmarks.demo --output-dir demo
 
-It makes the cohort, trains the 2D bundle under each supervision through ``python -m monai.bundle run``, two one-thread
-runs at a time, evaluates them, prints one table, and draws predictions over the phantoms.
+It makes the cohort, and trains the 2D bundle under each supervision by ``python -m monai.bundle run``, two runs of one
+thread at a time. It then evaluates them, prints a table, and draws predictions over the phantoms.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def main(
 
 
 def run_dir(label: str, output_dir: Path) -> Path:
-    """Output folder of a run."""
+    """Return the output folder of a run."""
     return output_dir / label.replace(" + ", "_and_")
 
 
 def train(label: str, cohort: Path, output_dir: Path, epochs: int) -> int:
-    """Train, evaluate and segment the validation scans; returns the exit code."""
+    """Train, evaluate and segment the validation scans; return the exit code."""
     run = run_dir(label, output_dir)
     run.mkdir(parents=True, exist_ok=True)
     overlays, options = SUPERVISIONS[label]
@@ -112,7 +112,7 @@ def train(label: str, cohort: Path, output_dir: Path, epochs: int) -> int:
 
 
 def results_table(output_dir: Path) -> Table:
-    """One row for each supervision."""
+    """Make a table with a row for each supervision."""
     table = Table(title="phantom cohort, validation scans")
     for column in (
         "supervision",
@@ -134,7 +134,7 @@ def results_table(output_dir: Path) -> Table:
 
 
 def draw(cohort: Path, output_dir: Path) -> Path:
-    """Predictions over the middle slices of three validation phantoms."""
+    """Draw predictions over the middle slices of three validation phantoms."""
     items: list[dict[str, Any]] = json.loads((cohort / "datalist.json").read_text())["training"]
     shown = [item for item in items if item["fold"] == 0][:3]
     columns = ["true mask", *SUPERVISIONS]

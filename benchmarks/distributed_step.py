@@ -1,11 +1,11 @@
 """
-A training step by several processes: the 2D bundle's network in DistributedDataParallel, on the CPU (gloo).
+Training step by several processes: the 2D bundle's network in DistributedDataParallel, on the CPU (gloo).
 
     python -m benchmarks.distributed_step PROCESSES
 
-Each process has one thread and a batch of its own (16 slices of 96 × 96), as in the bundle's multi_gpu_train.yaml, so
-that a step of more processes is more work done. Beside the clock on the wall, which other processes disturb, stands
-the processor time of the first process, which does not count what it waits.
+Each process has one thread and its own batch (16 slices of 96 × 96), as in the bundle's multi_gpu_train.yaml. More
+processes therefore do more work in a step. The time on the wall suffers from other work of the machine; the processor
+time of the first process does not, and leaves out its waiting.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIDE, WARM_UP = 96, 2
 
 
 def main() -> None:
-    """Print the figures, or in a process that torchrun started, take them."""
+    """Print the times of a step or, in a process that torchrun started, measure them."""
     if "RANK" in os.environ:
         figures = wall_and_processor_seconds(int(sys.argv[1]))
         if os.environ["RANK"] == "0":
@@ -38,13 +38,13 @@ def main() -> None:
 
 
 def step_of(processes: int, repeats: int = 10) -> list[float]:
-    """Shortest time of a step on the wall, the shortest processor time of one, and the bytes that are averaged."""
+    """Measure the shortest time and processor time of a step, and the bytes that are averaged."""
     torchrun = ("torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
     return run_module(*torchrun, "-m", "benchmarks.distributed_step", repeats)
 
 
 def wall_and_processor_seconds(repeats: int) -> tuple[float, float, int]:
-    """The same, in one of the processes."""
+    """Measure the same in one of the processes."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo")
     network = bundle_network(2)

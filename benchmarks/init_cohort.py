@@ -1,11 +1,11 @@
 """
-What `medsize init` makes of the IBSI's soft-tissue sarcomas, beside what SimpleITK reads and the reference masks.
+Comparison of `medsize init` on the IBSI's soft-tissue sarcomas with SimpleITK and the reference masks.
 
     python -m benchmarks.init_cohort IBSI_STS [--output-dir OUT]
 
-All series are converted, and their sizes measured in their RTSTRUCT. Printed are the share of facts (voxels, spacing,
-origin and direction along each axis, and the intensities) that equal those of SimpleITK's series reader, the relative
-errors of the sizes from those of the 14 reference masks, the time of a first and of a second run, and the memory.
+All series are converted, and their sizes measured in their RTSTRUCT. It prints the share of facts (voxels, spacing,
+origin and direction along each axis, and the intensities) that equal those of SimpleITK's series reader. It also prints
+the relative errors of the sizes against 14 reference masks, the time of a first and a second run, and the memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Folder that holds STS_001 to STS_051.", exists=True)],
     output_dir: Annotated[Path | None, typer.Option(help="Where to prepare it. Default: a temporary folder.")] = None,
 ) -> None:
-    """Print the figures."""
+    """Print the results."""
     with tempfile.TemporaryDirectory() as temporary:
         output = output_dir or Path(temporary) / "sarcomas"
         options = InitOptions(keep_identifiers=True)
@@ -46,7 +46,7 @@ def main(
 
 
 def compare(output: Path) -> None:
-    """Print how the prepared scans compare with SimpleITK and with the reference masks."""
+    """Compare the prepared scans with SimpleITK and with the reference masks."""
     sources = read_table(output.with_name(f"{output.name}_identifiers.csv"))
     items = json.loads((output / "datalist.json").read_text())["training"]
     equal, errors, differing = [], [], []
@@ -69,7 +69,7 @@ def compare(output: Path) -> None:
 
 
 def equal_facts(file: Path, read: SimpleITK.Image) -> list[bool]:
-    """Whether size, spacing, origin (mm) and direction of each axis, and all intensities, are those that were read."""
+    """Return whether each fact is equal: size, spacing, origin (mm) and direction by axis, and all intensities."""
     image = SimpleITK.ReadImage(str(file))
     facts = [image.GetSize()[axis] == read.GetSize()[axis] for axis in range(3)]
     facts += np.isclose(image.GetSpacing(), read.GetSpacing(), rtol=1e-4).tolist()

@@ -1,5 +1,5 @@
 """
-The size KL loss over cross-entropy where there are many classes: time and memory, on the same logits.
+Time and memory of the size KL loss over cross-entropy with many classes, on the same logits.
 
     python -m benchmarks.many_classes
 
@@ -23,7 +23,7 @@ CLASSES, SIDE = 104, 64
 
 
 def main() -> None:
-    """Print the figures, or with arguments, take one."""
+    """Print the results or, with arguments, take one measurement."""
     if sys.argv[1:]:
         name, classes, side = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
         print(*memory_and_seconds(name, classes, side))
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def results() -> list[Result]:
-    """The figures."""
+    """Measure the results."""
     ours, theirs = (step_of(name, CLASSES, SIDE) for name in ("size", "cross_entropy"))
     time = paired_ratios(lambda: cpu_seconds(ours), lambda: cpu_seconds(theirs), repeats=9)
     memory = [run_module("benchmarks.many_classes", name, CLASSES, SIDE)[0] for name in ("size", "cross_entropy")]
@@ -50,7 +50,7 @@ def results() -> list[Result]:
 
 
 def step_of(name: str, classes: int, side: int) -> Callable[[], None]:
-    """A forward and a backward pass."""
+    """Make a function that runs a forward and a backward pass."""
     torch.manual_seed(0)
     logits = torch.randn(1, classes, side, side, side, requires_grad=True)
     label = torch.randint(classes, (1, side, side, side))
@@ -66,8 +66,8 @@ def step_of(name: str, classes: int, side: int) -> Callable[[], None]:
 
 
 def memory_and_seconds(name: str, classes: int, side: int) -> tuple[float, float]:
-    """Growth of the peak memory by a step, and its processor time."""
-    step_of(name, 2, 2)()  # what torch loads with a first step
+    """Measure the growth of the peak memory by a step, and its processor time."""
+    step_of(name, 2, 2)()  # loads all that torch needs
     step = step_of(name, classes, side)
     before = peak_bytes()
     seconds = cpu_seconds(step)

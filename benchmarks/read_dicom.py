@@ -3,9 +3,9 @@ Throughput of reading a DICOM series, over that of SimpleITK's series reader.
 
     python -m benchmarks.read_dicom [FOLDER]
 
-FOLDER holds one series; by default, a phantom CT of 512 × 512 × 100 is written and read from a temporary folder. Both
-read it in turn, in one process: from the folder (finding the files, checking their headers, and reading), and the
-voxels alone, of files that are known and in order. Needs pydicom (``pip install 'medsize[dicom]'``).
+FOLDER holds one series; by default, a phantom CT of 512 × 512 × 100 is written to a temporary folder. Both read it in
+turn, in one process: from the folder (finding the files, checking their headers, and reading), and only the voxels of
+ordered files. Needs pydicom (``pip install 'medsize[dicom]'``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIDE, SLICES = 512, 100
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     print(f"{machine()}, SimpleITK {version('SimpleITK')}, pydicom {version('pydicom')}")
     for result in results(*map(Path, sys.argv[1:])):
         print(result)
@@ -38,7 +38,7 @@ def main() -> None:
 
 def results(series: Path | None = None) -> list[Result]:
     """
-    How many scans we read in the time of one of theirs.
+    Measure the number of scans that medsize reads while SimpleITK reads one.
 
     Args:
         series: folder of one series. Default: a phantom.
@@ -62,32 +62,32 @@ def results(series: Path | None = None) -> list[Result]:
 
 
 def throughput(ours: Callable[[], object], theirs: Callable[[], object]) -> list[float]:
-    """Seconds of theirs over ours, pair by pair."""
+    """Return the ratio of seconds, theirs over ours, pair by pair."""
     return paired_ratios(lambda: seconds(theirs), lambda: seconds(ours), REPEATS)
 
 
 def seconds(read: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Return the seconds that a reading takes."""
     started = time.perf_counter()
     read()
     return time.perf_counter() - started
 
 
 def read_by_simpleitk(folder: Path) -> SimpleITK.Image:
-    """The one series of a folder."""
+    """Read the only series of a folder."""
     (series,) = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     return read_files(list(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series)))
 
 
 def read_files(files: list[str]) -> SimpleITK.Image:
-    """Files in their order."""
+    """Read files in their order."""
     reader = SimpleITK.ImageSeriesReader()
     reader.SetFileNames(files)
     return reader.Execute()
 
 
 def write_phantom_series(folder: Path) -> None:
-    """A CT of noise."""
+    """Write a CT of noise."""
     study, series, frame = generate_uid(), generate_uid(), generate_uid()
     rng = np.random.default_rng(0)
     for index in range(SLICES):

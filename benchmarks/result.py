@@ -1,4 +1,4 @@
-"""What a benchmark found, and how ratios are measured on a machine that does other things, too."""
+"""Results of benchmarks, and measurement of ratios on a machine with other work."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["Result", "cpu_seconds", "machine", "paired_ratios", "run_module", "r
 @dataclass(frozen=True)
 class Result:
     """
-    One figure.
+    Result of one benchmark.
 
     Args:
-        what: what over what.
-        values: the figure, of every repeat.
-        limit: what it should be, such as "≤ 1.2"; "" for a figure without one.
-        remark: how it came about.
+        what: name of the quantity.
+        values: its value in every repeat.
+        limit: limit for the median, such as "≤ 1.2"; "" for none.
+        remark: conditions of the measurement.
     """
 
     what: str
@@ -37,7 +37,7 @@ class Result:
 
     @property
     def median(self) -> float:
-        """The figure."""
+        """Median of the repeats."""
         return statistics.median(self.values)
 
     @property
@@ -50,7 +50,7 @@ class Result:
 
     @property
     def met(self) -> str:
-        """Whether it is within its limit."""
+        """Answer in a word: is the median within its limit?"""
         if not self.limit:
             return ""
         bound = float(self.limit.split()[1])
@@ -63,7 +63,7 @@ class Result:
 
 
 def machine() -> str:
-    """The machine and the versions."""
+    """Describe the machine and the versions."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "monai", "medsize"))
     load = f"load {os.getloadavg()[0]:.1f}"
     return (
@@ -73,7 +73,7 @@ def machine() -> str:
 
 
 def cpu_seconds(step: Callable[[], object]) -> float:
-    """Processor time of this process, which other processes disturb less than they do the clock on the wall."""
+    """Measure processor time, which other processes disturb less than the time on the wall."""
     started = time.process_time()
     step()
     return time.process_time() - started
@@ -82,7 +82,7 @@ def cpu_seconds(step: Callable[[], object]) -> float:
 def paired_ratios(
     ours: Callable[[], float], theirs: Callable[[], float], repeats: int, warm_up: int = 2
 ) -> list[float]:
-    """Both in turn, and the ratio of each pair."""
+    """Measure both in turn, and return the ratio of each pair."""
     pairs = [(ours(), theirs()) for _ in range(repeats + warm_up)][warm_up:]
     return [a / b for a, b in pairs]
 
@@ -96,10 +96,10 @@ def run_module(*arguments: object) -> list[float]:
 
 def run_quietly(command: Sequence[str], folder: Path) -> None:
     """
-    Run a command without what it prints.
+    Run a command without showing its output.
 
     Raises:
-        RuntimeError: with the end of what it printed, when it fails.
+        RuntimeError: with the end of its output, when it fails.
     """
     run = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
     if run.returncode:

@@ -1,5 +1,5 @@
 """
-Cells per hour of a study by one and by two workers, the share of its time that is not cells, and what kills do to it.
+Cells per hour of a study with one and two workers, the share of time outside cells, and the effect of kills.
 
     python -m benchmarks.robustness_throughput [--kills 10]
 
@@ -33,7 +33,7 @@ EPOCHS, SEEDS = 60, 4
 
 
 def write_study(folder: Path, epochs: int, seeds: int) -> Path:
-    """Two cells for each seed."""
+    """Write a study of two cells for each seed."""
     write_phantom_cohort(folder / "phantoms", num_scans=12, shape=(48, 48, 8), spacing=(4.0, 4.0, 12.0))
     study = {
         "title": "throughput",
@@ -55,7 +55,7 @@ def write_study(folder: Path, epochs: int, seeds: int) -> Path:
 
 
 def results(epochs: int = EPOCHS, seeds: int = SEEDS) -> list[Result]:
-    """The figures: cells per hour of one and of two workers, in turn, and the time that is not in cells."""
+    """Measure the cells per hour with one and two workers, in turn, and the time outside cells."""
     rates, overheads = {}, []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -85,7 +85,7 @@ def results(epochs: int = EPOCHS, seeds: int = SEEDS) -> list[Result]:
 
 
 def kill(folder: Path, epochs: int, seeds: int, kills: int) -> bool:
-    """Kill at random moments; print and return whether the tables equal those of an undisturbed run."""
+    """Kill at random moments; print and return whether the tables equal those of an uninterrupted run."""
     file = write_study(folder, epochs, seeds)
     run_robustness(file, folder, folder / "undisturbed", workers=2)
     work_dir = folder / "killed"
@@ -110,7 +110,7 @@ def kill(folder: Path, epochs: int, seeds: int, kills: int) -> bool:
         elif victim == "cell":
             chosen = cells[0]
         print(f"kill {number + 1}: {victim}, {len(list(work_dir.rglob(SUMMARY)))} cells finished", flush=True)
-        with contextlib.suppress(ProcessLookupError):  # it ended just now
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
             os.kill(chosen, signal.SIGKILL)
         time.sleep(rng.uniform(0, 5))
         study.kill()

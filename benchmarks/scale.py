@@ -1,10 +1,10 @@
 """
-How time and memory grow with the work: sides of a volume, classes, scans of a cohort, processes.
+Growth of time and memory with the work: sides of a volume, classes, scans of a cohort, processes.
 
     python -m benchmarks.scale [--only KIND] [--output-dir docs]
 
-Each point is taken in a fresh process of one thread, the long ones last, and appended to scale.csv as it comes; those
-that are there already are not taken again. The figure scale.png and the page scale.md are drawn from that file.
+Each point is measured in a fresh process of one thread, the long ones last, and appended to scale.csv at once. Points
+in that file are not measured again. The figure scale.png and the page scale.md are made from it.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from medsize.files import atomic_write
 from medsize.studies.robustness.figures import COLOURS, MARKERS
 
 CLASSES_SIDE = 64
-"""Side of the volume for the classes, voxels."""
+"""Side of the volume for the kind "classes", voxels."""
 ONE_PASS_SIDES = (64, 96, 128)
-"""One pass is not tried on more: it would take what else the machine does along."""
+"""Sides for one pass; a larger one could exhaust the machine's memory."""
 BANDWIDTH = 1.25e9
-"""Of the model for more processes, bytes a second: a network of 10 Gbit/s."""
+"""Bytes a second in the model for more processes: a network of 10 Gbit/s."""
 MODELLED = (1, 2, 4, 8, 16, 32)
 """Processes that the model is drawn for."""
 COLUMNS = ("kind", "case", "work", "figure", "unit", "value", "machine")
 
 
 class Kind(str, Enum):
-    """What grows."""
+    """Kind of work that grows."""
 
     CLASSES = "classes"
     SCANS = "scans"
@@ -79,7 +79,7 @@ ABOUT = {
         "work.",
     ),
 }
-"""The axis, and how its points were measured."""
+"""Label of the axis, and description of the measurement."""
 
 
 def main(
@@ -90,8 +90,8 @@ def main(
     scans: Annotated[list[int], typer.Option(help="Scans in a cohort.")] = [100, 1000, 10000],  # noqa: B006
     processes: Annotated[list[int], typer.Option(help="Processes that share a step.")] = [1, 2],  # noqa: B006
 ) -> None:
-    """Take the points that are missing, and draw all."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for each other would count as work
+    """Measure the points that are missing, and draw all."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # the waiting of threads would count as processor time
     torch.set_num_threads(1)
     output_dir.mkdir(parents=True, exist_ok=True)
     file = output_dir / "scale.csv"
@@ -106,7 +106,7 @@ def main(
 
 
 def take(kind: Kind, work: int, file: Path) -> None:
-    """Append a point's figures to the CSV file, one line each, unless they are there."""
+    """Append the values of a point to the CSV file, a line each, unless they are there."""
     known = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=list(COLUMNS))
     known = known[(known["kind"] == kind.value) & (known["work"] == work)]
     for case, found in POINTS[kind](work, set(known["case"])):
@@ -120,16 +120,16 @@ def take(kind: Kind, work: int, file: Path) -> None:
 
 
 Figures = dict[tuple[str, str], float]
-"""Values by what they are of, and their unit."""
+"""Values by name and unit."""
 
 
 def memory_and_time(found: list[float]) -> Figures:
-    """Of bytes and seconds."""
+    """Name a pair of bytes and seconds."""
     return {("memory", "MB"): found[0] / 2**20, ("processor time", "s"): found[1]}
 
 
 def volume_points(side: int, known: set[str]) -> Iterator[tuple[str, Figures]]:
-    """Two passes, and one pass where it fits safely."""
+    """Measure two passes, and one pass if it fits safely."""
     patches = {"two passes": min(side, PATCH)} | ({"one pass": 0} if side <= ONE_PASS_SIDES[-1] else {})
     for case, patch in patches.items():
         if case not in known:
@@ -137,14 +137,14 @@ def volume_points(side: int, known: set[str]) -> Iterator[tuple[str, Figures]]:
 
 
 def class_points(classes: int, known: set[str]) -> Iterator[tuple[str, Figures]]:
-    """Both losses."""
+    """Measure both losses."""
     for case, name in (("size KL", "size"), ("cross-entropy", "cross_entropy")):
         if case not in known:
             yield case, memory_and_time(run_module("benchmarks.many_classes", name, classes, CLASSES_SIDE))
 
 
 def scan_points(scans: int, known: set[str]) -> Iterator[tuple[str, Figures]]:
-    """A first and a later start, which belong together."""
+    """Measure a first and a later start, which belong together."""
     cases = ("first start", "later start")
     if not known.issuperset(cases):
         for case, found in zip(cases, cohort_start.starts(scans), strict=True):
@@ -154,7 +154,7 @@ def scan_points(scans: int, known: set[str]) -> Iterator[tuple[str, Figures]]:
 
 
 def process_points(processes: int, known: set[str]) -> Iterator[tuple[str, Figures]]:
-    """A step."""
+    """Measure a step."""
     if "step" not in known:
         wall, processor, averaged = distributed_step.step_of(processes)
         memory: Figures = {("parameters to average", "MB"): averaged / 2**20}
@@ -171,20 +171,20 @@ POINTS: dict[Kind, Callable[[int, set[str]], Iterator[tuple[str, Figures]]]] = {
 
 def modelled_step(processes: int, compute: float, averaged: float) -> float:
     """
-    Seconds of a step: each computes on its own, and the parameters' gradients go around a ring.
+    Model the seconds of a step: processes compute on their own, and gradients go around a ring.
 
         compute + 2·(n − 1)/n · bytes / bandwidth
 
     Args:
         processes: n.
-        compute: seconds of a step of one process.
+        compute: seconds of a step with one process.
         averaged: bytes of the parameters.
     """
     return compute + 2 * (processes - 1) / processes * averaged / BANDWIDTH
 
 
 def draw(table: pd.DataFrame, file: Path) -> None:
-    """A column for each kind: time above, memory below, on logarithmic axes."""
+    """Draw a column for each kind: time above, memory below, on logarithmic axes."""
     kinds = [kind for kind in Kind if kind.value in set(table["kind"])]
     figure = Figure(figsize=(4.2 * len(kinds), 7), layout="constrained")
     panels = figure.subplots(2, len(kinds), squeeze=False)
@@ -200,7 +200,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
             ticks = MODELLED if kind is Kind.PROCESSES else sorted(part["work"].unique())
             axes.set(xscale="log", xlabel=ABOUT[kind][0], ylabel={"s": "seconds"}.get(unit, unit))
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=7)
-            if (part["value"] > 0).any():  # so little work can raise no peak
+            if (part["value"] > 0).any():  # little work may not raise the peak
                 axes.set_yscale("log")
                 axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.yaxis.set_major_formatter("{x:g}")
@@ -213,7 +213,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
 
 
 def draw_model(axes: Axes, table: pd.DataFrame) -> None:
-    """What more processes would take, as a model."""
+    """Draw the model of the time with more processes."""
     one = table[table["work"] == 1].set_index("figure")["value"]
     if one.empty:
         return
@@ -223,7 +223,7 @@ def draw_model(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def growth(values: pd.Series) -> float:
-    """Exponent of the growth between the last two points; NaN for a single one."""
+    """Return the exponent of the growth between the last two points; NaN for a single one."""
     values = values.dropna()
     if len(values) < 2 or (values.iloc[-2:] <= 0).any():
         return math.nan
@@ -231,7 +231,7 @@ def growth(values: pd.Series) -> float:
 
 
 def write_page(table: pd.DataFrame, file: Path) -> None:
-    """A table for each kind, with how it was taken, and how it grows."""
+    """Write a table for each kind, with a description of the measurement and the growth."""
     machines = "; ".join(dict.fromkeys(table["machine"].str.replace(r"load [\d.]+, ", "", regex=True)))
     lines = [
         "# Cost as the work grows",

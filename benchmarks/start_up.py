@@ -1,10 +1,10 @@
 """
-Start-up: of the command line, and of a bundle's run to its first step beside one of MONAI's pieces alone.
+Start-up of the command line, and of a bundle's run to its first step beside one of MONAI's pieces alone.
 
     python -m benchmarks.start_up
 
-Processor time, of fresh processes in turn. The bare run is benchmarks/bare_monai.yaml: the 2D bundle as the model zoo
-writes it, trained from masks.
+It measures the processor time of fresh processes in turn. The bare run is benchmarks/bare_monai.yaml: the 2D bundle as
+the model zoo writes it, trained from masks.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ REPEATS = 5
 
 
 class StopAtFirstStep:
-    """End the process when the first batch is there."""
+    """Handler that ends the process when the first batch is there."""
 
     def attach(self, engine: Engine) -> None:
         """
+        Attach to an engine.
+
         Args:
             engine: the trainer.
         """
@@ -40,14 +42,14 @@ class StopAtFirstStep:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     print(machine())
     for result in results():
         print(result)
 
 
 def results() -> list[Result]:
-    """The figures."""
+    """Measure the results."""
     help_times = [seconds_of(["medsize.cli", "--help"]) for _ in range(REPEATS + 1)][1:]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -75,7 +77,7 @@ def results() -> list[Result]:
 
 
 def first_step(configs: list[str], folder: Path) -> tuple[float, float]:
-    """Seconds, and processor time, of a run until its first step."""
+    """Measure the seconds and the processor time of a run until its first step."""
     return seconds_of(
         [
             *("monai.bundle", "run", "--bundle_root", str(BUNDLE), "--config_file", str(configs)),
@@ -86,7 +88,7 @@ def first_step(configs: list[str], folder: Path) -> tuple[float, float]:
 
 
 def seconds_of(arguments: list[str]) -> tuple[float, float]:
-    """Seconds, and processor time, of a Python module."""
+    """Measure the seconds and the processor time of a Python module."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     run_quietly([sys.executable, "-m", *arguments], PROJECT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

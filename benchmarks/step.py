@@ -26,11 +26,11 @@ from medsize.losses import CompositeLoss, PottsLoss
 BUNDLES = Path(__file__).parent.parent / "bundles"
 BATCH, CLASSES = 16, 4
 MEMORY_SIDE = 768
-"""Side of the images for the memory figures, large enough for the softmax to outweigh everything else."""
+"""Side of the images for the memory, so large that the softmax outweighs everything else."""
 
 
 def main() -> None:
-    """Print the figures, or with arguments, take one."""
+    """Print the results or, with arguments, take one measurement."""
     if sys.argv[1:2] == ["--potts-memory"]:
         print(potts_memory(int(sys.argv[2])))
         return
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def results() -> list[Result]:
-    """The figures."""
+    """Measure the results."""
     return [
         Result("2D step with size + Potts over DiceCE, 96², UNet", step_ratios(2, BATCH, 96, 2, repeats=15), "≤ 1.25"),
         Result("3D step with size + Potts over DiceCE, 64³, UNet", step_ratios(3, 1, 64, 1, repeats=9), "≤ 1.2"),
@@ -56,7 +56,7 @@ def results() -> list[Result]:
 
 
 def step_ratios(axes: int, batch: int, side: int, radius: int, repeats: int) -> list[float]:
-    """Time of a step under size + Potts over that of one under DiceCE, pair by pair."""
+    """Measure the time of a step under size + Potts over one under DiceCE, pair by pair."""
     network = bundle_network(axes)
     optimizer = torch.optim.AdamW(network.parameters())
     image = torch.rand(batch, 1, *(side,) * axes)
@@ -79,7 +79,7 @@ def step_ratios(axes: int, batch: int, side: int, radius: int, repeats: int) -> 
 
 
 def bundle_network(axes: int) -> UNet:
-    """Of the bundle for so many axes, as it trains on a CPU."""
+    """Build the network of the bundle for this number of axes, as it trains on a CPU."""
     config = BUNDLES / f"size_seg_{axes}d" / "configs" / "train.yaml"
     parser = ConfigParser(ConfigParser.load_config_file(str(config)))
     parser["num_classes"] = CLASSES
@@ -89,7 +89,7 @@ def bundle_network(axes: int) -> UNet:
 
 
 def potts_memory(radius: int) -> float:
-    """Growth of the peak memory by a forward and backward pass of the Potts term, in copies of the softmax."""
+    """Measure the peak memory of a forward and backward pass of the Potts term, in copies of the softmax."""
     logits = torch.randn(BATCH, CLASSES, MEMORY_SIDE, MEMORY_SIDE, requires_grad=True)
     image = torch.rand(BATCH, 1, MEMORY_SIDE, MEMORY_SIDE)
     before = peak_bytes()

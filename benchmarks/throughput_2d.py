@@ -1,11 +1,11 @@
 """
-Training throughput of the 2D bundle as it comes, over the same written with the model zoo's usual pieces.
+Training throughput of the 2D bundle, over the same training written with the model zoo's usual pieces.
 
     python -m benchmarks.throughput_2d
 
-Both are run by ``monai.bundle run`` on the same phantoms, under masks, with the same network, window, slices, batches
-and augmentation: benchmarks/bare_monai.yaml reads and prepares each scan whenever it is drawn (``Dataset``), in two
-loader processes, in the default memory format. The time is that of all but the first epoch, on the wall, in turn.
+Both run by ``monai.bundle run`` on the same phantoms, under masks, with the same network, window, slices, batches and
+augmentation. benchmarks/bare_monai.yaml reads and prepares each scan whenever it is drawn (``Dataset``), in two loader
+processes, in the default memory format. The time on the wall is taken in turn, without the first epoch.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ REPEATS, EPOCHS = 3, 4
 
 class EpochClock:
     """
-    Write the seconds of all epochs but the first, and end the process.
+    Handler that writes the seconds of all epochs but the first, and ends the process.
 
     Args:
-        file: where to.
+        file: file to write to.
     """
 
     def __init__(self, file: str) -> None:
@@ -39,6 +39,8 @@ class EpochClock:
 
     def attach(self, engine: Engine) -> None:
         """
+        Attach to an engine.
+
         Args:
             engine: the trainer.
         """
@@ -52,14 +54,14 @@ class EpochClock:
 
 
 def main() -> None:
-    """Print the figure."""
+    """Print the result."""
     print(machine())
     for result in results():
         print(result)
 
 
 def results() -> list[Result]:
-    """The figure."""
+    """Measure the result."""
     ours = [str(BUNDLE / "configs" / name) for name in ("train.yaml", "mask_supervision.yaml")]
     theirs = [str(PROJECT / "benchmarks" / "bare_monai.yaml")]
     alike = ["--spacing", "[3.0,3.0]", "--roi_size", "[64,64]", "--max_epochs", str(EPOCHS), "--val_interval", "1000"]
@@ -79,7 +81,7 @@ def results() -> list[Result]:
 
 
 def seconds(configs: list[str], folder: Path, *options: str) -> float:
-    """Seconds of all epochs but the first."""
+    """Measure the seconds of all epochs but the first."""
     run = Path(tempfile.mkdtemp(dir=folder))
     clock = run / "clock.yaml"
     clock.write_text(

@@ -1,11 +1,11 @@
 """
-Whole scans by two passes: memory, and time beside one pass.
+Memory and time of two passes over whole scans, beside one pass.
 
     python -m benchmarks.whole_volume
 
-A step of a small 3D UNet under size + Potts, always in patches of 128³ voxels: at 128³ (one patch), and at 512³ (64 of
-them), each in a fresh process whose memory is read at its peak, above what it held after its imports. Time is compared
-where one pass still fits. What one pass would need at 512³ follows from its growth between 64³ and 128³.
+A small 3D UNet takes a step under size + Potts, always in patches of 128³ voxels: at 128³ (one patch), and at 512³ (64
+patches). Memory is the growth of the peak after the imports, in a fresh process each. Time is compared where one pass
+still fits. The need of one pass at 512³ follows from its growth between 64³ and 128³.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MEMORY_LIMIT_GB = 24
 
 
 def main() -> None:
-    """Print the figures, or with arguments, take one."""
+    """Print the results or, with arguments, take one measurement."""
     if sys.argv[1:]:
         side, patch = map(int, sys.argv[1:])
         print(*memory_and_seconds(side, patch or None))
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def results() -> list[Result]:
-    """The figures."""
+    """Measure the results."""
     small, seconds_small = run_module("benchmarks.whole_volume", PATCH, PATCH)
     large, seconds_large = run_module("benchmarks.whole_volume", LARGE, PATCH)
     volume = 4 * LARGE**3
@@ -86,7 +86,7 @@ def results() -> list[Result]:
 
 
 def trainer_of(side: int, patch: int | None, halo: int = 0) -> SupervisedTrainer:
-    """Of one step, in patches or in one pass."""
+    """Make a trainer of one step, in patches or in one pass."""
     torch.manual_seed(0)
     network = UNet(3, 1, CLASSES, channels=(8, 16, 32), strides=(2, 2), num_res_units=1)
     size = torch.tensor([0.9, 0.08, 0.02])
@@ -107,8 +107,8 @@ def trainer_of(side: int, patch: int | None, halo: int = 0) -> SupervisedTrainer
 
 
 def memory_and_seconds(side: int, patch: int | None) -> tuple[float, float]:
-    """Growth of the peak memory by a step, the volume included, and its processor time."""
-    trainer_of(8, None).run()  # what torch loads with a first step
+    """Measure the growth of the peak memory by a step, volume included, and its processor time."""
+    trainer_of(8, None).run()  # loads all that torch needs
     before = peak_bytes()
     trainer = trainer_of(side, patch)
     seconds = cpu_seconds(trainer.run)
@@ -116,7 +116,7 @@ def memory_and_seconds(side: int, patch: int | None) -> tuple[float, float]:
 
 
 def time_ratios(side: int, patch: int, halo: int, repeats: int = 5) -> list[float]:
-    """Processor time of a step by two passes over that of one pass."""
+    """Measure the processor time of a step by two passes over one pass."""
     return paired_ratios(
         lambda: cpu_seconds(trainer_of(side, patch, halo).run),
         lambda: cpu_seconds(trainer_of(side, None).run),

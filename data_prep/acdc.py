@@ -4,8 +4,8 @@ Prepare ACDC, the cardiac MR of the Automated Cardiac Diagnosis Challenge.
     python -m data_prep.acdc FOLDER --output-dir OUT [--validation 46-60] [--clicks] [--structure 'left ventricle']
 
 FOLDER holds ``patientNNN/patientNNN_frameMM.nii.gz`` with ``…_gt.nii.gz`` masks, at any depth, as the challenge ships
-them; ``…_scribble.nii.gz`` beside them are used where they are. OUT gets ``datalist.json``, with sizes measured in the
-masks, all scans of a patient in one fold, and a region of interest as one click on the heart would give it.
+them. ``…_scribble.nii.gz`` files beside them are used, too. OUT gets ``datalist.json``, with sizes measured in the
+masks, all scans of a patient in one fold, and a region of interest like that of one click on the heart.
 
 Bernard et al. "Deep Learning Techniques for Automatic MRI Cardiac Multi-Structures Segmentation and Diagnosis".
 IEEE Transactions on Medical Imaging 2018. Licence of the data: CC BY-NC-SA 4.0.
@@ -90,7 +90,7 @@ def main(
 
 
 def _keep_structure(mask_file: Path, structure: str, file: Path) -> Path:
-    """Write the mask of one structure; a file that is there already is kept."""
+    """Write the mask of one structure, unless the file exists already."""
     if not file.is_file():
         mask = nibabel.load(mask_file)
         kept = (np.asarray(mask.dataobj) == CLASSES.index(structure)).astype(np.uint8)

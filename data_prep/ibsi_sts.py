@@ -7,8 +7,7 @@ FOLDER holds ``STS_nnn/PET/image`` (a DICOM series) and ``STS_nnn/PET/mask`` (an
 and ``CT``. OUT gets the scans as NIfTI (PET: SUV by body weight, g/mL) and ``datalist.json``, with sizes measured in
 the contours themselves, or with ``--sizes`` those of a size table, whose images are paths of series from FOLDER
 (``STS_001/PET/image``), as ``medsize diameters`` writes it. Masks, the contours on the voxel grid, are written for
-evaluation and comparison only.
-The IBSI cut the scans to some 5 cm around the tumour: they show a part of the body, not all of it.
+evaluation and comparison only. The IBSI cropped the scans to some 5 cm around the tumour.
 Needs pydicom (``pip install 'medsize[dicom]'``).
 
 Vallières et al. "A radiomics model from joint FDG-PET and MRI texture features for the prediction of lung metastases in
@@ -43,7 +42,7 @@ ROI_NAME = "GTV_Mass"
 
 
 class Modality(str, Enum):
-    """What to prepare."""
+    """Modality to prepare."""
 
     PET = "PET"
     MR = "MR"
@@ -114,7 +113,7 @@ def main(
 
 def patients_of(folder: Path, modality: Modality) -> list[Path]:
     """
-    Folders of the patients who have such a scan.
+    List the folders of the patients who have such a scan.
 
     Raises:
         typer.BadParameter: when there is none.
@@ -126,7 +125,7 @@ def patients_of(folder: Path, modality: Modality) -> list[Path]:
 
 
 def series_folder(patient: Path, modality: Modality) -> Path:
-    """Folder of a patient's DICOM series."""
+    """Return the folder of a patient's DICOM series."""
     return patient / FOLDER_OF[modality] / "image"
 
 
@@ -138,10 +137,10 @@ def prepare_scan(
 
     Returns:
         its entries of the data list: paths, ``size`` (mm³) and ``slice_size`` (mm²) of the contours, and ``roi``, a box
-        around them at ``roi_margin_mm`` ± 50 % on each side, as a reader would draw it roughly.
+        around them. Its distance is ``roi_margin_mm`` ± 50 % on each side, like that of a reader's rough box.
 
     Raises:
-        ValueError: naming the file at fault, and what was found and expected.
+        ValueError: naming the file at fault.
     """
     source = series_folder(patient, modality)
     scan = only_scan(source)
@@ -173,15 +172,17 @@ def contours_on_slices(
     folder: Path, scan: FoundScan
 ) -> tuple[SimpleITK.Image, list[list[np.ndarray]], list[np.ndarray]]:
     """
+    Read a scan and the tumour's contours on it.
+
     Args:
         folder: folder of a series; the folder ``mask`` beside it holds the contours.
         scan: that series.
 
     Returns:
-        its image; the tumour's contours by slice, see :func:`contours_by_slice`; and in patient coordinates.
+        the image; the tumour's contours by slice, see :func:`contours_by_slice`; and in patient coordinates.
 
     Raises:
-        ValueError: naming the file at fault, and what was found and expected.
+        ValueError: naming the file at fault.
     """
     image = read_scan(scan)
     rtstruct = _only_rtstruct(folder.with_name("mask"))
@@ -194,10 +195,10 @@ def contours_on_slices(
 
 def only_scan(folder: Path) -> FoundScan:
     """
-    The scan in a folder.
+    Find the only scan in a folder.
 
     Raises:
-        ValueError: when there is none, or there are several.
+        ValueError: when the folder holds none or several.
     """
     scans = find_scans(folder)
     if len(scans) != 1:

@@ -4,7 +4,7 @@ Prepare a task of the Medical Segmentation Decathlon, or any folder in its layou
     python -m data_prep.msd FOLDER --output-dir OUT [--download] [--clicks]
 
 FOLDER is a task's folder, with ``dataset.json``. OUT gets ``datalist.json``, with sizes measured in the masks and all
-scans of a subject in one fold. With ``--download``, MONAI fetches the task named like FOLDER first.
+scans of a subject in one fold. With ``--download``, MONAI first fetches the task of FOLDER's name.
 
 Antonelli et al. "The Medical Segmentation Decathlon". Nature Communications 2022. Licence of the data: CC BY-SA 4.0.
 """
@@ -67,7 +67,7 @@ def main(
 
 def subject_of(image: str) -> str:
     """
-    Subject of a scan, from its file name.
+    Return the subject of a scan, from its file name.
 
     Each scan is a subject of its own, except in the hippocampus task: its ids 2k − 1 and 2k are most likely the two
     sides of one subject.
@@ -82,7 +82,7 @@ def _download(folder: Path) -> None:
 
     if folder.name not in DecathlonDataset.resource:
         known = ", ".join(DecathlonDataset.resource)
-        raise typer.BadParameter(f"{folder.name} is no Decathlon task; there are: {known}.", param_hint="FOLDER")
+        raise typer.BadParameter(f"{folder.name} is not a Decathlon task, expected {known}.", param_hint="FOLDER")
     download_and_extract(
         DecathlonDataset.resource[folder.name],
         folder.with_suffix(".tar"),

@@ -1,4 +1,4 @@
-"""Errors that list all that is wrong at once."""
+"""Errors that list all problems at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["ProblemsError"]
 
 class ProblemsError(ValueError):
     """
-    Report all that is wrong with one source, a problem a line.
+    Error that lists all problems of one source, one a line.
 
     Args:
-        source: the file or folder that the problems were found in.
-        problems: one message each.
+        source: the file or folder with the problems.
+        problems: a message for each.
     """
 
     def __init__(self, source: Path | str, problems: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["atomic_write"]
 @contextmanager
 def atomic_write(path: Path, many_writers: bool = False) -> Iterator[Path]:
     """
-    Write a file under a temporary name beside it, and give it its own name when it is complete.
+    Write a file under a temporary name beside it, and rename it when it is complete.
 
     Args:
-        path: the file; its folder is created where missing.
-        many_writers: whether several processes may write it at once, each under a temporary name of its own. What a
-            killed one leaves is then not overwritten by the next. Defaults to False.
+        path: the file; its folder is created if missing.
+        many_writers: let several processes write it at once, each under its own temporary name. The partial file of a
+            killed process then stays. Defaults to False.
 
     Yields:
         the temporary name, with the same ending.

@@ -1,13 +1,13 @@
 """
-Items of each stage, from the cohort to the loss: their keys, and the one unit that each key has.
+Items of each stage, from the cohort to the loss: their keys, each with one unit.
 
 A size travels by these keys:
 
-1. ``volume_mm3`` or ``slice_area_mm2``, low and high ends of the K − 1 structures: :class:`CohortItem`, and the one
-   that ``size_level`` asks for in :class:`TrainingItem`;
-2. ``fraction``, low and high ends of the K classes' parts of the region that the network is fed: after
-   :class:`medsize.transforms.SizeToFractiond`, and in :class:`Targets`;
-3. ``true_volume_mm3``, which no training transform knows: :class:`ValidationItem`.
+1. ``volume_mm3`` or ``slice_area_mm2``, low and high ends of the K − 1 structures, in :class:`CohortItem`.
+   :class:`TrainingItem` has the one that ``size_level`` asks for.
+2. ``fraction``, low and high ends of the K classes as fractions of the region that the network is fed. It is made by
+   :class:`medsize.transforms.SizeToFractiond`, and stands in :class:`Targets`.
+3. ``true_volume_mm3``, which no training transform knows, in :class:`ValidationItem`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ __all__ = [
 
 SizeKey = Literal["volume_mm3", "slice_area_mm2"]
 SIZE_KEYS: tuple[SizeKey, ...] = get_args(SizeKey)
-"""The keys under which a training item may have its size."""
+"""Keys under which a training item may have its size."""
 
 
 class RoiMm(TypedDict, total=False):
-    """A region of interest in scanner mm (RAS+): one of both."""
+    """Region of interest in scanner mm (RAS+): a centre or a box."""
 
     center_mm: Sequence[float]
     box_mm: Sequence[Sequence[float]]
@@ -44,22 +44,22 @@ class RoiMm(TypedDict, total=False):
 
 
 class ScanItem(TypedDict):
-    """What the items of all stages have."""
+    """Keys that the items of all stages have."""
 
     image: str
-    """Path of the scan; a MetaTensor once it is loaded, as are the other paths."""
+    """Path of the scan; like the other paths, a MetaTensor once it is loaded."""
     subject: str
 
 
 class CohortItem(ScanItem, total=False):
-    """An item of :class:`medsize.data.Cohort`: all that the data list states of a scan."""
+    """Item of :class:`medsize.data.Cohort`: all that the data list states about a scan."""
 
     section: str
-    """{``"training"``, ``"validation"``}, of the data list."""
+    """Section of the data list: {``"training"``, ``"validation"``}."""
     fold: int
     roi: RoiMm
     volume_mm3: torch.Tensor
-    """Volume of each structure: low and high ends, [0, ∞] where unknown, float64, shape ``(2, K − 1)``."""
+    """Volume of each structure: low and high ends, [0, ∞] if unknown, float64, shape ``(2, K − 1)``."""
     slice_area_mm2: torch.Tensor
     """Area of each structure in each slice along the last axis, likewise, shape ``(2, K − 1, Z)``."""
     label: str
@@ -68,7 +68,7 @@ class CohortItem(ScanItem, total=False):
 
 
 class TrainingItem(ScanItem, total=False):
-    """An item to train on: only the labels that ``supervision`` names, and one of both sizes at most."""
+    """Item to train on: only the labels that ``supervision`` names, and at most one of both sizes."""
 
     fold: int
     roi: RoiMm
@@ -81,7 +81,7 @@ class TrainingItem(ScanItem, total=False):
 
 
 class ValidationItem(ScanItem, total=False):
-    """An item to validate on: the truth has names that no training transform knows."""
+    """Item to validate on: the truth has names that no training transform knows."""
 
     roi: RoiMm
     true_volume_mm3: torch.Tensor
@@ -90,16 +90,16 @@ class ValidationItem(ScanItem, total=False):
 
 
 class Targets(TypedDict, total=False):
-    """What :class:`medsize.losses.CompositeLoss` is told of a batch."""
+    """Targets of a batch for :class:`medsize.losses.CompositeLoss`."""
 
     image: torch.Tensor
     """``(B, C, *spatial)``, which the Potts term needs."""
     fraction: torch.Tensor
-    """``(B, K)``, or low and high ends ``(B, 2, K)``; [0, 1] for all classes where unknown."""
+    """``(B, K)``, or low and high ends ``(B, 2, K)``; [0, 1] for all classes if unknown."""
     group: torch.Tensor
     """``(B,)`` integers; the items of a group share a ``fraction``."""
     scribble: torch.Tensor
-    """``(B, 1, *spatial)`` class indices, 255 where nobody labelled."""
+    """``(B, 1, *spatial)`` class indices, 255 where unlabelled."""
     label: torch.Tensor
     """``(B, 1, *spatial)`` class indices, all 255 for an item without a mask."""
     soft_label: torch.Tensor
@@ -107,9 +107,9 @@ class Targets(TypedDict, total=False):
     valid: torch.Tensor
     """``(B, 1, *spatial)``, non-zero in the voxels that belong to Ω."""
     beta: torch.Tensor
-    """``(B,)``, the Potts term's β of the whole scan, where the batch holds a part of it."""
+    """``(B,)``, the Potts term's β of the whole scan, if the batch holds a part of it."""
     view: Any
-    """How the second half of the batch sees the first: a :class:`medsize.engines.View`."""
+    """View in which the second half of the batch sees the first: a :class:`medsize.engines.View`."""
 
 
 @overload
@@ -120,11 +120,11 @@ def size_key(item: Mapping[Any, Any], keys: Sequence[str]) -> str | None: ...
 
 def size_key(item: Mapping[Any, Any], keys: Sequence[str] = SIZE_KEYS) -> str | None:
     """
-    Return the key under which a training item has its size; ``None`` where it has none.
+    Return the key under which a training item has its size, or ``None`` if it has none.
 
     Args:
-        item: has one size at most.
-        keys: where to look.
+        item: an item with at most one size.
+        keys: possible keys.
 
     Raises:
         ValueError: when it has several sizes.
@@ -136,5 +136,5 @@ def size_key(item: Mapping[Any, Any], keys: Sequence[str] = SIZE_KEYS) -> str | 
 
 
 def is_per_slice(key: str) -> bool:
-    """Return whether a key holds a size of each slice, as ``slice_area_mm2`` does, rather than of the whole image."""
+    """Return whether a key such as ``slice_area_mm2`` holds the size in each slice, not in the whole image."""
     return key.endswith("slice_area_mm2")

@@ -1,4 +1,4 @@
-"""Slices of scans with the outlines of masks, and pictures within a page, so that it opens offline."""
+"""Pictures of slices with the outlines of masks, and their embedding in a page, so that it opens offline."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["data_url", "draw_slice", "fullest_slice", "slice_png"]
 
 COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#009E73", "#D55E00", "#0072B2")
-"""Of the classes: Okabe and Ito's, told apart with any colour vision; those first that stand out from grey."""
+"""Colours of the classes: Okabe and Ito's, distinct for any colour vision; those that differ most from grey first."""
 DPI = 100
 
 
 def fullest_slice(mask: np.ndarray) -> int:
-    """Return the slice along the last axis that shows most of a mask, or the middle one where it is empty."""
+    """Return the slice along the last axis that shows most of a mask, or the middle one if the mask is empty."""
     shown = (mask > 0).sum(axis=tuple(range(mask.ndim - 1)))
     return int(shown.argmax()) if shown.any() else mask.shape[-1] // 2
 
@@ -32,10 +32,10 @@ def draw_slice(
     spacing: Sequence[float] = (1.0, 1.0),
 ) -> None:
     """
-    Draw a slice in grey, from its percentile 0.5 to 99.5, and each class of label maps as an outline of its colour.
+    Draw a slice in grey, from its percentile 0.5 to 99.5, and outline each class of label maps in its colour.
 
     Args:
-        axes: to draw on.
+        axes: axes to draw on.
         plane: intensities, ``(X, Y)``: x runs to the right, y upwards.
         outlines: label maps, ``(X, Y)``, and the style of their lines, such as ``"solid"``.
         spacing: mm of a pixel along x and y.
@@ -48,7 +48,7 @@ def draw_slice(
     aspect = float(spacing[1] / spacing[0])
     axes.imshow(plane.T, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), origin="lower", aspect=aspect)
     for labels, style in outlines:
-        padded = np.pad(labels, 1)  # so that the outline of what touches the border is closed
+        padded = np.pad(labels, 1)  # closes the outlines of structures at the border
         places = [np.arange(-1, n + 1).clip(-0.5, n - 0.5) for n in labels.shape]
         for index in np.unique(labels[labels > 0]).astype(int):
             colour = COLOURS[(index - 1) % len(COLOURS)]
@@ -69,7 +69,7 @@ def slice_png(
         plane: see :func:`draw_slice`.
         outlines: see :func:`draw_slice`.
         spacing: see :func:`draw_slice`.
-        pixels: along the longer side.
+        pixels: number of pixels along the longer side.
     """
     from matplotlib.figure import Figure
 
@@ -84,10 +84,10 @@ def slice_png(
 
 def data_url(content: bytes, kind: str) -> str:
     """
-    What an ``img`` takes in place of a file's address.
+    Return the content of a file as a data URL, such as the source of an ``img``.
 
     Args:
-        content: of the file.
+        content: content of the file.
         kind: its media type, such as ``image/png``.
     """
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,4 +1,4 @@
-"""A progress bar at a terminal."""
+"""Progress bar at a terminal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 def with_progress(sequence: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
     """
-    Iterate with a progress bar on standard error, which goes when it is done; none where that is not a terminal.
+    Iterate with a progress bar on standard error, if that is a terminal; the bar disappears at the end.
 
     Args:
-        sequence: what to iterate over.
-        description: says what is done.
-        total: how many there are. Default: the length of the sequence.
+        sequence: items to iterate over.
+        description: name of the work.
+        total: number of items. Default: the length of the sequence.
     """
     return track(
         sequence,

@@ -12,19 +12,19 @@ __all__ = ["did_you_mean", "did_you_mean_path"]
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """
-    `` Did you mean 'liver'?`` for the known name that is closest, or an empty string where none is close.
+    Return `` Did you mean 'liver'?`` for the closest known name, or an empty string if none is close.
 
     Args:
-        name: a name that is not known.
-        known: those that are.
-        cutoff: how much of both names must be alike, from 0 to 1.
+        name: an unknown name.
+        known: the known names.
+        cutoff: smallest similarity of both names, from 0 to 1.
     """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def did_you_mean_path(path: Path) -> str:
-    """:func:`did_you_mean` for a path: one that exists, and differs from this one in the name of one file or folder."""
+    """Suggest an existing path like :func:`did_you_mean`: it differs in the name of one file or folder."""
     missing = path.absolute()
     while not missing.parent.is_dir():
         missing = missing.parent

@@ -1,5 +1,5 @@
 """
-Units of size: this package keeps mm³ (mm² of a slice), and people read and write mL.
+Units of size: the package keeps mm³ (mm² for a slice); people read and write mL.
 
 The items' keys name their unit, see :mod:`medsize.items`. Sizes become fractions of the network's region in
 :mod:`medsize.transforms.size_to_fraction`.
@@ -10,4 +10,4 @@ from __future__ import annotations
 __all__ = ["MM3_PER_ML"]
 
 MM3_PER_ML = 1000.0
-"""1 mL is 1 cm³."""
+"""mm³ in 1 mL, which is 1 cm³."""

@@ -1,4 +1,4 @@
-"""What MONAI's engines need to train from sizes."""
+"""Parts for MONAI's engines to train from sizes."""
 
 from medsize.engines.compilation import compile_network
 from medsize.engines.freed_memory import keep_freed_memory

@@ -13,11 +13,11 @@ __all__ = ["compile_network"]
 
 def compile_network(network: nn.Module) -> nn.Module:
     """
-    Have the training steps of a network run compiled, in place: without other names in its state dict.
+    Compile the training steps of a network in place, so that its state dict keeps its names.
 
-    The first step, and the first one of any other shape, takes a minute or more. What needs no gradients is not
-    compiled: validation sees scans of many shapes. Compilation needs a C++ compiler, and on GPUs Triton: both are tried
-    on one addition before anything else runs.
+    The first step of each shape takes a minute or more. Passes without gradients are not compiled, since validation
+    sees scans of many shapes. Compilation needs a C++ compiler, and on GPUs Triton: both are tried on one addition
+    before anything else runs.
 
     Args:
         network: on the device that it will run on.
@@ -27,7 +27,7 @@ def compile_network(network: nn.Module) -> nn.Module:
 
     Raises:
         ValueError: when nothing can be compiled here, or the network pads by replication, as
-            :class:`medsize.networks.LeanUNet` does: compiled by torch 2.13, its backward pass fails on CPUs.
+            :class:`medsize.networks.LeanUNet` does: its backward pass fails on CPUs when torch 2.13 compiled it.
 
     Source: ``torch.compile``.
     """
@@ -39,7 +39,7 @@ def compile_network(network: nn.Module) -> nn.Module:
     parameter = next(network.parameters())
     try:
         torch.compile(torch.add)(parameter.detach(), 1)
-    except Exception as e:  # of whatever compiler there is, or is not
+    except Exception as e:  # any compiler, or none, may raise anything
         raise ValueError(
             f"compile is true, but nothing can be compiled for {parameter.device}: {str(e).splitlines()[0]}. Install a "
             "C++ compiler (g++ or clang), and on GPUs Triton, or set compile to false."

@@ -9,20 +9,20 @@ from typing import Any
 __all__ = ["hand_back_freed_memory", "keep_freed_memory"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h."""
+"""Constants of glibc's malloc.h."""
 LARGEST_BLOCK, LARGEST_REST = 2**30, 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
     """
-    Have this process keep the memory that it frees, for the next step of a training asks for the same again.
+    Make this process keep the memory that it frees, since the next step of a training needs the same again.
 
-    By default glibc hands blocks of over 32 MB back to the system at once, and each comes back page by page: a tenth to
-    a sixth of a training's time on a CPU. The peak is the same. It also takes back ``MALLOC_TRIM_THRESHOLD_``, which
-    Dask sets for its workers, and with which a training takes twice its time.
+    By default glibc hands blocks of over 32 MB back to the system at once, and gets each back page by page. That takes
+    a tenth to a sixth of a training's time on a CPU. The peak is the same. This also overrides
+    ``MALLOC_TRIM_THRESHOLD_``, which Dask sets for its workers, and which doubles the time of a training.
 
     Returns:
-        whether it was done: only glibc, which most Linux systems have, offers it.
+        True if it was done. It needs glibc, which most Linux systems have.
 
     Source: ``man 3 mallopt``.
     """
@@ -34,9 +34,10 @@ def keep_freed_memory() -> bool:
 
 def hand_back_freed_memory() -> None:
     """
-    Hand back to the system what malloc keeps of the memory that this process has freed; only glibc offers it.
+    Hand the freed memory that malloc keeps back to the system; without glibc, do nothing.
 
-    For work whose parts ask for blocks of different sizes, each of which would add to what the others left.
+    This serves work whose parts need blocks of different sizes: those kept from one part would add to those of the
+    next.
 
     Source: ``man 3 malloc_trim``.
     """

@@ -1,4 +1,4 @@
-"""A part of a batch that goes through the network at once."""
+"""Part of a batch that goes through the network at once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Patch"]
 @dataclass
 class Patch:
     """
-    One tile of some items of a batch.
+    Tile of some items of a batch.
 
     Args:
         tile: the window and its core.
-        items: the items, those with a voxel of Ω in the core, integers of shape ``(n,)``.
-        voxels: voxels of Ω in the core of each, shape ``(n,)``.
+        items: indices of the items with a voxel of Ω in the core, integers of shape ``(n,)``.
+        voxels: number of voxels of Ω in the core of each, shape ``(n,)``.
         view: a second view in which the network sees the window, or ``None``. It makes n further items.
-        random_state: of torch's generators before the network's first pass.
+        random_state: state of torch's generators before the network's first pass.
     """
 
     tile: Tile
@@ -35,19 +35,19 @@ class Patch:
     random_state: tuple[torch.Tensor, torch.Tensor | None] | None = None
 
     def window(self, image: torch.Tensor, device: torch.device, non_blocking: bool = False) -> torch.Tensor:
-        """What the network is fed, of ``(B, C, *spatial)``."""
+        """Cut the network's input from an image ``(B, C, *spatial)``."""
         window = self.tile.cut_window(image)[self.items].to(device, non_blocking=non_blocking)
         return window if self.view is None else torch.cat([window, self.view.apply(window)])
 
     def logits_of_core(self, logits: torch.Tensor) -> torch.Tensor:
-        """What the network made of the core, both views on the grid of the scan."""
+        """Cut the core from the network's output, with both views on the grid of the scan."""
         if self.view is not None:
             first, second = logits.chunk(2)
             logits = torch.cat([first, self.view.undo(second)])
         return self.tile.core_of_window(logits)
 
     def targets_of_core(self, targets: Targets, device: torch.device) -> Targets:
-        """The image and the targets that are made of voxels, within the core."""
+        """Cut the core from the image and the other targets that are made of voxels."""
         cores = {key: self.tile.cut_core(targets[key])[self.items].to(device) for key in VOXEL_KEYS if key in targets}
         if self.view is None:
             return cast("Targets", cores)
@@ -55,9 +55,9 @@ class Patch:
         return cast("Targets", {key: append_view(key, core, alike) for key, core in cores.items()} | {"view": alike})
 
     def rows(self, num_items: int) -> torch.Tensor:
-        """Indices of the items, and of their views behind all ``num_items`` of the batch."""
+        """Return the indices of the items, and of their views, which follow all ``num_items`` of the batch."""
         return self.items if self.view is None else torch.cat([self.items, self.items + num_items])
 
     def voxels_of_rows(self) -> torch.Tensor:
-        """Voxels of Ω in the core, for each of :meth:`rows`."""
+        """Return the number of voxels of Ω in the core, for each of :meth:`rows`."""
         return self.voxels if self.view is None else torch.cat([self.voxels, self.voxels])

@@ -1,4 +1,4 @@
-"""From a batch to the input of the network and the targets of the loss."""
+"""Preparation of a batch: the input of the network and the targets of the loss."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class PrepareSizeBatch(PrepareBatch):
     """
     ``prepare_batch`` of MONAI's ``SupervisedTrainer`` for :class:`medsize.losses.CompositeLoss`.
 
-    The targets are a dictionary of what the batch holds of ``fraction``, ``group``, ``scribble``, ``label``,
-    ``soft_label`` and ``valid``, with the ``image`` for the Potts term.
+    The targets are a dictionary of those of ``fraction``, ``group``, ``scribble``, ``label``, ``soft_label`` and
+    ``valid`` that the batch holds, with the ``image`` for the Potts term.
 
     Args:
-        channels_last: give the image to the network in channels-last memory format, which convolutions on GPUs with
-            tensor cores prefer; convert the network likewise, ``network.to(memory_format=torch.channels_last)``.
+        channels_last: give the network the image in channels-last memory format, in which convolutions are faster on
+            GPUs with tensor cores. Convert the network likewise: ``network.to(memory_format=torch.channels_last)``.
             Defaults to False.
-        two_views: append every item once more, seen in one :class:`View` for all of them, drawn anew for each batch,
-            which the targets then hold as ``view``. Defaults to False.
+        two_views: append every item once more, seen in a :class:`View` that is drawn anew for each batch. The targets
+            hold it as ``view``. Defaults to False.
         spacing: voxel size along each spatial axis, so that a view does not exchange unlike axes. Default: all alike.
         image_key: key of the image. Defaults to ``"image"``.
     """
@@ -55,10 +55,12 @@ class PrepareSizeBatch(PrepareBatch):
         **kwargs: Any,
     ) -> tuple[torch.Tensor, Targets]:
         """
+        Prepare a batch.
+
         Args:
             batchdata: a collated batch, ``image`` of shape ``(B, C, *spatial)``.
             device: device to copy to.
-            non_blocking: let copies from pinned memory run beside the computation.
+            non_blocking: copy from pinned memory while the computation goes on.
             kwargs: further arguments of ``Tensor.to`` for the image.
 
         Returns:
@@ -79,7 +81,7 @@ class PrepareSizeBatch(PrepareBatch):
 
 
 def append_view(key: str, target: torch.Tensor, view: View) -> torch.Tensor:
-    """The target for the items as they are, followed by that for the items in the view."""
+    """Return the target of the items as they are, followed by the target of the items in the view."""
     if key in VOXEL_KEYS:
         return torch.cat([target, view.apply(target)])
     if key == "group":  # the slices of a scan are averaged within a view

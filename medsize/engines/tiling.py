@@ -1,4 +1,4 @@
-"""Windows that cover a scan, and the part of it that each accounts for."""
+"""Windows that cover a scan, and the core of each that counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERYTHING: tuple[slice, ...] = (slice(None), slice(None))
 @dataclass(frozen=True)
 class Tile:
     """
-    A window of a scan, which the network sees, and its core, which counts.
+    Window of a scan, which the network sees, with its core, which counts.
 
     Args:
         window: the window in the scan, a slice for each spatial axis, inside the scan.
@@ -33,21 +33,21 @@ class Tile:
 
     @property
     def voxels(self) -> int:
-        """Voxels of the core."""
+        """Number of voxels of the core."""
         return math.prod(part.stop - part.start for part in self.core)
 
     def cut_window(self, image: torch.Tensor) -> torch.Tensor:
-        """The window of ``(B, C, *spatial)``, padded with zeros to its full size."""
+        """Cut the window from ``(B, C, *spatial)``, padded with zeros to its full size."""
         window = image[EVERYTHING + self.window]
         amounts = [amount for pair in reversed(self.padding) for amount in pair]
         return F.pad(window, amounts) if any(amounts) else window
 
     def cut_core(self, x: torch.Tensor) -> torch.Tensor:
-        """The core of ``(B, C, *spatial)``."""
+        """Cut the core from ``(B, C, *spatial)``."""
         return x[EVERYTHING + self.core]
 
     def core_of_window(self, x: torch.Tensor) -> torch.Tensor:
-        """The core, from a tensor of the padded window's size."""
+        """Cut the core from a tensor of the padded window's size."""
         starts = [window.start - before for window, (before, _) in zip(self.window, self.padding, strict=True)]
         core = tuple(slice(c.start - start, c.stop - start) for c, start in zip(self.core, starts, strict=True))
         return x[EVERYTHING + core]
@@ -55,16 +55,15 @@ class Tile:
 
 def tiles_of(shape: Sequence[int], roi_size: Sequence[int], halo: Sequence[int]) -> list[Tile]:
     """
-    Windows of one size, evenly spaced, whose cores cover a scan without overlap.
+    Cover a scan with evenly spaced windows of one size, whose cores do not overlap.
 
-    Windows lie inside the scan, so that no more than the scan's own border is ever made up; only along an axis on which
-    the scan is smaller is the window padded. Neighbouring windows overlap by twice the halo or more, and the cores meet
-    in the middle of the overlap.
+    Windows lie inside the scan; they are padded only along an axis on which the scan is smaller. Neighbouring windows
+    overlap by twice the halo or more, and their cores meet in the middle of the overlap.
 
     Args:
         shape: voxels of the scan along each axis.
         roi_size: voxels of a window.
-        halo: voxels around a core, at least, that the network sees as context, except at the scan's border.
+        halo: smallest number of voxels around a core that the network sees as context, except at the scan's border.
 
     Returns:
         the tiles, the last axis varying fastest.

@@ -29,12 +29,12 @@ from medsize.losses.potts import PottsLoss
 __all__ = ["TwoPassTrainer"]
 
 HAND_BACK_EVERY = 128**3
-"""Voxels: what is handed back comes again page by page, which for every patch of 64³ would add a third to the time."""
+"""Voxels between two releases of memory: releasing it for every patch of 64³ would add a third to the time."""
 
 
 @dataclass(frozen=True)
 class _Size:
-    """Of each item, voxels of Ω ``(B,)`` and ln S̄ ``(B, K)``; the size term, and its slope ∂L/∂ln S̄ ``(B, K)``."""
+    """Size term, its slope ∂L/∂ln S̄ ``(B, K)``, and for each item voxels of Ω ``(B,)`` and ln S̄ ``(B, K)``."""
 
     voxels: torch.Tensor
     log_fraction: torch.Tensor
@@ -44,7 +44,7 @@ class _Size:
 
 @dataclass(frozen=True)
 class _Whole:
-    """What the first pass finds: by term, what it is a mean over; the Potts term's β of each item, ``(B,)``; sizes."""
+    """Results of the first pass: by term, what it is a mean over; the Potts term's β of each item, ``(B,)``; sizes."""
 
     amounts: dict[str, float]
     beta: torch.Tensor | None
@@ -60,42 +60,42 @@ class TwoPassTrainer(SupervisedTrainer):
     1. a first pass over the patches, without gradients, finds S̄, and from it w = ∂L/∂S̄;
     2. a second pass backpropagates Σ_k w_k · S̄_patch,k of one patch after the other.
 
-    The sum of these gradients is the gradient of L itself, as one pass over all patches at once would give it. The
-    random numbers of the first pass (dropout) are drawn again in the second. The cost is one more forward pass, about
-    4/3 of the time of one pass, and what the halos repeat.
+    The sum of these gradients is the gradient of L itself, as one pass over all patches would give it. The second pass
+    draws the same random numbers (dropout) as the first. The cost is one more forward pass, about 4/3 of the time of
+    one pass, and the computation that halos repeat.
 
     Patches are windows of ``roi_size`` that overlap by twice the ``halo`` or more. The network sees a whole window, but
     only its core counts, and the cores cover the scan without overlap. The slices of a volume that form a ``group``
     are taken ``sw_batch_size`` at a time.
 
-    The other terms of the loss come in by the second pass. Each is the mean over the cores, weighted with the voxels
-    (the labelled ones, for scribbles) that a core holds. Cross-entropies and soft labels are then those of the whole
-    scan; a Dice loss is that of each core. The Potts term counts pairs of voxels within a core, not those across the
-    border of two, with β of the whole scan.
+    The second pass adds the other terms of the loss. Each is the mean over the cores, weighted by the voxels in a core
+    (for scribbles, the labelled ones). Cross-entropies and soft labels are then those of the whole scan; a Dice loss is
+    that of each core. The Potts term counts the pairs of voxels within a core, not across the border of two, with the β
+    of the whole scan.
 
-    The batch stays where the loader put it, and windows go to ``device``. The output holds no prediction, for a whole
+    The batch stays where the loader put it, and windows go to ``device``. The output holds no prediction, since a whole
     one is never kept.
 
-    Processes that train together (``DistributedDataParallel``) have scans of their own, so that S̄ is theirs alone, and
-    gradients are exchanged with the last patch of a step only. With ``split_scans`` they share the patches of a scan.
+    Processes that train together (``DistributedDataParallel``) each have their own scans and S̄. They exchange gradients
+    only with the last patch of a step. With ``split_scans`` they share the patches of a scan.
 
     Args:
         loss_function: a :class:`medsize.losses.CompositeLoss`.
         roi_size: voxels of a window along each axis, or one number for all.
         halo: voxels of context around a core, along each axis or for all. Defaults to 0.
-        sw_batch_size: items (scans, or slices of a group) whose windows are fed at once. Defaults to 1.
-        two_views: feed every window once more, seen in one :class:`View`, drawn anew for each step, for the term of
-            agreement; in place of ``PrepareSizeBatch(two_views=True)``. Defaults to False.
+        sw_batch_size: number of items (scans, or slices of a group) whose windows are fed at once. Defaults to 1.
+        two_views: feed every window once more, seen in a :class:`View` that is drawn anew for each step, for the term
+            of agreement. It replaces ``PrepareSizeBatch(two_views=True)``. Defaults to False.
         spacing: voxel size along each axis, so that a view does not exchange unlike axes. Default: all alike.
-        freeze_batch_norm: keep the running statistics of batch norms, in training, too. Defaults to False.
-        split_scans: share the patches of each scan among the processes, all of which must be given the same batches.
-            Defaults to False.
-        accumulation_steps: batches whose gradients are averaged for one step. Defaults to 1.
+        freeze_batch_norm: keep the running statistics of batch norms, also in training. Defaults to False.
+        split_scans: share the patches of each scan among the processes, which must all get the same batches. Defaults
+            to False.
+        accumulation_steps: number of batches whose gradients are averaged for one step. Defaults to 1.
         kwargs: the arguments of MONAI's ``SupervisedTrainer``.
 
     Raises:
-        ValueError: when the loss is no ``CompositeLoss``, ``sw_batch_size`` or ``accumulation_steps`` is below 1, or,
-            in a step, when ``roi_size`` and ``halo`` do not fit the scans or the network trains a batch norm.
+        ValueError: when the loss is not a ``CompositeLoss``, ``sw_batch_size`` or ``accumulation_steps`` is below 1,
+            or, in a step, when ``roi_size`` and ``halo`` do not fit the scans or the network trains a batch norm.
     """
 
     def __init__(
@@ -114,8 +114,8 @@ class TwoPassTrainer(SupervisedTrainer):
     ) -> None:
         if not isinstance(loss_function, CompositeLoss):
             raise ValueError(
-                f"TwoPassTrainer needs a CompositeLoss, which tells the size term from the others, got "
-                f"{type(loss_function).__name__}. A size loss of your own goes in as CompositeLoss(size_loss=...)."
+                f"TwoPassTrainer needs a CompositeLoss, got {type(loss_function).__name__}. Give a size loss of your "
+                "own as CompositeLoss(size_loss=...)."
             )
         for name, number in (("sw_batch_size", sw_batch_size), ("accumulation_steps", accumulation_steps)):
             if number < 1:
@@ -133,7 +133,7 @@ class TwoPassTrainer(SupervisedTrainer):
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         """
-        One step, or with ``accumulation_steps`` a part of one.
+        Take one step, or with ``accumulation_steps`` a part of one.
 
         Args:
             engine: this trainer.
@@ -145,7 +145,7 @@ class TwoPassTrainer(SupervisedTrainer):
         image, targets = self.prepare_batch(batchdata, None, self.non_blocking, **self.to_kwargs)
         self.state.output = {Keys.IMAGE: image, Keys.LABEL: targets}
         if "view" in targets:
-            raise ValueError("let TwoPassTrainer(two_views=True) make the views, not PrepareSizeBatch.")
+            raise ValueError("the batch holds two views. Set two_views in TwoPassTrainer, not in PrepareSizeBatch.")
         targets = cast("Targets", {k: x.as_tensor() if isinstance(x, MetaTensor) else x for k, x in targets.items()})
         self._switch_to_training()
         first, last = self._place_in_accumulation()
@@ -183,14 +183,14 @@ class TwoPassTrainer(SupervisedTrainer):
             module.eval()
 
     def _place_in_accumulation(self) -> tuple[bool, bool]:
-        """Whether this batch is the first, and the last, whose gradients go into a step."""
+        """Return whether this batch is the first, and whether it is the last, of those averaged for a step."""
         done, length = self.state.iteration - 1, self.state.epoch_length
         if length is not None:
             done %= length
         return done % self.accumulation_steps == 0, (done + 1) % self.accumulation_steps == 0 or done + 1 == length
 
     def _patches(self, targets: Targets) -> list[Patch]:
-        """The part of the batch that this process takes."""
+        """Return the patches of the batch that this process takes."""
         image, valid = targets["image"], targets.get("valid")
         roi_size, halo = (
             (number,) * (image.ndim - 2) if isinstance(number, int) else tuple(number)
@@ -210,13 +210,13 @@ class TwoPassTrainer(SupervisedTrainer):
         return self._share_of(patches, image) if self.split_scans else patches
 
     def _share_of(self, patches: list[Patch], image: torch.Tensor) -> list[Patch]:
-        """Those of the patches that fall to this process."""
+        """Return the patches that fall to this process."""
         rank, processes = idist.get_rank(), idist.get_world_size()
         checksums = idist.all_gather(image.sum(dtype=torch.float64).reshape(1))
         if bool((checksums != checksums[0]).any()):
             raise ValueError(
-                "split_scans: the processes were given different scans. All must draw, load and augment the same ones: "
-                "give them one seed, and the sampler no rank."
+                "split_scans: the processes were given different scans, expected the same ones, drawn and augmented "
+                "alike. Give them one seed, and the sampler no rank."
             )
         if len(patches) < processes:
             raise ValueError(
@@ -226,7 +226,7 @@ class TwoPassTrainer(SupervisedTrainer):
         return patches[rank::processes]
 
     def _first_pass(self, patches: Sequence[Patch], targets: Targets) -> _Whole:
-        """What must be known of whole scans before any gradient is."""
+        """Find what gradients depend on: the sizes and amounts of whole scans."""
         loss, num_items, device = self.loss_function, len(targets["image"]), self.state.device
         needs_size, needs_beta = loss.uses_size(targets), loss.potts_weight and isinstance(loss.potts_loss, PottsLoss)
         rows = num_items * (2 if self.two_views else 1)
@@ -267,7 +267,7 @@ class TwoPassTrainer(SupervisedTrainer):
     def _second_pass(
         self, patches: Sequence[Patch], targets: Targets, whole: _Whole, exchange_gradients: bool
     ) -> torch.Tensor:
-        """Backpropagate patch by patch, and give the loss."""
+        """Backpropagate patch by patch, and return the loss."""
         loss = self.loss_function
         scale = (idist.get_world_size() if self.split_scans else 1) / self.accumulation_steps  # processes are averaged
         found = []
@@ -281,7 +281,7 @@ class TwoPassTrainer(SupervisedTrainer):
         return torch.tensor(sum(loss.weight_of(name) * float(term) for name, term in loss.terms.items()))
 
     def _backpropagate(self, patch: Patch, targets: Targets, whole: _Whole, scale: float) -> dict[str, float]:
-        """Backpropagate one patch, of which nothing stays when the next one comes, and give its local terms."""
+        """Backpropagate one patch, keep nothing of it in memory, and return its local terms."""
         loss, index = self.loss_function, patch.rows(len(targets["image"]))
         cores = patch.targets_of_core(targets, self.state.device)
         if whole.beta is not None:
@@ -294,7 +294,7 @@ class TwoPassTrainer(SupervisedTrainer):
                 name: term * (amounts[name] / whole.amounts[name])
                 for name, term in loss.local_terms(logits, cores).items()
             }
-            # A network whose patch carries no label at all still takes part in the exchange of gradients.
+            # A patch without any label must still take part in the exchange of gradients.
             value = sum((loss.weight_of(name) * term for name, term in terms.items()), logits.sum() * 0.0)
             if whole.size is not None:
                 log_part = log_average_softmax(logits, cores.get("valid"))
@@ -304,7 +304,7 @@ class TwoPassTrainer(SupervisedTrainer):
         return {name: float(term.detach()) for name, term in terms.items()}
 
     def _logits(self, patch: Patch, targets: Targets) -> torch.Tensor:
-        """The network's output for the core of a patch, shape ``(n, K, *core)``."""
+        """Return the network's output for the core of a patch, shape ``(n, K, *core)``."""
         window = patch.window(targets["image"], self.state.device, self.non_blocking)
         self._keep_memory_low(window.numel())
         logits = self.inferer(window, self.network)
@@ -316,14 +316,14 @@ class TwoPassTrainer(SupervisedTrainer):
         return patch.logits_of_core(logits)
 
     def _keep_memory_low(self, voxels: int) -> None:
-        """On a CPU, before a patch of so many voxels: what others left behind must not add to what it takes."""
+        """Hand back the memory that other patches left, on a CPU, before a patch of so many voxels."""
         self._voxels_since += voxels
         if self.state.device.type == "cpu" and self._voxels_since >= HAND_BACK_EVERY:
             hand_back_freed_memory()
             self._voxels_since = 0
 
     def _targets_of_scans(self, targets: Targets) -> Targets:
-        """The targets that are not made of voxels."""
+        """Return the targets that are not made of voxels."""
         found = {key: targets[key].to(self.state.device) for key in ("fraction", "group") if key in targets}
         if not self.two_views:
             return cast("Targets", found)
@@ -334,7 +334,7 @@ class TwoPassTrainer(SupervisedTrainer):
         return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
 
     def _exchange(self, wanted: bool) -> AbstractContextManager:
-        """In what context the gradients of a patch are, or are not, exchanged between processes."""
+        """Return the context in which the gradients of a patch are, or are not, exchanged between processes."""
         return nullcontext() if wanted else getattr(self.network, "no_sync", nullcontext)()
 
     def _random_state(self) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -351,8 +351,9 @@ class TwoPassTrainer(SupervisedTrainer):
 
 def _share(log_part: torch.Tensor, patch: Patch, index: torch.Tensor, size: _Size) -> torch.Tensor:
     """
-    Σ_k w_k · S̄_patch,k, with S̄_patch the patch's part of S̄. As w = (∂L/∂ln S̄) / S̄, that is the slope times the
-    ratio of both, which does not underflow where S̄ is small.
+    Return Σ_k w_k · S̄_patch,k, where S̄_patch is the patch's part of S̄.
+
+    As w = (∂L/∂ln S̄) / S̄, it is the slope times the ratio S̄_patch / S̄, which does not underflow where S̄ is small.
     """
     log_weight = (patch.voxels_of_rows().to(size.voxels) / size.voxels[index]).log().unsqueeze(-1)
     ratio = (log_part + (log_weight - size.log_fraction[index]).to(log_part)).exp()

@@ -1,4 +1,4 @@
-"""Views of a batch in which every axis, and its direction, is as good as any other."""
+"""Views of a batch with its axes exchanged and flipped."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["View"]
 @dataclass(frozen=True)
 class View:
     """
-    A symmetry of the voxel grid: axes are exchanged, then flipped. Sizes do not change under it.
+    Symmetry of the voxel grid: axes are exchanged, then flipped. It does not change sizes.
 
     Args:
-        order: the spatial axis that takes the place of each.
+        order: for each spatial axis, the one that takes its place.
         flips: the axes to flip afterwards.
     """
 
@@ -28,7 +28,7 @@ class View:
         cls, shape: Sequence[int], spacing: Sequence[float] | None = None, generator: torch.Generator | None = None
     ) -> View:
         """
-        Any of the symmetries of a grid but the identity; axes are exchanged only where they are alike.
+        Draw a symmetry of a grid other than the identity; only axes of equal length and spacing are exchanged.
 
         Args:
             shape: voxels along each axis.
@@ -51,14 +51,14 @@ class View:
 
     @classmethod
     def identity(cls, num_axes: int) -> View:
-        """The view that changes nothing."""
+        """Return the view that changes nothing."""
         return cls(tuple(range(num_axes)), ())
 
     def apply(self, x: torch.Tensor) -> torch.Tensor:
-        """``(B, C, *spatial)`` to the same, seen in this view."""
+        """Return a tensor ``(B, C, *spatial)`` as seen in this view."""
         return x.permute(0, 1, *(2 + axis for axis in self.order)).flip([2 + axis for axis in self.flips])
 
     def undo(self, x: torch.Tensor) -> torch.Tensor:
-        """What :meth:`apply` did, undone."""
+        """Undo :meth:`apply`."""
         inverse = [self.order.index(axis) for axis in range(len(self.order))]
         return x.flip([2 + axis for axis in self.flips]).permute(0, 1, *(2 + axis for axis in inverse))

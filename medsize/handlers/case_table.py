@@ -1,4 +1,4 @@
-"""A table of metrics: a row for each case and structure."""
+"""Table of metrics, a row for each case and structure."""
 
 from __future__ import annotations
 
@@ -28,24 +28,23 @@ __all__ = ["CaseTable"]
 
 class CaseTable:
     """
-    Write ``metrics.csv``, one row per case and structure, and the run's ``summary.json``.
+    Handler that writes ``metrics.csv``, a row for each case and structure, and the run's ``summary.json``.
 
     Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml``,
-    ``volume_error_ml`` (absolute) and ``relative_size_error``, both as :mod:`medsize.metrics.size_error` has them. Dice
-    and HD95 need a mask; without one they stay empty, and the true volume is the given size, of an interval its middle.
-    Dice stays empty where a structure is neither predicted nor there, HD95 where it is missing on one side, and the
-    relative size error where there is nothing to relate to. Of several processes that take the cases in turn, the first
-    one writes those of all.
+    ``volume_error_ml`` (absolute) and ``relative_size_error``, both by :mod:`medsize.metrics.size_error`. Without a
+    mask, Dice and HD95 stay empty, and the true volume is the given size, or the middle of its interval. Dice stays
+    empty if a structure is neither predicted nor present, HD95 if it is missing on one side, and the relative size
+    error if the structure is absent or its size unknown. If processes share the cases, the first one writes all rows.
 
     Args:
         output_dir: folder to write to.
         structures: names of the foreground classes.
-        batch_transform: picks the items from ``engine.state.batch``: dictionaries with ``subject``, a decollated
+        batch_transform: takes the items from ``engine.state.batch``: dictionaries with ``subject``, a decollated
             ``image``, ``true_volume_mm3`` if known, ``(2, K − 1)``, and ``true_label`` if there is a mask,
             ``(1, *spatial)``.
-        output_transform: picks the one-hot predictions ``(K, *spatial)`` from ``engine.state.output``, in the space of
+        output_transform: takes the one-hot predictions ``(K, *spatial)`` from ``engine.state.output``, in the space of
             the labels.
-        record: record to write the summary to. Default: none.
+        record: record that writes the summary. Default: none.
     """
 
     def __init__(
@@ -65,6 +64,8 @@ class CaseTable:
 
     def attach(self, engine: Engine) -> None:
         """
+        Attach to an engine.
+
         Args:
             engine: an evaluator.
         """
@@ -130,14 +131,14 @@ class CaseTable:
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
     """
-    Return mean and standard deviation over the cases of each structure's metrics, and their means over structures.
+    Compute each structure's mean and standard deviation over the cases, and the means over the structures.
 
     Args:
         table: rows as :class:`CaseTable` writes them.
 
     Returns:
         by metric: ``mean`` over the structures and, by structure, ``mean``, ``std`` and the number of ``cases`` in
-        which it is defined; ``None`` where it is defined in none.
+        which it is defined; ``None`` if it is defined in none.
     """
     metrics = {}
     for metric in RunResults.model_fields:
@@ -158,13 +159,13 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _hausdorff_95(prediction: torch.Tensor, truth: torch.Tensor, spacing: Sequence[float]) -> list[float]:
-    """95th percentile of the Hausdorff distance in mm of each class; NaN where a class is missing on one side."""
+    """Return the 95th percentile of each class's Hausdorff distance, mm; NaN if it is missing on one side."""
     distances = []
     for p, t in zip(prediction, truth, strict=True):
         if not bool(p.any()) or not bool(t.any()):
             distances.append(math.nan)
             continue
-        # Only the box around both counts; the distance transforms are much cheaper there.
+        # The box around both suffices, and makes the distance transforms much cheaper.
         occupied = ((p > 0) | (t > 0)).nonzero()
         box = tuple(
             slice(max(int(a) - 1, 0), int(b) + 2)

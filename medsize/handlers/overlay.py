@@ -17,16 +17,16 @@ __all__ = ["OverlayHandler"]
 
 class OverlayHandler:
     """
-    Write the predictions of the first cases of every validation as overlays to TensorBoard.
+    Handler that writes the predictions of the first cases of every validation to TensorBoard, as overlays.
 
-    Of each volume, the slice along the last axis is shown that holds most of the prediction.
+    It shows the slice of each volume, along the last axis, that holds most of the prediction.
 
     Args:
         log_dir: TensorBoard's folder.
-        output_transform: picks from ``engine.state.output`` a list of dictionaries with ``image`` ``(C, *spatial)`` and
+        output_transform: takes from ``engine.state.output`` a list of dictionaries with ``image`` ``(C, *spatial)`` and
             one-hot ``pred`` ``(K, *spatial)``.
-        epoch: tells the trainer's epoch.
-        num_cases: how many cases to show. Defaults to 3.
+        epoch: returns the trainer's epoch.
+        num_cases: number of cases to show. Defaults to 3.
     """
 
     def __init__(
@@ -45,6 +45,8 @@ class OverlayHandler:
 
     def attach(self, engine: Engine) -> None:
         """
+        Attach to an engine.
+
         Args:
             engine: an evaluator.
         """
@@ -71,7 +73,7 @@ class OverlayHandler:
 
 def overlay(image: torch.Tensor, onehot: torch.Tensor) -> torch.Tensor:
     """
-    A slice of an image, with the classes in colours over it.
+    Draw a slice of an image with the classes in colours over it.
 
     Args:
         image: ``(C, *spatial)``; the first channel is shown.
@@ -87,7 +89,7 @@ def overlay(image: torch.Tensor, onehot: torch.Tensor) -> torch.Tensor:
     if image.ndim == 4:
         z = fullest_slice(labels.numpy())
         image, labels = image[..., z], labels[..., z]
-    # A scale of the colour map that does not depend on which classes a slice holds.
+    # The colours must not depend on the classes that a slice holds.
     scaled = labels.float() / max(onehot.shape[0] - 1, 1)
     picture: Any = blend_images(
         image, scaled, alpha=0.5, cmap="turbo", rescale_arrays=False, transparent_background=True

@@ -1,4 +1,4 @@
-"""A progress bar that shows the terms of the loss."""
+"""Progress bar with the terms of the loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LossProgress(ProgressBar):
     """
     Ignite's progress bar over the epochs of a training, with the remaining time and the terms of the last loss.
 
-    It shows on terminals only.
+    It is shown on terminals only.
 
     Args:
         loss_function: a loss that keeps its last terms in ``terms``, such as :class:`medsize.losses.CompositeLoss`.
@@ -28,6 +28,8 @@ class LossProgress(ProgressBar):
 
     def attach(self, engine: Engine) -> None:
         """
+        Attach to an engine.
+
         Args:
             engine: the trainer.
         """

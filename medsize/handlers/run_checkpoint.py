@@ -1,4 +1,4 @@
-"""Checkpoints that survive being interrupted at any moment."""
+"""Checkpoints that survive an interruption at any moment."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ SCALER = "scaler"
 
 class RunCheckpoint:
     """
-    Save all that a run needs to go on after every epoch, and the best weights after every validation.
+    Handler that saves a run's state after every epoch, to be resumed, and the best weights after every validation.
 
-    ``checkpoint.pt`` holds the state of every object, the epoch and the best score so far; ``model.pt`` the network's
-    weights alone: the best ones or, with a warning, the last ones where no validation gave a score. Each file is
-    replaced in one step, so that a kill leaves the earlier one. Both load with ``weights_only=True``. Of several
-    processes, the first one saves and all load.
+    ``checkpoint.pt`` holds the state of every object, the epoch and the best score so far. ``model.pt`` holds the
+    network's weights alone: the best ones or, with a warning, the last ones if no validation gave a score. Each file is
+    replaced in one step, so that a kill leaves the earlier one. Both load with ``weights_only=True``. The first of
+    several processes saves, and all load.
 
     Args:
         save_dir: folder to save to.
-        objects: whatever has ``state_dict`` and ``load_state_dict``, by name; ``"network"`` is the one whose best
-            weights are kept. The trainer itself need not be among them; its scaler of gradients, where it has one, is
-            saved with them.
-        evaluator: engine whose key metric says which weights are best.
-        lower_is_better: whether the smallest key metric is the best. Defaults to True, for errors.
+        objects: objects with ``state_dict`` and ``load_state_dict``, by name; ``"network"`` is the one whose best
+            weights are kept. The trainer need not be among them. Its scaler of gradients, if it has one, is saved, too.
+        evaluator: engine whose key metric decides which weights are best.
+        lower_is_better: take the smallest key metric as the best. Defaults to True, for errors.
         resume: go on from ``checkpoint.pt`` when the trainer starts. Defaults to False.
-        device: where to load to. Default: where each tensor was saved from.
+        device: device to load to. Default: the one that each tensor was saved from.
 
     Raises:
         ValueError: when ``objects`` has no ``"network"``.
@@ -64,7 +63,7 @@ class RunCheckpoint:
 
     def attach(self, engine: Engine) -> None:
         """
-        Attach behind the handler that validates, which attaches to the same events.
+        Attach to an engine, behind the handler that validates, which attaches to the same events.
 
         Args:
             engine: the trainer.
@@ -80,7 +79,7 @@ class RunCheckpoint:
         engine.add_event_handler(Events.COMPLETED, self._save_if_never_scored)
 
     def _take_scaler(self, engine: Engine) -> None:
-        """MONAI's trainer makes it as it starts."""
+        """Take the scaler from MONAI's trainer, which makes it as it starts."""
         scaler = getattr(engine, "scaler", None)
         if scaler is not None and scaler.is_enabled():
             self.objects[SCALER] = scaler

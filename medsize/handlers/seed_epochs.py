@@ -1,4 +1,4 @@
-"""Make every epoch's randomness a function of the seed and the epoch alone."""
+"""Randomness of every epoch as a function of the seed and the epoch alone."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["SeedEpochs"]
 
 class SeedEpochs:
     """
-    Seed shuffling, random transforms and dropout anew at the start of every epoch.
+    Handler that seeds shuffling, random transforms and dropout anew at the start of every epoch.
 
-    A run that goes on from a checkpoint then sees what an undisturbed run would have seen. Of several processes, each
-    transforms its scans in its own way, but all draw the same ones.
+    A run that goes on from a checkpoint then sees the same data as an uninterrupted run. Several processes draw the
+    same scans, but each transforms its own in its own way.
 
     Args:
         seed: seed of the run.
-        dataset: the training data set, whose random transforms are seeded, too (in the main process; workers of a
-            ``DataLoader`` draw their seeds from its generator when they start).
-        generator: the ``DataLoader``'s generator, if it has one of its own. A loader that runs in a thread needs one:
-            it would share torch's with the network.
+        dataset: the training data set, whose random transforms are seeded in the main process. Workers of a
+            ``DataLoader`` draw their seeds from its generator when they start.
+        generator: the ``DataLoader``'s own generator, if it has one. A loader that runs in a thread needs one, or it
+            would share torch's generator with the network.
         sampler_generator: generator of the sampler, which must draw alike in all processes. Default: none.
     """
 
@@ -42,6 +42,8 @@ class SeedEpochs:
 
     def attach(self, engine: Engine) -> None:
         """
+        Attach to an engine.
+
         Args:
             engine: the trainer.
         """

@@ -13,7 +13,7 @@ __all__ = ["MeanRelativeSizeError", "MeanVolumeError"]
 
 
 class _MeanSizeError(IgniteMetricHandler):
-    """An Ignite metric around one of the size metrics."""
+    """Ignite metric around one of the size metrics."""
 
     metric: type[RelativeSizeError | VolumeError]
 
@@ -28,12 +28,12 @@ class _MeanSizeError(IgniteMetricHandler):
 
 class MeanRelativeSizeError(_MeanSizeError):
     """
-    mRE, the mean over the present structures of |v̂ − v| / v, averaged over the cases. Lower is better.
+    mRE, the mean of |v̂ − v| / v over the present structures, averaged over the cases. Lower is better.
 
-    A key metric that needs no mask.
+    It can be the key metric without any mask.
 
     Args:
-        output_transform: picks ``(y_pred, y)`` from ``engine.state.output``, see
+        output_transform: takes ``(y_pred, y)`` from ``engine.state.output``, see
             :class:`medsize.metrics.RelativeSizeError`; for example
             ``monai.handlers.from_engine(["pred", "given_volume_mm3"])``.
         reduction: see :class:`medsize.metrics.RelativeSizeError`.

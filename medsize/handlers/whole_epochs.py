@@ -1,4 +1,4 @@
-"""Epochs that end early do not pass unnoticed."""
+"""Detection of epochs that end early."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["WholeEpochs"]
 
 class WholeEpochs:
     """
-    Stop a training whose loader gave fewer batches than it has.
+    Handler that stops a training whose loader gave fewer batches than an epoch has.
 
-    When a transform fails in the thread of MONAI's ``ThreadDataLoader``, the trace is printed, but the epoch merely
-    ends there, and the training would go on with what is left of the data. Attach it before what saves checkpoints.
+    When a transform fails in the thread of MONAI's ``ThreadDataLoader``, the trace is printed and the epoch ends.
+    Without this handler, the training would go on with the rest of the data. Attach it before that of checkpoints.
     """
 
     def __init__(self) -> None:
@@ -20,6 +20,8 @@ class WholeEpochs:
 
     def attach(self, engine: Engine) -> None:
         """
+        Attach to an engine.
+
         Args:
             engine: the trainer.
 
@@ -40,5 +42,5 @@ class WholeEpochs:
         if self._done != engine.state.epoch_length:
             raise RuntimeError(
                 f"epoch {engine.state.epoch} had {self._done} batches, expected {engine.state.epoch_length}: the "
-                "loader stopped. What stopped it is printed above; --num_workers 1 shows it as an error of its own."
+                "loader stopped. Read the error that is printed above, or show it by --num_workers 1."
             )

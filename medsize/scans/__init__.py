@@ -1,1 +1,1 @@
-"""Scans and masks as hospitals and other programs keep them."""
+"""Scans and masks in the formats of hospitals and other programs."""

@@ -1,4 +1,4 @@
-"""What was found in a file is not sought again while the file stays as it is."""
+"""Cache of facts about files, valid while a file stays as it is."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _known: dict[tuple[str, str], BaseModel] = {}
 
 
 def cache_dir() -> Path:
-    """Where facts are kept: the folder that the environment variable MEDSIZE_CACHE_DIR names, or ~/.cache/medsize."""
+    """Return the cache's folder: that of the environment variable MEDSIZE_CACHE_DIR, or else ~/.cache/medsize."""
     named = os.environ.get("MEDSIZE_CACHE_DIR")
     return Path(named) if named else Path.home() / ".cache" / "medsize"
 
 
 def cached_facts(file: str | Path, what: str, kind: type[Facts], find: Callable[[], Facts]) -> Facts:
     """
-    Facts about a file: those found before, if its size and times are still the same, else newly found ones.
+    Return facts about a file: those found before if its size and times are still the same, else newly found ones.
 
-    An entry holds neither names nor paths, and is replaced when the file changes. One that is broken is made anew; a
-    cache that cannot be written to is warned of, and done without.
+    An entry holds neither names nor paths, and is replaced when the file changes. A broken entry is made anew. If the
+    cache cannot be written to, a warning is given and nothing is kept.
 
     Args:
         file: the file.
-        what: which facts, with all that they depend on but the file.
+        what: name of the facts, with everything but the file that they depend on.
         kind: their class.
-        find: finds them. What it raises is passed on, and nothing is kept.
+        find: finds them. Its exceptions are passed on, and nothing is kept then.
 
     Raises:
-        OSError: when there is no such file.
+        OSError: when the file does not exist.
     """
-    path = os.path.abspath(file)  # links are not followed: that takes a look at each folder above
+    path = os.path.abspath(file)  # links are not followed, which would read each folder above
     stat = os.stat(path)
     state = json.dumps([stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns])
     name = hashlib.sha256(json.dumps([path, what, _form(kind)]).encode()).hexdigest()
@@ -61,7 +61,7 @@ def cached_facts(file: str | Path, what: str, kind: type[Facts], find: Callable[
 
 @cache
 def _form(kind: type[BaseModel]) -> str:
-    """Tells facts of this form from those that another version of medsize kept."""
+    """Describe the form of facts, to tell them from those that another version of medsize kept."""
     return json.dumps(kind.model_json_schema())
 
 
@@ -69,7 +69,7 @@ def _read(entry: Path, state: str, kind: type[Facts]) -> Facts | None:
     try:
         first, _, rest = entry.read_text().partition("\n")
         return kind.model_validate_json(rest) if first == state else None
-    except (OSError, UnicodeDecodeError, ValidationError):  # not there, or broken
+    except (OSError, UnicodeDecodeError, ValidationError):  # missing or broken
         return None
 
 
@@ -81,6 +81,6 @@ def _write(entry: Path, state: str, facts: BaseModel) -> None:
     except OSError as e:
         warnings.warn(
             f"facts about scans cannot be kept in {cache_dir()}: {e}. They are sought anew each time. "
-            "Name a folder by the environment variable MEDSIZE_CACHE_DIR.",
+            "Set the environment variable MEDSIZE_CACHE_DIR to a folder that can be written to.",
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Scans as hospitals and other programs keep them: found in a folder, and read."""
+"""Search for scans in a folder, and reading of their voxels."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
     """
     Find all scans and masks in a folder and below it, by their headers.
 
-    Image files (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd) are known by their names, DICOM files by their content. Hidden
-    files, and others that are neither, are passed over. Links are followed. DICOM needs pydicom
+    Image files (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd) are recognised by their names, DICOM files by their content.
+    Hidden files and all other files are passed over. Links are followed. DICOM needs pydicom
     (``pip install 'medsize[dicom]'``).
 
     Args:
         folder: the folder.
 
     Returns:
-        one entry for each image file, DICOM series, multi-frame file, SEG, RTSTRUCT, DICOM object without an image and
-        archive, and for whatever cannot be read, in the order of their paths. Those that cannot be used state why, as
-        ``fault``.
+        one entry for each image file, DICOM series, multi-frame file, SEG, RTSTRUCT, DICOM object without an image,
+        archive and unreadable file or folder, in the order of their paths. Entries that cannot be used state the reason
+        as ``fault``.
     """
     scans: list[FoundScan] = []
     groups: dict[tuple[str, Path | None], list[DicomFile]] = {}
@@ -73,12 +73,12 @@ def read_scan(found: FoundScan, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
         max_bytes: memory that its voxels may take.
 
     Returns:
-        a volume of three axes with its spacing, origin and direction, and nothing else of the header. DICOM is
+        a volume of three axes with its spacing, origin and direction; the rest of the header is left out. DICOM is
         rescaled (HU, Bq/mL, …).
 
     Raises:
-        ValueError: naming the file, what was found and expected, and what to do: the scan's ``fault``; voxels that
-            cannot be read, are NaN or infinite, or would take more memory than allowed.
+        ValueError: naming the file, when the scan has a ``fault``, or its voxels cannot be read, are NaN or infinite,
+            or would take more memory than allowed.
     """
     if found.fault:
         raise ValueError(found.fault)
@@ -104,7 +104,7 @@ def read_scan(found: FoundScan, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
 
 
 def _files_below(folder: Path, scans: list[FoundScan]) -> Iterator[Path]:
-    """Files in their order; what keeps a folder from being read becomes a scan with that fault."""
+    """Yield the files in their order; add a scan with a fault for each folder that cannot be read."""
 
     def refuse(path: str, fault: str) -> None:
         scans.append(FoundScan(ScanKind.UNREADABLE, (Path(path),), fault=f"{path}: {fault}"))
@@ -128,11 +128,11 @@ def _files_below(folder: Path, scans: list[FoundScan]) -> Iterator[Path]:
             if path.is_file():
                 yield path
             else:
-                refuse(str(path), "it is a link to nowhere, or no file, expected a file. Mend it, or remove it.")
+                refuse(str(path), "it is a link to nowhere, or not a file, expected a file. Mend it, or remove it.")
 
 
 def _read_header(file: Path, known: dict[str, DicomSeries]) -> DicomFile | None:
-    """Header of a DICOM file, of a series that may be known; ``None`` for another file."""
+    """Read the header of a DICOM file, whose series may be known; return ``None`` for another file."""
     with open(file, "rb") as opened:
         start = opened.read(132)
     # Some files lack the preamble and begin with the first element, of group 8.
@@ -145,14 +145,14 @@ def _read_header(file: Path, known: dict[str, DicomSeries]) -> DicomFile | None:
 
     from medsize.scans.dicom.header import read_dicom_file
 
-    # pydicom's tests of each value against the standard only warn, and take time.
+    # pydicom's checks of each value against the standard only warn, and take time.
     with warnings.catch_warnings(), disable_value_validation():
         warnings.simplefilter("ignore")
         return read_dicom_file(file, known)
 
 
 def _grouped(headers: list[DicomFile], unreadable: dict[Path, str]) -> FoundScan:
-    """The scan of these files; one that may lack a slice, by a file in its folder that cannot be read, is at fault."""
+    """Return the scan of these files, with a fault if an unreadable file beside them may be a slice of it."""
     from medsize.scans.dicom.series import found_series
 
     scan = found_series(headers)

@@ -1,4 +1,4 @@
-"""Voxel grids: how large a scan is, and where it lies."""
+"""Voxel grids: the size of a scan, and its place in space."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import SimpleITK
 __all__ = ["Grid", "on_grid"]
 
 OFF_VOXEL = 0.25
-"""Voxels that a mask may lie beside its image's grid: positions are stored rounded."""
+"""Largest distance of a mask from its image's grid, in voxels: positions are stored rounded."""
 
 
 class Grid(NamedTuple):
-    """A grid of voxels as SimpleITK describes it: patient coordinates (LPS+), mm."""
+    """Grid of voxels as SimpleITK describes it: patient coordinates (LPS+), mm."""
 
     size: tuple[int, int, int]
     """Voxels along each axis."""
@@ -27,7 +27,7 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, image: SimpleITK.Image) -> Grid:
-        """The grid of a volume."""
+        """Return the grid of a volume."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
     @property
@@ -39,7 +39,7 @@ class Grid(NamedTuple):
         return affine
 
     def place(self, image: SimpleITK.Image) -> None:
-        """Set an image's spacing, origin and direction to these."""
+        """Set an image's spacing, origin and direction to those of this grid."""
         image.SetSpacing(self.spacing)
         image.SetOrigin(self.origin)
         image.SetDirection(self.direction)
@@ -56,17 +56,17 @@ def on_grid(mask: SimpleITK.Image, grid: Grid) -> np.ndarray:
         grid: grid of the image.
 
     Returns:
-        its values on that grid, an array of shape ``size[::-1]``, as SimpleITK's arrays are.
+        its values on that grid, an array of shape ``size[::-1]``, in SimpleITK's order of axes.
 
     Raises:
-        ValueError: when its voxels are not voxels of the image, or it is not empty beyond the image.
+        ValueError: when the mask's voxels are not those of the image, or it is not empty beyond the image.
     """
     to_image = np.linalg.inv(grid.affine) @ Grid.of(mask).affine
     last = np.array(mask.GetSize()) - 1
     steps = to_image[:3, :3] * (last > 0)  # the thickness of a single slice does not matter
     whole = steps.round()
     start = to_image[:3, 3].round()
-    # Largest distance between the corners' places and where whole steps lead.
+    # Largest distance of the corners from the places to which whole steps lead.
     deviation = np.abs(to_image[:3, 3] - start) + np.abs(steps - whole) @ last
     axes_kept = np.allclose(np.abs(whole).sum(axis=0), last > 0) and (np.abs(whole).sum(axis=1) <= 1).all()
     if not axes_kept or deviation.max() > OFF_VOXEL:

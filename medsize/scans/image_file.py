@@ -20,12 +20,12 @@ __all__ = ["MAX_BYTES", "check_memory", "is_image_file", "read_image_file", "wri
 
 ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 MAX_BYTES = 4 * 2**30
-"""Memory for one scan's voxels: more is refused before they are read."""
+"""Memory for one scan's voxels; a scan that needs more is refused before they are read."""
 HEADER_BYTES = 64 * 1024
 
 
 def is_image_file(file: Path) -> bool:
-    """Whether the file's name ends as those of image files do."""
+    """Return whether a file has the ending of an image file."""
     return file.name.lower().endswith(ENDINGS)
 
 
@@ -34,15 +34,15 @@ def read_image_file(file: Path, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
     Read a NIfTI, NRRD or MetaImage file.
 
     Args:
-        file: the file. One of a pair (.mhd, .nhdr) may name voxels in its own folder only.
+        file: the file. A header of a pair (.mhd, .nhdr) may only name voxels in its own folder.
         max_bytes: memory that its voxels may take.
 
     Returns:
-        a volume of three axes, without what else the header held.
+        a volume of three axes, without the rest of the header.
 
     Raises:
         ValueError: naming the file, when it is cut off or broken, larger than allowed, has no valid spacing or place in
-            space, another number of axes, or colours.
+            space, has another number of axes, or has colours.
     """
     image = _read_nifti(file, max_bytes) if ".nii" in file.name.lower() else _read_by_itk(file, max_bytes)
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
@@ -56,7 +56,7 @@ def read_image_file(file: Path, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
 
 def write_nifti(image: SimpleITK.Image, file: str | Path) -> None:
     """
-    Write a volume as NIfTI, whole or not at all, with its place in space and nothing else in the header.
+    Write a volume as NIfTI, whole or not at all, with only its place in space in the header.
 
     Raises:
         OSError: when it cannot be written.
@@ -71,6 +71,8 @@ def write_nifti(image: SimpleITK.Image, file: str | Path) -> None:
 
 def check_memory(file: Path, size: Sequence[int], voxel_bytes: int, max_bytes: int) -> None:
     """
+    Check that the voxels of an image do not need too much memory.
+
     Raises:
         ValueError: when an image of this size would take more memory than allowed.
     """
@@ -83,7 +85,7 @@ def check_memory(file: Path, size: Sequence[int], voxel_bytes: int, max_bytes: i
 
 
 def without_metadata(image: SimpleITK.Image) -> SimpleITK.Image:
-    """The image without the texts that its file's header held: they may name the patient."""
+    """Return the image without the texts of its file's header, which may name the patient."""
     if not image.GetMetaDataKeys():
         return image
     bare = SimpleITK.GetImageFromArray(SimpleITK.GetArrayViewFromImage(image), isVector=False)
@@ -92,11 +94,11 @@ def without_metadata(image: SimpleITK.Image) -> SimpleITK.Image:
 
 
 def _read_nifti(file: Path, max_bytes: int) -> SimpleITK.Image:
-    """By nibabel: SimpleITK takes a file that is cut off, or has no spacing, for a sound one."""
+    """Read by nibabel: SimpleITK accepts files that are cut off, or have no spacing."""
     try:
         nifti = nibabel.load(file)
         dtype = nifti.header.get_data_dtype()
-        with Opener(file) as opened:  # nibabel itself takes a spacing of 0 for 1
+        with Opener(file) as opened:  # nibabel itself reads a spacing of 0 as 1
             stated = type(nifti.header).from_fileobj(opened, check=False)
         spacing, shape = stated["pixdim"][1:4].tolist(), stated["dim"][1 : 1 + stated["dim"][0]].tolist()
     except UNREADABLE as e:
@@ -108,7 +110,9 @@ def _read_nifti(file: Path, max_bytes: int) -> SimpleITK.Image:
     if faults := list(geometry_faults(nifti)):
         raise ValueError(f"{file}: {faults[0]}")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise ValueError(f"{file}: its voxels are of the type {dtype}, expected whole or real numbers: no colours.")
+        raise ValueError(
+            f"{file}: its voxels are of the type {dtype}, expected whole or real numbers. Convert colours to grey."
+        )
     scaled = not isinstance(nifti.dataobj, np.ndarray) and (nifti.dataobj.slope, nifti.dataobj.inter) != (1, 0)
     kept = np.dtype(np.float32 if scaled else dtype).newbyteorder("=")
     check_memory(file, nifti.shape, 8 if scaled else dtype.itemsize, max_bytes)
@@ -137,7 +141,7 @@ def _read_nifti(file: Path, max_bytes: int) -> SimpleITK.Image:
 
 
 def _check_sum(file: Path) -> None:
-    """Compressed bytes that were damaged may still unpack: only their check sum at the end tells."""
+    """Check the sum at the end of a compressed file: damaged bytes may still unpack."""
     with gzip.open(file) as opened:
         while opened.read(2**20):
             pass
@@ -154,7 +158,8 @@ def _read_by_itk(file: Path, max_bytes: int) -> SimpleITK.Image:
     pixel = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
     if reader.GetNumberOfComponents() != 1 or "complex" in pixel:
         raise ValueError(
-            f"{file}: it has {reader.GetNumberOfComponents()} values per voxel ({pixel}), expected one: no colours."
+            f"{file}: it has {reader.GetNumberOfComponents()} values per voxel ({pixel}), expected one. "
+            "Convert colours to grey."
         )
     spacing = reader.GetSpacing()
     if not all(math.isfinite(s) and s > 0 for s in spacing):
@@ -169,7 +174,7 @@ def _read_by_itk(file: Path, max_bytes: int) -> SimpleITK.Image:
 
 
 def _refuse_voxels_elsewhere(file: Path) -> None:
-    """A header may name any file of the computer as the one of its voxels."""
+    """Refuse a header that takes its voxels from another folder: it could name any file of the computer."""
     header = file.open("rb").read(HEADER_BYTES).split(b"\n\n")[0].decode("latin-1")
     named = re.search(r"^\s*(?:data ?file\s*:|ElementDataFile\s*=)\s*(.*?)\s*$", header, re.IGNORECASE | re.MULTILINE)
     if named is None or named[1] == "LOCAL":
@@ -182,5 +187,5 @@ def _refuse_voxels_elsewhere(file: Path) -> None:
 
 
 def last_line(error: Exception) -> str:
-    """What SimpleITK says, without where in its source."""
+    """Return the message of SimpleITK's error, without the place in its source."""
     return str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ").rstrip(".")

@@ -1,4 +1,4 @@
-"""Masks as people keep them: label maps, one file per structure, DICOM SEG, RTSTRUCT."""
+"""Masks of all kinds: label maps, one file per structure, DICOM SEG, RTSTRUCT."""
 
 from __future__ import annotations
 
@@ -28,24 +28,27 @@ def read_masks(
     Read the masks of an image's structures as one label map.
 
     Args:
-        source: a label map, an image file of class indices; or one image file per structure, by the structure's name,
-            in which every voxel but 0 is inside; or one or several DICOM files, SEG or RTSTRUCT, which hold each
-            structure once between them.
+        source: one of
+
+            - a label map: an image file of class indices;
+            - an image file for each structure, by its name, in which every voxel other than 0 is inside;
+            - one or several DICOM files, SEG or RTSTRUCT, of which exactly one holds each structure.
+
         image: the image that they were drawn on.
-        structures: the structures of the classes 1, 2, …. Of SEG and RTSTRUCT, others are left out; the beginning of
-            a name is enough where no other begins so.
-        frame_of_reference: UID of the frame of reference that SEG and RTSTRUCT must be in, that of the image, see
+        structures: names of the classes 1, 2, …. Other structures of SEG and RTSTRUCT are left out. The beginning of a
+            name suffices if no other name begins alike.
+        frame_of_reference: UID of the image's frame of reference, which SEG and RTSTRUCT must be in, see
             :attr:`medsize.scans.scan.FoundScan.frame_of_reference`. Default: any.
-        later_wins: a voxel of several structures belongs to the last of them, as a lesion within an organ does.
-            Default: structures that overlap are refused.
+        later_wins: give a voxel of several structures to the last of them, as for a lesion within an organ. Default:
+            structures that overlap are refused.
         max_bytes: memory that the voxels of a file may take.
 
     Returns:
         class indices on the image's voxels, uint8; 0 is background.
 
     Raises:
-        ValueError: naming the file, when it cannot be read, was drawn on other voxels, does not hold a structure
-            exactly once, holds other values than classes, or structures overlap.
+        ValueError: naming the file, when it cannot be read, was drawn on other voxels, does not hold each structure
+            exactly once, holds values other than classes, or structures overlap.
     """
     if not structures or len(structures) > 255 or len(set(structures)) < len(structures):
         raise ValueError(f"structures are {list(structures)}: expected 1 to 255 different names.")
@@ -83,7 +86,7 @@ def _read_label_map(file: Path, grid: Grid, structures: Sequence[str], max_bytes
 
 def _read_own_file(files: Mapping[str, str | Path], name: str, grid: Grid, max_bytes: int) -> tuple[Path, np.ndarray]:
     if name not in files:
-        raise ValueError(f"no mask is given for '{name}', only for {', '.join(files) or 'none'}.")
+        raise ValueError(f"no mask is given for '{name}', only for {', '.join(files) or 'none'}. Name its file.")
     file = Path(files[name])
     return file, _on_grid(file, grid, max_bytes) != 0
 
@@ -91,7 +94,7 @@ def _read_own_file(files: Mapping[str, str | Path], name: str, grid: Grid, max_b
 def _on_grid(file: Path, grid: Grid, max_bytes: int) -> np.ndarray:
     mask = read_image_file(file, max_bytes)
     if not np.isfinite(SimpleITK.GetArrayViewFromImage(mask)).all():
-        raise ValueError(f"{file}: the mask holds values that are NaN or infinite, expected class indices.")
+        raise ValueError(f"{file}: the mask holds values that are NaN or infinite, expected class indices. Correct it.")
     try:
         return on_grid(mask, grid)
     except ValueError as e:
@@ -119,10 +122,10 @@ def _read_from_dicom(
 
 def names_held(file: Path) -> list[str]:
     """
-    Names of the structures in a SEG or RTSTRUCT.
+    Return the names of the structures in a SEG or RTSTRUCT.
 
     Raises:
-        ValueError: naming the file, when it is neither.
+        ValueError: naming the file, when it is not a SEG or RTSTRUCT.
     """
     if _is_seg(file):
         from medsize.scans.dicom.seg_reader import segment_names

@@ -1,4 +1,4 @@
-"""What was found in a folder of scans."""
+"""Scans and masks found in a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["MASKS", "UNUSABLE", "FoundScan", "ScanKind"]
 
 
 class ScanKind(str, Enum):
-    """How a scan is kept."""
+    """Form in which a scan is stored."""
 
     FILE = "image file"
     SERIES = "DICOM series"
@@ -32,17 +32,17 @@ UNUSABLE = (ScanKind.UNREADABLE, ScanKind.ARCHIVE)
 @dataclass(frozen=True)
 class FoundScan:
     """
-    A scan, or a mask, in a folder: what its headers say. :func:`medsize.scans.find_scans.read_scan` reads its voxels.
+    Scan or mask in a folder, by its headers. :func:`medsize.scans.find_scans.read_scan` reads its voxels.
 
-    ``subject`` and ``series`` come from the headers as they are and identify a patient; ``description`` is free of what
-    the headers state as the patient's names, numbers and dates.
+    ``subject`` and ``series`` are copied from the headers and identify a patient. ``description`` leaves out the
+    patient's names, numbers and dates that the headers state.
     """
 
     kind: ScanKind
     files: tuple[Path, ...]
-    """Of a series: the slices in their order in space."""
+    """The file; for a series, those of the slices in their order in space."""
     fault: str = ""
-    """Why it cannot be used, where its headers tell: the file, what was found and expected, and what to do."""
+    """Reason why it cannot be used, by its headers: the file, what was found and expected, and what to do."""
     modality: str = ""
     description: str = ""
     subject: str = ""
@@ -51,14 +51,14 @@ class FoundScan:
     """SeriesInstanceUID."""
     frame_of_reference: str = ""
     drawn_on: tuple[str, ...] = ()
-    """Of a mask: UIDs of the series that it names."""
+    """For a mask: UIDs of the series that it names."""
     grid: Grid | None = None
-    """Of a DICOM series: by its headers."""
+    """For a DICOM series: its grid by its headers."""
     whole_numbers: bool = False
-    """Of a DICOM series: its intensities are whole numbers, rescaled alike on all slices."""
+    """For a DICOM series: True if its intensities are whole numbers, rescaled alike on all slices."""
 
     @property
     def source(self) -> str:
-        """Where it lies, for messages: its file, or its folder and the first of its slices."""
+        """Its place, for messages: its file, or its folder and the first of its slices."""
         first = self.files[0]
         return str(first) if len(self.files) == 1 else f"{first.parent} ({len(self.files)} files from {first.name})"

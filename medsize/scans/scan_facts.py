@@ -21,17 +21,17 @@ from medsize.scans.fact_cache import cached_facts
 __all__ = ["UNREADABLE", "ImageFacts", "MaskFacts", "first_line", "geometry_faults", "image_facts", "mask_facts"]
 
 UNREADABLE = (OSError, EOFError, ValueError, ImageFileError, HeaderDataError, OverflowError, zlib.error)
-"""What nibabel and zlib raise for truncated and broken files."""
+"""Exceptions of nibabel and zlib for truncated and broken files."""
 MAX_COMPRESSION = 1100
-"""No deflated byte holds more than 1032 others."""
+"""Largest ratio of file sizes; deflate compresses at most 1032 times."""
 MAX_VALUES = 1000
-"""So many values of a mask are kept: one with more is none."""
+"""Largest number of values that are kept of a mask; a file with more is not a mask."""
 SAMPLED = 1_000_000
-"""About so many voxels, evenly taken, make percentiles."""
+"""Approximate number of voxels, evenly spaced, for percentiles."""
 
 
 class _Placed(BaseModel):
-    """What a NIfTI file says of its grid."""
+    """Grid of a NIfTI file."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
@@ -55,16 +55,16 @@ class ImageFacts(_Placed):
     """Facts about an image."""
 
     faults: tuple[str, ...]
-    """What is wrong with its place in space."""
+    """Faults of its place in space."""
     non_finite: int
-    """How many intensities are NaN or infinite."""
+    """Number of intensities that are NaN or infinite."""
     lowest: float
     percentiles: tuple[float, float, float]
     """0.5, 50 and 99.5, of the finite intensities."""
     distinct: int
-    """How many different intensities there are among those sampled."""
+    """Number of different intensities among those sampled."""
     digest: str
-    """The same for all files with these intensities in this order, whatever their format."""
+    """Hash of the intensities in their order, whatever the file's format."""
 
 
 class MaskFacts(_Placed):
@@ -73,20 +73,20 @@ class MaskFacts(_Placed):
     values: tuple[float, ...]
     """Its values, at most 1000."""
     counts: tuple[int, ...]
-    """Voxels that have them."""
+    """Number of voxels of each value."""
     box: tuple[tuple[int, ...], tuple[int, ...]] | None
-    """First and last voxel of what is not 0; ``None`` where all is."""
+    """First and last voxel along each axis that is not 0; ``None`` if all voxels are 0."""
 
     def volume_mm3(self, value: int) -> float:
-        """mm³ of a class."""
+        """Return the volume of a class in mm³."""
         return sum(n for v, n in zip(self.values, self.counts, strict=True) if v == value) * self.voxel_mm3
 
     def box_mm(self, margin: float) -> list[list[float]] | None:
         """
-        Return a box around what is not 0, as a ``roi`` states it: two opposite corners, scanner mm.
+        Return a box around the voxels other than 0, in the form of a ``roi``: two opposite corners, scanner mm.
 
         Args:
-            margin: mm from what is not 0 to the box, on each side.
+            margin: mm from these voxels to the box, on each side.
         """
         if self.box is None:
             return None
@@ -98,7 +98,7 @@ class MaskFacts(_Placed):
 
 def image_facts(file: str | Path) -> ImageFacts:
     """
-    Facts about an image, NIfTI, from the cache if it was read before.
+    Return facts about a NIfTI image, from the cache if it was read before.
 
     Raises:
         OSError, ValueError and others of ``UNREADABLE``: when it cannot be read.
@@ -107,34 +107,34 @@ def image_facts(file: str | Path) -> ImageFacts:
 
 
 def mask_facts(file: str | Path) -> MaskFacts:
-    """The same of a mask; see :func:`image_facts`."""
+    """Return facts about a mask; see :func:`image_facts`."""
     return cached_facts(file, "mask", MaskFacts, lambda: _read_mask(file))
 
 
 def geometry_faults(image: Any) -> Iterator[str]:
-    """What is wrong with where an image of nibabel's lies in space, one message each."""
+    """Yield a message for each fault of a nibabel image's place in space."""
     zooms = image.header.get_zooms()[:3]
     if isinstance(image, nibabel.Nifti1Image):
         if image.header["qform_code"] == 0 and image.header["sform_code"] == 0:
             yield "the image states no spacing (qform and sform are not set). Sizes in mm need it."
             return
         unit = int(image.header["xyzt_units"]) % 8
-        if unit not in (0, 2):  # not stated, mm
+        if unit not in (0, 2):  # not stated, or mm
             stated = {1: "meter", 3: "micron"}.get(unit, f"the unknown unit {unit}")
-            yield f"the image's spacing is in {stated}, it must be in mm."
+            yield f"the image's spacing is in {stated}, expected mm. Correct its header."
     if not all(math.isfinite(z) and z > 0 for z in zooms):
-        yield f"the image's spacing is {tuple(float(z) for z in zooms)}, it must be positive."
+        yield f"the image's spacing is {tuple(float(z) for z in zooms)}, expected positive numbers. Correct its header."
     elif not abs(np.linalg.det(image.affine[:3, :3])) > 1e-9:
         yield f"the image's affine is degenerate, a voxel has no volume: {image.affine.tolist()}."
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line without a full stop."""
+    """Return the first line of an error's message, without a full stop."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _load(file: str | Path) -> Any:
-    """An image of nibabel's; a header that states more voxels than the file can hold is not believed."""
+    """Open an image by nibabel; refuse a header that states more voxels than the file can hold."""
     image = nibabel.load(file)
     needed = math.prod(image.shape) * image.get_data_dtype().itemsize
     held = os.path.getsize(image.file_map["image"].filename)
@@ -152,10 +152,12 @@ def _place(image: Any) -> dict[str, Any]:
 def _read_image(file: str | Path) -> ImageFacts:
     image = _load(file)
     if image.get_data_dtype().kind not in "iufb":
-        raise ValueError(f"its voxels are of the type {image.get_data_dtype()}, expected numbers: no colours")
+        raise ValueError(
+            f"its voxels are of the type {image.get_data_dtype()}, expected numbers. Convert colours to grey"
+        )
     intensities = np.asarray(image.dataobj)
     digest = hashlib.sha256(str(image.shape).encode())
-    for part in intensities.T:  # slice by slice, for a copy takes memory
+    for part in intensities.T:  # slice by slice, since a copy takes memory
         digest.update(np.ascontiguousarray(part, dtype=np.float32).data)
     non_finite = 0
     if intensities.dtype.kind not in "iub":

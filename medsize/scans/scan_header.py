@@ -1,4 +1,4 @@
-"""What a scan's header says of its grid."""
+"""Grid of a scan, from its header."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["scan_header"]
 
 def scan_header(image: str | Path) -> tuple[list[float], list[int]]:
     """
-    Voxel size and shape of a scan, both of three axes: an axis that the file lacks counts with 1.
+    Return the voxel size and shape of a scan along three axes; an axis that the file lacks counts as 1.
 
     Args:
         image: the file.

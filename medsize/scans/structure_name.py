@@ -1,4 +1,4 @@
-"""Names of structures as they are written in files of masks."""
+"""Names of structures in files of masks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ __all__ = ["choose_structure", "matching_structures"]
 
 
 def matching_structures(wanted: str, names: Sequence[str]) -> list[int]:
-    """Positions of the names that are the one wanted, or where none is, that begin with it."""
+    """Return the positions of the names that equal the wanted one, or if none does, that begin with it."""
     same = [i for i, name in enumerate(names) if name == wanted]
     return same or [i for i, name in enumerate(names) if name.startswith(wanted)]
 
 
 def choose_structure(file: Path, wanted: str, names: Sequence[str]) -> int:
     """
-    Position of the one structure of a file that has the name, or begins with it.
+    Return the position of the only structure of a file that has the wanted name, or begins with it.
 
     Raises:
-        ValueError: naming the file and what it holds, when none or several have.
+        ValueError: naming the file and its structures, when none or several have the name.
     """
     matching = matching_structures(wanted, names)
     if len(matching) != 1:

@@ -249,7 +249,7 @@ def test_a_faulty_mask_keeps_its_image_out(cohort: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("units", "fault"), [("GML", ""), ("CNTS", "Units is CNTS and SUVType BW: SUV by body weight")]
+    ("units", "fault"), [("GML", ""), ("CNTS", "Units is CNTS and SUVType BW, expected BQML, or GML of type BW")]
 )
 def test_pet_becomes_suv(tmp_path: Path, units: str, fault: str) -> None:
     def pet(header: Dataset, index: int) -> None:

@@ -1,4 +1,4 @@
-"""What a DICOM file's header says. Needs pydicom (``pip install 'medsize[dicom]'``)."""
+"""Headers of DICOM files. Needs pydicom (``pip install 'medsize[dicom]'``)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PYDICOM_ERRORS = (
     BytesLengthException,
     InvalidDicomError,
 )
-"""What pydicom and highdicom raise for files that break off or do not follow the standard."""
+"""Exceptions of pydicom and highdicom for files that break off or do not follow the standard."""
 IDENTIFYING = [
     "PatientName",
     "PatientID",
@@ -48,7 +48,7 @@ IDENTIFYING = [
 
 @dataclass(frozen=True)
 class DicomSeries:
-    """What the header of a DICOM file says of its series. What it lacks is empty."""
+    """Series of a DICOM file, by its header. Missing attributes are empty."""
 
     uid: str
     modality: str
@@ -56,12 +56,12 @@ class DicomSeries:
     subject: str
     frame_of_reference: str
     drawn_on: tuple[str, ...]
-    """Of a mask: UIDs of the series that it names."""
+    """For a mask: UIDs of the series that it names."""
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """What a scan is made of in the header of a DICOM file. What it lacks, or states wrongly, is empty or 0."""
+    """Header of a DICOM file, as far as a scan needs it. Missing or invalid attributes are empty or 0."""
 
     file: Path
     sop_class: str
@@ -69,7 +69,7 @@ class DicomFile:
     series: DicomSeries
     image_type: tuple[str, ...]
     burned_in: bool
-    """Text is burned into the image."""
+    """True if text is burned into the image."""
     size: tuple[int, int]
     """Columns and rows."""
     frames: int
@@ -79,30 +79,31 @@ class DicomFile:
     spacing: tuple[float, ...]
     """mm between rows, and between columns."""
     thickness: float
-    """mm between slices as the header states it, else the thickness of a slice."""
+    """mm between slices if the header states it, else the thickness of a slice."""
     stored: tuple[int, int, bool]
     """Bits allocated, bits stored, signed."""
     rescale: tuple[float, float]
     """Slope and intercept."""
     missing_bytes: int
-    """Bytes of pixels that the file should hold beyond its end."""
+    """Number of pixel bytes missing at the end of the file."""
 
     @property
     def is_slice(self) -> bool:
-        """Whether it belongs to a series, and is not a scan or a mask of its own."""
+        """True if the file is a part of a series, and not a scan or mask of its own."""
         return self.frames == 1 and self.sop_class not in (SegmentationStorage, RTStructureSetStorage)
 
 
 def read_dicom_file(file: Path, known: dict[str, DicomSeries] | None = None) -> DicomFile | None:
     """
-    Read a header.
+    Read the header of a DICOM file.
 
     Args:
         file: the file.
-        known: the series of files that were read before, by UID: what all slices share is read once, and added to it.
+        known: series of the files read before, by UID. A new series is added, so that the attributes that all slices
+            share are read once.
 
     Returns:
-        what it says; ``None`` for an index of other files (DICOMDIR).
+        the header; ``None`` for an index of other files (DICOMDIR).
 
     Raises:
         ValueError: when the file cannot be read as DICOM.
@@ -180,7 +181,7 @@ def _numbers(dataset: pydicom.Dataset, keyword: str, count: int) -> tuple[float,
 
 
 def _frame_of_reference(dataset: pydicom.Dataset) -> str:
-    """An RTSTRUCT names the frame of reference of its contours within a sequence."""
+    """Return the UID of the frame of reference; an RTSTRUCT names that of its contours within a sequence."""
     own = dataset.get("FrameOfReferenceUID")
     if dataset.SOPClassUID == RTStructureSetStorage:
         named = {item.get("FrameOfReferenceUID") for item in dataset.get("ReferencedFrameOfReferenceSequence") or ()}
@@ -189,7 +190,7 @@ def _frame_of_reference(dataset: pydicom.Dataset) -> str:
 
 
 def _series_named(dataset: Any) -> list[str]:
-    """UIDs of the series that a SEG or an RTSTRUCT was drawn on."""
+    """Return the UIDs of the series that a SEG or an RTSTRUCT was drawn on."""
     series = list(dataset.get("ReferencedSeriesSequence") or ())
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
         for study in frame.get("RTReferencedStudySequence") or ():
@@ -199,10 +200,10 @@ def _series_named(dataset: Any) -> list[str]:
 
 def _without_identifiers(dataset: pydicom.Dataset) -> str:
     """
-    SeriesDescription without what may identify the patient.
+    Return the SeriesDescription without words that may identify the patient.
 
-    Left out are words that the identifying attributes hold, or that hold one of their longer words, and words with
-    four or more digits in a row: record numbers and dates.
+    It leaves out words of the identifying attributes, words that contain one of their longer words, and words with four
+    or more digits in a row, such as record numbers and dates.
     """
     stated = " ".join(str(dataset.get(keyword) or "") for keyword in IDENTIFYING)
     identifying = set(_words(stated))

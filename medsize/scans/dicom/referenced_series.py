@@ -1,4 +1,4 @@
-"""Which series a mask in DICOM was drawn on."""
+"""Pairing of DICOM masks with the series that they were drawn on."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ __all__ = ["pair_masks"]
 
 def pair_masks(scans: Sequence[FoundScan]) -> tuple[dict[str, list[Path]], list[str]]:
     """
-    Find the series that each SEG and RTSTRUCT was drawn on: the one it names, or if it names none, the only one in its
-    frame of reference.
+    Find the series that each SEG and RTSTRUCT was drawn on.
+
+    It is the series that the mask names or, if it names none, the only one in its frame of reference.
 
     Returns:
-        the masks' files, by the UID of the series; and what is wrong with others.
+        the masks' files, by the UID of the series; and a message for each mask without one series.
     """
     series = [scan for scan in scans if scan.kind in (ScanKind.SERIES, ScanKind.MULTIFRAME)]
     masks_of: dict[str, list[Path]] = {}

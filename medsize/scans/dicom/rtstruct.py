@@ -1,4 +1,4 @@
-"""Sizes and masks from drawn contours: DICOM RTSTRUCT, as radiotherapy keeps them."""
+"""Contours of DICOM RTSTRUCT, as drawn for radiotherapy, and masks of them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["contours_by_slice", "read_contour_mask", "read_contours", "region_names", "volume_mask"]
 
 OFF_SLICE = 0.25
-"""Slices that a contour may lie beside a slice: coordinates are stored rounded."""
+"""Largest distance of a contour from a slice, in slices: coordinates are stored rounded."""
 
 
 def read_contours(rtstruct: Path, roi_name: str, frame_of_reference: str | None = None) -> list[np.ndarray]:
     """
-    Contours of one region in a DICOM RTSTRUCT file. Needs pydicom (``pip install 'medsize[dicom]'``).
+    Read the contours of one region in a DICOM RTSTRUCT file. Needs pydicom (``pip install 'medsize[dicom]'``).
 
     Args:
         rtstruct: the file.
-        roi_name: name of the region, or the beginning of its name if no other region's begins so.
+        roi_name: name of the region, or the beginning of its name if no other name begins alike.
         frame_of_reference: UID of the image's frame of reference, which the contours must be in. Default: any.
 
     Returns:
         closed polygons, each of shape ``(N, 3)``: mm in DICOM's patient coordinates (LPS+).
 
     Raises:
-        ValueError: naming the file, when it is no RTSTRUCT, does not hold the region exactly once, or holds it in
-            another frame of reference or as anything but closed planar contours.
+        ValueError: naming the file, when it is not an RTSTRUCT, does not hold the region exactly once, or holds it in
+            another frame of reference or in a form other than closed planar contours.
     """
     dataset = _open(rtstruct)
     regions = dataset.get("StructureSetROISequence", [])
@@ -53,7 +53,7 @@ def read_contours(rtstruct: Path, roi_name: str, frame_of_reference: str | None 
         for contour in drawn.get("ContourSequence", [])
     ]
     if not contours:
-        raise ValueError(f"{rtstruct}: '{region.ROIName}' has no contours. Nothing was drawn, or it was not exported.")
+        raise ValueError(f"{rtstruct}: '{region.ROIName}' has no contours, expected some. Draw it, or export it again.")
     kinds = {contour.ContourGeometricType for contour in contours}
     if not kinds <= {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"}:
         raise ValueError(
@@ -64,7 +64,7 @@ def read_contours(rtstruct: Path, roi_name: str, frame_of_reference: str | None 
 
 
 def region_names(rtstruct: Path) -> list[str]:
-    """Names of the regions of an RTSTRUCT."""
+    """Return the names of the regions of an RTSTRUCT."""
     return [region.ROIName for region in _open(rtstruct).get("StructureSetROISequence", [])]
 
 
@@ -72,15 +72,16 @@ def read_contour_mask(
     rtstruct: Path, roi_name: str, image: SimpleITK.Image, frame_of_reference: str | None = None
 ) -> np.ndarray:
     """
-    Mask of one region of an RTSTRUCT: the voxels of the image whose centres its contours enclose.
+    Make a mask of one region of an RTSTRUCT: the voxels of the image whose centres its contours enclose.
 
     Args:
         rtstruct: the file.
-        roi_name: see :func:`read_contours`, as is ``frame_of_reference``.
-        image: the image that they were drawn on.
+        roi_name: see :func:`read_contours`.
+        image: the image that the contours were drawn on.
+        frame_of_reference: see :func:`read_contours`.
 
     Returns:
-        a boolean array of the image's size in reverse, as SimpleITK's arrays are.
+        a boolean array of the image's size in reverse, in SimpleITK's order of axes.
 
     Raises:
         ValueError: naming the file; see :func:`read_contours` and :func:`contours_by_slice`.
@@ -95,11 +96,11 @@ def read_contour_mask(
 
 def contours_by_slice(contours: Sequence[np.ndarray], image: SimpleITK.Image) -> list[list[np.ndarray]]:
     """
-    Put contours on the slices of the image that they were drawn on.
+    Sort contours by the slices of the image that they were drawn on.
 
     Args:
         contours: closed polygons of shape ``(N, 3)``, mm in DICOM's patient coordinates.
-        image: a volume. A slice on which nothing was drawn is empty, also between others.
+        image: a volume. A slice without contours is empty, also between others.
 
     Returns:
         for each slice along the last axis, its polygons: shape ``(N, 2)``, in voxels along the first two axes;
@@ -122,7 +123,7 @@ def contours_by_slice(contours: Sequence[np.ndarray], image: SimpleITK.Image) ->
                 "at one of the image's slices. Was it drawn on another series?"
             )
         low, high = voxels[:, :2].min(axis=0), voxels[:, :2].max(axis=0)
-        edge = 1e-3  # of a voxel: what rounding does to a contour along the image's border
+        edge = 1e-3  # voxels, for the rounding of a contour along the image's border
         if (
             not 0 <= index < slices
             or (low < -0.5 - edge).any()
@@ -138,7 +139,7 @@ def contours_by_slice(contours: Sequence[np.ndarray], image: SimpleITK.Image) ->
 
 
 def volume_mask(by_slice: Sequence[Sequence[np.ndarray]], shape: tuple[int, int]) -> np.ndarray:
-    """Voxels that the polygons of each slice enclose: a boolean array of shape ``(slices, *shape[::-1])``."""
+    """Mark the voxels that the polygons of each slice enclose: boolean, shape ``(slices, *shape[::-1])``."""
     return np.stack([contour_mask(polygons, shape).T for polygons in by_slice])
 
 

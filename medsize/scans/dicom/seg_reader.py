@@ -16,7 +16,7 @@ __all__ = ["read_segment", "segment_names"]
 
 
 def segment_names(file: Path) -> list[str]:
-    """Labels of its segments, in the order of their numbers."""
+    """Return the labels of a SEG's segments, in the order of their numbers."""
     segments = _open(file)
     return [segments.get_segment_description(n).segment_label for n in segments.segment_numbers]
 
@@ -25,11 +25,11 @@ def read_segment(
     file: Path, name: str, grid: Grid, frame_of_reference: str | None = None, max_bytes: int = MAX_BYTES
 ) -> np.ndarray:
     """
-    Mask of one segment on an image's grid. Slices that the SEG leaves out are empty.
+    Read the mask of one segment on an image's grid. Slices that the SEG leaves out are empty.
 
     Args:
         file: the SEG.
-        name: label of the segment, or the beginning of its label if no other's begins so.
+        name: label of the segment, or the beginning of its label if no other label begins alike.
         grid: grid of the image that it was drawn on.
         frame_of_reference: UID of the image's frame of reference, which the SEG must be in. Default: any.
         max_bytes: memory that its voxels may take.
@@ -38,7 +38,7 @@ def read_segment(
         a boolean array of shape ``grid.size[::-1]``.
 
     Raises:
-        ValueError: naming the file, when it is no SEG, is fractional, does not hold the segment exactly once, or was
+        ValueError: naming the file, when it is not a SEG, is fractional, does not hold the segment exactly once, or was
             drawn on other voxels.
     """
     segments = _open(file)

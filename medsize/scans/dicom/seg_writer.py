@@ -1,4 +1,4 @@
-"""A predicted mask as DICOM SEG, to be kept beside its scan. Needs highdicom (``pip install 'medsize[dicom]'``)."""
+"""Writing of predicted masks as DICOM SEG. Needs highdicom (``pip install 'medsize[dicom]'``)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ from medsize.scans.scan import FoundScan, ScanKind
 __all__ = ["check_segment_labels", "write_dicom_seg"]
 
 MAX_LABEL = 64
-"""Characters that DICOM allows in the label of a segment."""
+"""Largest number of characters that DICOM allows in the label of a segment."""
 MAY_BE_EMPTY = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
 )
-"""Attributes of patient and study that a DICOM object must have, if only empty; some exports leave them out."""
+"""Attributes of patient and study that DICOM requires, even if empty; some exports leave them out."""
 
 
 def check_segment_labels(structures: Sequence[str]) -> None:
     """
+    Check that the structures' names can be labels of segments.
+
     Raises:
-        ValueError: when DICOM cannot take a structure's name as the label of a segment.
+        ValueError: when DICOM does not allow a structure's name as the label of a segment.
     """
     wrong = [name for name in structures if not 0 < len(name) <= MAX_LABEL or "\\" in name or not name.isprintable()]
     if wrong:
@@ -48,20 +50,20 @@ def write_dicom_seg(
     """
     Write a label map as a binary DICOM SEG on the voxels of its scan, without resampling.
 
-    A segment is labelled by its structure, and coded as *Tissue* (SNOMED CT 85756007), category and type: what a
-    structure is in terms of a code, its name does not tell. Each frame names the instance that it was made from.
-    Patient, study and frame of reference are those of the scan, as a PACS needs them to file it there.
+    A segment has the structure's name as its label, and *Tissue* (SNOMED CT 85756007) as its category and type, since a
+    name alone does not give a code. Each frame names the instance that it was made from. Patient, study and frame of
+    reference are those of the scan, so that a PACS files the SEG with it.
 
     Args:
-        labels: class indices; their axes may be in another order than the scan's, or run the other way.
+        labels: class indices. Their axes may differ from the scan's in order and direction.
         scan: a DICOM series or multi-frame file, see :func:`medsize.scans.find_scans.find_scans`.
-        structures: names of the classes 1, 2, …; each becomes a segment, an absent one without a frame.
+        structures: names of the classes 1, 2, …; each becomes a segment, without a frame if it is absent.
         file: the file to write, whole or not at all.
-        model: name of what made the labels, which becomes that of the algorithm; its version is medsize's.
-        digest: tells this model from others, such as a hash of its weights; the serial number of the device.
+        model: name of the model, written as that of the algorithm, with the version of medsize.
+        digest: identifies the model, such as a hash of its weights; written as the serial number of the device.
 
     Raises:
-        ValueError: naming the scan, when its labels lie on other voxels, or its headers do not suffice.
+        ValueError: naming the scan, when the labels lie on other voxels, or its headers do not suffice.
     """
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=f"medsize {model}"[:MAX_LABEL],
@@ -112,7 +114,7 @@ def write_dicom_seg(
 
 
 def _voxels(labels: SimpleITK.Image, scan: FoundScan) -> np.ndarray | highdicom.Volume:
-    """The labels slice by slice as the scan's files are, or as a volume where one file holds all slices."""
+    """Return the labels in the slices of the scan's files, or as a volume if one file holds all slices."""
     if scan.kind is ScanKind.SERIES:
         assert scan.grid is not None
         return on_grid(labels, scan.grid)
@@ -133,5 +135,5 @@ def _voxels(labels: SimpleITK.Image, scan: FoundScan) -> np.ndarray | highdicom.
 
 
 def _color(index: int) -> highdicom.color.CIELabColor:
-    """Colours that viewers start with."""
+    """Return the colour that viewers show first."""
     return highdicom.color.CIELabColor.from_rgb(*(int(c) for c in colormaps["tab10"](index % 10, bytes=True)[:3]))

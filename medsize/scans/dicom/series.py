@@ -1,4 +1,4 @@
-"""DICOM series: from the headers of their slices to a volume."""
+"""DICOM series: the order of their slices in space, their faults, and their voxels."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from medsize.scans.scan import FoundScan, ScanKind
 __all__ = ["found_series", "read_series"]
 
 OFF_GRID = 0.1
-"""Slice distances that a slice may lie beside its place: positions are stored rounded."""
+"""Largest distance of a slice from its place, in slice distances: positions are stored rounded."""
 TURNED = 1e-3
-"""Difference of the direction cosines of two slices of one orientation: they are stored rounded."""
+"""Largest difference of the direction cosines within one orientation: they are stored rounded."""
 SAME_PLACE = 0.01
 """mm within which two slices are at the same place."""
 LOCALIZER = re.compile(r"locali[sz]er|scout|topogram|surview|survey", re.IGNORECASE)
@@ -28,15 +28,15 @@ LOCALIZER = re.compile(r"locali[sz]er|scout|topogram|surview|survey", re.IGNOREC
 
 def found_series(slices: Sequence[DicomFile]) -> FoundScan:
     """
-    What the headers of one series say, with its slices in their order in space.
+    Describe one series by its headers, with its slices in their order in space.
 
     Args:
         slices: all files with one SeriesInstanceUID; or one multi-frame file, SEG or RTSTRUCT.
 
     Returns:
-        the scan. Its ``fault`` says what is wrong with it: slices that are missing, there twice, of differing
-        orientation, size or spacing, cut off, or tilted against their stack (gantry tilt); no place in space; colour;
-        text burned into the image.
+        the scan. Its ``fault`` states the first of these: slices that are missing, doubled, of differing orientation,
+        size or spacing, cut off, or tilted against their stack (gantry tilt); no place in space; colour; text burned
+        into the image.
     """
     kind = _kind(slices)
     fault = _kind_fault(kind, slices[0]) or _pixel_fault(slices)
@@ -63,7 +63,7 @@ def found_series(slices: Sequence[DicomFile]) -> FoundScan:
 
 def read_series(found: FoundScan) -> SimpleITK.Image:
     """
-    Read the voxels of a series whose headers are sound: rescaled, integers where they are whole numbers, else float32.
+    Read the rescaled voxels of a series without a fault: integers if they are whole numbers, else float32.
 
     Raises:
         ValueError: when SimpleITK cannot read it.
@@ -82,7 +82,7 @@ def read_series(found: FoundScan) -> SimpleITK.Image:
         raise ValueError(
             f"{found.source}: {image.GetSize()} voxels were read, expected {found.grid.size} by its headers."
         )
-    found.grid.place(image)  # SimpleITK ignores the place of some classes, such as Secondary Capture
+    found.grid.place(image)  # SimpleITK ignores the place of some SOP classes, such as Secondary Capture
     return image
 
 
@@ -101,7 +101,7 @@ def _kind(slices: Sequence[DicomFile]) -> ScanKind:
 
 
 def _turned(slices: Sequence[DicomFile]) -> int:
-    """How many slices lie in another orientation than the first."""
+    """Count the slices whose orientation differs from that of the first."""
     first = slices[0].orientation
     return sum(len(s.orientation) != len(first) or math.dist(s.orientation, first) > TURNED for s in slices)
 
@@ -133,7 +133,7 @@ def _pixel_fault(slices: Sequence[DicomFile]) -> str:
 
 
 def _attribute_fault(slices: Sequence[DicomFile]) -> str:
-    """What keeps slices from having a place in space, or from being one stack."""
+    """Return the fault by which slices have no place in space, or are not one stack; else an empty string."""
     first = slices[0]
     for s in slices:
         lacking = [
@@ -180,7 +180,7 @@ def _place_along_normal(s: DicomFile) -> tuple[float, str]:
 
 
 def _stack_fault(slices: Sequence[DicomFile]) -> str:
-    """What keeps slices of one orientation, in their order, from filling a box evenly."""
+    """Return the fault by which ordered slices do not fill a box evenly; else an empty string."""
     if len(slices) == 1:
         return ""
     row, column = np.reshape(slices[0].orientation, (2, 3))

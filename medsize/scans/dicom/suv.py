@@ -16,10 +16,10 @@ DAY = 24 * 60 * 60
 
 def to_suv(image: SimpleITK.Image, scan: FoundScan) -> SimpleITK.Image:
     """
-    A PET as standardised uptake values by body weight, SUV, in g/mL.
+    Convert a PET to standardised uptake values by body weight, SUV, in g/mL.
 
     Args:
-        image: what :func:`medsize.scans.find_scans.read_scan` made of the scan.
+        image: the scan as :func:`medsize.scans.find_scans.read_scan` reads it.
         scan: the DICOM series.
 
     Raises:
@@ -33,14 +33,14 @@ def to_suv(image: SimpleITK.Image, scan: FoundScan) -> SimpleITK.Image:
 
 def suv_factor(slices: Sequence[pydicom.Dataset]) -> float:
     """
-    Factor from the voxels of a PET to the standardised uptake value by body weight, SUV, in g/mL.
+    Return the factor from the voxels of a PET to the standardised uptake value by body weight, SUV, in g/mL.
 
         SUV = activity [Bq/mL] · weight [g] / (dose [Bq] · 2^(−t/T½))
 
     where t is the time from injection to the start of the scan if the activity is corrected for decay to that start
-    (DecayCorrection START), and 0 if it is corrected to the injection (ADMIN). Voxels that are SUV already (Units GML)
-    have the factor 1. Times of day are compared, within 24 hours, since de-identification shifts the dates unequally.
-    Source: vendor-neutral SUV calculation of the Quantitative Imaging Biomarkers Alliance.
+    (DecayCorrection START). If it is corrected to the injection (ADMIN), t is 0. Voxels that are SUV already (Units
+    GML) have the factor 1. Only times of day are compared, within 24 hours, since de-identification shifts
+    dates unequally. Source: vendor-neutral SUV calculation of the Quantitative Imaging Biomarkers Alliance.
 
     Args:
         slices: the headers of the series.
@@ -54,7 +54,7 @@ def suv_factor(slices: Sequence[pydicom.Dataset]) -> float:
         return 1.0
     if units != "BQML":
         raise ValueError(
-            f"Units is {units} and SUVType {kind}: SUV by body weight is made from BQML, or is GML of type BW already."
+            f"Units is {units} and SUVType {kind}, expected BQML, or GML of type BW. Export the PET in one of these."
         )
     correction = header.get("DecayCorrection")
     if correction not in ("START", "ADMIN") or "ATTN" not in header.get("CorrectedImage", ""):
@@ -84,11 +84,11 @@ def suv_factor(slices: Sequence[pydicom.Dataset]) -> float:
         if elapsed > 5 * half_life:
             raise ValueError(
                 f"the scan starts {elapsed / 60:.0f} minutes after RadiopharmaceuticalStartTime, more than five "
-                "half-lives: one of the times is wrong."
+                "half-lives: one of the times is wrong. Correct it."
             )
     return 1000 * weight / (dose * 2 ** (-elapsed / half_life))
 
 
 def _seconds(time: str) -> float:
-    """Seconds since midnight of a DICOM time, HHMMSS.FFF."""
+    """Return the seconds since midnight of a DICOM time, HHMMSS.FFF."""
     return int(time[:2]) * 3600 + int(time[2:4] or 0) * 60 + float(time[4:] or 0)
