@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from medsize.studies.cell_command import NOISE_OVERLAY
+from medsize.studies.study import NOISE_OVERLAY
 
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
