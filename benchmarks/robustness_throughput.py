@@ -3,8 +3,8 @@ Cells per hour of a study with one and two workers, the share of time outside ce
 
     python -m benchmarks.robustness_throughput [--kills 10]
 
-runs real trainings of the 2D bundle on phantoms. With ``--kills`` it instead kills the study, a worker or a cell at as
-many random moments, starts it again each time, and compares the final tables with those of an undisturbed run.
+It runs real trainings of the 2D bundle on phantoms. With ``--kills`` it instead kills the study, a worker or a cell at
+as many random moments, and starts it again each time. It then compares the tables with those of an uninterrupted run.
 """
 
 from __future__ import annotations

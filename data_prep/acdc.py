@@ -5,7 +5,7 @@ Prepare ACDC, the cardiac MR of the Automated Cardiac Diagnosis Challenge.
 
 FOLDER holds ``patientNNN/patientNNN_frameMM.nii.gz`` with ``…_gt.nii.gz`` masks, at any depth, as the challenge ships
 them. ``…_scribble.nii.gz`` files beside them are used, too. OUT gets ``datalist.json``, with sizes measured in the
-masks, all scans of a patient in one fold, and a region of interest like that of one click on the heart.
+masks and all scans of a patient in one fold. Its regions of interest are like those of one click on the heart.
 
 Bernard et al. "Deep Learning Techniques for Automatic MRI Cardiac Multi-Structures Segmentation and Diagnosis".
 IEEE Transactions on Medical Imaging 2018. Licence of the data: CC BY-NC-SA 4.0.

@@ -5,8 +5,8 @@ Prepare soft-tissue sarcoma: PET, MR or CT with the tumour's contours (DICOM), a
 
 FOLDER holds ``STS_nnn/PET/image`` (a DICOM series) and ``STS_nnn/PET/mask`` (an RTSTRUCT), and the same under ``MR_T1``
 and ``CT``. OUT gets the scans as NIfTI (PET: SUV by body weight, g/mL) and ``datalist.json``, with sizes measured in
-the contours themselves, or with ``--sizes`` those of a size table, whose images are paths of series from FOLDER
-(``STS_001/PET/image``), as ``medsize diameters`` writes it. Masks, the contours on the voxel grid, are written for
+the contours. With ``--sizes`` they are those of a size table, as ``medsize diameters`` writes it: its images are paths
+of series from FOLDER (``STS_001/PET/image``). Masks, the contours on the voxel grid, are written for
 evaluation and comparison only. The IBSI cropped the scans to some 5 cm around the tumour.
 Needs pydicom (``pip install 'medsize[dicom]'``).
 

@@ -73,9 +73,9 @@ class TrainingItem(ScanItem, total=False):
     fold: int
     roi: RoiMm
     volume_mm3: torch.Tensor
-    """As in :class:`CohortItem`."""
+    """Volume of each structure, see :class:`CohortItem`."""
     slice_area_mm2: torch.Tensor
-    """As in :class:`CohortItem`."""
+    """Area of each structure in each slice, see :class:`CohortItem`."""
     label: str
     scribble: str
 

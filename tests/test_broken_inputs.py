@@ -33,7 +33,7 @@ INVENTORY = PROJECT / "docs" / "broken_inputs.md"
 
 
 def refused(application: typer.Typer, *arguments: object) -> str:
-    """What a command says, on one line; it must fail, and not by a trace."""
+    """Return a command's output on one line; it must fail, and not by a trace."""
     result: Result = CliRunner().invoke(application, list(map(str, arguments)))
     assert result.exit_code not in (0, None), result.output
     assert isinstance(result.exception, SystemExit), result.exception
@@ -218,7 +218,7 @@ def test_check_of_a_broken_cohort(cohort: Path, tmp_path: Path, damage: Callable
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """What a finished run leaves, as far as predict reads it before it starts MONAI."""
+    """Make the files of a finished run that predict reads before it starts MONAI."""
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "model.pt").write_bytes(b"weights")

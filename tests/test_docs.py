@@ -1,4 +1,4 @@
-"""What README.md and the pages say can be followed: links, commands, keys, names and files."""
+"""README.md and the pages can be followed: links, commands, keys, names and files."""
 
 from __future__ import annotations
 

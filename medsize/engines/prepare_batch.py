@@ -22,8 +22,8 @@ class PrepareSizeBatch(PrepareBatch):
     """
     ``prepare_batch`` of MONAI's ``SupervisedTrainer`` for :class:`medsize.losses.CompositeLoss`.
 
-    The targets are a dictionary of those of ``fraction``, ``group``, ``scribble``, ``label``, ``soft_label`` and
-    ``valid`` that the batch holds, with the ``image`` for the Potts term.
+    The targets are a dictionary with the ``image``, which the Potts term needs. It also has ``fraction``, ``group``,
+    ``scribble``, ``label``, ``soft_label`` and ``valid``, as far as the batch holds them.
 
     Args:
         channels_last: give the network the image in channels-last memory format, in which convolutions are faster on

@@ -33,8 +33,8 @@ class CaseTable:
     Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml``,
     ``volume_error_ml`` (absolute) and ``relative_size_error``, both by :mod:`medsize.metrics.size_error`. Without a
     mask, Dice and HD95 stay empty, and the true volume is the given size, or the middle of its interval. Dice stays
-    empty if a structure is neither predicted nor present, HD95 if it is missing on one side, and the relative size
-    error if the structure is absent or its size unknown. If processes share the cases, the first one writes all rows.
+    empty if a structure is neither predicted nor present, HD95 if it is missing on one side. The relative size error
+    stays empty if the structure is absent or its size unknown. The first of several processes writes all rows.
 
     Args:
         output_dir: folder to write to.

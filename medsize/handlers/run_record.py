@@ -1,4 +1,4 @@
-"""What a run did, to be read afterwards."""
+"""Record of a run: its config, its course and its summary, in its output folder."""
 
 from __future__ import annotations
 

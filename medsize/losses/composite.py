@@ -22,8 +22,10 @@ IGNORE_INDEX = 255
 
 class CompositeLoss(_Loss):
     """
-    Weighted sum of a size loss, a Potts regulariser, a partial cross-entropy on scribbles or clicks, a mask loss, a
-    loss to a teacher's soft labels, and the agreement of two views.
+    Weighted sum of the terms for any mix of labels.
+
+    The terms are a size loss, a Potts regulariser, a partial cross-entropy on scribbles or clicks, a mask loss, a loss
+    to a teacher's soft labels, and the agreement of two views.
 
     Every term is averaged over the items that carry its label; the term of scribbles is averaged over their voxels. So
     a batch may mix items with a size only, with clicks, with a mask, or with several of them. A weight may be changed

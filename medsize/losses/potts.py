@@ -22,8 +22,8 @@ class PottsLoss(ReducedLoss):
         w_pq = exp(−‖I_p − I_q‖² / (2 · contrast² · β)) / |p − q|,
 
     over the pairs pq of voxels of Ω that lie within ``radius`` of each other along every axis. β is the mean of
-    ‖I_p − I_q‖² over the directly adjacent voxels of the same image, so that the loss does not depend on the
-    intensity scale of a scan. L lies in [0, 1].
+    ‖I_p − I_q‖² over the directly adjacent voxels of the same image. So the loss does not depend on the intensity
+    scale of a scan. L lies in [0, 1].
 
     The bilinear form penalises a uniform uncertain prediction (S_p · S_q < 1 unless S is one-hot), which size losses
     permit; the quadratic form ‖S_p − S_q‖² would not.

@@ -138,8 +138,8 @@ class RelativeSizeError(_SizeMetric):
     """
     Relative size error of each structure, |v̂ − v| / v; its mean is the mRE. NaN values do not count.
 
-    Call it with ``y_pred``, a one-hot MetaTensor ``(B, K, *spatial)`` or a list of ``(K, *spatial)``, and ``y``, the
-    given sizes in mm³, ``(B, K − 1)`` or ``(B, 2, K − 1)``.
+    Call it with ``y_pred`` and ``y``. ``y_pred`` is a one-hot MetaTensor ``(B, K, *spatial)`` or a list of
+    ``(K, *spatial)``. ``y`` holds the given sizes in mm³, ``(B, K − 1)`` or ``(B, 2, K − 1)``.
 
     Args:
         reduction: see MONAI's ``do_metric_reduction``. Defaults to ``"mean"``.

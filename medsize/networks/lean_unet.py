@@ -21,7 +21,7 @@ class LeanUNet(nn.Module):
 
     Once trained weights are loaded (:meth:`load_imagenet_weights`, :func:`medsize.networks.initialise`), the encoder's
     batch norms keep their statistics, also during training. A batch holds a few slices of a few scans, so its
-    statistics would differ from those in use, and a network trained from sizes alone can exploit that difference. From
+    statistics would differ from those in use. A network trained from sizes alone can exploit that difference. From
     random weights the statistics are learnt: without that, hardly any signal would pass.
 
     The decoder's convolutions repeat the border. Zero padding would reveal the position in the image.

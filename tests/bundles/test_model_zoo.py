@@ -1,4 +1,4 @@
-"""What MONAI's model zoo, MONAI Label and the Hugging Face hub ask of a bundle's files and names."""
+"""Requirements of MONAI's model zoo, MONAI Label and the Hugging Face hub on a bundle's files and names."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ TYPES: dict[str, type] = {
     **dict.fromkeys(("postprocessing", "train_postprocessing", "val_postprocessing"), Compose),
     **dict.fromkeys(("key_metric", "train_key_metric", "val_key_metric", "channel_def"), dict),
 }
-"""Of the properties of MONAI's workflows, as its documentation has them."""
+"""Names of the properties of MONAI's workflows, as in its documentation."""
 NULL = {"train": {"train_postprocessing", "train_key_metric"}, "evaluation": set(), "infer": {"key_metric"}}
-"""Those that a workflow of a bundle leaves empty."""
+"""Properties that a workflow of a bundle leaves empty."""
 
 
 @pytest.mark.parametrize(("kind", "configs"), WORKFLOWS, ids=[kind for kind, _ in WORKFLOWS])
@@ -146,7 +146,7 @@ def test_what_both_bundles_hold_a_copy_of_stays_alike(file: str) -> None:
 
 
 def leaves(config: Any, path: str = "") -> dict[str, Any]:
-    """What a config states, by ids as MONAI joins them; a list of numbers or names is one."""
+    """Return the values of a config, by ids as MONAI joins them; a list of numbers or names is one value."""
     if isinstance(config, dict):
         entries = list(config.items())
     elif isinstance(config, list) and any(isinstance(value, (dict, list)) for value in config):
@@ -211,7 +211,7 @@ def test_readme_names_configs_that_exist_and_all_of_them(bundle: Path) -> None:
 def test_monai_labels_way_through_a_bundle_segments_a_scan(
     own_modules: None, variant: Variant, phantoms: Path, tmp_path: Path
 ) -> None:
-    """What ``monailabel.tasks.infer.bundle.BundleInferTask`` does with a bundle's ids, without its server."""
+    """Do as ``monailabel.tasks.infer.bundle.BundleInferTask`` with a bundle's ids, without its server."""
     shipped = variant.ship(tmp_path).bundle
     parser = ConfigParser()
     parser.read_config(str(shipped / "configs" / "inference.yaml"))

@@ -1,4 +1,4 @@
-"""What metadata states is compared with what is there."""
+"""Metadata are compared with the bundle and its cohort."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def phantom(number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def volumes_ml(number: int) -> list[float]:
-    """Of the two cubes."""
+    """Return the volumes of the two cubes."""
     _, mask = phantom(number)
     return [float((mask == index).sum() * VOXEL_MM3 / 1000) for index in (1, 2)]
 

@@ -83,7 +83,7 @@ def cohort(tmp_path: Path) -> Path:
 
 
 def refusal(cohort: Path) -> str:
-    """What is said, and that no data list is written."""
+    """Return the message of the refusal, and check that no data list is written."""
     output = cohort.parent / "out"
     with pytest.raises(SystemExit) as caught:
         main(cohort, output)

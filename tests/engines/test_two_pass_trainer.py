@@ -102,7 +102,7 @@ def one_pass(
 
 
 def other_terms(loss: CompositeLoss, logits: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
-    """What is the mean over voxels, and so must not depend on the tiling."""
+    """Sum the terms that are means over voxels, and so must not depend on the tiling."""
     value = logits.new_zeros(())
     if "scribble" in batch:
         value = value + loss.scribble_weight * nn.functional.cross_entropy(

@@ -116,7 +116,7 @@ def test_a_size_table_of_other_scans_is_refused(run: Path, phantoms: Path, tmp_p
 
 
 class Inference:
-    """In place of MONAI's: writes random masks, their axes turned, in order, until a scan of a given name."""
+    """Replacement of MONAI's: it writes random masks with turned axes, in order, until a scan of a given name."""
 
     def __init__(self, bad: str) -> None:
         self.bad = bad

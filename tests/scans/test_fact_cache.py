@@ -45,7 +45,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def forget() -> None:
-    """What a new process does not know."""
+    """Forget the facts that a new process would not know."""
     fact_cache._known.clear()
 
 

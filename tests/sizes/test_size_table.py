@@ -60,7 +60,7 @@ def problems_of(path: Path) -> list[str]:
 
 
 def sizes(tmp_path: Path, *rows: Row, image: str = "a.nii.gz") -> dict[str, Any]:
-    """What both formats, which must agree, say of a scan."""
+    """Return the sizes of a scan by both formats, which must agree."""
     from_csv, from_xlsx = (
         read_size_table(write(tmp_path / name, *rows)).sizes_of(image, tmp_path)
         for write, name in ((write_csv, "sizes.csv"), (write_xlsx, "sizes.xlsx"))
@@ -497,7 +497,7 @@ def random_affine(rng: np.random.Generator) -> np.ndarray:
 
 
 def decimal(number: float) -> float:
-    """As near as workbooks keep it."""
+    """Round a number as workbooks do."""
     return float(f"{number:.15g}")
 
 

@@ -1,4 +1,4 @@
-"""What every study has, whatever its kind."""
+"""Settings and cells that studies of every kind have."""
 
 from __future__ import annotations
 

@@ -202,8 +202,8 @@ def _without_identifiers(dataset: pydicom.Dataset) -> str:
     """
     Return the SeriesDescription without words that may identify the patient.
 
-    It leaves out words of the identifying attributes, words that contain one of their longer words, and words with four
-    or more digits in a row, such as record numbers and dates.
+    It leaves out words of the identifying attributes, and words that contain one of their longer words. It also leaves
+    out words with four or more digits in a row, such as record numbers and dates.
     """
     stated = " ".join(str(dataset.get(keyword) or "") for keyword in IDENTIFYING)
     identifying = set(_words(stated))

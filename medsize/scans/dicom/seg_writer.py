@@ -50,7 +50,7 @@ def write_dicom_seg(
     """
     Write a label map as a binary DICOM SEG on the voxels of its scan, without resampling.
 
-    A segment has the structure's name as its label, and *Tissue* (SNOMED CT 85756007) as its category and type, since a
+    A segment has the structure's name as its label. Its category and type are *Tissue* (SNOMED CT 85756007), since a
     name alone does not give a code. Each frame names the instance that it was made from. Patient, study and frame of
     reference are those of the scan, so that a PACS files the SEG with it.
 

@@ -63,7 +63,7 @@ def stub_report(
 
 
 def stub_command(work_dir: Path, epochs: int = 3, seconds: float = 0.0, broken: str = "") -> Any:
-    """What runs a cell in place of a training; ``broken`` names labels whose cells fail."""
+    """Return what runs a cell in place of a training; ``broken`` names labels whose cells fail."""
 
     def command(cell: RobustnessCell) -> list[str]:
         of_masks = cell.supervision == "masks"

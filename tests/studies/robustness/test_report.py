@@ -25,7 +25,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown_by(group: ElementTree.Element) -> str:
-    """What a group of an SVG shows: its id without the figure's name."""
+    """Return the id of an SVG's group without the figure's name."""
     return re.sub(r"^(error_\w+?|difference|minutes)-", "", group.get("id", ""))
 
 

@@ -71,7 +71,7 @@ def cells_running(work_dir: Path) -> list[int]:
 
 
 def parents(processes: list[int]) -> list[int]:
-    """Of those that still run."""
+    """Return the parents of the processes that still run."""
     listed = subprocess.run(
         ["ps", "-o", "ppid=", "-p", ",".join(map(str, processes or [0]))], capture_output=True, text=True, check=False
     )
