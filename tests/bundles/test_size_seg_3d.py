@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from medsize.studies.study import NOISE_OVERLAY
 
+from medsize.studies.study import NOISE_OVERLAY
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
 CONFIGS = BUNDLE_3D / "configs"
