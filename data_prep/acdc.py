@@ -23,7 +23,7 @@ import numpy as np
 import typer
 
 from medsize.data import assign_folds, describe_scans
-from medsize.files import atomic_write
+from medsize.files import atomic_write, is_newer
 from medsize.losses import IGNORE_INDEX
 
 CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
@@ -61,7 +61,7 @@ def main(
     scans = []
     for mask in masks:
         image = mask.with_name(mask.name.replace("_gt", ""))
-        label = mask if structure is None else _keep_structure(mask, structure, output_dir / "masks" / mask.name)
+        label = mask if structure is None else _keep_structure(mask, structure, output_dir)
         scan: dict[str, Any] = {
             "image": str(image.relative_to(folder)),
             "label": os.path.relpath(label, folder),
@@ -79,7 +79,7 @@ def main(
         scans,
         CLASSES if structure is None else ("background", structure),
         roi_shift_mm=roi_shift_mm,
-        click_dir=output_dir / "clicks" if clicks else None,
+        click_dir=output_dir / _of("clicks", structure) if clicks else None,
         seed=seed,
         name="ACDC",
         licence="CC BY-NC-SA 4.0",
@@ -89,14 +89,20 @@ def main(
     typer.echo(f"{data_list}: {len(scans)} scans of {len(fold_of)} patients")
 
 
-def _keep_structure(mask_file: Path, structure: str, file: Path) -> Path:
-    """Write the mask of one structure, unless the file exists already."""
-    if not file.is_file():
+def _keep_structure(mask_file: Path, structure: str, output_dir: Path) -> Path:
+    """Write the mask of one structure, in a folder of its own; one that is newer than the whole mask is kept."""
+    file = output_dir / _of("masks", structure) / mask_file.name
+    if not is_newer(file, mask_file):
         mask = nibabel.load(mask_file)
         kept = (np.asarray(mask.dataobj) == CLASSES.index(structure)).astype(np.uint8)
         with atomic_write(file) as partial:
             nibabel.save(nibabel.Nifti1Image(kept, mask.affine), partial)
     return file
+
+
+def _of(kind: str, structure: str | None) -> str:
+    """Folder of masks or clicks, of all structures or of one."""
+    return kind if structure is None else f"{kind}_{structure.replace(' ', '_')}"
 
 
 def _folds(subjects: list[str], validation: str | None, num_folds: int) -> dict[str, int]:

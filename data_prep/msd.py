@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from medsize.cohort.structures import decathlon_labels
 from medsize.data import assign_folds, describe_scans
 
 
@@ -39,9 +40,11 @@ def main(
     description = folder / "dataset.json"
     if not description.is_file():
         raise typer.BadParameter(f"{description} does not exist: not a Decathlon task.", param_hint="FOLDER")
+    try:
+        class_names = decathlon_labels(folder)
+    except ValueError as e:
+        raise typer.BadParameter(str(e), param_hint="FOLDER") from e
     task: dict[str, Any] = json.loads(description.read_text())
-    labels = {int(index): name for index, name in task["labels"].items()}
-    class_names = [labels[index] for index in sorted(labels)]
     scans = [
         {
             "image": scan["image"].removeprefix("./"),

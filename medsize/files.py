@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and again when what they are made from has changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "is_newer"]
 
 
 @contextmanager
@@ -32,3 +32,8 @@ def atomic_write(path: Path, many_writers: bool = False) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         raise
     os.replace(partial, path)
+
+
+def is_newer(file: Path, source: Path) -> bool:
+    """Return whether a file is there, and was written after the one that it is made from."""
+    return file.is_file() and file.stat().st_mtime_ns >= source.stat().st_mtime_ns

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from medsize.files import atomic_write
+from medsize.files import atomic_write, is_newer
 
 
 def write_half(file: Path, many_writers: bool) -> None:
@@ -32,3 +33,14 @@ def test_many_writers_do_not_meet(tmp_path: Path) -> None:
         one.write_text("one")
         other.write_text("other")
     assert file.read_text() == "one"
+
+
+def test_a_file_is_newer_until_its_source_changes(tmp_path: Path) -> None:
+    file, source = tmp_path / "clicks.nii", tmp_path / "mask.nii"
+    source.touch()
+    assert not is_newer(file, source)
+    file.touch()
+    os.utime(source, ns=(0, file.stat().st_mtime_ns))
+    assert is_newer(file, source)
+    os.utime(source, ns=(0, file.stat().st_mtime_ns + 1))
+    assert not is_newer(file, source)

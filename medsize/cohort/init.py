@@ -72,6 +72,9 @@ class Matched:
     def summary(self) -> list[str]:
         """Return lines that say what the structures are, and which masks were left out."""
         lines = [f"structures: {', '.join(f'{i} {name}' for i, name in enumerate(self.structures, start=1))}"]
+        twice = sum(bool(scan.drawn and scan.named) for scan in self.found.scans)
+        if twice:
+            lines.append(f"left out: image files of masks of {twice} scans, for they have SEG or RTSTRUCT, too")
         unused = sum(scan.has_masks and not self.masks(scan) for scan in self.found.scans)
         if self.table is not None and unused:
             lines.append(f"left out: masks of {unused} scans, which do not show all structures of {self.table.source}")
@@ -122,6 +125,8 @@ def init_cohort(
     folder, output_dir = folder.resolve(), output_dir.resolve()
     if output_dir.is_relative_to(folder):
         raise ValueError(f"{output_dir} is within {folder}, expected outside of it.")
+    if options.window is not None and options.window[0] >= options.window[1]:
+        raise ValueError(f"the window is {options.window[0]:g} to {options.window[1]:g}, expected the lower end first.")
     found = find_cohort(folder, options.modalities)
     for line in found.summary():
         report(line)
@@ -152,7 +157,7 @@ def init_cohort(
     proposal = propose_run(cohort, modalities, options.dimensions, options.window, output_dir / "cohort.yaml")
 
     problems += faults(cohort)
-    doubtful = list(doubts(cohort, matched, modalities))
+    doubtful = list(doubts(cohort, matched, modalities, options))
     page = write_report(
         output_dir / "report.html",
         cohort,
@@ -262,13 +267,21 @@ def faults(cohort: Cohort) -> list[str]:
     return found
 
 
-def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str]) -> Iterator[str]:
-    """List what may be wrong with the sizes, the scans, and whose they are."""
+def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options: InitOptions) -> Iterator[str]:
+    """List what may be wrong with the sizes, the scans and whose they are, and options that had no effect."""
     yield from suspicions(cohort.items, cohort.class_names)
     counts = Counter(modalities)
     if len(counts) > 1:
         counted = ", ".join(f"{n} {modality or 'unknown'}" for modality, n in counts.items())
         yield f"the scans are of several modalities ({counted}): train each by itself, see --modality."
+    if options.suv and "PT" not in modalities:
+        yield "no scan is PET by its header, so that --suv changed none. Convert to SUV first, or leave --suv out."
+    without = sum("roi" not in item for item in cohort.items)
+    if options.roi_margin_mm is not None and without:
+        yield (
+            f"{without} of {len(cohort.items)} scans have no mask to crop around, so that use_roi is false in spite of "
+            "--roi-margin-mm. State their roi in the data list, and set use_roi to true; or leave them out."
+        )
     subjects = {item["subject"] for item in cohort.items}
     if (
         matched.table is None

@@ -20,7 +20,7 @@ from medsize.scans.scan_facts import first_line
 from medsize.scans.structure_name import matching_structures
 from medsize.sizes.size_table import SizeTable
 
-__all__ = ["choose_structures", "holds", "masks_of"]
+__all__ = ["choose_structures", "decathlon_labels", "holds", "masks_of"]
 
 
 DECATHLON = "dataset.json"
@@ -62,7 +62,8 @@ def choose_structures(found: FoundCohort, wanted: Sequence[str], table: SizeTabl
 
 def _of_table(table: SizeTable, found: FoundCohort) -> list[str]:
     """The structures of a size table, in the order that the values of label maps have, where these are named."""
-    named = _decathlon_names(found.folder) if any(scan.named and _is_label_map(scan) for scan in found.scans) else []
+    has_label_maps = any(scan.named and _is_label_map(scan) for scan in found.scans)
+    named = decathlon_labels(found.folder)[1:] if has_label_maps else []
     if named and set(named) != set(table.structures):
         raise ValueError(
             f"{found.folder / DECATHLON}: found the structures {', '.join(named)}, expected those of {table.source}: "
@@ -95,7 +96,7 @@ def _of_masks(scans: Sequence[CohortScan], folder: Path) -> list[str]:
     ]
     if not maps:
         return []
-    named = _decathlon_names(folder)
+    named = decathlon_labels(folder)[1:]
     highest = max(_highest(file) for file in maps)
     return named or [f"structure_{index}" for index in range(1, highest + 1)]
 
@@ -149,8 +150,15 @@ def _highest(file: Path) -> int:
     return cached_facts(file, "highest value", _Values, find).highest
 
 
-def _decathlon_names(folder: Path) -> list[str]:
-    """The labels of a ``dataset.json``, as the Decathlon (index to name) or nnU-Net (name to index) writes it."""
+def decathlon_labels(folder: Path) -> list[str]:
+    """
+    Names of all classes, by the ``dataset.json`` in a folder; empty where there is none.
+
+    Both the Decathlon's form (index to name) and that of nnU-Net (name to index) are known.
+
+    Raises:
+        ValueError: when the file does not number the classes 0, 1, ….
+    """
     file = folder / DECATHLON
     if not file.is_file():
         return []
@@ -167,4 +175,4 @@ def _decathlon_names(folder: Path) -> list[str]:
             '"labels": {"background": 0, "NAME": 1, …} with the values of the masks, from 0 upwards. '
             "Correct it, or name the structures yourself: --structure NAME, once for each."
         )
-    return [name for _, name in by_index[1:]]
+    return [name for _, name in by_index]

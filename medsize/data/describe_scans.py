@@ -13,7 +13,7 @@ import numpy as np
 from rich.progress import track
 
 from medsize.data.data_list import write_data_list
-from medsize.files import atomic_write
+from medsize.files import atomic_write, is_newer
 from medsize.sizes.mask_sizes import describe_mask, read_mask
 from medsize.transforms.click_from_mask import ClickFromMask
 
@@ -21,8 +21,8 @@ __all__ = ["describe_scans", "write_clicks"]
 
 
 def write_clicks(mask_file: Path, click_file: Path) -> None:
-    """Write one simulated click per class and slice as a scribble file; a file that is there already is kept."""
-    if click_file.is_file():
+    """Write one simulated click per class and slice as a scribble file; one that is newer than the mask is kept."""
+    if is_newer(click_file, mask_file):
         return
     labels = read_mask(mask_file)
     clicks = np.asarray(ClickFromMask(per_slice=True)(labels)[0]).astype(np.uint8)

@@ -310,6 +310,7 @@ def test_rows_that_fit_no_scan_or_several_stop_it_before_anything_is_written(
         ((), "nothing tells of sizes: there is no mask. Give a size table: --sizes FILE."),
         (("--subject-pattern", "("), "unterminated"),
         (("--bundle", "."), "is no bundle of medsize"),
+        (("--window", "250", "-175"), "the window is 250 to -175, expected the lower end first"),
         (("--modality", "XX"), "no scan was found: no DICOM, NIfTI, NRRD or MetaImage file that the options choose"),
     ],
 )
@@ -346,6 +347,22 @@ def test_a_scan_of_unknown_sizes_is_left_out_without_a_fault(tmp_path: Path) -> 
     assert "left out: 1 scans whose sizes are all unknown" in result.output
     content = json.loads((tmp_path / "out" / "datalist.json").read_text())
     assert sizes_in_ml(content) == [[0.0], [1.5], [1.5]]
+
+
+def test_options_without_effect_are_told_of(tmp_path: Path) -> None:
+    for number in range(4):
+        label_maps_beside(tmp_path / "scans", number, *phantom(number))
+    (tmp_path / "scans" / "p3" / "p3_frame1_gt.nii.gz").unlink()
+    rows = [f"p{number},{volumes_ml(number)[0]},{volumes_ml(number)[1]}" for number in range(4)]
+    table = write_table(tmp_path / "sizes.csv", "image,first volume_ml,second volume_ml", rows)
+    told = "no scan is PET by its header, so that --suv changed none", "1 of 4 scans have no mask to crop around"
+    plain = init(tmp_path / "scans", tmp_path / "plain", "--sizes", table)
+    assert not [line for line in told if line in plain.output]
+    result = init(tmp_path / "scans", tmp_path / "out", "--sizes", table, "--suv", "--roi-margin-mm", 5)
+    assert result.exit_code == 0, result.output
+    assert [line for line in told if line in result.output] == [*told]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert [line for line in told if line in page] == [*told]
 
 
 class Tables(html.parser.HTMLParser):

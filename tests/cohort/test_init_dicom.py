@@ -86,6 +86,15 @@ def test_a_table_may_name_patients(export: Path, tmp_path: Path) -> None:
     assert overlay["intensity_window"] == [-175, 250]
 
 
+def test_image_files_of_masks_beside_contours_are_left_out_aloud(export: Path, tmp_path: Path) -> None:
+    liver = np.zeros((COLUMNS, ROWS, SLICES), dtype=np.uint8)
+    nibabel.save(nibabel.Nifti1Image(liver, np.eye(4)), export / "p1" / "ct" / "mask.nii.gz")
+    result = init(export, tmp_path / "out")
+    assert "left out: image files of masks of 1 scans, for they have SEG or RTSTRUCT, too" in result.output
+    content = json.loads((tmp_path / "out" / "datalist.json").read_text())
+    assert [item["size"]["Liver"] for item in content["training"]] == [LIVER_MM3] * 3
+
+
 def test_a_modality_is_picked_with_its_masks(export: Path, tmp_path: Path) -> None:
     frame = write_series(export / "p1" / "mr", lambda header, index: setattr(header, "Modality", "MR"))
     write_rtstruct(export / "p1" / "RS_mr.dcm", frame, {"Spleen": [square(1.5, 7.5, 1)]})

@@ -88,3 +88,19 @@ def test_one_structure_alone(command: Callable, small_acdc: Path, tmp_path: Path
     assert check_scans(list(cohort.items), 2, cohort.scribble_unlabelled) == []
     area = {bool(item["volume_mm3"][0].sum()) for item in cohort.items}
     assert area == {True, False}  # only some of the scans show the myocardium
+
+
+def test_one_structure_after_another_has_its_own_masks_and_clicks(
+    command: Callable, small_acdc: Path, tmp_path: Path
+) -> None:
+    prepare(command, small_acdc, tmp_path / "out", "--clicks")
+    for structure, index in (("myocardium", 2), ("left ventricle", 3)):
+        prepared = prepare(command, small_acdc, tmp_path / "out", "--structure", structure, "--clicks")
+        seen = set()
+        for item in prepared["training"]:
+            mask, click = (nibabel.load(small_acdc / item[key]).get_fdata() for key in ("label", "scribble"))
+            whole = nibabel.load(small_acdc / item["image"].replace(".nii.gz", "_gt.nii.gz")).get_fdata()
+            np.testing.assert_array_equal(mask, whole == index)
+            np.testing.assert_array_equal(mask[click != 255], click[click != 255])
+            seen.add(bool((click == 1).any()))
+        assert seen == {True, False}

@@ -6,6 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
+import numpy as np
+
 from data_prep.msd import subject_of
 from medsize.checks import check_scans
 from medsize.data import load_cohort
@@ -31,6 +34,26 @@ def test_hippocampus(command: Callable, real_scans: Path, tmp_path: Path) -> Non
     assert set().union(*folds.values()) == {0, 1, 2, 3, 4}
     cohort = load_cohort(tmp_path / "out" / "datalist.json", source)
     assert check_scans(cohort.validation_items(0)[:5], 3) == []
+
+
+def test_labels_may_be_written_as_nnunet_does_and_faulty_ones_are_refused(command: Callable, tmp_path: Path) -> None:
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+        mask = np.ones((4, 4, 2), dtype=np.uint8)
+        nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), tmp_path / folder / "a.nii.gz")
+    task = {
+        "labels": {"background": 0, "liver": 1},
+        "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}],
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(task))
+    command("data_prep.msd", tmp_path, "--output-dir", tmp_path / "out", cwd=tmp_path)
+    prepared = json.loads((tmp_path / "out" / "datalist.json").read_text())
+    assert prepared["labels"] == {"0": "background", "1": "liver"}
+    assert prepared["training"][0]["size"] == {"liver": 32.0}
+    (tmp_path / "dataset.json").write_text(json.dumps(task | {"labels": {"background": 0, "liver": 2}}))
+    result = command("data_prep.msd", tmp_path, "--output-dir", tmp_path / "out2", cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert "no usable labels (their values are 0, 2)" in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_what_is_no_task_is_refused(command: Callable, tmp_path: Path) -> None:
