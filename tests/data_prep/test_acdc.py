@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from data_prep.acdc import CLASSES
 from medsize.checks import check_scans
 from medsize.data import load_cohort
 from tests.conftest import PROJECT
@@ -93,14 +94,14 @@ def test_one_structure_alone(command: Callable, small_acdc: Path, tmp_path: Path
 def test_one_structure_after_another_has_its_own_masks_and_clicks(
     command: Callable, small_acdc: Path, tmp_path: Path
 ) -> None:
-    prepare(command, small_acdc, tmp_path / "out", "--clicks")
-    for structure, index in (("myocardium", 2), ("left ventricle", 3)):
-        prepared = prepare(command, small_acdc, tmp_path / "out", "--structure", structure, "--clicks")
+    for structure in ("myocardium", "left ventricle", None):
+        chosen = [] if structure is None else ["--structure", structure]
+        prepared = prepare(command, small_acdc, tmp_path / "out", *chosen, "--clicks")
         seen = set()
         for item in prepared["training"]:
             mask, click = (nibabel.load(small_acdc / item[key]).get_fdata() for key in ("label", "scribble"))
             whole = nibabel.load(small_acdc / item["image"].replace(".nii.gz", "_gt.nii.gz")).get_fdata()
-            np.testing.assert_array_equal(mask, whole == index)
+            np.testing.assert_array_equal(mask, whole if structure is None else whole == CLASSES.index(structure))
             np.testing.assert_array_equal(mask[click != 255], click[click != 255])
-            seen.add(bool((click == 1).any()))
-        assert seen == {True, False}
+            seen |= set(click[click != 255])
+        assert seen == ({0, 1, 2, 3} if structure is None else {0, 1})
