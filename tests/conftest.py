@@ -39,8 +39,11 @@ def _reproducible() -> None:
 
 @pytest.fixture(scope="session")
 def real_scans() -> Path:
-    """Folder of the real scans; tests that need them are skipped where it is missing."""
-    folder = Path(os.environ.get("MEDSIZE_TEST_DATA", PROJECT.parent / "shared" / "data"))
+    """Folder of the real scans; tests that need them are skipped where it is missing, but not where it is named."""
+    named = os.environ.get("MEDSIZE_TEST_DATA")
+    folder = Path(named or PROJECT.parent / "shared" / "data")
+    if named and not folder.is_dir():
+        pytest.fail(f"MEDSIZE_TEST_DATA is {named}: there is no such folder")
     if not folder.is_dir():
         pytest.skip(f"no real scans at {folder}: set MEDSIZE_TEST_DATA to their folder")
     return folder

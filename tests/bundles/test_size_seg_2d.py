@@ -136,6 +136,7 @@ def test_inference_writes_masks_in_the_space_of_the_scans(
     volumes = pd.read_csv(output / "volumes.csv")
     assert list(volumes.columns) == ["image", "liver (mL)", "kidney (mL)", "lesion (mL)"]
     assert len(volumes) == 9
+    assert (volumes.drop(columns="image").sum() > 0).all()
     for row in volumes.itertuples(index=False):
         image = SimpleITK.ReadImage(row[0])
         mask = SimpleITK.ReadImage(str(output / Path(row[0]).name.replace(".nii.gz", "_seg.nii.gz")))
@@ -161,7 +162,9 @@ def test_inference_on_a_roi_finds_what_evaluation_found(
         cwd=tmp_path,
     )
     volumes = pd.read_csv(output / "volumes.csv").set_index("image")
-    for row in pd.read_csv(trained / "metrics.csv").itertuples():
+    found = pd.read_csv(trained / "metrics.csv")
+    assert found["volume_ml"].sum() > 0
+    for row in found.itertuples():
         assert volumes.loc[row.image, f"{row.structure} (mL)"] == pytest.approx(row.volume_ml, rel=1e-4)
 
 
@@ -241,13 +244,7 @@ def test_masks_never_reach_size_supervision(
             del item["label"]
     data_list = write_json(tmp_path / "datalist.json", content)
     run_bundle(
-        ["train.yaml"],
-        "--dataset_dir",
-        phantoms,
-        "--data_list",
-        data_list,
-        "--output_dir",
-        tmp_path / "run",
+        *(["train.yaml"], "--dataset_dir", phantoms, "--data_list", data_list, "--output_dir", tmp_path / "run"),
         "--use_roi",
         "True",
         *SMALL,
@@ -339,13 +336,7 @@ def test_bad_input_ends_before_the_first_step(
     data_list = write_json(tmp_path / "datalist.json", content)
     before = {file: file.read_bytes() for file in trained.rglob("*") if file.is_file()}
     result = run_bundle(
-        ["train.yaml"],
-        "--dataset_dir",
-        phantoms,
-        "--data_list",
-        data_list,
-        "--output_dir",
-        trained,
+        *(["train.yaml"], "--dataset_dir", phantoms, "--data_list", data_list, "--output_dir", trained),
         *SMALL,
         "--overwrite",
         "True",
@@ -365,13 +356,7 @@ def test_a_truncated_scan_ends_before_the_first_step(run_bundle: Callable, phant
     content["training"][1]["image"] = str(broken)
     data_list = write_json(tmp_path / "datalist.json", content)
     result = run_bundle(
-        ["train.yaml"],
-        "--dataset_dir",
-        phantoms,
-        "--data_list",
-        data_list,
-        "--output_dir",
-        tmp_path / "run",
+        *(["train.yaml"], "--dataset_dir", phantoms, "--data_list", data_list, "--output_dir", tmp_path / "run"),
         *SMALL,
         cwd=tmp_path,
         check=False,

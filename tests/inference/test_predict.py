@@ -61,6 +61,7 @@ def test_scans_of_several_formats_are_segmented_and_compared(
 
     table = pd.read_csv(output / "predictions.csv").set_index(["image", "structure"])
     counted = np.bincount(np.asarray(mask.dataobj).astype(int).ravel(), minlength=4)[1]
+    assert counted > 0
     liver = table.loc["a/one.nii.gz", "liver"]
     assert liver["volume_ml"] == pytest.approx(counted * 6 * 6 * 16 / 1000, rel=1e-4)
     assert liver["relative_size_error"] == pytest.approx(abs(liver["volume_ml"] - 100) / 100, rel=1e-4)
