@@ -12,17 +12,33 @@ from typing import Annotated, Any
 import typer
 
 from medsize import __version__
+from medsize.errors import ProblemsError
 
 app = typer.Typer(help="Train medical image segmenters from approximate sizes.", no_args_is_help=True)
 
 
+EXTRAS = {"pydicom": "dicom", "highdicom": "dicom"}
+"""Packages that some scans need, and the extra that brings them."""
+
+
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Turn a fault into a message without a trace, and the failure of a program that was run into its exit code."""
+def refusals(last_line: str | None = None) -> Iterator[None]:
+    """
+    Turn a fault into a message without a trace, and the failure of a program that was run into its exit code.
+
+    Args:
+        last_line: what follows a list of problems. Default: such a list is a fault of the arguments.
+    """
     try:
         yield
     except (ValueError, ConnectionError) as e:
+        if last_line is not None and isinstance(e, ProblemsError):
+            raise SystemExit(f"{e}\n{last_line}") from e
         raise typer.BadParameter(str(e)) from e
+    except ModuleNotFoundError as e:
+        if e.name not in EXTRAS:
+            raise
+        raise SystemExit(f"{e.name} is missing: pip install 'medsize[{EXTRAS[e.name]}]'") from e
     except subprocess.CalledProcessError as e:  # its program has said why
         raise typer.Exit(e.returncode) from e
 
@@ -52,6 +68,10 @@ Suv = Annotated[bool, typer.Option(help="Convert PET to SUV by body weight.")]
 LaterWins = Annotated[bool, typer.Option(help="Where structures overlap, the one given later wins.")]
 KeepIdentifiers = Annotated[bool, typer.Option(help="Also write OUTPUT_identifiers.csv.")]
 KeyFile = Annotated[Path | None, typer.Option(help="The secret key of the codes. Default: OUTPUT_key.txt.")]
+StudyFile = Annotated[Path, typer.Argument(help="What to run: a YAML file, such as those in benchmarks/.")]
+Data = Annotated[Path, typer.Option(help="Folder that holds the cohorts.")]
+WorkDir = Annotated[Path, typer.Option(help="Folder for the runs. Finished ones in it are kept.")]
+Only = Annotated[str | None, typer.Option(help="Run only cells whose name matches this regular expression.")]
 MaxGib = Annotated[float, typer.Option(help="Memory that a scan's voxels may take.")]
 
 
@@ -127,10 +147,9 @@ def init(
     """
     from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
     from medsize.cohort import InitOptions, init_cohort
-    from medsize.errors import ProblemsError
     from medsize.sizes.size_table import read_size_table
 
-    with refusals():
+    with refusals("No data list was written."):
         options = InitOptions(
             structures=tuple(structure or ()),
             modalities=tuple(modality or ()),
@@ -145,17 +164,14 @@ def init(
             key_file=key_file,
             max_bytes=int(max_gib * 2**30),
         )
-        try:
-            prepared = init_cohort(
-                cohort,
-                output,
-                None if sizes is None else read_size_table(sizes),
-                options,
-                commands=lambda dimensions, overlay: go_on_commands(dimensions, overlay, bundle),
-                report=typer.echo,
-            )
-        except ProblemsError as e:
-            raise SystemExit(f"{e}\nNo data list was written.") from e
+        prepared = init_cohort(
+            cohort,
+            output,
+            None if sizes is None else read_size_table(sizes),
+            options,
+            commands=lambda dimensions, overlay: go_on_commands(dimensions, overlay, bundle),
+            report=typer.echo,
+        )
     if prepared.suspicions:
         typer.echo("\n".join(["what may be wrong:", *(f"  - {text}" for text in prepared.suspicions)]))
     typer.echo(f"{output}: datalist.json with {len(prepared.cohort.items)} scans, cohort.yaml, report.html. To go on:")
@@ -190,7 +206,6 @@ def convert(
     """
     from medsize.cohort.conversion import ConvertOptions
     from medsize.cohort.convert_folder import convert_folder
-    from medsize.errors import ProblemsError
 
     with refusals():
         options = ConvertOptions(
@@ -233,24 +248,21 @@ def diameters(
     The volumes of their ellipsoids are compared with those within the contours.
     """
     from medsize.cohort.diameters import measure_diameters, summary, write_diameters
-    from medsize.errors import ProblemsError
 
     named = {name: beginning or name for name, _, beginning in (text.partition("=") for text in structure or ())}
-    try:
+    with refusals(f"No table was written. Mend these scans, or move them out of {folder}."):
         scans = measure_diameters(folder, named or None, modality or ())
-    except ProblemsError as e:
-        raise SystemExit(f"{e}\nNo table was written. Mend these scans, or move them out of {folder}.") from e
     write_diameters(output, scans)
     typer.echo(f"{output}: {summary(scans)}")
 
 
 @app.command()
 def ladder(
-    study: Annotated[Path, typer.Argument(help="What to run: a YAML file such as benchmarks/ladder_2d.yaml.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds the cohorts.")],
-    work_dir: Annotated[Path, typer.Option(help="Folder for the runs. Finished ones in it are kept.")],
+    study: StudyFile,
+    data: Data,
+    work_dir: WorkDir,
     workers: Annotated[int, typer.Option(help="Runs at a time, of one thread each.", min=1)] = 2,
-    only: Annotated[str | None, typer.Option(help="Run only cells whose name matches this regular expression.")] = None,
+    only: Only = None,
     anew: Annotated[bool, typer.Option("--anew", help="Run also what the table holds already.")] = False,
 ) -> None:
     """Train and evaluate a bundle under every kind of supervision that a study names, and write its tables."""
@@ -263,14 +275,14 @@ def ladder(
 
 @app.command()
 def robustness(
-    study: Annotated[Path, typer.Argument(help="What to run: a YAML file such as benchmarks/robustness_acdc.yaml.")],
-    data: Annotated[Path, typer.Option(help="Folder that holds the cohorts.")],
-    work_dir: Annotated[Path, typer.Option(help="Folder for the runs. Finished ones in it are kept.")],
+    study: StudyFile,
+    data: Data,
+    work_dir: WorkDir,
     workers: Annotated[
         int | None, typer.Option(help="Cells at a time. Default: one for each GPU, else one for each core.", min=1)
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")] = None,
-    only: Annotated[str | None, typer.Option(help="Run only cells whose name matches this regular expression.")] = None,
+    only: Only = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing; report what is finished.")] = False,
 ) -> None:
     """
@@ -306,7 +318,6 @@ def predict(
     ] = False,
 ) -> None:
     """Segment scans with the network of a run: shows the command of MONAI that does it, and runs that."""
-    from medsize.errors import ProblemsError
     from medsize.inference.predict import predict as segment
     from medsize.sizes.size_table import read_size_table
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
 from medsize import __version__
+from medsize.cli import app
 from medsize.data import load_cohort
 from tests.conftest import PROJECT
 
@@ -27,3 +32,17 @@ def test_demo_prints_one_table_and_draws_a_figure(command: Callable, tmp_path: P
     for supervision in ("masks", "sizes + clicks", "sizes"):
         assert f"│ {supervision} " in result.stdout
     assert (tmp_path / "demo" / "phantom_overlays.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("command", ["init", "convert", "diameters"])
+def test_without_pydicom_dicom_is_refused_with_what_to_install(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "1.dcm").write_bytes(bytes(128) + b"DICM")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    monkeypatch.delitem(sys.modules, "medsize.scans.dicom.header", raising=False)
+    result = CliRunner().invoke(app, [command, str(tmp_path / "scans"), "--output", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert result.output.strip().endswith("pydicom is missing: pip install 'medsize[dicom]'")
+    assert not (tmp_path / "out").exists()
