@@ -171,18 +171,18 @@ def test_a_folder_in_use_is_not_written_to(tmp_path: Path) -> None:
 
 
 def test_a_vendored_bundle_trains_where_medsize_is_not_installed(
-    command: Callable, finished_run: Callable, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Callable, finished_run: Callable, phantoms: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "exported"
     export_bundle(BUNDLES / "size_seg_2d", output, finished_run(2, "segresnet"), "segresnet", vendor=True)
     broken = tmp_path / "broken" / "medsize"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('medsize is not installed')")
-    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
-    assert "medsize is not installed" in command("medsize.cli", cwd=tmp_path, check=False).stderr
+    refused = command("medsize.cli", cwd=tmp_path, check=False, python_path=broken.parent)
+    assert "medsize is not installed" in refused.stderr
 
     run = tmp_path / "trained"
     files = ["--bundle_root", output, "--config_file", output / "configs" / "train.yaml"]
     options = ["--dataset_dir", phantoms, "--output_dir", run, "--max_epochs", 1, "--val_interval", 1]
-    command("monai.bundle", "run", *files, *options, cwd=tmp_path)
+    command("monai.bundle", "run", *files, *options, cwd=tmp_path, python_path=broken.parent)
     assert (run / "metrics.csv").is_file()
