@@ -1,4 +1,4 @@
-"""The cohort: the scans of a data list, checked, and which of them to train and to validate on."""
+"""Cohort: the checked scans of a data list, and its items for training and for validation."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Cohort:
 
     @property
     def num_classes(self) -> int:
-        """K, with the background."""
+        """Number of classes, K, with the background."""
         return len(self.class_names)
 
     def validation_items(self, fold: int | None = 0) -> list[ValidationItem]:
         """
-        Items to validate on: the section ``validation`` if there is one, else the items of ``fold``.
+        Return the items to validate on: the section ``validation`` if there is one, else the items of ``fold``.
 
         The truth has names that no training transform knows: ``true_label``, the mask, and ``true_volume_mm3``.
         """
@@ -57,30 +57,28 @@ class Cohort:
         num_masks: int | None = None,
     ) -> list[TrainingItem]:
         """
-        Items to train on, stripped of every label that ``supervision`` does not name.
+        Return the items to train on, stripped of every label that ``supervision`` does not name.
 
         Args:
             supervision: any of ``size``, ``mask`` and ``scribble``, joined by ``+``.
-            fold: the fold that is left for validation.
+            fold: the fold for validation.
             size_level: {``"slice"``, ``"volume"``}, the sizes to use: ``slice_area_mm2`` or ``volume_mm3``.
-            num_masks: with ``mask``, keep the masks of the first so many subjects only. Default: all.
+            num_masks: with ``mask``, number of the first subjects whose masks are kept. Default: all.
 
         Returns:
-            the items; those that no label is left for are left out.
+            the items that have a label left.
 
         Raises:
-            DataListError: when a value is none of these, or no item is left.
+            DataListError: when a value is not one of these, or no item is left.
         """
         kinds = supervision.split("+")
         problems = []
         if not set(kinds) <= set(SUPERVISIONS):
-            problems.append(
-                f"supervision is '{supervision}': it must be any of {', '.join(SUPERVISIONS)}, joined by +."
-            )
+            problems.append(f"supervision is '{supervision}', expected any of {', '.join(SUPERVISIONS)}, joined by +.")
         if size_level not in ("slice", "volume"):
-            problems.append(f"size_level is '{size_level}': it must be slice or volume.")
+            problems.append(f"size_level is '{size_level}', expected slice or volume.")
         if num_masks is not None and num_masks < 1:
-            problems.append(f"num_masks is {num_masks}: it must be at least 1, or null for all masks.")
+            problems.append(f"num_masks is {num_masks}, expected at least 1, or null for all masks.")
         candidates = [item for item in self.items if not self._is_validation(item, fold)]
         if not candidates:
             problems.append(
@@ -142,12 +140,12 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
 
     Args:
         data_list: the file.
-        dataset_dir: the folder that its paths start from.
+        dataset_dir: folder that its paths start from.
 
     Raises:
-        DataListError: naming every item at fault: an unknown key, a file that is missing or lies neither in that
-            folder nor in the data list's, a size for a structure that does not exist, a negative or non-finite one,
-            sizes without a unit, a subject in two splits.
+        DataListError: naming every faulty item: an unknown key; a file that is missing, or is neither in that folder
+            nor in the data list's; a size for an unknown structure; a negative or non-finite size; sizes without a
+            unit; a subject in two splits.
     """
     path, root = Path(data_list), Path(dataset_dir)
     missing = []
@@ -205,7 +203,7 @@ def _class_names(labels: dict[str, str], problems: list[str]) -> list[str]:
 def _resolve(
     item: Item, where: str, folders: tuple[Path, Path], class_names: list[str], unit: str | None, problems: list[str]
 ) -> CohortItem:
-    """The item with absolute paths, from the first folder into one of both, and sizes in mm."""
+    """Return the item with absolute paths, from the first folder into one of both, and with sizes in mm."""
     entry: dict[str, Any] = {"subject": item.subject or item.image}
     for key in ("image", "label", "scribble"):
         name = getattr(item, key)
@@ -214,7 +212,7 @@ def _resolve(
         file = folders[0] / name
         if not any(Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder)) for folder in folders):
             problems.append(
-                f"{where}: the {key} '{name}' leads out of the data set's folder {folders[0]}. Put the file there, or "
+                f"{where}: the {key} '{name}' is outside the data set's folder {folders[0]}. Put the file there, or "
                 "set dataset_dir to a folder that holds all of them."
             )
         elif not file.is_file():
@@ -229,7 +227,7 @@ def _resolve(
 
 
 def _split_problems(sections: Iterable[tuple[str, Item]]) -> list[str]:
-    """Subjects and images that stand in more than one split."""
+    """Yield a problem for each subject or image in more than one split."""
     splits: dict[tuple[str, str], set[str]] = {}
     for section, item in sections:
         split = section if item.fold is None or section == "validation" else f"fold {item.fold}"

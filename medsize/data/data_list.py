@@ -1,13 +1,13 @@
 """
-The data list: a file that names the scans, and says what is known of each.
+Data list: a file that names the scans, and states what is known of each.
 
 It is JSON in the Decathlon layout::
 
     {"labels": {"0": "background", "1": "liver"}, "size_unit": "mL",
      "training": [{"image": "scan_1.nii.gz", "size": {"liver": 1510}, "subject": "1", "fold": 0}, …]}
 
-An item may have ``label`` (a mask), ``scribble``, ``size`` (one number per structure; ``null`` where unknown;
-``[low, high]`` where only bounds are known), ``slice_size`` (per structure, one number per slice along the last axis),
+An item may have ``label`` (a mask), ``scribble``, ``size`` (one number per structure; ``null`` if unknown;
+``[low, high]`` if only bounds are known), ``slice_size`` (per structure, one number per slice along the last axis),
 ``roi``, ``subject`` and ``fold``. ``size_unit`` is ``mm3`` or ``mL``, with ``slice_size`` in mm², or ``fraction`` of
 the scan's (the slice's) original field of view. Structures that ``size`` does not name are unknown.
 
@@ -31,11 +31,11 @@ __all__ = ["DataList", "DataListError", "Item", "Roi", "SizeValue", "parse_data_
 
 
 class DataListError(ProblemsError):
-    """Report all that is wrong with a data list."""
+    """Error that lists all problems of a data list."""
 
 
 SizeValue = float | tuple[float, float] | None
-"""A size; its low and high end; or None where it is unknown."""
+"""A size; its low and high end; or None if it is unknown."""
 
 
 class Roi(BaseModel):
@@ -69,7 +69,7 @@ class Item(BaseModel):
 
 
 class DataList(BaseModel):
-    """The file as it is written; other top-level keys of the Decathlon layout are allowed and ignored."""
+    """Content of the file; other top-level keys of the Decathlon layout are allowed and ignored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -85,11 +85,11 @@ def parse_data_list(content: bytes, source: Path) -> DataList:
     Return the data list that a file holds.
 
     Args:
-        content: of the file.
+        content: bytes of the file.
         source: the file, for messages.
 
     Raises:
-        DataListError: naming all keys and values that do not belong there.
+        DataListError: naming all invalid keys and values.
     """
     try:
         raw = json.loads(content)
@@ -106,7 +106,7 @@ def parse_data_list(content: bytes, source: Path) -> DataList:
 def write_data_list(
     path: Path, class_names: Sequence[str], items: Sequence[Mapping[str, Any]], **top_level: Any
 ) -> None:
-    """Write a data list under its final name only when it is complete."""
+    """Write a data list, whole or not at all."""
     content = {
         "labels": {str(k): name for k, name in enumerate(class_names)},
         **top_level,
@@ -118,7 +118,7 @@ def write_data_list(
 
 
 def _describe(error: Any, raw: dict[str, Any]) -> str:
-    """A pydantic error in the words of a data list."""
+    """Return a pydantic error in the terms of a data list."""
     location = list(error["loc"])
     where = ""
     if len(location) >= 2 and location[0] in ("training", "validation") and isinstance(location[1], int):

@@ -21,7 +21,7 @@ __all__ = ["describe_scans", "write_clicks"]
 
 
 def write_clicks(mask_file: Path, click_file: Path) -> None:
-    """Write one simulated click per class and slice as a scribble file; one that is newer than the mask is kept."""
+    """Write one simulated click per class and slice as a scribble file; keep a file that is newer than the mask."""
     if is_newer(click_file, mask_file):
         return
     labels = read_mask(mask_file)
@@ -43,12 +43,12 @@ def describe_scans(
     """
     Measure the masks of scans and write their data list.
 
-    Run again, it measures only masks that changed since.
+    A later call measures only the masks that have changed.
 
     Args:
         data_list: file to write.
         dataset_dir: folder that the paths in ``scans`` start from.
-        scans: items with ``image``, ``label``, ``subject``, ``fold`` and whatever else the data list shall hold.
+        scans: items with ``image``, ``label``, ``subject``, ``fold`` and any other keys of the data list.
         class_names: all classes, the background first.
         roi_shift_mm: see :func:`describe_mask`.
         click_dir: folder to write simulated clicks to, which become the scans' ``scribble``. Default: none.

@@ -15,20 +15,20 @@ __all__ = ["assign_folds", "folds_of_subjects", "stratified_folds"]
 
 
 def assign_folds(subjects: Sequence[str], num_folds: int) -> dict[str, int]:
-    """Fold of each subject: the subjects in sorted order are dealt out in turn."""
+    """Return the fold of each subject: the subjects in sorted order are dealt out in turn."""
     return {subject: i % num_folds for i, subject in enumerate(sorted(set(subjects)))}
 
 
 def stratified_folds(sizes: Mapping[str, Sequence[float]], num_folds: int) -> dict[str, int]:
     """
-    Fold of each subject, such that folds hold as many subjects, and subjects of as many sizes, as can be.
+    Return the fold of each subject, such that the folds are alike in number and sizes of structures.
 
-    Subjects are sorted by which structures they have, then by the mean rank of their sizes, and dealt out to and fro:
-    0, 1, 2, 2, 1, 0, 0, … The same cohort gives the same folds.
+    Subjects are sorted by the structures that they have, then by the mean rank of their sizes. They are dealt out to
+    and fro: 0, 1, 2, 2, 1, 0, 0, … The same cohort gives the same folds.
 
     Args:
         sizes: for each subject the size of each structure; NaN where unknown, 0 where absent.
-        num_folds: how many.
+        num_folds: number of folds.
     """
     subjects = sorted(sizes)
     table = np.array([sizes[subject] for subject in subjects], dtype=float).reshape(len(subjects), -1)
@@ -47,13 +47,13 @@ def folds_of_subjects(
     items: Sequence[Mapping[str, Any]], structures: Sequence[str], dataset_dir: Path, num_folds: int
 ) -> dict[str, int]:
     """
-    Fold of each subject, by :func:`stratified_folds`; subjects that share a scan are kept together.
+    Return the fold of each subject, by :func:`stratified_folds`; subjects that share a scan stay together.
 
     Args:
-        items: of a data list, with ``size``.
+        items: items of a data list, with ``size``.
         structures: names of all classes but the background.
         dataset_dir: folder that the items' paths start from.
-        num_folds: how many, at most: there are no more than subjects.
+        num_folds: number of folds, reduced to the number of subjects if that is smaller.
     """
     leader = {item["subject"]: item["subject"] for item in items}
     first: dict[str, str] = {}
@@ -75,6 +75,6 @@ def folds_of_subjects(
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Mean of those that are known."""
+    """Return the mean of the known values."""
     known = [value for value in values if np.isfinite(value)]
     return float(np.mean(known)) if known else float("nan")

@@ -1,4 +1,4 @@
-"""Preprocessed scans that outlive a run."""
+"""Cache of preprocessed scans that outlives a run."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ torch.serialization.add_safe_globals([TraceKeys, np.ndarray, np.dtype, _rebuild_
 
 class PersistentCacheDataset(CacheDataset):
     """
-    MONAI's ``CacheDataset``, whose cached scans are also kept on disk, for later runs and for other processes.
+    MONAI's ``CacheDataset`` that also keeps its scans on disk, for later runs and for other processes.
 
-    A file holds one item as the deterministic transforms left it. Its name is a hash of the item, the size and times
-    of every file that the item names, those transforms with all their parameters, and the versions of MONAI and
-    medsize: whatever of these changes, the scan is prepared anew. Files are memory-mapped, so that the processes of a
-    machine share one copy of a scan, and are replaced in one step, so that any number of processes may write at once.
-    Files of scans or settings that are no longer used stay until the folder is deleted.
+    A file holds one item after the deterministic transforms. Its name is a hash of the item, the size and times of
+    every file that the item names, those transforms with all their parameters, and the versions of MONAI and medsize.
+    If any of these changes, the scan is prepared anew. Files are memory-mapped: the processes of a machine share one
+    copy of a scan. Files are replaced in one step: any number of processes may write at once. Files of scans or
+    settings that are no longer used stay until the folder is deleted.
 
-    MONAI's ``PersistentDataset`` was not enough: it knows neither a file that changed nor a tensor of equal values
-    again, reads while another process may still be writing, and keeps nothing in memory.
+    MONAI's ``PersistentDataset`` is not enough: it does not notice that a file has changed, and does not recognise a
+    tensor of equal values. It reads while another process may still be writing, and keeps nothing in memory.
 
     Args:
         data: the items, as for ``CacheDataset``.
         transform: the transforms, as for ``CacheDataset``.
-        cache_dir: the folder. It holds preprocessed scans, and deserves their protection. Default: none, memory only.
+        cache_dir: folder of the files. Protect it like the scans. Default: no folder, only memory.
         kwargs: further arguments of ``CacheDataset``.
 
     Raises:
-        ValueError: when a deterministic transform holds something that cannot be told from another by its value, such
-            as a lambda function.
+        ValueError: when a deterministic transform holds something that has no value to compare, such as a lambda
+            function.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class PersistentCacheDataset(CacheDataset):
         super().__init__(data, transform, **kwargs)
 
     def set_data(self, data: Sequence[Mapping[Hashable, Any]]) -> None:
-        """See ``CacheDataset``."""
+        """Set the items, see ``CacheDataset``."""
         if self.cache_dir is not None and self._transform_hash is None:  # once, before a transform has seen a scan
             transforms = self.transform.transforms[: self._first_random()]
             self._transform_hash = _hash([__version__, monai.__version__, transforms])
@@ -91,7 +91,7 @@ class PersistentCacheDataset(CacheDataset):
             try:
                 return torch.load(file, mmap=True, weights_only=True)
             except (EOFError, RuntimeError, pickle.UnpicklingError) as e:
-                warnings.warn(f"{file} is broken, its scan is prepared anew: {e}", stacklevel=2)
+                warnings.warn(f"{file} is broken, so its scan is prepared anew: {e}", stacklevel=2)
         prepared = super()._load_cache_item(idx)
         reset_ops_id(prepared)  # a later run's transforms, which invert these, are other objects
         self._save(prepared, file)
@@ -103,7 +103,7 @@ class PersistentCacheDataset(CacheDataset):
             with atomic_write(file, many_writers=True) as partial:
                 torch.save(prepared, partial)
         except OSError as e:
-            warnings.warn(f"a preprocessed scan cannot be kept in cache_dir {self.cache_dir}: {e}", stacklevel=2)
+            warnings.warn(f"cache_dir {self.cache_dir}: a preprocessed scan cannot be kept: {e}", stacklevel=2)
 
     def _transform(self, index: int) -> Any:
         if self.cache_dir is None or index % len(self) < self.cache_num:
@@ -114,7 +114,7 @@ class PersistentCacheDataset(CacheDataset):
 
 
 def _file_states(item: Mapping[Hashable, Any]) -> list[tuple[int, int, int]]:
-    """Size and times of the files that an item names."""
+    """Return size and times of the files that an item names."""
     names = [name for value in item.values() for name in (value if isinstance(value, list) else [value])]
     files = [Path(name) for name in names if isinstance(name, str) and os.path.isfile(name)]
     stats = [file.stat() for file in files]
@@ -129,14 +129,14 @@ def _hash(thing: Any) -> str:
         pickler.dump(thing)
     except (AttributeError, TypeError, pickle.PicklingError) as e:
         raise ValueError(
-            f"a transform cannot be told from another by its value, so that its scans cannot be kept: {e}. Set "
-            "cache_dir to null, or take a function that has a name and a module."
+            f"a transform has no value to compare, so its scans cannot be kept: {e}. Set cache_dir to null, or use a "
+            "function that has a name and a module."
         ) from e
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 class _ByValue(pickle.Pickler):
-    """Writes tensors and networks by their values, where pickle would write their addresses."""
+    """Pickler that writes tensors and networks by their values; pickle would write their addresses."""
 
     def reducer_override(self, thing: Any) -> Any:
         if isinstance(thing, nn.Module):

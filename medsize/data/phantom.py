@@ -19,7 +19,7 @@ CONTRASTS = (0.65, 0.95, 0.25)
 
 def make_phantom(shape: tuple[int, int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """
-    One synthetic scan.
+    Make one synthetic scan.
 
     A body holds a large, a middling and a small organ: rotated, bumpy ellipsoids of random size, place and contrast.
     A smooth bias field and noise are laid over it. An organ is sometimes missing.
@@ -73,10 +73,10 @@ def write_phantom_cohort(
 
     Args:
         output_dir: folder to write to; created where missing.
-        num_scans: how many scans, each of another subject.
+        num_scans: number of scans, each of another subject.
         shape: voxels along each axis.
         spacing: mm along each axis.
-        num_folds: folds that the subjects are dealt out to.
+        num_folds: number of folds that the subjects are dealt out to.
         seed: the same seed gives the same cohort.
 
     Returns:

@@ -1,4 +1,4 @@
-"""In which proportion scans with and without a mask are drawn."""
+"""Sampling of scans with and without a mask in a set proportion."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def mixed_label_sampler(
     world_size: int = 1,
 ) -> Sampler[int]:
     """
-    Sampler for cohorts in which a few scans have a mask and the others have other labels.
+    Make a sampler for cohorts in which a few scans have a mask and the others have other labels.
 
-    Drawn as they come, a few masks are in so few batches that the other labels pull the network away from them.
+    Without it, masks are in so few batches that the other labels pull the network away from them.
 
     Args:
         items: training items; those with ``label`` have a mask.
-        num_samples: scans to draw for an epoch, in all processes together.
-        mask_share: part of them that shall have a mask, drawn with replacement, where some items have one and some
-            have none. Else, and for ``None``, all items are drawn equally often.
-        generator: source of randomness. Of several processes, all must draw alike.
-        rank: which of several processes this is. Each takes its share of what is drawn. Defaults to 0.
-        world_size: how many processes there are. Defaults to 1.
+        num_samples: number of scans to draw for an epoch, in all processes together.
+        mask_share: part of them that shall have a mask, drawn with replacement, if only some items have one. Else, and
+            for ``None``, all items are drawn equally often.
+        generator: source of randomness, in the same state in all processes.
+        rank: number of this process. Each process takes its share of the drawn scans. Defaults to 0.
+        world_size: number of processes. Defaults to 1.
 
     Raises:
         ValueError: when ``mask_share`` is not between 0 and 1.
     """
     if mask_share is not None and not 0 < mask_share < 1:
-        raise ValueError(f"mask_share is {mask_share}: it must lie between 0 and 1, or be null.")
+        raise ValueError(f"mask_share is {mask_share}, expected a number between 0 and 1, or null.")
     drawn = _sampler(items, num_samples, mask_share, generator)
     return drawn if world_size == 1 else _Share(drawn, rank, world_size)
 
@@ -59,7 +59,7 @@ def _sampler(
 
 
 class _Share(Sampler[int]):
-    """Every ``world_size``-th of what a sampler draws: batches of all processes together are what one would draw."""
+    """Every ``world_size``-th draw of a sampler; together, the batches of all processes are those of one process."""
 
     def __init__(self, sampler: Sampler[int], rank: int, world_size: int) -> None:
         self.sampler = sampler

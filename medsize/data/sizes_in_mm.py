@@ -21,21 +21,21 @@ def sizes_in_mm(
     item: Item, image: str, structures: Sequence[str], unit: str | None, where: str, problems: list[str]
 ) -> dict[SizeKey, torch.Tensor]:
     """
-    Return the sizes that an item states, as :class:`medsize.items.CohortItem` has them.
+    Return the sizes that an item states, with the keys of :class:`medsize.items.CohortItem`.
 
-    Areas in all slices add up to the volume where none is stated.
+    If no volume is stated, it is the sum of the areas in all slices.
 
     Args:
         item: an item of a data list.
-        image: path of its scan, which is read where sizes depend on it.
+        image: path of its scan, which is read if sizes depend on it.
         structures: names of the classes, without the background.
         unit: the data list's ``size_unit``.
-        where: names the item in messages.
-        problems: gets what is wrong with the sizes.
+        where: name of the item in messages.
+        problems: list that the problems of the sizes are added to.
     """
     found: dict[SizeKey, torch.Tensor] = {}
     if (item.size or item.slice_size) and unit is None:
-        problems.append(f"{where}: it states sizes, but the data list has no 'size_unit' (mm3, mL or fraction).")
+        problems.append(f"{where}: the data list has no 'size_unit', expected mm3, mL or fraction. Add it.")
         return found
     if item.size is not None:
         stated = {name: [value] for name, value in item.size.items()}
@@ -55,11 +55,11 @@ def sizes_in_mm(
 def _intervals(
     stated: Mapping[str, Sequence[SizeValue]], structures: Sequence[str], where: str, problems: list[str]
 ) -> torch.Tensor | None:
-    """Low and high ends, shape ``(2, K − 1, Z)``."""
+    """Return low and high ends, shape ``(2, K − 1, Z)``."""
     for name in stated:
         if name not in structures:
             hint = did_you_mean(name, structures) or f" The structures are: {', '.join(structures)}."
-            problems.append(f"{where} names '{name}', which is no structure of 'labels'.{hint}")
+            problems.append(f"{where} names '{name}', which is not a structure of 'labels'.{hint}")
     if len({len(values) for values in stated.values()}) > 1:
         lengths = ", ".join(f"{name}: {len(values)}" for name, values in stated.items())
         problems.append(f"{where} has differing numbers of slices ({lengths}).")
@@ -86,7 +86,7 @@ def _intervals(
 
 
 def _unit_in_mm(image: str, unit: str | None, num_axes: int, where: str, problems: list[str]) -> float:
-    """How many mm³ are in one unit of volume, with three axes; mm² in one of area, with two."""
+    """Return the mm³ in one unit of volume for three axes, or the mm² in one unit of area for two."""
     if unit == "fraction":
         zooms, shape = _header(image, where, problems)
         return math.prod(zooms[:num_axes]) * math.prod(shape[:num_axes])

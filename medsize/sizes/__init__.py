@@ -1,4 +1,4 @@
-"""Sizes of structures: as people state them, as masks show them, and as studies make them wrong."""
+"""Sizes of structures: stated by people, measured in masks, or made wrong for studies."""
 
 from medsize.sizes.mask_sizes import describe_mask
 from medsize.sizes.mean_fractions import mean_fractions

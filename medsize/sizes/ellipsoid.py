@@ -1,4 +1,4 @@
-"""The volume of an ellipsoid: what diameters tell of a structure's size."""
+"""Volume of an ellipsoid, from its diameters."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def ellipsoid_volume(diameters: Sequence[float]) -> float:
         diameters: one to three, in any order; mm give mm³.
 
     Raises:
-        ValueError: when there are none, or more than three.
+        ValueError: when there are no diameters, or more than three.
     """
     if not 1 <= len(diameters) <= 3:
-        raise ValueError(f"found {len(diameters)} diameters, expected 1 to 3.")
+        raise ValueError(f"found {len(diameters)} diameters, expected 1 to 3. Give one to three.")
     long_to_short = sorted(diameters, reverse=True)
     return math.pi / 6 * math.prod((long_to_short + 2 * long_to_short[-1:])[:3])

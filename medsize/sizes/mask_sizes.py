@@ -23,13 +23,13 @@ def describe_mask(
     rng: np.random.Generator | None = None,
 ) -> dict[str, Any]:
     """
-    What a mask says of a scan, as entries of a data list.
+    Measure the structures of a mask, as entries of a data list.
 
     Args:
         mask_file: mask of class indices, NIfTI.
         class_names: all classes, the background first.
-        roi_shift_mm: also state a ``roi`` around the foreground's centre, shifted at random by up to so many mm along
-            each scanner axis, as a single click would give it.
+        roi_shift_mm: also state a ``roi`` around the foreground's centre. It is shifted at random by up to so many mm
+            along each scanner axis, like a single click.
         rng: source of the shift.
 
     Returns:
@@ -62,11 +62,11 @@ def describe_mask(
 
 def measure_structure(mask_file: Path, num_slices: int) -> tuple[float, list[float]]:
     """
-    Return mm³ in the mask of a single structure, and mm² in each of its slices.
+    Return the mm³ in the mask of a single structure, and the mm² in each of its slices.
 
     Args:
-        mask_file: holds 1 in the structure, and 0 elsewhere.
-        num_slices: of its scan.
+        mask_file: mask that holds 1 in the structure, and 0 elsewhere.
+        num_slices: number of slices of its scan.
 
     Raises:
         ValueError: when it cannot be measured, or has another number of slices.
@@ -82,7 +82,7 @@ def measure_structure(mask_file: Path, num_slices: int) -> tuple[float, list[flo
 
 
 def read_mask(mask_file: Path) -> MetaTensor:
-    """Class indices ``(1, *spatial)``, int64."""
+    """Read a mask of class indices as ``(1, *spatial)``, int64."""
     mask = nibabel.load(mask_file)
     return MetaTensor(
         np.asarray(mask.dataobj)[None].astype(np.int64),

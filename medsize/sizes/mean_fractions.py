@@ -1,4 +1,4 @@
-"""How large the structures of a cohort are on average."""
+"""Mean sizes of a cohort's structures."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SMALLEST = 1e-4
 
 def mean_fractions(items: Sequence[TrainingItem], region_mm: Sequence[float]) -> list[float] | None:
     """
-    Mean fraction of the region given to the network that each class takes, from the sizes that a cohort states.
+    Return the mean fraction of the network's region that each class takes, from the stated sizes of a cohort.
 
     Args:
         items: training items.
         region_mm: extent of the region along each axis, mm; negative for all of an axis.
 
     Returns:
-        K fractions that sum to 1, the background first, each structure at 1e-4 at least; ``None`` where no item
-        states a size. A structure whose size is never known counts with 1e-4.
+        K fractions that sum to 1, the background first, each structure at least 1e-4; ``None`` if no item states a
+        size. A structure whose size is never known counts with 1e-4.
     """
     found = []
     for item in items:

@@ -1,5 +1,5 @@
 """
-Measurements: what the cells of a row say together of a structure's size.
+Measurements: the size of a structure, from the cells of a row together.
 
 A measurement is a volume, diameters, an area, a fraction or a mask, with the reader's error or with bounds, see
 :mod:`medsize.sizes.size_table`.
@@ -23,8 +23,9 @@ KINDS_OF_SLICES = ("area_mm2", "fraction")
 @dataclass(frozen=True)
 class StatedSize:
     """
-    Low and high end of a structure's size: mm³ of a scan or mm² of a slice; fractions of its original field of view;
-    or, with a mask, multiples of what is measured in it.
+    Low and high end of a structure's size.
+
+    They are mm³ of a scan or mm² of a slice, fractions of its original field of view, or multiples of a mask's size.
     """
 
     low: float
@@ -34,10 +35,10 @@ class StatedSize:
 
     def times(self, measure: float) -> float | list[float]:
         """
-        Return the size as data lists have it: a number, or ``[low, high]``.
+        Return the size in the form of data lists: a number, or ``[low, high]``.
 
         Args:
-            measure: what it is a part or a multiple of, in mm³ or mm²; 1 where it is in these units itself.
+            measure: field of view or mask size that the ends are multiples of, in mm³ or mm²; 1 if they have that unit.
         """
         low, high = self.low * measure, self.high * measure
         return low if low == high else [low, high]
@@ -45,11 +46,11 @@ class StatedSize:
 
 def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> StatedSize | None:
     """
-    Return the size that the cells of a structure state together; ``None`` where it is unknown.
+    Return the size that the cells of a structure state together; ``None`` if it is unknown.
 
     Args:
-        values: what each filled column of the structure says; its columns fit together (:func:`misfits`).
-        default_error: percent, where the structure has no error of its own.
+        values: value in each filled column of the structure. The columns fit together, see :func:`misfits`.
+        default_error: error in percent for a structure without an error of its own.
 
     Raises:
         ValueError: when the low bound is above the high one.
@@ -74,14 +75,14 @@ def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> Sta
 
 
 def _size(kind: str, value: Any, factor: float = 1.0) -> float:
-    """Return mm³, mm² or a fraction, from what a cell says times a factor."""
+    """Return the value of a cell times a factor, in mm³, mm² or as a fraction."""
     if kind == "diameters_mm":
         return ellipsoid_volume([factor * d for d in value])
     return factor * value * (MM3_PER_ML if kind == "volume_ml" else 1.0)
 
 
 def misfits(columns: Sequence[Column]) -> Iterator[str]:
-    """Yield what is wrong where columns of a structure cannot be filled in together."""
+    """Yield a problem for columns of a structure that cannot be filled in together."""
     sizes = [column for column in columns if column.kind != "error_percent"]
     names = " and ".join(map(str, sizes))
     bounds = {column.bound for column in sizes}
@@ -98,17 +99,17 @@ def misfits(columns: Sequence[Column]) -> Iterator[str]:
 
 def of_other_extent(columns: Sequence[Column], slice_number: int | None) -> Iterator[str]:
     """
-    Yield what is wrong where columns are of a scan in a row of a slice, or the other way round.
+    Yield a problem for each column of a whole scan in the row of a slice, or the other way round.
 
     Args:
-        columns: those of a structure that are filled in.
-        slice_number: that of the row; ``None`` for the whole scan.
+        columns: filled columns of a structure.
+        slice_number: slice of the row; ``None`` for the whole scan.
     """
     for column in columns:
         if slice_number is None and column.kind == "area_mm2":
-            yield f"{column} is of a slice, but the row names none. Fill in a column 'slice', or state a volume."
+            yield f"{column} is for a slice, but the row names no slice. Fill in the column 'slice', or state a volume."
         if slice_number is not None and column.kind not in (*KINDS_OF_SLICES, "error_percent"):
             yield (
-                f"{column} is of a whole scan, but the row is of slice {slice_number}. State "
+                f"{column} is for a whole scan, but the row is for slice {slice_number}. State "
                 f"{' or '.join(KINDS_OF_SLICES)}, or clear 'slice'."
             )

@@ -1,4 +1,4 @@
-"""The region of a scan that is given to the network, and what it can hold."""
+"""Region of a scan that the network is fed, and the sizes that fit into it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from medsize.items import SizeKey, TrainingItem, is_per_slice
 __all__ = ["FULLEST", "fit_into_region", "region_measure"]
 
 FULLEST = 0.7
-"""Part of the region that structures may fill together: a random zoom by 10 % along three axes leaves 0.73 of it."""
+"""Largest part of the region that structures may fill together; a random zoom by 10 % leaves 0.73 of three axes."""
 
 
 def region_measure(item: TrainingItem, key: SizeKey, region_mm: Sequence[float]) -> float:
     """
-    Return the size of the region, in the unit of a size: mm² for ``slice_area_mm2``, mm³ for ``volume_mm3``.
+    Return the size of the region in the unit of a key: mm² for ``slice_area_mm2``, mm³ for ``volume_mm3``.
 
     Args:
         item: a scan.
-        key: of its size.
+        key: key of its size.
         region_mm: extent of the region along each axis, mm; negative for all of an axis.
     """
     axes = 2 if is_per_slice(key) else 3
@@ -35,17 +35,17 @@ def region_measure(item: TrainingItem, key: SizeKey, region_mm: Sequence[float])
 
 def fit_into_region(item: TrainingItem, key: SizeKey, region_mm: Sequence[float]) -> torch.Tensor:
     """
-    The sizes of a scan, all scaled alike where their low ends would fill more than 0.7 of the region together.
+    Scale the sizes of a scan alike, such that their low ends fill at most 0.7 of the region together.
 
-    Sizes that were made, rather than measured, may be larger than what the network is shown.
+    Simulated sizes may be larger than the part of the scan that the network sees.
 
     Args:
         item: a scan.
-        key: of its size.
+        key: key of its size.
         region_mm: see :func:`region_measure`.
 
     Returns:
-        the size in float64, of its shape.
+        the sizes, float64, in the shape that they have in the item.
     """
     size = torch.as_tensor(item[key], dtype=torch.float64)
     together = size[0].sum(dim=0)

@@ -1,4 +1,4 @@
-"""Columns of a size table: their names, and what their cells may hold."""
+"""Columns of a size table: their names, and the values that their cells may hold."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ class Column:
     letter: str
     kind: str
     structure: str = ""
-    """Name of the structure, as its first column writes it. Empty where the column is about the whole row."""
+    """Name of the structure, written as in its first column. Empty if the column is about the whole row."""
     bound: str = ""
-    """{``"low"``, ``"high"``}, or empty where the size itself is stated."""
+    """{``"low"``, ``"high"``}, or empty if the size itself is stated."""
 
     def __str__(self) -> str:
         return f"column '{self.name}' ({self.letter})"
 
     def read(self, cell: Cell, decimal_comma: bool) -> Any:
         """
-        What a cell of this column says.
+        Read a cell of this column.
 
         Args:
-            cell: not empty.
+            cell: a cell that is not empty.
             decimal_comma: see :func:`medsize.sizes.spreadsheet.parse_number`.
 
         Raises:
-            ValueError: saying what the cell holds, what is wrong with it, and what to do.
+            ValueError: with the content of the cell, its fault and the remedy.
         """
         if isinstance(cell, ValueError):
             raise cell
@@ -63,10 +63,10 @@ class Column:
 
 def read_columns(header: Sequence[Cell]) -> tuple[list[Column | None], list[str]]:
     """
-    The columns that the first row of a size table names.
+    Read the columns from the first row of a size table.
 
     Returns:
-        one column for each cell, ``None`` where it has no name or a faulty one; and what is wrong with the names.
+        one column for each cell, ``None`` if its name is missing or faulty; and the problems of the names.
     """
     columns: list[Column | None] = []
     problems = []
@@ -79,19 +79,19 @@ def read_columns(header: Sequence[Cell]) -> tuple[list[Column | None], list[str]
                 column = _column(cell, letter, structures)
                 twin = next((c for c in columns if c and _meaning(c) == _meaning(column)), None)
                 if twin is not None:
-                    raise ValueError(f"says the same as {twin}. Delete one of them.")
+                    raise ValueError(f"has the same meaning as {twin}. Delete one of them.")
         except ValueError as e:
             name = "" if isinstance(cell, ValueError) else f"'{cell}' "
             problems.append(f"row 1, column {name}({letter}) {e}")
             column = None
         columns.append(column)
     if not any(column and column.kind == "image" for column in columns):
-        problems.append("row 1 names no column 'image'. Row 1 must name the columns; image is the path of the scan.")
+        problems.append("row 1 names no column 'image', expected one with the paths of the scans. Name the columns.")
     if not problems and not any(column and column.kind in SIZE_KINDS for column in columns):
         problems.append("row 1 names no column of a size, such as 'liver volume_ml'. Add one for each structure.")
     sized = {column.structure for column in columns if column and column.kind in SIZE_KINDS}
     problems += [
-        f"row 1, {column} is the error of no size. Name a column '{column.structure} volume_ml', or another size of it."
+        f"row 1, {column} is an error without a size. Add a column '{column.structure} volume_ml', or another size."
         for column in columns
         if column and column.structure and column.structure not in sized
     ]
@@ -130,9 +130,9 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
     if structure == "" and kind != "error_percent":
         raise ValueError(f"names no structure. Rename it, for example to 'liver {kind}'.")
     if structure.lower() == "background":
-        raise ValueError("is of the background, whose size is what the structures leave. Delete it.")
+        raise ValueError("is for the background, whose size is the rest of the scan. Delete it.")
     if bound and kind in ("mask", "error_percent"):
-        raise ValueError(f"is a bound of a {kind}, which has none. Name it '{structure} {kind}'.")
+        raise ValueError(f"is a bound of a {kind}, which cannot have bounds. Name it '{structure} {kind}'.")
     return Column(name, letter, kind, structure, bound)
 
 
@@ -169,7 +169,7 @@ def _diameters(cell: str | int | float, info: ValidationInfo) -> list[float]:
 def _path_below(cell: str | int | float) -> str:
     path = _text(cell).replace("\\", "/")  # as Windows writes it
     if path.startswith("/") or PureWindowsPath(path).drive or ".." in PurePosixPath(path).parts:
-        raise ValueError("it leads out of the data set's folder")
+        raise ValueError("it is outside the data set's folder")
     return str(PurePosixPath(path))
 
 
@@ -203,8 +203,8 @@ EXPECTED = {
         "Write 1 to 3 diameters in mm, such as 34 x 28 x 40.5; leave the cell empty where they are unknown, "
         "and write 0 in a column 'STRUCTURE volume_ml' where the structure is absent."
     ),
-    "fraction": f"Write a part of the original field of view, such as 0.04 or 4 %; {EMPTY_OR_ZERO}",
+    "fraction": f"Write a fraction of the original field of view, such as 0.04 or 4 %; {EMPTY_OR_ZERO}",
     "area_mm2": f"Write the area in mm², such as 320.5; {EMPTY_OR_ZERO}",
     "mask": PATH,
 }
-"""What to write in a cell that is not as it must be."""
+"""Advice for a faulty cell, by the kind of its column."""

@@ -1,4 +1,4 @@
-"""Sizes with less detail: what the average patient has, or only which structures there are."""
+"""Sizes with less detail: the mean of the cohort, or only the presence of structures."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ SIZE_DETAILS = ("given", "cohort mean", "tags")
 
 def with_size_detail(items: Sequence[TrainingItem], size_detail: str, region_mm: Sequence[float]) -> list[TrainingItem]:
     """
-    Replace the sizes of training items by less than is known of them, for comparisons.
+    Replace the sizes of training items by less detailed ones, for comparisons.
 
-    Where a structure is absent (size 0) it stays so; where its size is unknown it stays unknown.
+    An absent structure (size 0) stays absent, and an unknown size stays unknown.
 
     Args:
-        items: those that have a size have all ``volume_mm3``, or all ``slice_area_mm2``.
-        size_detail: {``"given"``, ``"cohort mean"``, ``"tags"``}. The sizes as they are; for every structure its mean
-            over the slices (scans) of the cohort that show it; or equal parts of the region for the background and
-            every structure that is present. In the last two, structures fill 0.7 of the region at most together.
+        items: training items; those with a size all have ``volume_mm3``, or all ``slice_area_mm2``.
+        size_detail: {``"given"``, ``"cohort mean"``, ``"tags"``}. ``"given"`` keeps the sizes. ``"cohort mean"`` gives
+            every structure its mean over the slices (scans) of the cohort that show it. ``"tags"`` gives equal parts of
+            the region to the background and every present structure. In the last two, structures fill at most 0.7 of
+            the region together.
         region_mm: extent of the region given to the network along each axis, mm; negative for all of an axis.
 
     Returns:
         new items.
 
     Raises:
-        ValueError: when ``size_detail`` is none of these.
+        ValueError: when ``size_detail`` is not one of these.
     """
     if size_detail not in SIZE_DETAILS:
-        raise ValueError(f"size_detail is '{size_detail}': it must be one of {', '.join(SIZE_DETAILS)}.")
+        raise ValueError(f"size_detail is '{size_detail}', expected one of {', '.join(SIZE_DETAILS)}.")
     sized = [_as_columns(item[key]) for item in items if (key := size_key(item))]
     if size_detail == "given" or not sized:
         return list(items)
@@ -58,6 +59,6 @@ def with_size_detail(items: Sequence[TrainingItem], size_detail: str, region_mm:
 
 
 def _as_columns(size: torch.Tensor) -> torch.Tensor:
-    """``(2, K − 1, Z)``, with Z = 1 for the size of a whole scan."""
+    """Return a size as ``(2, K − 1, Z)``, with Z = 1 for the size of a whole scan."""
     size = torch.as_tensor(size, dtype=torch.float64)
     return size.reshape(*size.shape[:2], -1)

@@ -1,4 +1,4 @@
-"""Sizes that are as wrong as readers and reports make them."""
+"""Noise in sizes, like the errors of readers and reports."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from medsize.sizes.region import fit_into_region
 __all__ = ["SIZE_NOISES", "SizeNoise", "expected_size_change", "relative_size_change", "with_size_noise"]
 
 SMALLEST_FACTOR = 0.05
-"""No size is measured as smaller than this part of it: 0 would say that the structure is absent."""
+"""Smallest factor of a size, as a size of 0 would mean an absent structure."""
 
 
 def gaussian(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """
-    Random errors: the factors are max(1 + σ·ε, 0.05), ε standard normal, σ such that the expected mRE is the level.
+    Draw normal errors: the factors are max(1 + σ·ε, 0.05), ε standard normal, with the level as the expected mRE.
 
         mRE = σ·√(2/π) − σ·φ(a/σ) + a·Φ(−a/σ),  a = 0.95
     """
@@ -37,7 +37,7 @@ def gaussian(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.
 
 def log_normal(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """
-    Random errors, as likely half as double: the factors are exp(σ·ε), σ such that the expected mRE is the level.
+    Draw log-normal errors, as likely half as double: the factors are exp(σ·ε), with the level as the expected mRE.
 
         mRE = exp(σ²/2)·(2·Φ(σ) − 1)
     """
@@ -46,13 +46,13 @@ def log_normal(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.rando
 
 def diameters(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
     """
-    Volumes from three diameters, the same factor for all slices of a scan.
+    Draw errors of volumes from three diameters, the same factor for all slices of a scan.
 
     See :func:`medsize.sizes.ellipsoid.ellipsoid_volume`.
 
-    Each diameter is misread by a factor exp(σ·ε), and the structure fills its ellipsoid up to such a factor too, all
-    independent. Together that is exp(2σ·ε), whose mRE is that of log-normal errors: at 0.1, 0.3, 0.5 and 0.8, σ is
-    0.06, 0.18, 0.28 and 0.40.
+    Each diameter is misread by a factor exp(σ·ε). The structure differs from its ellipsoid by such a factor, too. All
+    are independent. Together the factor is exp(2σ·ε), with the mRE of log-normal errors: at 0.1, 0.3, 0.5 and 0.8, σ
+    is 0.06, 0.18, 0.28 and 0.40.
     """
     found, index = np.unique(scans, return_inverse=True)
     sigma = _log_normal_sigma(level) / 2
@@ -60,30 +60,30 @@ def diameters(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random
 
 
 def too_large(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """A reader who always measures too much: the factors are 1 + level, which is the mRE."""
+    """Return the factors of a reader who always measures too much: 1 + level. The mRE is the level."""
     return np.full(len(sizes), 1 + level)
 
 
 def too_small(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """A reader who always measures too little: the factors are 1 − level, which is the mRE; 0.05 at least."""
+    """Return the factors of a reader who always measures too little: 1 − level, at least 0.05. The mRE is the level."""
     return np.full(len(sizes), max(1 - level, SMALLEST_FACTOR))
 
 
 def rounded(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """Sizes rounded to multiples of ``level`` times the cohort's median, one multiple at least."""
+    """Round sizes to multiples of ``level`` times the cohort's median, to one multiple at least."""
     step = level * np.median(sizes)
     return np.maximum(np.round(sizes / step), 1) * step / sizes
 
 
 def terciles(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """As "small", "medium" or "large": the mean of the third of the cohort that a size is in, at any level."""
+    """Replace a size, as "small", "medium" or "large", by the mean of its third of the cohort, at any level."""
     third = np.searchsorted(np.quantile(sizes, [1 / 3, 2 / 3]), sizes, side="left")
     means = np.array([sizes[third == t].mean() if (third == t).any() else np.nan for t in range(3)])
     return means[third] / sizes
 
 
 def swapped(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """The size of another one, for the share ``level`` of all: reports mixed up."""
+    """Exchange the share ``level`` of all sizes for others, as if reports were mixed up."""
     chosen = rng.permutation(np.flatnonzero(rng.random(len(sizes)) < level))
     mixed = sizes.copy()
     mixed[chosen] = sizes[np.roll(chosen, 1)]
@@ -91,7 +91,7 @@ def swapped(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.G
 
 
 def missing(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """Unknown (NaN) for the share ``level`` of all."""
+    """Make the share ``level`` of all sizes unknown (NaN)."""
     return np.where(rng.random(len(sizes)) < level, np.nan, 1.0)
 
 
@@ -104,7 +104,7 @@ def _expect_level(sizes: np.ndarray, level: float) -> float:
 
 
 def _expect_swaps(sizes: np.ndarray, level: float) -> float:
-    """level · mean over i and j ≠ i of |sⱼ − sᵢ| / sᵢ"""
+    """Return level · mean over i and j ≠ i of |sⱼ − sᵢ| / sᵢ."""
     ordered, count = np.sort(sizes), len(sizes)
     rank, below = np.arange(count), np.cumsum(ordered) - ordered
     distances = rank * ordered - below + (ordered.sum() - below - ordered) - (count - 1 - rank) * ordered
@@ -113,21 +113,25 @@ def _expect_swaps(sizes: np.ndarray, level: float) -> float:
 
 @dataclass(frozen=True)
 class SizeNoise:
-    """A way in which sizes are wrong."""
+    """A kind of noise in sizes."""
 
     factors: Callable[[np.ndarray, np.ndarray, float, np.random.Generator], np.ndarray]
     """
-    Takes the known sizes of a structure in all scans (or slices) that show it, shape ``(N,)``, the index of the scan
-    that each belongs to, the level and a source of randomness; gives the factors to multiply the sizes with.
+    Function that returns the factors to multiply the sizes with.
+
+    It takes the known sizes of a structure in all scans (or slices) that show it, shape ``(N,)``, the index of each
+    size's scan, the level and a source of randomness.
     """
     expectation: Callable[[np.ndarray, float], float] | None = None
-    """mRE to expect of such sizes and level; ``None``: the errors are not random, but follow from the sizes."""
+    """Function that returns the expected mRE for sizes and a level. ``None``: the sizes determine the errors."""
 
     def expected_mre(self, sizes: np.ndarray, level: float) -> float:
         """
+        Return the expected mRE.
+
         Args:
-            sizes: of a structure, shape ``(N,)``.
-            level: how much noise.
+            sizes: sizes of a structure, shape ``(N,)``.
+            level: strength of the noise.
         """
         if self.expectation is not None:
             return self.expectation(sizes, level)
@@ -158,27 +162,27 @@ def with_size_noise(
     """
     Replace the sizes of training items by wrong ones, for studies of robustness.
 
-    The same items, level and seed give the same errors. Every slice has errors of its own where sizes are of slices,
-    but for those from diameters.
-    What is absent (size 0) stays absent, what is unknown stays unknown; both ends of an interval change alike.
+    The same items, level and seed give the same errors. Sizes of slices have errors of their own, other than those
+    from diameters.
+    An absent structure (size 0) stays absent, and an unknown size stays unknown. Both ends of an interval change alike.
 
     Args:
-        items: those that have a size have all ``volume_mm3``, or all ``slice_area_mm2``.
-        noise: one of :data:`SIZE_NOISES`; ``None`` for the sizes as they are.
-        level: how much of it: see there. 0 changes nothing. Defaults to 0.
+        items: training items; those with a size all have ``volume_mm3``, or all ``slice_area_mm2``.
+        noise: one of :data:`SIZE_NOISES`; ``None`` keeps the sizes.
+        level: strength of the noise, see there. 0 changes nothing. Defaults to 0.
         seed: seed of the errors. Defaults to 0.
         region_mm: extent of the region given to the network along each axis, mm; negative for all of an axis. Wrong
-            sizes that fill more than 0.7 of it together are made smaller, as nobody measures more than is shown.
+            sizes that fill more than 0.7 of it together are made smaller, as nobody measures more than the scan shows.
             Default: no limit.
 
     Returns:
         new items.
 
     Raises:
-        ValueError: when ``noise`` is none of these, or the level is negative.
+        ValueError: when ``noise`` is not one of these, or the level is negative.
     """
     if noise is not None and noise not in SIZE_NOISES:
-        raise ValueError(f"size_noise is '{noise}': it must be null or one of {', '.join(SIZE_NOISES)}.")
+        raise ValueError(f"size_noise is '{noise}', expected null or one of {', '.join(SIZE_NOISES)}.")
     if level < 0:
         raise ValueError(f"the level of the noise is {level}: it must not be negative.")
     sized = [(index, key) for index, item in enumerate(items) if (key := size_key(item))]
@@ -210,14 +214,14 @@ def with_size_noise(
 
 def relative_size_change(items: Sequence[TrainingItem], noisy: Sequence[TrainingItem]) -> float | None:
     """
-    The mRE that a noise really made, see :func:`medsize.metrics.mean_relative_error`; of intervals by their middles.
+    Return the mRE of noisy sizes, see :func:`medsize.metrics.mean_relative_error`. Intervals count by their middles.
 
     Args:
-        items: as :func:`with_size_noise` takes them.
-        noisy: as it returns them.
+        items: items before :func:`with_size_noise`.
+        noisy: items after it.
 
     Returns:
-        the mean over all structures, scans and slices; ``None`` where nothing can be compared.
+        the mean over all structures, scans and slices; ``None`` if nothing can be compared.
     """
     middles: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
     for pair in zip(items, noisy, strict=True):
@@ -230,15 +234,15 @@ def relative_size_change(items: Sequence[TrainingItem], noisy: Sequence[Training
 
 def expected_size_change(items: Sequence[TrainingItem], noise: str | None, level: float = 0.0) -> float | None:
     """
-    The mRE that a noise makes on average over all seeds, for comparison with :func:`relative_size_change`.
+    Return the expected mRE of a noise over all seeds, for comparison with :func:`relative_size_change`.
 
     Args:
-        items: as :func:`with_size_noise` takes them.
+        items: items before :func:`with_size_noise`.
         noise: see there.
         level: see there.
 
     Returns:
-        the mean over all structures, scans and slices; ``None`` where no size is known.
+        the mean over all structures, scans and slices; ``None`` if no size is known.
     """
     sized = [torch.as_tensor(i[key], dtype=torch.float64).mean(dim=0) for i in items if (key := size_key(i))]
     if not sized:

@@ -1,5 +1,5 @@
 """
-Size tables: what is known of the structures in each scan, in a spreadsheet (XLSX) or CSV.
+Size tables: the known sizes of the structures in each scan, in a spreadsheet (XLSX) or CSV file.
 
 The first row names the columns. Every further row is a scan or, where the column ``slice`` is filled in, one of its
 slices::
@@ -9,33 +9,33 @@ slices::
     scans/scan_2.nii.gz, B,       1230,            10,                  ,                    0
 
 ===========================  =============================================================================
-column                       what its cells hold
+column                       content of its cells
 ===========================  =============================================================================
 ``image``                    path of the scan from the data set's folder
-``subject``                  whose scan it is; may be left out
+``subject``                  subject of the scan; may be left out
 ``slice``                    number of the slice, from 0 along the last axis; empty: the whole scan
-``comment``                  anything; it is not read
+``comment``                  anything; not read
 ``liver volume_ml``          volume in mL
 ``liver volume_mm3``         volume in mm³
 ``liver diameters_mm``       1, 2 or 3 diameters in mm: ``34``, ``34 x 28`` or ``34 x 28 x 40``
 ``liver fraction``           part of the scan's (the slice's) original field of view: ``0.04`` or ``4 %``
-``liver area_mm2``           area in mm², in rows of slices
-``liver mask``               path of a mask of this structure alone (1, elsewhere 0), which is measured
-``liver volume_ml low``,     bounds, where no more is known; likewise of ``volume_mm3``, ``diameters_mm``,
+``liver area_mm2``           area in mm², in the row of a slice
+``liver mask``               path of a mask of this structure alone (1, elsewhere 0), to be measured
+``liver volume_ml low``,     bounds, if no more is known; likewise for ``volume_mm3``, ``diameters_mm``,
 ``liver volume_ml high``     ``fraction`` and ``area_mm2``
 ``liver error_percent``      the reader's error, in percent of the number in the row
 ``error_percent``            the same for all structures without bounds or an error of their own
 ===========================  =============================================================================
 
-In place of ``liver`` stands the name of any structure. An *empty* cell says that the size is unknown, *0* that the
-structure is absent. A row states each structure in one way; other rows and structures may use other ways. Case, spaces
-and brackets in names of columns make no difference: ``Liver Volume (mL)`` is ``liver volume_ml``.
+Any structure's name may stand for ``liver``. An *empty* cell means that the size is unknown, *0* that the structure is
+absent. A row states each structure in one way; other rows and structures may use other ways. Case, spaces and brackets
+in the names of columns make no difference: ``Liver Volume (mL)`` is ``liver volume_ml``.
 
-Diameters give the volume of an ellipsoid, V = π/6 · d₁ · d₂ · d₃; of one or two see
+Diameters give the volume of an ellipsoid, V = π/6 · d₁ · d₂ · d₃. For one or two diameters, see
 :func:`medsize.sizes.ellipsoid.ellipsoid_volume`.
 
-An error of e percent turns a number x into the bounds x · (1 − e/100) and x · (1 + e/100). Of diameters, each one is x:
-an error of 10 percent there is about 30 percent of the volume.
+An error of e percent turns a number x into the bounds x · (1 − e/100) and x · (1 + e/100). With diameters, x is each
+diameter: an error of 10 percent there is about 30 percent of the volume.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ NUMBERS = {*SIZE_KINDS, "error_percent"} - {"mask"}
 
 
 class SizeTableError(ProblemsError):
-    """What is wrong with a size table, all of it at once."""
+    """Error that lists all problems of a size table."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class SizeRow:
     """A row of a size table."""
 
     number: int
-    """As spreadsheets count: row 1 names the columns."""
+    """Number of the row, as spreadsheets count: row 1 names the columns."""
     image: str
     subject: str | None
     slice: int | None
-    """``None`` for the whole scan."""
+    """Number of the slice; ``None`` for the whole scan."""
     sizes: dict[str, StatedSize]
-    """By structure; those of unknown size are left out."""
+    """Size of each structure; structures of unknown size are left out."""
 
 
 @dataclass(frozen=True)
@@ -104,24 +104,24 @@ class SizeTable:
         return rows
 
     def where(self, row: SizeRow, kind: str, structure: str = "") -> str:
-        """A cell, as messages name it."""
+        """Return the name of a cell in messages."""
         return f"row {row.number}, {next(c for c in self.columns if (c.kind, c.structure) == (kind, structure))}"
 
     def sizes_of(self, image: str, dataset_dir: str | Path = ".") -> dict[str, Any]:
         """
-        What the table says of a scan, as entries of an item in a data list whose ``size_unit`` is ``mm3``.
+        Return the sizes of a scan, as entries of an item in a data list whose ``size_unit`` is ``mm3``.
 
         Args:
             image: path of the scan from the data set's folder.
-            dataset_dir: that folder. It is read for fractions, slices and masks only.
+            dataset_dir: the data set's folder. It is read for fractions, slices and masks only.
 
         Returns:
             ``size``, mm³ per structure; ``slice_size``, mm² per structure and slice along the last axis; ``subject``.
-            A size is a number, ``[low, high]``, or ``None`` where unknown. What the table does not know is left out.
+            A size is a number, ``[low, high]``, or ``None`` if unknown. Entries that the table lacks are left out.
 
         Raises:
-            SizeTableError: when the scan has no row, has not the slices that its rows name, or when it or a mask
-                cannot be read.
+            SizeTableError: when the scan has no row or lacks slices that its rows name, or when it or a mask cannot
+                be read.
         """
         rows = self.rows_by_image.get(comparable_path(image), [])
         if not rows:
@@ -164,7 +164,7 @@ class SizeTable:
         return {key: entry for key, entry in entries.items() if entry is not None}
 
     def _grid(self, rows: Sequence[SizeRow], image: str, dataset_dir: str | Path) -> tuple[list[float], int]:
-        """mm along each axis of a scan, and its number of slices; NaN and 0 where nothing depends on them."""
+        """Return mm along each axis of a scan, and its number of slices; NaN and 0 if nothing depends on them."""
         if all(row.slice is None and not any(s.is_fraction or s.mask for s in row.sizes.values()) for row in rows):
             return [math.nan] * 3, 0
         try:
@@ -179,15 +179,15 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
     """
     Read and check a size table; its columns are described at the top of this module.
 
-    Numbers have a decimal point. A decimal comma is understood where it cannot be anything else, as in ``12,5``; what
-    may be a thousands separator, as in ``1,510``, is refused.
+    Numbers have a decimal point. A decimal comma is understood if it cannot be anything else, as in ``12,5``. A number
+    such as ``1,510`` is refused: its comma may be a thousands separator.
 
     Args:
         path: a ``.xlsx`` file; or a ``.csv`` file in UTF-8, separated by commas, semicolons or tabs.
-        sheet: the sheet of a workbook. Default: the only one that holds something.
+        sheet: the sheet of a workbook. Default: the only one that is not empty.
 
     Raises:
-        SizeTableError: naming row and column, as the spreadsheet shows them, of everything that is wrong.
+        SizeTableError: naming the row and column of every problem, as the spreadsheet shows them.
     """
     path = Path(path)
     try:
@@ -197,7 +197,7 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
     columns, problems = read_columns(header)
     filled = {number: cells for number, cells in enumerate(body, start=2) if any(cell != "" for cell in cells)}
     if not filled:
-        problems.append("there is no row below the names of the columns. Add a row for every scan.")
+        problems.append("found no row below the names of the columns, expected a row for every scan. Add them.")
     problems += [
         f"column {get_column_letter(index + 1)} has no name in row 1. Name it, or clear its cells."
         for index, name in enumerate(header)
@@ -235,19 +235,19 @@ def add_sizes(
     items: Sequence[Mapping[str, Any]], table: SizeTable, dataset_dir: str | Path = "."
 ) -> list[dict[str, Any]]:
     """
-    Add to scans what a table says of their sizes.
+    Add the sizes of a table to scans.
 
     Args:
-        items: the scans, as a data list has them: ``image``, a path from the data set's folder, and what else is known.
-        table: as :func:`read_size_table` reads it.
+        items: items of a data list, with ``image``, a path from the data set's folder.
+        table: the table, from :func:`read_size_table`.
         dataset_dir: the data set's folder.
 
     Returns:
         new items with the entries of :meth:`SizeTable.sizes_of`, for a data list whose ``size_unit`` is ``mm3``.
 
     Raises:
-        SizeTableError: naming every row without a scan, scan without a row, scan that is listed twice or already has
-            other sizes or another subject, and what :meth:`SizeTable.sizes_of` finds.
+        SizeTableError: naming every row without a scan, scan without a row, scan that is listed twice, scan that has
+            other sizes or another subject already, and every problem of :meth:`SizeTable.sizes_of`.
     """
     images = {comparable_path(item["image"]): item["image"] for item in items}
     counts = Counter(comparable_path(item["image"]) for item in items)
@@ -276,14 +276,14 @@ def add_sizes(
 
 
 def comparable_path(path: str) -> str:
-    """A path as it is compared: macOS and Windows write the same one with other characters."""
+    """Return a path for comparison: macOS and Windows write the same one with different characters."""
     return unicodedata.normalize("NFC", str(PurePosixPath(path.replace("\\", "/"))))
 
 
 def _read_row(
     number: int, columns: Sequence[Column | None], cells: Sequence[Cell], decimal_comma: bool
 ) -> tuple[SizeRow | None, list[str]]:
-    """The row, ``None`` where it names no scan; and what is wrong with it."""
+    """Return the row, ``None`` if it names no scan, and its problems."""
     values: dict[Column, Any] = {}
     faults: dict[Column, str] = {}
     for column, cell in zip(columns, cells, strict=True):
@@ -320,7 +320,7 @@ def _read_row(
 
 
 def _contradictions(table: SizeTable) -> Iterator[str]:
-    """Rows of the same scan that cannot all be right."""
+    """Yield a problem for rows of the same scan that contradict each other."""
     for rows in table.rows_by_image.values():
         first: dict[int | None, SizeRow] = {}
         masks = {structure: row for row in rows for structure, stated in row.sizes.items() if stated.mask}

@@ -1,4 +1,4 @@
-"""Cells of a spreadsheet as they were entered, whichever program saved it."""
+"""Cells of a spreadsheet as they were entered, for any program that saved it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from openpyxl import load_workbook
 __all__ = ["Cell", "parse_number", "read_cells", "uses_decimal_comma"]
 
 Cell = str | int | float | ValueError
-"""What a cell holds: a text without spaces around it, "" where empty; a number; or what is wrong with it."""
+"""Content of a cell: a text without spaces around it, "" if empty; a number; or its problem."""
 
 UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, TypeError, ValueError, ParseError, BadZipFile, zlib.error)
-"""What openpyxl raises for broken workbooks."""
+"""Exceptions of openpyxl for broken workbooks."""
 
 POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 COMMA = re.compile(r"[+-]?\d+,\d+")
 GROUPED = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
-"""What may be a whole number with a thousands separator, or one with three decimals."""
+"""Number that may have a thousands separator or three decimals."""
 
 
 def read_cells(path: Path, sheet: str | None = None) -> tuple[list[list[Cell]], str]:
@@ -35,14 +35,14 @@ def read_cells(path: Path, sheet: str | None = None) -> tuple[list[list[Cell]], 
     Read a table: CSV (UTF-8; separated by commas, semicolons or tabs) or XLSX.
 
     Args:
-        path: the file. Its ending tells the format.
+        path: the file. Its ending determines the format.
         sheet: the sheet of a workbook to read. Default: the only one that is not empty.
 
     Returns:
-        the rows, one of them filled at least, and what separates their cells in the file ("" in a workbook).
+        the rows, at least one of them filled, and the separator of their cells in the file ("" in a workbook).
 
     Raises:
-        ValueError: saying why it cannot be read as a table, and what to do.
+        ValueError: when it cannot be read as a table, with the reason and the remedy.
     """
     if not path.is_file():
         raise ValueError("there is no such file.")
@@ -59,15 +59,14 @@ def read_cells(path: Path, sheet: str | None = None) -> tuple[list[list[Cell]], 
 
 def parse_number(text: str, decimal_comma: bool = False) -> float:
     """
-    A number as a person wrote it, with a decimal point, or with a decimal comma where that cannot be taken for a
-    thousands separator.
+    Read a number as a person wrote it, with a decimal point or an unmistakable decimal comma.
 
     Args:
         text: the number.
-        decimal_comma: the numbers around it have decimal commas, so that its point may be a thousands separator.
+        decimal_comma: whether the numbers around it have decimal commas. Then its point may be a thousands separator.
 
     Raises:
-        ValueError: when it is no number, or may be read in two ways.
+        ValueError: when it is not a number, or may be read in two ways.
     """
     if GROUPED.fullmatch(text) and ("," in text or decimal_comma):
         whole, decimal = re.sub("[.,]", "", text), text.replace(",", ".") + "0"
@@ -76,13 +75,15 @@ def parse_number(text: str, decimal_comma: bool = False) -> float:
         return float(text)
     if COMMA.fullmatch(text):
         return float(text.replace(",", "."))
-    raise ValueError("it is no number")
+    raise ValueError("it is not a number")
 
 
 def uses_decimal_comma(texts: Iterable[str], separator: str) -> bool:
     """
-    Whether a point in these numbers may be a thousands separator: one of them has a decimal comma for certain, or they
-    stand between semicolons and none has a decimal point for certain.
+    Return whether a point in these numbers may be a thousands separator.
+
+    It may if one of them has a decimal comma for certain, or if they stand between semicolons and none has a decimal
+    point for certain.
     """
     numbers = [n for text in texts for n in re.findall(r"[\d.,]+", text) if not GROUPED.fullmatch(n)]
     return any(COMMA.fullmatch(n) for n in numbers) or (
@@ -94,16 +95,14 @@ def _read_csv(path: Path) -> tuple[list[list[Cell]], str]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        raise ValueError(
-            "it is no text in UTF-8. Save it as 'CSV UTF-8' in the spreadsheet program, or as .xlsx."
-        ) from e
+        raise ValueError("it is not UTF-8 text. Save it as 'CSV UTF-8' in the spreadsheet program, or as .xlsx.") from e
     first = next(iter(text.splitlines()), "")
     separator = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         return [[cell.strip() for cell in row] for row in reader], separator
     except csv.Error as e:
-        raise ValueError(f"it is no sound CSV: {e} in line {reader.line_num}. Are quotation marks closed?") from e
+        raise ValueError(f"it is not valid CSV: {e} in line {reader.line_num}. Are quotation marks closed?") from e
 
 
 def _read_workbook(path: Path, sheet: str | None) -> list[list[Cell]]:
@@ -116,7 +115,7 @@ def _read_workbook(path: Path, sheet: str | None) -> list[list[Cell]]:
     if sheet is None and len(filled) != 1:
         if not filled:
             return []
-        raise ValueError(f"several of its sheets hold something: {', '.join(filled)}. Name the one to read: sheet=…")
+        raise ValueError(f"several of its sheets are not empty: {', '.join(filled)}. Name the one to read: sheet=…")
     name = filled[0] if sheet is None else sheet
     if name not in sheets:
         raise ValueError(f"it has no sheet '{name}'. It has: {', '.join(sheets)}.")

@@ -101,7 +101,7 @@ def test_section_for_validation_wins_over_folds(write: Writer) -> None:
         ({"label": "a.nii.gz"}, "training[0] (no image): the key 'image' is missing"),
         (
             {"image": "a.nii.gz", "size": {"livr": 1}},
-            "names 'livr', which is no structure of 'labels'. Did you mean 'liver'?",
+            "names 'livr', which is not a structure of 'labels'. Did you mean 'liver'?",
         ),
         ({"image": "a.nii.gz", "size": {"spleen": 1}}, "The structures are: liver, kidney"),
         ({"image": "a.nii.gz", "size": {"liver": -2}}, "size of 'liver' is -2.0: a size cannot be negative"),
@@ -171,8 +171,8 @@ def test_paths_out_of_the_folders_are_refused(write: Writer, tmp_path: Path) -> 
             "../prepared/clicks.nii.gz",
             None,
         ),  # beside the data list: what was prepared for scans that stay where they are
-        ("../other/clicks.nii.gz", "the scribble '../other/clicks.nii.gz' leads out of the data set's folder"),
-        (str(tmp_path / "other" / "clicks.nii.gz"), "leads out of the data set's folder"),
+        ("../other/clicks.nii.gz", "the scribble '../other/clicks.nii.gz' is outside the data set's folder"),
+        (str(tmp_path / "other" / "clicks.nii.gz"), "is outside the data set's folder"),
     ):
         write({"image": "a.nii.gz", "scribble": scribble}).rename(path)
         if message is None:

@@ -129,7 +129,7 @@ def test_a_broken_file_is_made_anew(items: list[dict[str, Any]], tmp_path: Path)
     expected = dataset(items, cache, Compose(preprocessing().transforms[:-1]))[0]["image"]
     for file in scans(cache):
         file.write_bytes(file.read_bytes()[:100])
-    with pytest.warns(UserWarning, match="is broken, its scan is prepared anew"):
+    with pytest.warns(UserWarning, match="is broken, so its scan is prepared anew"):
         found = dataset(items, cache, Compose(preprocessing().transforms[:-1]))[0]["image"]
     torch.testing.assert_close(found, expected)
     with warnings.catch_warnings():

@@ -210,7 +210,7 @@ def test_one_sheet_of_several(tmp_path: Path) -> None:
     assert read_size_table(path).structures == ("liver",)
     workbook.create_sheet("ages").append(["age", 40])
     workbook.save(path)
-    assert "several of its sheets hold something: Sheet, ages. Name the one" in problems_of(path)[0]
+    assert "several of its sheets are not empty: Sheet, ages. Name the one" in problems_of(path)[0]
     assert read_size_table(path, sheet="Sheet").sizes_of("a.nii.gz")["size"] == {"liver": 1000}
     with pytest.raises(SizeTableError, match=r"has no sheet 'sizes'. It has: Sheet, empty, ages"):
         read_size_table(path, sheet="sizes")
@@ -219,15 +219,15 @@ def test_one_sheet_of_several(tmp_path: Path) -> None:
 LIVER = ["image", "liver volume_ml"]
 FAULTY: dict[str, tuple[list[Row], str]] = {
     "negative": ([LIVER, ["a", -3]], "row 2, column 'liver volume_ml' (B) is '-3': input should be greater than"),
-    "NaN": ([LIVER, ["a", "NaN"]], "(B) is 'NaN': it is no number. Write the volume in mL, such as 1510 or 12.5"),
-    "infinite": ([LIVER, ["a", "inf"]], "row 2, column 'liver volume_ml' (B) is 'inf': it is no number"),
+    "NaN": ([LIVER, ["a", "NaN"]], "(B) is 'NaN': it is not a number. Write the volume in mL, such as 1510 or 12.5"),
+    "infinite": ([LIVER, ["a", "inf"]], "row 2, column 'liver volume_ml' (B) is 'inf': it is not a number"),
     "above all floats": ([LIVER, ["a", "1e999"]], "(B) is '1e999': input should be a finite number"),
-    "words": ([LIVER, ["a", "large"]], "column 'liver volume_ml' (B) is 'large': it is no number"),
-    "unit in the cell": ([LIVER, ["a", "12 mL"]], "column 'liver volume_ml' (B) is '12 mL': it is no number"),
+    "words": ([LIVER, ["a", "large"]], "column 'liver volume_ml' (B) is 'large': it is not a number"),
+    "unit in the cell": ([LIVER, ["a", "12 mL"]], "column 'liver volume_ml' (B) is '12 mL': it is not a number"),
     "thousands or decimals": ([LIVER, ["a", "1,510"]], "(B) is '1,510': it may mean 1510 or 1.5100: write the one"),
     "point beside a decimal comma": ([LIVER, ["a", "1.510"], ["b", "0,5"]], "(B) is '1.510': it may mean 1510"),
-    "two separators": ([LIVER, ["a", "1.510,5"]], "column 'liver volume_ml' (B) is '1.510,5': it is no number"),
-    "percent of a volume": ([LIVER, ["a", "4 %"]], "(B) is '4 %': it is no number"),
+    "two separators": ([LIVER, ["a", "1.510,5"]], "column 'liver volume_ml' (B) is '1.510,5': it is not a number"),
+    "percent of a volume": ([LIVER, ["a", "4 %"]], "(B) is '4 %': it is not a number"),
     "fraction above 1": ([["image", "liver fraction"], ["a", 4]], "(B) is '4': input should be less than or equal"),
     "low above high": (
         [["image", "liver volume_ml low", "liver volume_ml high"], ["a", 3, 2]],
@@ -249,7 +249,7 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "negative diameter": ([["image", "liver diameters_mm"], ["a", "3 x -2"]], "(B) is '3 x -2': input should be"),
     "four diameters": ([["image", "liver diameters_mm"], ["a", "3 x 2 x 2 x 1"]], "(B) is '3 x 2 x 2 x 1': there are"),
     "diameters by comma": ([["image", "liver diameters_mm"], ["a", "34,28"]], "(B) is '34,28': it may mean one"),
-    "a diameter missing": ([["image", "liver diameters_mm"], ["a", "3 x"]], "(B) is '3 x': it is no number. Write"),
+    "a diameter missing": ([["image", "liver diameters_mm"], ["a", "3 x"]], "(B) is '3 x': it is not a number. Write"),
     "volume and diameters": (
         [["image", "liver volume_ml", "liver diameters_mm"], ["a", 3, 20]],
         "row 2, column 'liver volume_ml' (B) and column 'liver diameters_mm' (C) are all filled in",
@@ -273,30 +273,36 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     ),
     "half a slice": ([["image", "slice", "liver area_mm2"], ["a", 1.5, 2]], "(B) is '1.5': input should be a valid"),
     "negative slice": ([["image", "slice", "liver area_mm2"], ["a", -1, 2]], "(B) is '-1': input should be greater"),
-    "volume of a slice": ([["image", "slice", "liver volume_ml"], ["a", 1, 2]], "(C) is of a whole scan, but the row"),
-    "area of a scan": ([["image", "liver area_mm2"], ["a", 2]], "(B) is of a slice, but the row names none"),
+    "volume of a slice": ([["image", "slice", "liver volume_ml"], ["a", 1, 2]], "(C) is for a whole scan, but the row"),
+    "area of a scan": ([["image", "liver area_mm2"], ["a", 2]], "(B) is for a slice, but the row names no slice"),
     "mask and slices": (
         [["image", "slice", "liver mask", "liver area_mm2"], ["a", "", "m", ""], ["a", 1, "", 2]],
         "row 2, column 'liver mask' (C) tells the size of 'liver' in every slice, but row 3 states it in slice 1",
     ),
     "no image": ([LIVER, ["", 2]], "row 2, column 'image' (A) is empty. Write the path of the scan"),
-    "image outside": ([LIVER, ["../a", 2]], "row 2, column 'image' (A) is '../a': it leads out of the data"),
-    "image of Windows outside": ([LIVER, ["x\\..\\..\\a", 2]], "(A) is 'x\\..\\..\\a': it leads out of"),
-    "absolute image": ([LIVER, ["C:\\scans\\a", 2]], "(A) is 'C:\\scans\\a': it leads out of the data"),
-    "mask outside": ([["image", "liver mask"], ["a", "/etc/passwd"]], "(B) is '/etc/passwd': it leads out of the data"),
+    "image outside": ([LIVER, ["../a", 2]], "row 2, column 'image' (A) is '../a': it is outside the data"),
+    "image of Windows outside": ([LIVER, ["x\\..\\..\\a", 2]], "(A) is 'x\\..\\..\\a': it is outside"),
+    "absolute image": ([LIVER, ["C:\\scans\\a", 2]], "(A) is 'C:\\scans\\a': it is outside the data"),
+    "mask outside": ([["image", "liver mask"], ["a", "/etc/passwd"]], "(B) is '/etc/passwd': it is outside the data"),
     "unknown unit": ([["image", "liver volume_l"], ["a", 2]], "'liver volume_l' (B) has the unknown unit 'l'"),
     "no unit": ([["image", "liver volume"], ["a", 2]], "(B) names no unit. Convert its numbers where necessary"),
     "unknown column": ([[*LIVER, "age"], ["a", 2, 40]], "row 1, column 'age' (C) is not known. Delete it, or rename"),
     "misspelt column": ([[*LIVER, "subjet"], ["a", 2, "A"]], "'subjet' (C) is not known. Did you mean 'subject'?"),
     "no structure": ([["image", "volume_ml", "liver fraction"], ["a", 2, 0.1]], "(B) names no structure. Rename it"),
-    "background": ([[*LIVER, "background fraction"], ["a", 2, 0.1]], "(C) is of the background"),
-    "bound of a mask": ([[*LIVER, "liver mask low"], ["a", 2, ""]], "(C) is a bound of a mask, which has none"),
-    "error of no size": ([[*LIVER, "livr error_percent"], ["a", 2, 1]], "'livr error_percent' (C) is the error of no"),
-    "column twice": ([[*LIVER, "Liver Volume (mL)"], ["a", 2, 2]], "(C) says the same as column 'liver volume_ml' (B)"),
+    "background": ([[*LIVER, "background fraction"], ["a", 2, 0.1]], "(C) is for the background"),
+    "bound of a mask": ([[*LIVER, "liver mask low"], ["a", 2, ""]], "(C) is a bound of a mask, which cannot have"),
+    "error of no size": (
+        [[*LIVER, "livr error_percent"], ["a", 2, 1]],
+        "'livr error_percent' (C) is an error without a size",
+    ),
+    "column twice": (
+        [[*LIVER, "Liver Volume (mL)"], ["a", 2, 2]],
+        "(C) has the same meaning as column 'liver volume_ml' (B)",
+    ),
     "column without a name": ([[*LIVER, ""], ["a", 2, 3]], "column C has no name in row 1"),
     "no column of images": ([["comment", "liver volume_ml"], ["a", 2]], "row 1 names no column 'image'"),
     "no column of sizes": ([["image", "subject"], ["a", "A"]], "row 1 names no column of a size"),
-    "names only": ([LIVER], "there is no row below the names of the columns"),
+    "names only": ([LIVER], "found no row below the names of the columns"),
     "nothing": ([], "it is empty. Name the columns in its first row"),
 }  # fmt: skip
 
@@ -347,9 +353,9 @@ def test_a_number_between_semicolons_may_have_a_thousands_point(tmp_path: Path) 
             "row 2 has 3 cells, but row 1 has 2. Put cells that hold the separator ','",
         ),
         (b"image,liver volume_ml\na\n", "row 2 has 1 cells, but row 1 has 2"),
-        (b'image,liver volume_ml\n"a,1\n', "it is no sound CSV: unexpected end of data in line 2"),
-        ("image,liver volume_ml\nMüller,1\n".encode("cp1252"), "it is no text in UTF-8. Save it as 'CSV UTF-8'"),
-        ("image;liver volume_ml\na;1\n".encode("utf-16"), "it is no text in UTF-8"),
+        (b'image,liver volume_ml\n"a,1\n', "it is not valid CSV: unexpected end of data in line 2"),
+        ("image,liver volume_ml\nMüller,1\n".encode("cp1252"), "it is not UTF-8 text. Save it as 'CSV UTF-8'"),
+        ("image;liver volume_ml\na;1\n".encode("utf-16"), "it is not UTF-8 text"),
         (b"", "it is empty"),
         (b"\xef\xbb\xbf\n\n", "it is empty"),
     ],
@@ -369,7 +375,7 @@ def test_broken_csv_is_refused(tmp_path: Path, content: bytes, message: str) -> 
         ("B1", '="liver volume_ml"', "row 1, column (B) holds the formula"),
         ("B2", "#DIV/0!", "row 2, column 'liver volume_ml' (B) holds the error #DIV/0!"),
         ("B2", np.datetime64("2024-04-03").astype("O"), "(B) holds a date or time, 2024-04-03 00:00:00. Spreadsheet"),
-        ("B2", True, "(B) is 'True': it is no number"),
+        ("B2", True, "(B) is 'True': it is not a number"),
     ],
 )
 def test_faulty_cells_of_workbooks_are_named(tmp_path: Path, cell: str, value: Any, message: str) -> None:
