@@ -10,7 +10,7 @@ demo: $(READY)
 	$(RUN) -m benchmarks.demo --output-dir demo
 
 test: check
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 verify-bundles: $(READY)
 	$(RUN) -m pytest -m "" tests/bundles/test_model_zoo.py tests/bundles/test_round_trips.py

@@ -22,6 +22,13 @@ settings.load_profile("medsize")
 PROJECT = Path(__file__).parent.parent
 BUNDLE_2D = PROJECT / "bundles" / "size_seg_2d"
 BUNDLE_3D = PROJECT / "bundles" / "size_seg_3d"
+LONGEST = ("test_wheel.py", "test_demo.py", "test_tutorial.py", "test_ladder.py", "test_run.py", "test_whole_study.py")
+"""Files of a few tests that take long. They begin, so that no process is left with them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; pytest-xdist keeps the order with ``--no-loadscope-reorder``."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,0 +1,17 @@
+"""The demonstration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import PROJECT
+
+
+def test_demo_prints_one_table_and_draws_a_figure(command: Callable, tmp_path: Path) -> None:
+    arguments = ["--output-dir", tmp_path / "demo", "--scans", 6, "--epochs", 1]
+    result = command("benchmarks.demo", *arguments, cwd=PROJECT)
+    assert "phantom cohort, validation scans" in result.stdout
+    for supervision in ("masks", "sizes + clicks", "sizes"):
+        assert f"│ {supervision} " in result.stdout
+    assert (tmp_path / "demo" / "phantom_overlays.png").read_bytes().startswith(b"\x89PNG")
