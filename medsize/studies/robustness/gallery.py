@@ -54,13 +54,12 @@ def worst_cases(
         cell = cells[row.cell]
         places = study.cohort(cell).locations(data_dir, work_dir)
         cohort = load_cohort(places["data_list"], places["dataset_dir"])
-        fold = int(study.settings(cell)["overrides"].get("val_fold", 0))
-        for item in cohort.validation_items(fold):
+        for item in cohort.items:  # of whichever fold: only what was validated on has a predicted mask
             # By its place in the data set, which may have moved since the run.
             place = Path(item["image"]).relative_to(places["dataset_dir"])
             mask = cell.folder(work_dir) / MASKS / place
-            if Path(row.image).parts[-len(place.parts) :] == place.parts and "true_label" in item and mask.is_file():
-                picture = _picture(Path(item["image"]), Path(str(item["true_label"])), mask)
+            if Path(row.image).parts[-len(place.parts) :] == place.parts and "label" in item and mask.is_file():
+                picture = _picture(Path(item["image"]), Path(item["label"]), mask)
                 title = f"{row.subject}, Dice {row.dice:.2f}: {cell.labels}, seed {cell.seed}"
                 failures.append(Failure(title, picture))
     return failures
