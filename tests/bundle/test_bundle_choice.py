@@ -40,15 +40,25 @@ def test_bundles_of_an_installed_package_are_within_it(tmp_path: Path, monkeypat
     assert own_bundles() == {"mine": package / "bundles" / "mine"}
 
 
-@pytest.mark.parametrize("command", [("train",), ("check",), ("export", "--output", "out")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train BUNDLE",
+        "check BUNDLE",
+        "export BUNDLE --output out",
+        "init . --output out --bundle BUNDLE",
+        "predict . . --output out --bundle BUNDLE",
+        f"locate . {__file__} --output out --bundle BUNDLE",
+    ],
+    ids=lambda command: command.split()[0],
+)
 @pytest.mark.parametrize(
     ("name", "hint"),
     [("size_seg2d", "Did you mean 'size_seg_2d'?"), (f"{BUNDLE_3D}d", f"Did you mean '{BUNDLE_3D}'?"), ("liver", "")],
+    ids=["name", "path", "neither"],
 )
-def test_what_is_neither_is_refused_with_the_names_that_there_are(
-    command: tuple[str, ...], name: str, hint: str
-) -> None:
-    result = CliRunner(env={"COLUMNS": "400"}).invoke(app, [command[0], name, *command[1:]])
+def test_what_is_neither_is_refused_with_the_names_that_there_are(command: str, name: str, hint: str) -> None:
+    result = CliRunner(env={"COLUMNS": "400"}).invoke(app, [name if w == "BUNDLE" else w for w in command.split()])
     assert result.exit_code == 2
     assert f"{name}: found no such bundle, expected size_seg_2d, size_seg_3d or the folder of another" in result.output
     assert hint in result.output
