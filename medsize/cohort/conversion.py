@@ -1,4 +1,4 @@
-"""Scans of any format to NIfTI that does not tell whose they are, once."""
+"""Conversion of scans of any format to NIfTI without identifiers, once for each scan."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ __all__ = [
 ]
 
 COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "source")
-"""Of the index that converted scans have."""
+"""Columns of the index of converted scans."""
 IDENTIFIERS = ("subject", "identifier", "image", "source")
 MAX_PER_FOLDER = 6
-"""Images in a folder that may be those of one subject."""
+"""Largest number of images in a folder that may belong to one subject."""
 
 MaskFiles = Path | Sequence[Path] | Mapping[str, Path]
 """A label map; files of DICOM, SEG or RTSTRUCT; or a file per structure."""
@@ -42,7 +42,7 @@ MaskFiles = Path | Sequence[Path] | Mapping[str, Path]
 @dataclass(frozen=True)
 class ConvertOptions:
     """
-    What a conversion may be told.
+    Options of a conversion.
 
     Raises:
         ValueError: when the pattern is not a regular expression.
@@ -51,17 +51,17 @@ class ConvertOptions:
     structures: tuple[str, ...] = ()
     """Names of the classes of masks."""
     modalities: tuple[str, ...] = ()
-    """Only DICOM of these. Default: all."""
+    """Modalities of DICOM to convert. Default: all."""
     subject_pattern: str | None = None
     """Regular expression that finds the subject in a scan's path."""
     suv: bool = False
     """Convert PET to SUV by body weight."""
     later_wins: bool = False
-    """Where structures overlap, the later one wins. Default: refused."""
+    """Let the later of two overlapping structures win. Default: refuse them."""
     keep_identifiers: bool = False
     """Write the table of codes and identifiers beside the output."""
     key_file: Path | None = None
-    """The secret key of the codes. Default: beside the output."""
+    """File of the secret key of the codes. Default: beside the output."""
     max_bytes: int = MAX_BYTES
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class ConvertOptions:
 
 @dataclass(frozen=True)
 class Converter:
-    """How scans are converted, and where to."""
+    """Converter of the scans in a folder to NIfTI in an output folder."""
 
     folder: Path
     output_dir: Path
@@ -87,14 +87,14 @@ class Converter:
     @classmethod
     def of(cls, folder: Path, output_dir: Path, options: ConvertOptions) -> Converter:
         """
-        Make the converter of a folder, and the secret key if it is not there yet.
+        Make the converter of a folder, and the secret key if it does not exist yet.
 
         Raises:
-            ValueError: when the output is within the folder, or the key's file holds none.
+            ValueError: when the output is within the folder, or the file of the key holds no valid key.
         """
         folder, output_dir = folder.resolve(), output_dir.resolve()
         if output_dir.is_relative_to(folder):
-            raise ValueError(f"{output_dir} is within {folder}, expected outside of it.")
+            raise ValueError(f"{output_dir} is within {folder}, expected outside of it. Name another output folder.")
         return cls(
             folder=folder,
             output_dir=output_dir,
@@ -108,10 +108,10 @@ class Converter:
 
     def identifier(self, scan: FoundScan) -> str:
         """
-        Whose scan it is: what the pattern finds, else the PatientID, else, for an image file, the file.
+        Return the subject of a scan: from the pattern, else the PatientID, or for an image file its path.
 
         Raises:
-            ValueError: when nothing tells.
+            ValueError: when no subject is found.
         """
         path = self._path(scan.files[0])
         if self.subject_pattern is not None:
@@ -135,19 +135,19 @@ class Converter:
         self, scan: FoundScan, identifier: str, masks: MaskFiles, earlier: Mapping[str, Mapping[str, str]]
     ) -> dict[str, str]:
         """
-        Write a scan and its masks, unless they are there already.
+        Write a scan and its masks, unless they exist already.
 
         Args:
             scan: the scan.
-            identifier: whose it is.
-            masks: SEG and RTSTRUCT that were drawn on it, or a file per structure, or a label map; may be empty.
+            identifier: its subject.
+            masks: SEG and RTSTRUCT drawn on it, or a file per structure, or a label map; may be empty.
             earlier: lines of the index so far, by image.
 
         Returns:
             its line of the index.
 
         Raises:
-            ValueError: naming the file at fault. Nothing is written then.
+            ValueError: naming the faulty file. Then nothing is written.
         """
         subject = pseudonym(identifier, self.key)
         modality = re.sub("[^A-Za-z0-9]", "", scan.modality) or "image"
@@ -184,33 +184,33 @@ class Converter:
         return file.relative_to(self.folder).as_posix()
 
     def _source(self, files: Sequence[Path]) -> str:
-        """Tells these files, as they are, and these options from others; not to be reversed without the key."""
+        """Return a code of these files, their state and these options; nobody can reverse it without the key."""
         state = [(self._path(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         return pseudonym(json.dumps([state, self.structures, self.later_wins, self.suv]), self.key, 32)
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What became of scans."""
+    """Result of a conversion."""
 
     rows: dict[str, dict[str, str]]
     """Lines of the index, by image."""
     scans: dict[str, FoundScan]
-    """Where each image comes from."""
+    """Scan that each image comes from."""
     identifiers: dict[str, str]
-    """Whose each image is."""
+    """Subject of each image."""
     problems: list[str]
-    """What is wrong with the scans that were not converted."""
+    """Problems of the scans that were not converted."""
     num_kept: int
-    """Images that were there before."""
+    """Number of images that existed before."""
 
     def summary(self) -> str:
-        """Return a line that says how many scans were converted."""
+        """Return a line with the number of converted scans."""
         subjects = len({row["subject"] for row in self.rows.values()})
         return f"converted {len(self.rows)} scans of {subjects} subjects, {self.num_kept} of them before"
 
     def write_identifiers(self, output_dir: Path) -> Path:
-        """Write the table of who the subjects are beside the folder of their scans, for its owner only to read."""
+        """Write the table of subjects and their codes beside the folder of their scans, readable only for its owner."""
         table = output_dir.with_name(f"{output_dir.name}_identifiers.csv")
         rows = [
             {
@@ -227,12 +227,13 @@ class Converted:
 
 def identify_by_folder(converter: Converter, scans: Sequence[FoundScan]) -> Callable[[FoundScan], str]:
     """
-    Return what says whose a scan is: :meth:`Converter.identifier`, or of image files that lie in folders of few, as of
-    a subject each, the folder.
+    Return a function that finds the subject of a scan.
+
+    It is :meth:`Converter.identifier`. But if image files lie in folders with few images each, a folder is a subject.
 
     Args:
-        converter: with a subject pattern, that alone tells.
-        scans: those of the cohort.
+        converter: converter of the cohort. If it has a subject pattern, folders do not count.
+        scans: scans of the cohort.
     """
     files = [scan.files[0] for scan in scans if scan.kind is ScanKind.FILE]
     counts = Counter(file.parent for file in files)
@@ -255,9 +256,9 @@ def convert_scans(
     Convert scans one after the other, and keep their index, ``index.csv``, up to date on the way.
 
     Args:
-        converter: how, and where to. What an earlier call, finished or interrupted, has left there is kept.
+        converter: converter of the cohort. Results of an earlier call, finished or interrupted, are kept.
         scans: scans and their masks.
-        identify: says whose a scan is. Default: :meth:`Converter.identifier`.
+        identify: function that finds the subject of a scan. Default: :meth:`Converter.identifier`.
     """
     index_file = converter.output_dir / "index.csv"
     earlier = read_table(index_file)
@@ -282,14 +283,14 @@ def convert_scans(
 
 
 def mask_files(masks: MaskFiles) -> list[Path]:
-    """The files of masks, whichever way they are kept."""
+    """Return the files of masks in any of their forms."""
     if isinstance(masks, Path):
         return [masks]
     return list(masks.values() if isinstance(masks, Mapping) else masks)
 
 
 def read_table(file: Path) -> dict[str, dict[str, str]]:
-    """Lines of an index by their images; none where there is no file."""
+    """Read the lines of an index by their images; none if the file does not exist."""
     if not file.is_file():
         return {}
     with file.open(newline="", encoding="utf-8") as opened:
@@ -297,7 +298,7 @@ def read_table(file: Path) -> dict[str, dict[str, str]]:
 
 
 def write_table(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]], private: bool = False) -> None:
-    """Write a table, whole or not at all; one that is private, for its owner only to read from the first byte on."""
+    """Write a table, whole or not at all; a private one is readable only for its owner from the first byte on."""
     with atomic_write(file) as partial:
         if private:
             partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A folder of scans, as hospitals and other programs keep them, to NIfTI: ``medsize convert``."""
+"""Conversion of a folder of scans, from a hospital or another program, to NIfTI: ``medsize convert``."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def convert_folder(
     """
     Convert all scans of a folder, at any depth, without their headers.
 
-    ``output_dir`` gets ``images/`` and ``index.csv``, with a line for each: its subject, modality, description and
-    size. Where structures are named, it also gets ``masks/``: label maps made of the SEG and RTSTRUCT that were drawn
-    on the series. What is there already is kept.
+    ``output_dir`` gets ``images/`` and ``index.csv``, with a line for each scan: its subject, modality, description
+    and size. If structures are named, it also gets ``masks/``: label maps from the SEG and RTSTRUCT of the series.
+    Existing files are kept.
 
-    A subject is a code made of its PatientID with a secret key, which lies beside ``output_dir``. Nothing is removed
-    from the voxels: a head scan shows a face. Descriptions lose the words that name the patient in the header.
+    A subject is a code, made from its PatientID with a secret key beside ``output_dir``. Nothing is removed from the
+    voxels: a head scan shows a face. Descriptions lose the words that name the patient in the header.
 
     Args:
-        folder: holds the scans.
+        folder: folder with the scans.
         output_dir: folder to write to, outside of ``folder``.
         options: see :class:`ConvertOptions`.
-        report: told of what is left out.
+        report: function that gets a line for each omission.
 
     Returns:
-        what became of the scans.
+        the converted scans, and the problems of the others.
 
     Raises:
-        ValueError: when ``folder`` is not a folder, or an option is of no use.
+        ValueError: when ``folder`` is not a folder, or an option is invalid.
     """
     options = options or ConvertOptions()
     if not folder.is_dir():
@@ -56,7 +56,7 @@ def convert_folder(
         images = [scan for scan in images if scan.kind not in MASKS]
         masks_of, problems = pair_masks(found)
     if not images and not problems:
-        problems = ["no scan was found in it: no DICOM, NIfTI, NRRD or MetaImage file that the options choose."]
+        problems = ["found no scan, expected DICOM, NIfTI, NRRD or MetaImage files. Check folder and options."]
     pairs = [(scan, masks_of.get(scan.series, [])) for scan in images]
     converted = convert_scans(converter, with_progress(pairs, "converting"))
     if converted.rows and options.keep_identifiers:

@@ -1,4 +1,4 @@
-"""Three diameters of each structure, as a reader would measure them in its contours: ``medsize diameters``."""
+"""Three diameters of each structure, measured in its contours like a reader: ``medsize diameters``."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = ["Diameters", "MeasuredScan", "measure_diameters", "reader_diameters",
 
 @dataclass(frozen=True)
 class Diameters:
-    """What was measured in the contours of a structure."""
+    """Measurements in the contours of a structure."""
 
     long_mm: float
-    """The longest diameter within a slice, between two points of one outline, as RECIST has it."""
+    """Longest diameter within a slice, between two points of one outline, by RECIST."""
     wide_mm: float
-    """The width of that outline at right angles to it, within the same slice."""
+    """Width of that outline at right angles to it, within the same slice."""
     high_mm: float
-    """The height: from the first to the last slice of the structure, both included."""
+    """Height: from the first to the last slice of the structure, both included."""
     volume_mm3: float
-    """The volume within the contours, for comparison only."""
+    """Volume within the contours, for comparison only."""
 
     @property
     def ellipsoid_mm3(self) -> float:
@@ -49,7 +49,7 @@ class MeasuredScan:
     """A scan with contours."""
 
     name: str
-    """Its path from the cohort's folder: of a series, its folder."""
+    """Path from the cohort's folder: for a series, the path of its folder."""
     subject: str
     """PatientID."""
     structures: dict[str, Diameters]
@@ -59,18 +59,18 @@ def measure_diameters(
     folder: Path, structures: Mapping[str, str] | None = None, modalities: Sequence[str] = ()
 ) -> list[MeasuredScan]:
     """
-    Measure the structures that were drawn on the DICOM series of a folder, as RTSTRUCT.
+    Measure the structures that an RTSTRUCT outlines on the DICOM series of a folder.
 
-    Eisenhauer et al. "New response evaluation criteria in solid tumours". European Journal of Cancer 2009.
+    Source: Eisenhauer et al. "New response evaluation criteria in solid tumours". European Journal of Cancer 2009.
 
     Args:
-        folder: holds the series and the RTSTRUCT, at any depth.
-        structures: by the names that they shall have, those in the RTSTRUCT, or their beginnings. Default: all regions,
-            under their own names.
-        modalities: only series of these, such as ``CT``. Default: all.
+        folder: folder with the series and the RTSTRUCT, at any depth.
+        structures: new names, each with the name in the RTSTRUCT, or its beginning. Default: all regions under their
+            own names.
+        modalities: modalities of the series to measure, such as ``CT``. Default: all.
 
     Returns:
-        the scans that contours were drawn on.
+        the scans that have contours.
 
     Raises:
         ProblemsError: with all problems, when any scan cannot be measured.
@@ -86,7 +86,7 @@ def measure_diameters(
         and (not modalities or scan.modality in modalities)
     ]
     if not scans and not problems:
-        problems.append("no scan with an RTSTRUCT was found in it that the options choose.")
+        problems.append("found no scan with an RTSTRUCT, expected at least one. Check folder and options.")
     measured = []
     named = zip(scans, scan_names(scans, folder), strict=True)
     for scan, name in with_progress(named, "measuring", total=len(scans)):
@@ -100,7 +100,7 @@ def measure_diameters(
 
 
 def write_diameters(file: Path, scans: Sequence[MeasuredScan]) -> None:
-    """Write a size table, CSV, whole or not at all; a structure that a scan does not have stays empty, as unknown."""
+    """Write a size table, CSV, whole or not at all. The cell of a structure that a scan lacks stays empty: unknown."""
     structures = list(dict.fromkeys(name for scan in scans for name in scan.structures))
     with atomic_write(file) as partial, partial.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened)
@@ -111,7 +111,7 @@ def write_diameters(file: Path, scans: Sequence[MeasuredScan]) -> None:
 
 
 def summary(scans: Sequence[MeasuredScan]) -> str:
-    """Return a line that says what was measured, and how far the ellipsoids are from the contours."""
+    """Return a line with the number of measurements, and the volume errors of the ellipsoids."""
     measured = [found for scan in scans for found in scan.structures.values()]
     change = np.array([found.ellipsoid_mm3 / found.volume_mm3 for found in measured]) - 1
     errors = abs(change)
@@ -124,12 +124,12 @@ def summary(scans: Sequence[MeasuredScan]) -> str:
 
 def reader_diameters(by_slice: Sequence[Sequence[np.ndarray]], spacing: Sequence[float]) -> tuple[float, float, float]:
     """
-    Three diameters of a structure, in mm.
+    Measure the three diameters of a structure, in mm.
 
     Args:
-        by_slice: its outlines on each slice, at least one, as
-            :func:`medsize.scans.dicom.rtstruct.contours_by_slice` gives them.
-        spacing: mm of a voxel along the two axes of a slice, and between slices.
+        by_slice: its outlines on each slice, at least one, from
+            :func:`medsize.scans.dicom.rtstruct.contours_by_slice`.
+        spacing: mm of a voxel along both axes of a slice, and between slices.
 
     Returns:
         the longest diameter of an outline, its width at right angles, and the height over all slices.
@@ -161,7 +161,7 @@ def _measure(scan: FoundScan, files: Sequence[Path], structures: Mapping[str, st
 
 
 def _holding(scan: FoundScan, wanted: str, held: Sequence[tuple[Path, str]]) -> tuple[Path, str]:
-    """The one region that has the name, or begins with it, and its file."""
+    """Return the one region with the name, or a name that begins with it, and its file."""
     matching = matching_structures(wanted, [name for _, name in held])
     if len(matching) != 1:
         listed = ", ".join(f"'{name}' in {file.name}" for file, name in held) or "none"

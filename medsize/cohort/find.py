@@ -24,7 +24,7 @@ MASK_WORDS = {
 }
 CLICK_WORDS = {"scribble", "scribbles", "click", "clicks"}
 FIRST_CHANNEL = "0000"
-"""nnU-Net ends the names of images so, but not those of their masks."""
+"""Ending of the names of images in nnU-Net; those of their masks lack it."""
 
 
 @dataclass(frozen=True)
@@ -33,35 +33,35 @@ class CohortScan:
 
     scan: FoundScan
     name: str
-    """Its path from the cohort's folder: of the file, or of a series' folder."""
+    """Path from the cohort's folder: of the file, or of a series' folder."""
     drawn: tuple[Path, ...] = ()
-    """SEG and RTSTRUCT."""
+    """Files of SEG and RTSTRUCT."""
     drawn_names: tuple[str, ...] = ()
-    """Names of the structures in those."""
+    """Names of the structures in these files."""
     named: dict[str, Path] = field(default_factory=dict)
-    """Image files of masks, by what their names say beyond the scan's; "" for one that says nothing."""
+    """Image files of masks, by the words that their names have beyond the scan's; "" if there are none."""
 
     @property
     def has_masks(self) -> bool:
-        """Whether any mask belongs to it."""
+        """True if any mask belongs to the scan."""
         return bool(self.drawn or self.named)
 
 
 @dataclass(frozen=True)
 class FoundCohort:
-    """What there is in a folder."""
+    """Scans and masks in a folder."""
 
     folder: Path
     scans: tuple[CohortScan, ...]
     left_out: tuple[str, ...]
-    """What is no scan, and why."""
+    """Files that are not scans, with the reasons."""
     problems: tuple[str, ...]
-    """What is wrong with other files."""
+    """Problems of other files."""
     files: tuple[Path, ...] = field(default=(), repr=False)
-    """All files that were looked at."""
+    """All files that were examined."""
 
     def summary(self) -> list[str]:
-        """Return lines that say how many scans of which kind were found, and what was left out."""
+        """Return lines with the number of scans of each kind, and with the omissions."""
         kinds = Counter(scan.scan.modality or scan.scan.kind.value for scan in self.scans)
         counted = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none"
         return [f"found {len(self.scans)} scans: {counted}", *(f"left out: {line}" for line in self.left_out)]
@@ -69,17 +69,17 @@ class FoundCohort:
 
 def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
     """
-    Find scans of any format and the masks that belong to them, by headers and names; no voxels are read.
+    Find scans of any format and their masks, by headers and names; no voxels are read.
 
     SEG and RTSTRUCT belong to the series that they name, see
-    :func:`medsize.scans.dicom.referenced_series.pair_masks`. An image file is a mask where a word of its path says so,
-    such as ``labelsTr`` or ``_gt``. It belongs to the scan whose path its own begins or ends with, such words left out,
-    or to the only scan of the nearest folder; the words between are the structure's name: ``pat1/ct.nii.gz`` and
-    ``pat1/masks/liver.nii.gz``, ``images/a.nrrd`` and ``labels/a.nrrd``.
+    :func:`medsize.scans.dicom.referenced_series.pair_masks`. An image file is a mask if its path has a word
+    such as ``labelsTr`` or ``_gt``. Without such words, its path begins or ends with the path of its scan; otherwise it
+    belongs to the only scan of the nearest folder. The other words are the structure's name. Examples:
+    ``pat1/ct.nii.gz`` and ``pat1/masks/liver.nii.gz``, ``images/a.nrrd`` and ``labels/a.nrrd``.
 
     Args:
         folder: the cohort's folder.
-        modalities: only DICOM of these, such as ``CT``. Default: all.
+        modalities: modalities of DICOM to find, such as ``CT``. Default: all.
     """
     found = find_scans(folder)
     problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
@@ -109,12 +109,12 @@ def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
         owners, name = _owners(of, keys, folders)
         if len(owners) != 1:
             problems.append(
-                f"{mask}: {len(owners)} scans may be the one that this mask is of, expected one. Name it as the scan, "
-                "with '_mask' behind, or put both into a folder of their own."
+                f"{mask}: found {len(owners)} scans that this mask may belong to, expected one. Name it like the scan, "
+                "followed by '_mask', or put both into a folder of their own."
             )
         elif name in named.get(owners[0], {}):
             other = named[owners[0]][name]
-            problems.append(f"{mask}: it and {other} are masks of the same scan and structure. Remove one.")
+            problems.append(f"{mask}: found {other} for the same scan and structure, expected one mask. Remove one.")
         else:
             named.setdefault(owners[0], {})[name] = mask
     cohort_scans = []
@@ -137,19 +137,19 @@ def _is_chosen(scan: FoundScan, modalities: Sequence[str]) -> bool:
 
 
 def without_ending(path: str) -> str:
-    """A path without the ending that image files have."""
+    """Return a path without the ending of image files."""
     ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if path.lower().endswith(e)), "")
     return path[: len(path) - len(ending)] if ending else path
 
 
 def _words(file: Path, folder: Path) -> list[str]:
-    """Words of a path, in lower case."""
+    """Return the words of a path, in lower case."""
     path = without_ending(file.relative_to(folder).as_posix())
     return [word for word in re.split(r"[\W_]+", path.lower()) if word]
 
 
 def _plain_words(file: Path, folder: Path) -> tuple[str, ...]:
-    """Those that do not tell images from masks."""
+    """Return the words of a path that do not distinguish images from masks."""
     words = [word for word in _words(file, folder) if word not in IMAGE_WORDS | MASK_WORDS]
     return tuple(words[:-1] if words[-1:] == [FIRST_CHANNEL] else words)
 
@@ -162,7 +162,7 @@ def _key(scan: FoundScan, folder: Path, of_folder: bool = False) -> tuple[str, .
 def _owners(
     mask: tuple[str, ...], keys: Sequence[tuple[str, ...]], folders: Sequence[tuple[str, ...]]
 ) -> tuple[list[int], str]:
-    """Which scans a mask may belong to, and what its words say beyond theirs."""
+    """Return the scans that a mask may belong to, and the words of its path beyond theirs."""
 
     def longest(matches: Sequence[bool], words: Sequence[tuple[str, ...]]) -> list[int]:
         length = max((len(w) for w, match in zip(words, matches, strict=True) if match), default=0)
@@ -179,7 +179,7 @@ def _owners(
 
 
 def scan_names(scans: Sequence[FoundScan], folder: Path) -> list[str]:
-    """Paths that people would name the scans by: a series by its folder, unless others lie there, too."""
+    """Return the paths that people would use for the scans: for a series its folder, unless that holds others, too."""
     paths = [scan.files[0] if scan.kind is ScanKind.FILE else scan.files[0].parent for scan in scans]
     return [
         (path if paths.count(path) == 1 else scan.files[0]).relative_to(folder).as_posix()

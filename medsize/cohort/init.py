@@ -1,4 +1,4 @@
-"""The path from a folder of scans, masks and sizes to a training run: find, match, convert, measure, propose."""
+"""From a folder of scans, masks and sizes to a training run: find, match, convert, measure, propose."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ __all__ = ["InitOptions", "Prepared", "init_cohort"]
 
 @dataclass(frozen=True)
 class InitOptions(ConvertOptions):
-    """What :func:`init_cohort` may be told. Default of the structures: those of the size table, else of all masks."""
+    """Options of :func:`init_cohort`. Default of the structures: those of the size table, else of all masks."""
 
     dimensions: int | None = None
-    """2 or 3: for which bundle. Default: what fits."""
+    """Dimensions of the bundle, 2 or 3. Default: those that fit the scans."""
     window: tuple[float, float] | None = None
     """Intensities that become 0 and 1. Default: chosen from the data."""
     roi_margin_mm: float | None = None
-    """State a region of interest, so far around the mask's foreground. Default: none."""
+    """Margin of a region of interest around the mask's foreground. Default: no region."""
     num_folds: int = 5
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was prepared, and what is wrong."""
+    """Prepared cohort and its problems."""
 
     cohort: Cohort
     dimensions: int
@@ -56,7 +56,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Matched:
-    """Which rows of the table, and which masks, are of which scan."""
+    """Rows of the table and masks, matched to their scans."""
 
     found: FoundCohort
     structures: tuple[str, ...]
@@ -66,15 +66,15 @@ class Matched:
     """Scans by the names that the table gives them."""
 
     def masks(self, scan: CohortScan) -> MaskFiles:
-        """Return the masks of a scan; none where a table has the sizes, and they do not show all structures."""
+        """Return the masks of a scan; none if a table has the sizes, and the masks do not show all structures."""
         return masks_of(scan, self.structures) if self.table is None or holds(scan, self.structures) else ()
 
     def summary(self) -> list[str]:
-        """Return lines that say what the structures are, and which masks were left out."""
+        """Return lines with the structures, and with the masks that were left out."""
         lines = [f"structures: {', '.join(f'{i} {name}' for i, name in enumerate(self.structures, start=1))}"]
         twice = sum(bool(scan.drawn and scan.named) for scan in self.found.scans)
         if twice:
-            lines.append(f"left out: image files of masks of {twice} scans, for they have SEG or RTSTRUCT, too")
+            lines.append(f"left out: image files of masks of {twice} scans that have SEG or RTSTRUCT, too")
         unused = sum(scan.has_masks and not self.masks(scan) for scan in self.found.scans)
         if self.table is not None and unused:
             lines.append(f"left out: masks of {unused} scans, which do not show all structures of {self.table.source}")
@@ -86,11 +86,11 @@ class Measured:
     """Scans with sizes."""
 
     items: list[dict[str, Any]]
-    """As a data list has them, yet without folds."""
+    """Items of a data list, yet without folds."""
     problems: list[str]
-    """What is wrong with masks, and scans that nothing tells the sizes of."""
+    """Problems of masks, and scans without any size."""
     num_unknown: int
-    """Scans of the table whose sizes are all unknown."""
+    """Number of scans in the table whose sizes are all unknown."""
 
 
 def init_cohort(
@@ -105,28 +105,29 @@ def init_cohort(
     Prepare a cohort for training.
 
     ``output_dir`` gets ``images/`` and ``masks/``, all as NIfTI without identifiers; ``index.csv``; ``datalist.json``,
-    with folds that keep subjects together and hold sizes alike; ``cohort.yaml``, an overlay for a bundle's train.yaml;
-    and ``report.html``. Sizes come from the table or, where it says nothing of a scan, from the scan's masks. One scan
-    at a time is in memory. Interrupted or run again, it does only what is new or has changed.
+    with folds that keep subjects together and have similar sizes; ``cohort.yaml``, an overlay for a bundle's
+    train.yaml; and ``report.html``. Sizes come from the table or, for a scan without a row, from the scan's masks. One
+    scan at a time is in memory. A repeated call does only what is new or has changed.
 
     Args:
-        folder: holds the scans, at any depth.
+        folder: folder with the scans, at any depth.
         output_dir: folder to write to, outside of ``folder``.
         table: sizes; its images may be paths from ``folder``, names of files or folders, or PatientIDs.
         options: see :class:`InitOptions`.
-        commands: lines for the report that say how to go on, for the dimensions of the bundle and the overlay.
-        report: told what was found, in lines.
+        commands: next commands for the report, from the dimensions of the bundle and the overlay.
+        report: function that gets the lines of a summary.
 
     Raises:
         ProblemsError: with all problems, when nothing can be prepared.
-        ValueError: when an option is of no use.
+        ValueError: when an option is invalid.
     """
     options = options or InitOptions()
     folder, output_dir = folder.resolve(), output_dir.resolve()
     if output_dir.is_relative_to(folder):
-        raise ValueError(f"{output_dir} is within {folder}, expected outside of it.")
+        raise ValueError(f"{output_dir} is within {folder}, expected outside of it. Name another output folder.")
     if options.window is not None and options.window[0] >= options.window[1]:
-        raise ValueError(f"the window is {options.window[0]:g} to {options.window[1]:g}, expected the lower end first.")
+        low, high = options.window
+        raise ValueError(f"the window is {low:g} to {high:g}, expected the lower end first. Exchange them.")
     found = find_cohort(folder, options.modalities)
     for line in found.summary():
         report(line)
@@ -184,10 +185,10 @@ def match(found: FoundCohort, table: SizeTable | None, wanted: Sequence[str]) ->
     Args:
         found: the cohort.
         table: the size table.
-        wanted: names of the structures. Default where empty: what the table and the masks say.
+        wanted: names of the structures. Default if empty: those of the table or the masks.
 
     Raises:
-        ProblemsError: when nothing can be prepared, with all that is wrong.
+        ProblemsError: with all problems, when nothing can be prepared.
     """
     rows, of_table = ({}, []) if table is None else match_rows(table, found.scans)
     structures: list[str] = []
@@ -197,7 +198,7 @@ def match(found: FoundCohort, table: SizeTable | None, wanted: Sequence[str]) ->
     except ValueError as e:
         others.append(str(e))
     if table is not None and structures and (unknown := sorted(set(table.structures) - set(structures))):
-        of_table.append(f"it has sizes of {', '.join(unknown)}, which --structure does not name.")
+        of_table.append(f"it has sizes of {', '.join(unknown)}, which --structure does not name. Name them, too.")
     if of_table or not structures:
         source = f"{table.source}, {found.folder}" if table is not None and of_table else found.folder
         raise ProblemsError(source, [*of_table, *others])
@@ -205,7 +206,7 @@ def match(found: FoundCohort, table: SizeTable | None, wanted: Sequence[str]) ->
 
 
 def convert(matched: Matched, converter: Converter) -> Converted:
-    """Write all scans, and the masks that can be used, as NIfTI without identifiers."""
+    """Write all scans and the usable masks as NIfTI without identifiers."""
     pairs = [(scan.scan, matched.masks(scan)) for scan in matched.found.scans]
     identify = identify_by_folder(converter, [scan for scan, _ in pairs])
     return convert_scans(converter, with_progress(pairs, "converting"), identify)
@@ -219,12 +220,12 @@ def measure(
     roi_margin_mm: float | None,
 ) -> Measured:
     """
-    Collect the scans' sizes: those that the table states, else those of the masks.
+    Collect the scans' sizes: from the table, else from the masks.
 
     Args:
         matched: the cohort.
         converted: its scans.
-        converter: what they were converted with.
+        converter: their converter.
         sources: from :func:`source_names`.
         roi_margin_mm: see :class:`InitOptions`.
     """
@@ -238,12 +239,12 @@ def measure(
     with_row = {scan.name for scan in matched.rows.values()}
     unsized = [item["image"] for item in items if "size" not in item]
     untold = [image for image in unsized if sources[image] not in with_row]
-    problems += [f"{output_dir / image}: nothing tells its sizes: it has no row and no mask." for image in untold]
+    problems += [f"{output_dir / image}: found no size: it has no row and no mask. Add one." for image in untold]
     return Measured([item for item in items if "size" in item], problems, len(unsized) - len(untold))
 
 
 def source_names(found: FoundCohort, converted: Converted) -> dict[str, str]:
-    """Names of the scans that converted images come from, by image."""
+    """Return the names of the scans that converted images come from, by image."""
     names = {scan.scan.files[0]: scan.name for scan in found.scans}
     return {image: names[scan.files[0]] for image, scan in converted.scans.items()}
 
@@ -251,7 +252,7 @@ def source_names(found: FoundCohort, converted: Converted) -> dict[str, str]:
 def write_cohort(
     output_dir: Path, structures: Sequence[str], items: Sequence[Mapping[str, Any]], num_folds: int
 ) -> Cohort:
-    """Divide the scans into folds, write the data list, and read it as a training does."""
+    """Divide the scans into folds, write the data list, and read it like a training run."""
     folds = folds_of_subjects(items, structures, output_dir, num_folds)
     data_list = output_dir / "datalist.json"
     folded = [{**item, "fold": folds[item["subject"]]} for item in items]
@@ -260,20 +261,20 @@ def write_cohort(
 
 
 def faults(cohort: Cohort) -> list[str]:
-    """List what is wrong with the folds and with the scans themselves."""
+    """Return the problems of the folds and of the scans themselves."""
     found = check_scans(cohort.items, cohort.num_classes)
     if len({item["fold"] for item in cohort.items}) < 2:
-        return ["all scans are of one subject, so that none is left to train on. Add scans of others.", *found]
+        return ["all scans are from one subject, so that none is left to train on. Add scans of others.", *found]
     return found
 
 
 def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options: InitOptions) -> Iterator[str]:
-    """List what may be wrong with the sizes, the scans and whose they are, and options that had no effect."""
+    """Yield doubts about the sizes, the scans and their subjects, and options that had no effect."""
     yield from suspicions(cohort.items, cohort.class_names)
     counts = Counter(modalities)
     if len(counts) > 1:
         counted = ", ".join(f"{n} {modality or 'unknown'}" for modality, n in counts.items())
-        yield f"the scans are of several modalities ({counted}): train each by itself, see --modality."
+        yield f"found several modalities ({counted}), expected one. Train each by itself, see --modality."
     if options.suv and "PT" not in modalities:
         yield "no scan is PET by its header, so that --suv changed none. Convert to SUV first, or leave --suv out."
     without = sum("roi" not in item for item in cohort.items)
@@ -289,6 +290,6 @@ def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options:
         and len(subjects) == len(cohort.items)
     ):
         yield (
-            "every file counts as a subject of its own. Are several of one? Then find them in their paths: "
+            "every file counts as a subject of its own. Do some belong together? Then find the subjects in the paths: "
             r"--subject-pattern 'pat\d+'"
         )

@@ -1,4 +1,4 @@
-"""Which rows of a size table are of which scans."""
+"""Match of the rows of a size table to the scans."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ WAYS: tuple[Callable[[CohortScan], set[str]], ...] = (
     lambda scan: {str(parent) for parent in PurePosixPath(scan.name).parents},
     lambda scan: {scan.scan.subject},
 )
-"""How a table may name a scan: the first way that fits any scan must fit one."""
+"""Ways to name a scan in a table. The first way that fits any scan must fit exactly one."""
 
 
 def match_rows(table: SizeTable, scans: Sequence[CohortScan]) -> tuple[dict[str, CohortScan], list[str]]:
     """
-    Find the scan of each name in a size table's column ``image``: the scan's path, with or without its ending; its
-    name alone; a folder with no other scan; or its PatientID.
+    Find the scan of each name in a size table's column ``image``.
+
+    The name is the scan's path, with or without its ending; its name alone; a folder with no other scan; or its
+    PatientID.
 
     Returns:
-        the scans, by the names; and what is wrong with other names.
+        the scans, by the names; and the problems of other names.
     """
     named: list[dict[str, list[CohortScan]]] = [{} for _ in WAYS]
     for way, by_name in zip(WAYS, named, strict=True):
@@ -45,7 +47,7 @@ def match_rows(table: SizeTable, scans: Sequence[CohortScan]) -> tuple[dict[str,
             matched[key] = fitting[0]
         elif len(fitting) == 1:
             twin = called[fitting[0].name]
-            problems.append(f"{where} is '{rows[0].image}': '{twin}' is the same scan. Name each scan in one way.")
+            problems.append(f"{where} is '{rows[0].image}': '{twin}' is the same scan. Use one name for each scan.")
         elif fitting:
             listed = ", ".join(f"'{scan.name}'" for scan in fitting[:5])
             problems.append(f"{where} is '{rows[0].image}': {len(fitting)} scans fit, {listed}. Write the path of one.")
@@ -57,12 +59,12 @@ def match_rows(table: SizeTable, scans: Sequence[CohortScan]) -> tuple[dict[str,
 
 def rows_of(table: SizeTable, images: Mapping[str, str], folder: Path) -> SizeTable:
     """
-    The table with the names that scans have in a data list, without rows of others.
+    Return the table with the names of the scans in a data list, without other rows.
 
     Args:
         table: the table.
         images: the scans' names in the data list, by their names in the table.
-        folder: that its paths of masks start from.
+        folder: folder that its paths of masks start from.
     """
     rows = []
     for key, of_image in table.rows_by_image.items():

@@ -1,4 +1,4 @@
-"""Items of a data list from converted scans: sizes measured in their masks, or stated by a size table."""
+"""Items of a data list from converted scans, with sizes from their masks or a size table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["measured_items", "stated_items"]
 
 
 class _Measured(BaseModel):
-    """What a mask says of sizes."""
+    """Sizes measured in a mask."""
 
     size: dict[str, float]
     slice_size: dict[str, list[float]]
@@ -35,14 +35,14 @@ def measured_items(
     Measure the masks of converted scans.
 
     Args:
-        rows: of the index of converted scans.
+        rows: lines of the index of converted scans.
         dataset_dir: folder that their paths start from.
         structures: names of all classes but the background.
-        roi_margin_mm: also state a region of interest, so far around the mask's foreground. Default: none.
+        roi_margin_mm: margin of a region of interest around the mask's foreground. Default: no region.
 
     Returns:
-        items of a data list, with the sizes of those scans that have a mask; and what is wrong with masks, whose scans
-        are left out.
+        items of a data list, with the sizes of the scans that have a mask; and the problems of masks. The scans of
+        these are left out.
     """
     items, problems = [], []
     for row in with_progress(list(rows), "measuring"):
@@ -65,14 +65,14 @@ def stated_items(
     items: Iterable[Mapping[str, Any]], table: SizeTable, dataset_dir: Path, key: bytes, sources: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """
-    Put the sizes and subjects of a table in place of those of the masks, where it has a row.
+    Replace the sizes and subjects of items by those of a table, if it has a row for them.
 
     Args:
         items: from :func:`measured_items`.
         table: sizes by the items' images.
         dataset_dir: folder that the items' paths start from.
-        key: a secret, for the pseudonyms of the table's subjects.
-        sources: how messages name the images.
+        key: secret key for the pseudonyms of the table's subjects.
+        sources: names of the images in messages.
 
     Raises:
         SizeTableError: naming every row that states no size.

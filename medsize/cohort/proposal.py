@@ -1,4 +1,4 @@
-"""Settings of a training run that fit a cohort."""
+"""Proposal of settings that fit a cohort."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ __all__ = [
 ]
 
 MAX_SIDE = {2: 256, 3: 128}
-"""Voxels of the window along an axis: larger scans get a coarser spacing."""
+"""Largest number of voxels of the window along an axis; larger scans get a coarser spacing."""
 SIDE_STEP = {2: 32, 3: 16}
-"""Networks halve a side so often that it must be a multiple of this."""
+"""Divisor of each side of the window, as networks halve it several times."""
 SOFT_TISSUE = [-175.0, 250.0]
-"""HU, as MONAI's tutorials take them for the abdomen."""
+"""Window in HU of MONAI's tutorials for the abdomen."""
 
 
 class Setting(NamedTuple):
-    """A key of train.yaml, its value, and why."""
+    """A key of train.yaml, its value, and the reason."""
 
     key: str
     value: Any
@@ -44,13 +44,13 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Proposal:
-    """How to train on a cohort."""
+    """Proposed bundle and settings for a cohort."""
 
     dimensions: int
-    """2 or 3: which bundle."""
+    """Dimensions of the bundle, 2 or 3."""
     settings: tuple[Setting, ...]
     overlay: Path
-    """File that holds them, an overlay of the bundle's train.yaml."""
+    """File of the settings, an overlay of the bundle's train.yaml."""
 
 
 def propose_run(
@@ -66,7 +66,7 @@ def propose_run(
     Args:
         cohort: what to train on; its data list lies in the data set's folder.
         modalities: of the scans, as DICOM names them; "" where unknown.
-        dimensions: 2 or 3. Default: what fits.
+        dimensions: 2 or 3. Default: those that fit the scans.
         window: see :func:`propose_settings`.
         overlay: file to write.
     """
@@ -83,7 +83,7 @@ def propose_run(
 
 
 def propose_dimensions(cohort: Cohort) -> tuple[int, str]:
-    """2 or 3, and why: sizes of slices, thick slices and few slices are for a network that sees slices."""
+    """Return 2 or 3, and the reason: sizes of slices, thick slices or few slices need a 2D network."""
     facts = [image_facts(item["image"]) for item in cohort.items]
     if sum("slice_area_mm2" in item for item in cohort.items) * 2 > len(cohort.items):
         return 2, "sizes of slices are known"
@@ -100,10 +100,10 @@ def propose_settings(
     cohort: Cohort, dimensions: int, modalities: Sequence[str], window: Sequence[float] | None = None
 ) -> list[Setting]:
     """
-    Settings for the bundle of so many dimensions.
+    Propose settings for a bundle.
 
-    The spacing is the cohort's median, and the window holds 95 % of the scans (of their regions of interest) along each
-    axis; where that is more voxels than a network's window should have, the spacing is coarser.
+    The spacing is the cohort's median. The window holds 95 % of the scans, or of their regions of interest, along each
+    axis. If that takes too many voxels for a network's window, the spacing is coarser.
 
     Args:
         cohort: what to train on; its scans are converted.
@@ -143,13 +143,13 @@ def propose_settings(
 
 def intensity_window(facts: Sequence[ImageFacts], modalities: Sequence[str]) -> tuple[list[float] | None, str]:
     """
-    Intensities that become 0 and 1, and why. ``None``: the percentiles 0.5 and 99.5 of each scan.
+    Return the intensities that become 0 and 1, and the reason. ``None``: the percentiles 0.5 and 99.5 of each scan.
 
-    CT is in Hounsfield units, so that one window fits all scans: that of soft tissue. Masks, which only evaluate, have
-    no part in it. A file is taken for CT where half of the scans go below −900, as air does.
+    CT is in Hounsfield units, so one window fits all scans: that of soft tissue. Masks are for evaluation only, and do
+    not matter here. Files of unknown modality count as CT if half of them go below −900, like air.
 
     Args:
-        facts: of the scans.
+        facts: facts about the scans.
         modalities: of the scans, as DICOM names them; "" where unknown.
     """
     stated = [modality for modality in modalities if modality]
@@ -160,7 +160,7 @@ def intensity_window(facts: Sequence[ImageFacts], modalities: Sequence[str]) -> 
 
 
 def roi_extent(roi: RoiMm, facts: ImageFacts) -> list[float]:
-    """mm along the image's axes that a box covers; of the whole image where the roi is a point."""
+    """Return the mm along the image's axes that a box covers; those of the whole image if the roi is a point."""
     if "box_mm" not in roi:
         return facts.extent_mm
     corners = np.array(np.meshgrid(*zip(*roi["box_mm"], strict=True), indexing="ij")).reshape(3, -1).T
@@ -172,7 +172,7 @@ def roi_extent(roi: RoiMm, facts: ImageFacts) -> list[float]:
 def write_overlay(file: Path, settings: Sequence[Setting], bundle: str) -> None:
     """Write settings as an overlay of train.yaml, whole or not at all."""
     lines = [
-        f"# Overlay of train.yaml of {bundle} for this cohort, proposed by medsize init. Change what you know better.",
+        f"# Overlay of train.yaml of {bundle} for this cohort, proposed by medsize init. Correct it where necessary.",
         *(f"{s.key}: {json.dumps(s.value, ensure_ascii=False)}  # {s.reason}" for s in settings),
     ]
     with atomic_write(file) as partial:

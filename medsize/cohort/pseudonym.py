@@ -1,4 +1,4 @@
-"""Names for subjects and files that do not tell who they are."""
+"""Codes for subjects and files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["path_codes", "pseudonym", "renamed", "subject_key"]
 
 def pseudonym(identifier: str, key: bytes, length: int = 12) -> str:
     """
-    A name for an identifier: the same for the same key, and not to be reversed without it.
+    Return the code of an identifier: the same for the same key, and irreversible without it.
 
-    Record numbers are few enough to try them all, so a plain hash would not hide them.
+    A plain hash would not hide record numbers, since there are few enough to try them all.
 
     Args:
-        identifier: what is not to be told, such as a PatientID.
-        key: a secret, from :func:`subject_key`.
-        length: hexadecimal digits, at most 64.
+        identifier: identifier to hide, such as a PatientID.
+        key: secret key, from :func:`subject_key`.
+        length: number of hexadecimal digits, at most 64.
 
     Returns:
         the first digits of HMAC-SHA256.
@@ -32,7 +32,7 @@ def pseudonym(identifier: str, key: bytes, length: int = 12) -> str:
 
 def subject_key(file: Path) -> bytes:
     """
-    The secret key in a file. Where there is none, a random key is made that only its owner may read.
+    Read the secret key in a file, or make a random key that only its owner may read.
 
     Raises:
         ValueError: when the file holds less than 16 bytes.
@@ -51,12 +51,12 @@ def subject_key(file: Path) -> bytes:
 
 def path_codes(folder: Path, files: Iterable[Path], key: bytes) -> dict[str, str]:
     """
-    Codes for the paths in a folder, which may name a patient.
+    Return codes for the paths in a folder, since these may name a patient.
 
     Args:
         folder: the folder.
-        files: those in it, at any depth.
-        key: a secret, from :func:`subject_key`.
+        files: its files, at any depth.
+        key: secret key, from :func:`subject_key`.
 
     Returns:
         codes by paths, from the root and from the folder, of the files and of the folders that they lie in.
@@ -70,7 +70,7 @@ def path_codes(folder: Path, files: Iterable[Path], key: bytes) -> dict[str, str
 
 
 def renamed(message: str, names: Mapping[str, str]) -> str:
-    """Return a message with names replaced as ``names`` says; where two of them fit, the longer one is."""
+    """Return a message with names replaced by those in ``names``; if two of them fit, the longer one is replaced."""
     if not names:
         return message
     pattern = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))

@@ -1,4 +1,4 @@
-"""The cohort report: one HTML file that needs nothing else."""
+"""Report of a cohort: one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def write_report(
     left_out: bool = False,
 ) -> Path:
     """
-    Write a cohort's report: what was found wrong, pictures, spacing, shapes, sizes, folds and the settings proposed.
+    Write a cohort's report: problems, pictures, spacing, shapes, sizes, folds and the proposed settings.
 
     Args:
         file: HTML to write, whole or not at all.
-        cohort: its data list must name scans that can be read.
-        settings: of the overlay.
-        problems: what is wrong.
-        suspicions: what may be wrong.
-        commands: how to go on, one a line.
-        left_out: whether some files are no scans.
+        cohort: cohort whose scans can be read.
+        settings: settings of the overlay.
+        problems: problems found.
+        suspicions: possible problems.
+        commands: next commands, one a line.
+        left_out: whether some files are not scans.
     """
     items: list[dict[str, Any]] = [{**item, "name": Path(item["image"]).name.split(".")[0]} for item in cohort.items]
     volumes = np.stack([size_volumes(item) for item in cohort.items]) / MM3_PER_ML
@@ -86,12 +86,12 @@ def write_report(
 
 
 def number(value: float) -> str:
-    """A number as tables show it."""
+    """Return a number as text for a table."""
     return "–" if value is None or math.isnan(value) else f"{value:.4g}"
 
 
 def _spread(columns: np.ndarray) -> list[dict[str, Any]]:
-    """Smallest, middle and largest value along each axis."""
+    """Return the smallest, middle and largest value along each axis."""
     ends = (columns.min(axis=0), np.median(columns, axis=0), columns.max(axis=0))
     return [
         {"axis": axis, "low": low, "median": median, "high": high}
@@ -130,7 +130,7 @@ def _fold_rows(items: Sequence[Mapping[str, Any]], volumes: np.ndarray) -> list[
 
 
 def _histograms(columns: np.ndarray, names: Sequence[str], unit: str, log: bool = False) -> str:
-    """Histograms side by side, as the source of a picture."""
+    """Draw histograms side by side, and return the source of the picture."""
     across = min(len(names), 4)
     rows = math.ceil(len(names) / across)
     figure = Figure(figsize=(2.6 * across, 2.0 * rows), layout="constrained")
@@ -161,7 +161,7 @@ def _source(figure: Figure) -> str:
 
 
 def _pictures(items: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
-    """Of some scans, read one after the other, the slice that shows most of the mask, or the middle one."""
+    """Yield a picture for some of the scans: the slice that shows most of the mask, or the middle one."""
     step = max(1, math.ceil(len(items) / MAX_SHOWN))
     for item in items[::step]:
         try:

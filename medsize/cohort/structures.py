@@ -1,4 +1,4 @@
-"""Which structures a cohort has, and which masks show them."""
+"""Structures of a cohort, and the masks that show them."""
 
 from __future__ import annotations
 
@@ -33,35 +33,36 @@ class _Values(BaseModel):
 
 def choose_structures(found: FoundCohort, wanted: Sequence[str], table: SizeTable | None) -> list[str]:
     """
-    Names of the structures: those wanted, else those of the size table, if there is one, else those that masks show.
+    Choose the structures: those wanted, else those of the size table, if there is one, else those of the masks.
 
-    These are what every SEG and RTSTRUCT, or every set of files, holds, or where each holds one, what their names begin
-    with; of label maps, the names in a Decathlon or nnU-Net ``dataset.json`` beside them.
+    The masks have the structures that every SEG and RTSTRUCT, or every set of files, holds. If each holds only one, it
+    is the common beginning of their names. Label maps have the names in a ``dataset.json`` (Decathlon or nnU-Net)
+    beside them.
 
     Args:
         found: the cohort.
-        wanted: names to use. Default where empty: what the table and the masks say.
+        wanted: names to use. Default if empty: those of the table or the masks.
         table: the size table.
 
     Returns:
         the names in the order of their classes.
 
     Raises:
-        ValueError: when there is no scan; when nothing tells the structures; when the masks share none, naming what
-            they hold; when ``dataset.json`` names none, or others than the table.
+        ValueError: when there is no scan, or no mask and no table; when the masks share no structure, naming theirs;
+            when ``dataset.json`` names none, or others than the table.
     """
     if not found.scans:
-        raise ValueError("no scan was found: no DICOM, NIfTI, NRRD or MetaImage file that the options choose.")
+        raise ValueError("found no scan, expected DICOM, NIfTI, NRRD or MetaImage files. Check folder and options.")
     if wanted:
         return list(wanted)
     structures = _of_masks(found.scans, found.folder) if table is None else _of_table(table, found)
     if not structures:
-        raise ValueError("nothing tells of sizes: there is no mask. Give a size table: --sizes FILE.")
+        raise ValueError("found no mask, expected masks or a size table. Give a size table: --sizes FILE.")
     return structures
 
 
 def _of_table(table: SizeTable, found: FoundCohort) -> list[str]:
-    """The structures of a size table, in the order that the values of label maps have, where these are named."""
+    """Return the structures of a size table, in the order of the values in label maps, if these are named."""
     has_label_maps = any(scan.named and _is_label_map(scan) for scan in found.scans)
     named = decathlon_labels(found.folder)[1:] if has_label_maps else []
     if named and set(named) != set(table.structures):
@@ -74,7 +75,7 @@ def _of_table(table: SizeTable, found: FoundCohort) -> list[str]:
 
 
 def _of_masks(scans: Sequence[CohortScan], folder: Path) -> list[str]:
-    """The structures that masks show; none where there is no mask."""
+    """Return the structures of the masks; none if there is no mask."""
     held = [names for scan in scans if (names := _names(scan)) is not None]
     if held:
         shared = [name for name in held[0] if all(name in names for names in held)]
@@ -102,7 +103,7 @@ def _of_masks(scans: Sequence[CohortScan], folder: Path) -> list[str]:
 
 
 def masks_of(scan: CohortScan, structures: Sequence[str]) -> MaskFiles:
-    """The masks of a scan as :func:`medsize.scans.masks.read_masks` takes them; SEG and RTSTRUCT before image files."""
+    """Return the masks of a scan for :func:`medsize.scans.masks.read_masks`; SEG and RTSTRUCT before image files."""
     if scan.drawn:
         return scan.drawn
     if _is_label_map(scan):
@@ -112,7 +113,7 @@ def masks_of(scan: CohortScan, structures: Sequence[str]) -> MaskFiles:
 
 
 def holds(scan: CohortScan, structures: Sequence[str]) -> bool:
-    """Whether the scan has masks that may show all these structures."""
+    """Return whether the scan has masks that may show all these structures."""
     names = _names(scan)
     if names is None:
         return bool(scan.named)
@@ -122,14 +123,14 @@ def holds(scan: CohortScan, structures: Sequence[str]) -> bool:
 
 
 def _names(scan: CohortScan) -> list[str] | None:
-    """Names of the structures in a scan's masks; ``None`` where it has none, or a label map, which has no names."""
+    """Return the names of the structures in a scan's masks; ``None`` if it has none, or a label map without names."""
     if scan.drawn:
         return list(scan.drawn_names)
     return None if not scan.named or _is_label_map(scan) else list(scan.named)
 
 
 def _is_label_map(scan: CohortScan) -> bool:
-    """One file of several classes, or one whose name says nothing."""
+    """Return whether the mask is one file of several classes, or one whose name has no structure."""
     if len(scan.named) != 1:
         return False
     ((name, file),) = scan.named.items()
@@ -141,7 +142,7 @@ def _plain(name: str) -> str:
 
 
 def _highest(file: Path) -> int:
-    """Highest value of a mask."""
+    """Return the highest value of a mask."""
 
     def find() -> _Values:
         mask = read_image_file(file)
@@ -152,9 +153,9 @@ def _highest(file: Path) -> int:
 
 def decathlon_labels(folder: Path) -> list[str]:
     """
-    Names of all classes, by the ``dataset.json`` in a folder; empty where there is none.
+    Read the names of all classes from the ``dataset.json`` in a folder; empty if there is none.
 
-    Both the Decathlon's form (index to name) and that of nnU-Net (name to index) are known.
+    It may have the Decathlon's form (index to name) or that of nnU-Net (name to index).
 
     Raises:
         ValueError: when the file does not number the classes 0, 1, ….

@@ -274,4 +274,4 @@ def test_bad_options_are_refused(cohort: Path, tmp_path: Path) -> None:
         cohort, tmp_path / "out", modality=["CT"], max_gib=1e-9
     )
     (tmp_path / "nothing").mkdir()
-    assert "no scan was found in it" in refusal(tmp_path / "nothing", tmp_path / "out")
+    assert "found no scan, expected" in refusal(tmp_path / "nothing", tmp_path / "out")

@@ -111,6 +111,6 @@ def test_all_regions_are_measured_under_their_own_names_unless_some_are_named(co
 def test_a_folder_without_contours_is_refused(command: Callable, cohort: Path, tmp_path: Path) -> None:
     result = command("medsize", "diameters", cohort, "--output", "s.csv", "--modality", "MR", cwd=tmp_path, check=False)
     assert result.returncode == 1
-    assert "no scan with an RTSTRUCT was found" in result.stderr
+    assert "found no scan with an RTSTRUCT" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "s.csv").exists()

@@ -269,9 +269,9 @@ def test_all_that_is_wrong_is_listed_and_the_rest_prepared(tmp_path: Path) -> No
     assert result.exit_code == 1
     assert "4 problems" in result.output
     assert f"{scans / names[1]}: it cannot be read as NIfTI" in result.output
-    assert "scan 77.nii.gz: 5 scans may be the one that this mask is of, expected one" in result.output
+    assert "scan 77.nii.gz: found 5 scans that this mask may belong to, expected one" in result.output
     assert f"{scans / names[2]}: 1 intensities are NaN" in result.output
-    assert re.search(rf"{names[4]} \(images/.*\): nothing tells its sizes: it has no row and no mask", result.output)
+    assert re.search(rf"{names[4]} \(images/.*\): found no size: it has no row and no mask", result.output)
     assert len(json.loads((tmp_path / "out" / "datalist.json").read_text())["training"]) == 2
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count('class="problem"') == 4
@@ -307,11 +307,11 @@ def test_rows_that_fit_no_scan_or_several_stop_it_before_anything_is_written(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "nothing tells of sizes: there is no mask. Give a size table: --sizes FILE."),
+        ((), "found no mask, expected masks or a size table. Give a size table: --sizes FILE."),
         (("--subject-pattern", "("), "unterminated"),
         (("--bundle", "."), "is no bundle of medsize"),
         (("--window", "250", "-175"), "the window is 250 to -175, expected the lower end first"),
-        (("--modality", "XX"), "no scan was found: no DICOM, NIfTI, NRRD or MetaImage file that the options choose"),
+        (("--modality", "XX"), "found no scan, expected DICOM, NIfTI, NRRD or MetaImage files. Check folder and"),
     ],
 )
 def test_what_cannot_be_prepared_is_refused(tmp_path: Path, options: tuple[str, ...], message: str) -> None:

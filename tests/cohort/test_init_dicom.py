@@ -90,7 +90,7 @@ def test_image_files_of_masks_beside_contours_are_left_out_aloud(export: Path, t
     liver = np.zeros((COLUMNS, ROWS, SLICES), dtype=np.uint8)
     nibabel.save(nibabel.Nifti1Image(liver, np.eye(4)), export / "p1" / "ct" / "mask.nii.gz")
     result = init(export, tmp_path / "out")
-    assert "left out: image files of masks of 1 scans, for they have SEG or RTSTRUCT, too" in result.output
+    assert "left out: image files of masks of 1 scans that have SEG or RTSTRUCT, too" in result.output
     content = json.loads((tmp_path / "out" / "datalist.json").read_text())
     assert [item["size"]["Liver"] for item in content["training"]] == [LIVER_MM3] * 3
 
