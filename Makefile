@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test verify-bundles check bench clean
+.PHONY: demo test verify-bundles check bundles bench clean
 
 demo: $(READY)
 	$(RUN) -m benchmarks.demo --output-dir demo
@@ -20,6 +20,10 @@ check: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(RUN) -m bundles.source.assemble --check
+
+bundles: $(READY)
+	$(RUN) -m bundles.source.assemble
 
 bench: $(READY)
 	$(RUN) -m benchmarks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 import medsize
+from medsize.bundle.config_text import ORIGIN, merged
 from medsize.bundle.run_folder import INFERENCE, METRICS, SUMMARY, WEIGHTS, check_finished
 from medsize.bundle.run_summary import RunResults, RunSummary
 
@@ -70,6 +71,9 @@ def export_bundle(
     shutil.copytree(bundle, output_dir, ignore=NOT_OF_THE_BUNDLE, dirs_exist_ok=True)
     (output_dir / "configs" / "inference.yaml").write_text(inference)
     (output_dir / "configs" / "train.yaml").write_text(train)
+    for file in output_dir.rglob("*.*"):  # it has no sources of its own
+        if file.suffix in (".yaml", ".conf", ".py") and (text := file.read_text()).startswith(ORIGIN):
+            file.write_text(text.split("\n", 1)[1])
     if network != DEFAULT_NETWORK:
         (output_dir / "configs" / f"{network}.yaml").unlink()
     if weights.is_file():
@@ -81,33 +85,6 @@ def export_bundle(
         _write_performance(output_dir / "docs" / "README.md", summary, pd.read_csv(run / METRICS))
     if vendor:
         shutil.copytree(Path(medsize.__file__).parent, output_dir / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
-
-
-def merged(config: str, values: Mapping[str, Any]) -> str:
-    """
-    Set some top-level keys of a YAML config, and leave all else, comments included, as it was.
-
-    Args:
-        config: text of the config.
-        values: new values by key. Every key must be there.
-
-    Raises:
-        ValueError: when the config has no such key.
-    """
-    for key, value in values.items():
-        if isinstance(value, dict):
-            text = yaml.safe_dump({key: value}, sort_keys=False, default_flow_style=None, width=120)
-        else:
-            plain = yaml.safe_dump([value], default_flow_style=True, width=float("inf"), allow_unicode=True)
-            text = f"{key}: {plain.strip()[1:-1]}\n"
-        # A value reaches to the next line that is neither indented nor an item of a list.
-        block = re.compile(rf"^{re.escape(key)}:[^\n#]*?(  #[^\n]*)?\n(?:[ -][^\n]*\n)*", re.MULTILINE)
-        found = block.search(config)
-        if found is None:
-            raise ValueError(f"the config has no key '{key}'.")
-        comment = found[1] or ""
-        config = config[: found.start()] + text.rstrip("\n") + comment + "\n" + config[found.end() :]
-    return config
 
 
 def _overlay(configs: Path, network: str) -> dict[str, Any]:

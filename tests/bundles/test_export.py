@@ -10,13 +10,10 @@ import jsonschema
 import monai.bundle
 import pytest
 import torch
-import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from monai.bundle import ConfigParser
 from typer.testing import CliRunner
 
-from medsize.bundle.export import export_bundle, merged
+from medsize.bundle.export import export_bundle
 from medsize.cli import app
 from tests.conftest import PROJECT
 
@@ -81,6 +78,9 @@ def test_an_export_holds_network_weights_settings_and_figures(
     assert "| liver | 0.60 ± 0.10 | 4.00 ± 1.00 | 15.00 ± 5.00 | 0.20 ± 0.10 |" in readme
     assert "| Kidney: left | 0.30 ± 0.10 | – | 1.00 ± 0.00 | – |" in readme
     assert readme.count("## Performance") == 1
+    texts = [file.read_text() for file in output.rglob("*.*") if file.suffix in (".yaml", ".conf", ".py")]
+    assert len(texts) > 10
+    assert not [text for text in texts if "make bundles" in text]
     assert "ladder" not in readme.split("## Performance")[1].split("\n## ")[0]
 
 
@@ -107,33 +107,6 @@ def test_monai_verifies_every_export(
     eager.load_state_dict(torch.load(output / "models" / "model.pt", weights_only=True))
     scan = torch.rand(1, 1, *(32,) * dimensions)
     torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts").eval()(scan), eager(scan))
-
-
-def test_what_is_not_replaced_keeps_its_comments() -> None:
-    config = "a: 1  # one\nb:\n- x  # of b\n- y\n\n# about c\nc:\n  d: {e: 1}\n  f: >-\n    $@a\nlast: [1, 2]\n"
-    assert merged(config, {"a": 2}) == config.replace("a: 1  #", "a: 2  #")
-    assert merged(config, {"b": ["z"]}) == config.replace("b:\n- x  # of b\n- y\n", "b: [z]\n")
-    assert merged(config, {"c": {"g": [1]}}) == config.replace("  d: {e: 1}\n  f: >-\n    $@a\n", "  g: [1]\n")
-
-
-STRINGS = st.text("ab: #-[]{}$@'\"ü", max_size=8)
-
-
-@settings(max_examples=50)
-@given(
-    st.dictionaries(
-        st.sampled_from(["spacing", "roi_size", "seed", "network_def", "check"]),
-        st.one_of(
-            st.text(st.characters(exclude_categories=["C", "Z"])),
-            st.floats(allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6),
-            st.lists(STRINGS, max_size=3),
-            st.dictionaries(st.text("abc", min_size=1), STRINGS, min_size=1, max_size=3),
-        ),
-    )
-)
-def test_merging_replaces_the_values_and_nothing_else(values: dict) -> None:
-    config = (BUNDLES / "size_seg_2d" / "configs" / "train.yaml").read_text()
-    assert yaml.safe_load(merged(config, values)) == yaml.safe_load(config) | values
 
 
 def trained_a_lean_unet(run: Path) -> None:

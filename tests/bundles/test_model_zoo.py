@@ -166,15 +166,12 @@ def leaves(config: Any, path: str = "") -> dict[str, Any]:
         (
             "inference.yaml",
             {
-                *("spacing", "roi_size", "preprocessing::transforms::1::pixdim"),
+                *("spacing", "roi_size", "pixdim"),
                 *(f"network_def::{key}" for key in ("spatial_dims", "channels", "strides")),
                 *(f"inferer::{key}" for key in ("_target_", "spatial_dim", "sw_batch_size")),
             },
         ),
-        (
-            "inference_roi.yaml",
-            {f"preprocessing::transforms::{key}" for key in ("1::extent", "2::pixdim", "5::spatial_size")},
-        ),
+        ("inference_roi.yaml", {"region_size", "region_mm"}),
         ("segresnet.yaml", {"network_def::spatial_dims"}),
         (
             "metadata.json",

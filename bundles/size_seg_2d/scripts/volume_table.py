@@ -1,3 +1,4 @@
+# Written by make bundles from bundles/source/shared/scripts/volume_table.py.
 """Predicted volumes as a table."""
 
 from __future__ import annotations

@@ -1,0 +1,50 @@
+"""A config as text: parts of it replaced, its comments kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+__all__ = ["ORIGIN", "blocks", "merged"]
+
+ORIGIN = "# Written by make bundles"
+"""Begins the first line of what is assembled from sources."""
+BLOCK = re.compile(r"^(\w+):[^\n]*?(  #[^\n]*)?\n(?:[ -][^\n]*\n)*", re.MULTILINE)
+"""A top-level key, its value, which reaches to the next line that is neither indented nor an item, and its comment."""
+
+
+def blocks(config: str) -> dict[str, str]:
+    """
+    Return the lines of each top-level key.
+
+    Args:
+        config: text of a YAML config.
+    """
+    return {block[1]: block[0] for block in BLOCK.finditer(config)}
+
+
+def merged(config: str, values: Mapping[str, Any]) -> str:
+    """
+    Set some top-level keys of a YAML config, and leave all else, comments included, as it was.
+
+    Args:
+        config: text of the config.
+        values: new values by key. Every key must be there.
+
+    Raises:
+        ValueError: when the config has no such key.
+    """
+    for key, value in values.items():
+        block = next((block for block in BLOCK.finditer(config) if block[1] == key), None)
+        if block is None:
+            raise ValueError(f"the config has no key '{key}'.")
+        if isinstance(value, dict):
+            text = yaml.safe_dump({key: value}, sort_keys=False, default_flow_style=None, width=120).rstrip("\n")
+        else:
+            plain = yaml.safe_dump([value], default_flow_style=True, width=float("inf"), allow_unicode=True)
+            text = f"{key}: {plain.strip()[1:-1]}"
+        config = config[: block.start()] + text + (block[2] or "") + "\n" + config[block.end() :]
+    return config
