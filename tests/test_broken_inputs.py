@@ -201,8 +201,8 @@ CHECKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "NaN intensities": (scan("images", with_array(nan)), "1 intensities are NaN or infinite"),
     "metres": (scan("images", in_metres), "the image's spacing is in meter, expected mm"),
     "swapped axes": (scan("masks", with_array(lambda a: a.transpose(2, 0, 1))), "the label has the shape (4, 16, 16)"),
-    "four axes": (scan("images", with_array(lambda a: np.stack([a, a], -1))), "a scan must have three axes"),
-    "foreign class": (scan("masks", with_array(lambda a: a + 9)), "which are none of the classes 0 to 3"),
+    "four axes": (scan("images", with_array(lambda a: np.stack([a, a], -1))), "expected three axes"),
+    "foreign class": (scan("masks", with_array(lambda a: a + 9)), "expected the classes 0 to 3"),
     "empty mask": (scan("masks", with_array(np.zeros_like)), "the label is empty, but a size above 0 is stated"),
 }
 

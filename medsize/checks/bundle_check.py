@@ -1,4 +1,4 @@
-"""The check of a bundle, without a run."""
+"""Check of a bundle without a run."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ PATHS = ("dataset_dir", "data_list", "checkpoint")
 
 def check_bundle(bundle: Path, configs: Sequence[str] = ("train.yaml",), /, **arguments: Any) -> None:
     """
-    Do what ``python -m monai.bundle run`` does up to the config's item ``check``, and evaluate that, but do not run.
+    Check a bundle: load it like ``python -m monai.bundle run``, evaluate the config's item ``check``, but do not run.
 
-    A config without it, such as one for inference, has its names, its metadata and its paths checked.
+    Of a config without that item, such as one for inference, the names, the metadata and the paths are checked.
 
     Args:
         bundle: folder of the bundle.
         configs: config files in the order in which they are merged: names in the bundle's folder ``configs``, or paths.
-        arguments: what ``monai.bundle run`` takes: overrides, and ``args_file``, ``meta_file`` and the like.
-            ``config_file`` goes before ``configs``.
+        arguments: arguments of ``monai.bundle run``: overrides, and ``args_file``, ``meta_file`` and the like.
+            ``config_file`` replaces ``configs``.
 
     Raises:
-        RunRefused: with all that was found, when it would spoil a run. Mere warnings are printed to stderr.
+        RunRefused: with all findings, when one would spoil a run. If all are warnings, they are printed to stderr.
     """
     arguments = update_kwargs(args=arguments.pop("args_file", None), **arguments)
     named = {key: arguments.pop(key) for key in inspect.signature(ConfigWorkflow).parameters if key in arguments}
@@ -66,7 +66,7 @@ def _missing(path: Path, kind: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """An error and what caused it, in one line."""
+    """Return an error and its cause in one line."""
     return " ".join(f"{error} {error.__cause__ or ''}".split())
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a config, overlays and overrides merged, before any of it is evaluated."""
+"""Check of a config with overlays and overrides, before any of it is evaluated."""
 
 from __future__ import annotations
 
@@ -29,20 +29,19 @@ def config_problems(workflow: ConfigWorkflow) -> list[str]:
     """
     Find names in a workflow's config that lead nowhere.
 
-    Found are: misspelled keys, references to keys that do not exist, components (``_target_``) that do not exist, and
-    arguments that a component does not take.
+    These are misspelled keys, references to missing keys, missing components (``_target_``), and arguments that a
+    component does not take.
 
-    MONAI accepts any override and makes a new key of a misspelled one, and the workflow keeps no record of what was
-    overridden. But a misspelled key gives itself away: nothing refers to it, and no file in the folder of the first
-    config defines it. So misspelled keys are also found in overlays from other folders. A new key for MONAI's macros
-    (``%key``) alone looks the same, since MONAI has put its copies in place by then; a name that begins with ``_`` is
-    never reported.
+    MONAI accepts any override, makes a new key of a misspelled one, and keeps no record of overrides. But nothing
+    refers to a misspelled key, and no file in the folder of the first config defines it. So misspelled keys are also
+    found in overlays from other folders. A new key that only MONAI's macros (``%key``) use looks the same, since MONAI
+    has put its copies in place by then. A name that begins with ``_`` is never reported.
 
     Args:
-        workflow: one whose config has been parsed.
+        workflow: workflow with a parsed config.
 
     Returns:
-        one message per problem, with what may have been meant.
+        one message per problem, with a suggestion.
     """
     # MONAI does the same, but only when it runs what comes after this check.
     folder = workflow.config_root_path
@@ -70,7 +69,7 @@ def config_problems(workflow: ConfigWorkflow) -> list[str]:
 
 
 def config_items(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Everything in a config, by its id."""
+    """Yield everything in a config by its id."""
     for _, id, value in ReferenceResolver.iter_subconfigs(prefix, config):
         yield ReferenceResolver.normalize_id(id), value
         if isinstance(value, dict | list):
@@ -78,7 +77,7 @@ def config_items(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _unused(section: dict[str, Any], needed: set[str], prefix: str = "") -> Iterator[str]:
-    """Ids of keys that nothing refers to, neither to what they are in nor to what is in them."""
+    """Yield the ids of keys without any reference to them, to a parent or to a child."""
     for key, id, value in ReferenceResolver.iter_subconfigs(prefix, section):
         if str(key).startswith("_") or id in needed:
             continue
@@ -89,7 +88,7 @@ def _unused(section: dict[str, Any], needed: set[str], prefix: str = "") -> Iter
 
 
 def _defined(folder: Path) -> set[str]:
-    """Ids of all keys in the config files of a folder."""
+    """Return the ids of all keys in the config files of a folder."""
     ids: set[str] = set()
     for file in folder.iterdir():
         if file.suffix in (".json", ".yaml", ".yml") and file.name not in NO_CONFIGS:
@@ -112,7 +111,7 @@ def _hint(id: str, items: dict[str, Any]) -> str:
     hint = did_you_mean(name, options)
     if hint:
         return f".{hint}"
-    return ": nothing in the config uses it. Leave it out, or let it begin with _ if it is a note of your own."
+    return ": nothing in the config uses it. Leave it out, or let its name begin with _ if it is a note of your own."
 
 
 def _component_problems(config: dict[str, Any], locator: ComponentLocator) -> Iterator[str]:
@@ -152,5 +151,5 @@ def _not_found(target: str) -> str:
 
 
 def _shown(id: str) -> str:
-    """An id as it is written on the command line."""
+    """Return an id as it is written on the command line."""
     return id.replace(ReferenceResolver.sep, "#")

@@ -1,4 +1,4 @@
-"""What a check found, and what follows from it."""
+"""Findings of a check, and the refusal of a run."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["Finding", "RunRefused", "refuse_or_warn"]
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong: what was found, what was expected, what to do."""
+    """One problem: what was found, what was expected, and what to do."""
 
     source: str
-    """The file or part that it was found in."""
+    """File or part that it was found in."""
     text: str
     is_warning: bool = False
-    """Whether a run can go on with it."""
+    """True if a run can go on with it."""
 
 
 class RunRefused(SystemExit):
-    """Ends the program with one message that holds all ``findings``, and the exit code 1."""
+    """Error that ends the program with one message of all ``findings``, and the exit code 1."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = list(findings)
@@ -29,10 +29,10 @@ class RunRefused(SystemExit):
 
 def refuse_or_warn(findings: Sequence[Finding]) -> None:
     """
-    Print warnings to stderr, unless there is worse.
+    Print warnings to stderr, unless there are problems.
 
     Raises:
-        RunRefused: when a finding is no mere warning.
+        RunRefused: when a finding is not a warning.
     """
     if not all(finding.is_warning for finding in findings):
         raise RunRefused(findings)
@@ -41,7 +41,7 @@ def refuse_or_warn(findings: Sequence[Finding]) -> None:
 
 
 def _report(findings: Sequence[Finding]) -> str:
-    """All findings, by source."""
+    """Return all findings as text, by source."""
     by_source: dict[str, list[Finding]] = {}
     for finding in findings:
         by_source.setdefault(finding.source, []).append(finding)

@@ -1,4 +1,4 @@
-"""What a bundle's metadata states, against what is there."""
+"""Check of a bundle's metadata against the installed packages and the cohort."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def metadata_findings(
     """
     Compare metadata with the installed packages and with a cohort's classes.
 
-    A required package that is not installed is a problem. Another major or minor version than the one that the bundle
-    was made with is a warning, for bundles mostly run with later ones; so is a number of output channels that differs
-    from the cohort's classes, for a bundle may be trained on any cohort, and its metadata follow when it is shared.
+    A required package that is not installed is a problem. Two findings are warnings. One is a major or minor version
+    other than the bundle's, since bundles mostly run with later ones. The other is a number of output channels that
+    differs from the cohort's classes: a bundle may be trained on any cohort, and its metadata follow when it is shared.
 
     Args:
-        metadata: content of metadata.json; what it does not state is not compared.
-        source: where it comes from, for the findings.
-        class_names: classes of the cohort, the background first. ``None`` where there is no cohort.
+        metadata: content of metadata.json; missing entries are not compared.
+        source: its file or config, for the findings.
+        class_names: classes of the cohort, the background first. ``None`` if there is no cohort.
     """
     for key, package in VERSION_KEYS.items():
         yield from _version_findings(package.__name__, metadata.get(key), package.__version__, key, source)
@@ -61,12 +61,12 @@ def _version_findings(name: str, stated: str | None, installed: str, key: str, s
     try:
         expected = Version(stated)
     except InvalidVersion:
-        yield Finding(source, f"{key} is '{stated}', which is no version. State one, such as {installed}.")
+        yield Finding(source, f"{key} is '{stated}', which is not a version. State one, such as {installed}.")
         return
     if Version(installed).release[:2] != expected.release[:2]:
         yield Finding(
             source,
-            f"it states {name} {stated}, but {installed} is installed. Install the one it states, or, if all goes well "
+            f"it states {name} {stated}, but {installed} is installed. Install the stated one, or, if all goes well "
             f"with yours, state that in {key}.",
             is_warning=True,
         )

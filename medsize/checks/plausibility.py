@@ -1,4 +1,4 @@
-"""What may be wrong with a cohort, although nothing in it is impossible: units, outliers, the same scan twice."""
+"""Plausibility of a cohort: wrong units, outliers, and scans that occur twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MISTAKES = (
     (8.0, "a doubled diameter"),
     (1 / 8, "a radius, read as a diameter"),
 )
-"""How many times too large a size is, and what makes it so."""
+"""Factors by which sizes may be too large, and their causes."""
 USUAL_ML = {
     "brain": 1400.0,
     "liver": 1700.0,
@@ -41,42 +41,42 @@ USUAL_ML = {
 }
 """
 Volumes of adults, mL, rounded: ICRP Publication 89 (2002), masses at about 1.05 g/mL (heart with blood; one kidney is
-half of both); air-filled lungs, one hippocampus and the left ventricle's muscle as imaging usually finds them.
+half of both). Air-filled lungs, one hippocampus and the left ventricle's muscle have usual values of imaging.
 """
 UNUSUAL = 30.0
-"""So many times more or less is no unusual organ, but another unit."""
+"""Factor above which a size has another unit, rather than an unusual organ."""
 MIN_SCANS = 5
-"""Fewer sizes show no spread."""
+"""Smallest number of sizes to judge a spread."""
 
 
 def size_volumes(item: CohortItem) -> np.ndarray:
     """
-    Volume of each structure of an item, mm³: the middle of its bounds, or NaN where unknown.
+    Return the volume of each structure of an item, mm³: the middle of its bounds, or NaN if unknown.
     """
     low, high = np.asarray(item["volume_mm3"], dtype=float)
     return np.where(np.isfinite(high), (low + np.where(np.isfinite(high), high, 0)) / 2, np.nan)
 
 
 def mask_volumes(mask: str, num_classes: int) -> np.ndarray:
-    """Volume of each structure in a mask, mm³."""
+    """Return the volume of each structure in a mask, mm³."""
     facts = mask_facts(mask)
     return np.array([facts.volume_mm3(index) for index in range(1, num_classes)])
 
 
 def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[str]:
     """
-    List what may be wrong with sizes and scans.
+    List possible problems of sizes and scans.
 
-    Found are sizes that other units explain (mL read as mm³, a radius as a diameter, a fraction as a percentage), in
-    one scan or in all, by comparing them with each other, with voxels, masks and usual organs; outliers; scans with
-    the same voxels; images that look like masks.
+    Sizes of one scan or of all are compared with each other, with voxels, masks and usual organs. Reported are sizes
+    that another unit explains (mL read as mm³, a radius as a diameter, a fraction as a percentage); outliers; scans
+    with the same voxels; and images that look like masks.
 
     Args:
-        items: as :class:`medsize.data.Cohort` gives them. Those that cannot be read are passed over.
+        items: items of a :class:`medsize.data.Cohort`. Unreadable ones are left out.
         class_names: all classes, the background first.
 
     Returns:
-        one message each, naming the file or the structure.
+        one message for each, naming the file or the structure.
     """
     images = _images(items)  # once: asking for facts costs a look at the file, for each scan and structure too much
     readable = [item for item in items if item["image"] in images]
@@ -99,7 +99,7 @@ def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[
 
 
 def _images(items: Sequence[CohortItem]) -> dict[str, ImageFacts]:
-    """Facts about all images that can be read."""
+    """Return facts about all readable images."""
     found = {}
     for item in items:
         with suppress(*UNREADABLE):  # the check of scans names it
@@ -108,7 +108,7 @@ def _images(items: Sequence[CohortItem]) -> dict[str, ImageFacts]:
 
 
 def _drawn(item: CohortItem, num_classes: int) -> np.ndarray:
-    """Volume of each structure in an item's mask, mm³; NaN where there is none."""
+    """Return the volume of each structure in an item's mask, mm³; NaN if there is no mask."""
     if "label" in item:
         with suppress(*UNREADABLE):  # the check of scans names it
             return mask_volumes(item["label"], num_classes)
@@ -124,7 +124,7 @@ def _doubles(items: Sequence[CohortItem], images: Mapping[str, ImageFacts]) -> I
             if twin.get("subject") != item.get("subject"):
                 where = f"of the subjects '{twin.get('subject')}' and '{item.get('subject')}'"
             if _split(twin) != _split(item):
-                where += f", in {_split(twin)} and {_split(item)}: what is trained on is validated on"
+                where += f", in {_split(twin)} and {_split(item)}: a training scan is also a validation scan"
             yield f"{item['image']}: its voxels are those of {twin['image']}, {where}. Remove one of them."
 
 
@@ -136,13 +136,13 @@ def _mask_likes(images: Mapping[str, ImageFacts]) -> Iterator[str]:
     for file, facts in images.items():
         if facts.distinct <= 4:
             yield (
-                f"{file}: the image has {facts.distinct} different intensities only. Is it a mask? Then let "
-                "its name say so."
+                f"{file}: the image has only {facts.distinct} different intensities. Is it a mask? Then give "
+                "it a name with 'mask' in it."
             )
 
 
 def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray) -> Iterator[str]:
-    """Whether all sizes of a structure, mm³, are in another unit; ``voxels`` are their scans' mm³ of a voxel."""
+    """Yield a message if all sizes of a structure, mm³, are in another unit; ``voxels`` are the mm³ of their voxels."""
     if not len(volumes):
         return
     median = float(np.median(volumes))
@@ -165,7 +165,7 @@ def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray) -> I
 def _against_each_other(
     structure: str, volumes: np.ndarray, names: Sequence[str], measured: np.ndarray
 ) -> Iterator[str]:
-    """Sizes of a structure that are far from the others'; no unit explains those ``measured`` in a mask."""
+    """Yield messages for sizes far from the others of a structure; no unit explains those ``measured`` in a mask."""
     if len(volumes) < MIN_SCANS:
         return
     logs = np.log(volumes)
@@ -200,7 +200,7 @@ def _against_each_other(
 
 
 def _against_masks(structure: str, volumes: np.ndarray, drawn: np.ndarray, names: Sequence[str]) -> Iterator[str]:
-    """Sizes that differ from those of the scans' own masks as much as a unit makes."""
+    """Yield messages for sizes that differ from those of the scans' masks by as much as a unit."""
     both = np.flatnonzero(drawn > 0)
     ratios = volumes[both] / drawn[both]
     wrong = (ratios > 4) | (ratios < 0.25)
@@ -220,6 +220,6 @@ def _times(ratio: float) -> str:
 
 
 def _explained(ratio: float, tolerance: float = 2.0) -> str:
-    """The mistake that makes sizes so many times too large, if one does."""
+    """Return the mistake that makes sizes too large by this factor, if there is one."""
     factor, mistake = min(MISTAKES, key=lambda m: abs(math.log(ratio / m[0])))
     return f"Is it {mistake}?" if abs(math.log(ratio / factor)) <= math.log(tolerance) else ""

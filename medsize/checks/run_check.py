@@ -1,4 +1,4 @@
-"""What a training workflow checks before its first step."""
+"""Check of a training workflow before its first step."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ from medsize.suggest import did_you_mean_path
 __all__ = ["check_run", "open_cohort"]
 
 COMPUTED = ("num_classes", "region_mm")
-"""Settings that follow from the cohort or from others."""
+"""Settings that follow from the cohort or from other settings."""
 
 
 def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
     """
-    :func:`load_cohort` for configs: a faulty data list ends the program with one message. It also holds what
-    :func:`check_run`, which cannot be called then, would have found without the data list.
+    Load a cohort in a config, see :func:`load_cohort`; a faulty data list ends the program with one message.
+
+    The message also lists the findings of :func:`check_run` that need no data list, since that cannot be called then.
+
+    Args:
+        data_list: see :func:`load_cohort`.
+        dataset_dir: see :func:`load_cohort`.
 
     Raises:
         RunRefused: with the message, when the data list is faulty.
@@ -49,16 +54,17 @@ def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
 
 def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problems: Sequence[str] = ()) -> None:
     """
-    Check a run before it starts; the program ends with one message that lists all that is wrong.
+    Check a run before it starts; all problems end the program with one message.
 
-    The config and the metadata of the workflow that is running are checked with it, see :func:`workflow_findings`. What
-    does not stop a run is printed to stderr, such as sizes that another unit explains and scans that are there twice
-    (:func:`suspicions`). The scans come last, once all else is right; they are read once, until they change.
+    The config and the metadata of the running workflow are checked, too, see :func:`workflow_findings`. Findings that
+    do not stop a run are printed to stderr, such as sizes that another unit explains and scans that occur twice
+    (:func:`suspicions`). The scans are checked last, if there is no other problem. They are read once, until they
+    change.
 
     Args:
-        cohort: what to train and validate on.
-        settings: of the run; the keys of :class:`RunSettings`, or those.
-        problems: what else was found to be wrong. Default: nothing.
+        cohort: cohort to train and validate on.
+        settings: settings of the run, or a mapping with their keys.
+        problems: further problems. Default: none.
 
     Raises:
         RunRefused: with the message.
@@ -84,7 +90,7 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
 def _cohort_problems(
     cohort: Cohort, settings: RunSettings
 ) -> tuple[list[str], list[TrainingItem], list[ValidationItem]]:
-    """What does not fit the cohort; and its items for training and for validation."""
+    """Return the settings that do not fit the cohort, and its items for training and for validation."""
     problems = []
     if settings.num_classes not in (None, cohort.num_classes):
         problems.append(
@@ -127,20 +133,20 @@ def _cohort_problems(
 def _unused_sizes(
     cohort: Cohort, training: Sequence[TrainingItem], validation: Sequence[ValidationItem]
 ) -> list[Finding]:
-    """A warning where scans have sizes that teach nothing."""
+    """Warn about sizes that training does not use."""
     used = {item["image"] for item in training if size_key(item)} | {item["image"] for item in validation}
     unused = [item["image"] for item in cohort.items if "volume_mm3" in item and item["image"] not in used]
     if not training or not unused:
         return []
     text = (
-        f"the sizes of {len(unused)} training scans teach nothing, {unused[0]} first: they are of the whole "
-        "scan, and size_level: slice learns from slice_size. With size_level: volume those of all scans count."
+        f"the sizes of {len(unused)} training scans are not used, {unused[0]} first: they are of the whole "
+        "scan, and size_level: slice learns from slice_size. Set size_level to volume to use the sizes of all scans."
     )
     return [Finding(str(cohort.source), text, is_warning=True)]
 
 
 def _setup_findings(settings: RunSettings, faults: Sequence[str]) -> list[Finding]:
-    """What is wrong with settings, as far as that can be told without a cohort; ``faults`` were found before."""
+    """Return the problems of settings that show without a cohort, after the ``faults`` found before."""
     problems = list(faults)
     if settings.output_dir is not None:
         problems += _output_problems(settings.output_dir, settings.resume, settings.overwrite)
@@ -148,7 +154,7 @@ def _setup_findings(settings: RunSettings, faults: Sequence[str]) -> list[Findin
         problems.append("size_level is 'slice': a 3D network learns from sizes of whole scans. Set it to volume.")
     init, checkpoint = settings.init, settings.checkpoint
     if init not in INITS:
-        problems.append(f"init is '{init}': it must be one of {', '.join(INITS)}.")
+        problems.append(f"init is '{init}', expected one of {', '.join(INITS)}.")
     if init == "checkpoint" and checkpoint is None:
         problems.append("init is 'checkpoint': set init_checkpoint to the file of the weights.")
     if init == "teacher" and checkpoint is None:
@@ -163,14 +169,14 @@ def _setup_findings(settings: RunSettings, faults: Sequence[str]) -> list[Findin
 def _cache_problems(cache_dir: Path) -> list[str]:
     existing = next(folder for folder in (cache_dir, *cache_dir.absolute().parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        return [f"cache_dir is {cache_dir}: {existing} is not a folder that can be written to. Name another folder."]
+        return [f"cache_dir is {cache_dir}: {existing} is not a writable folder. Name another folder."]
     return []
 
 
 def _output_problems(output_dir: Path, resume: bool, overwrite: bool) -> list[str]:
     last = output_dir / CHECKPOINT
     if resume and not last.is_file():
-        return [f"resume is true, but there is no checkpoint to go on from at {last}."]
+        return [f"resume is true, but there is no checkpoint at {last}. Set resume to false."]
     if last.is_file() and not resume and not overwrite:
         return [
             f"output_dir {output_dir} already holds a run. Give another output_dir, go on with it by --resume true, "

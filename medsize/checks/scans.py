@@ -1,4 +1,4 @@
-"""What can be wrong with the scans themselves."""
+"""Check of the scans themselves."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def check_scans(
     region_mm: Sequence[float] | None = None,
 ) -> list[str]:
     """
-    Read every scan that was not read before, and list what is wrong with them.
+    Read the scans that were not read before, and list the problems of all.
 
-    Found are: unreadable and truncated files, images without spacing or with a degenerate affine, non-finite
-    intensities, masks and scribbles of another shape or place than their image or with values that are no class,
-    empty masks of what has a size, sizes above the field of view or above the region given to the network, sizes per
-    slice that do not fit the slices, and regions of interest outside the image.
+    Reported are unreadable and truncated files; images without spacing or with a degenerate affine; non-finite
+    intensities; masks and scribbles with another shape or place than their image, or with values that are not a class;
+    empty masks of structures with a size; sizes above the field of view or above the region given to the network;
+    another number of sizes than slices; and regions of interest outside the image.
 
     Args:
-        items: as :class:`medsize.data.Cohort` gives them, of any stage.
+        items: items of a :class:`medsize.data.Cohort`, of any stage.
         num_classes: K, with the background.
         scribble_unlabelled: value of unlabelled voxels in scribbles.
         region_mm: extent of the region given to the network along each axis, in mm; negative for all of an axis.
 
     Returns:
-        one message per fault, naming the file. Empty where all is well.
+        one message per problem, naming the file. Empty if there is none.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         found = pool.map(lambda item: list(_faults(item, num_classes, scribble_unlabelled, region_mm)), items)
@@ -66,7 +66,7 @@ def _faults(
             "intensity."
         )
     if len(image.shape) != 3:
-        yield f"{path}: a scan must have three axes, got the shape {image.shape}."
+        yield f"{path}: found the shape {image.shape}, expected three axes. Leave the scan out, or convert it."
         return
     for key, size_keys in (("label", SIZE_KEYS), ("true_label", ("true_volume_mm3",)), ("scribble", ())):
         if key in item:
@@ -94,11 +94,11 @@ def _label_faults(
     if is_sized and not any(label.values):
         yield (
             f"{path}: the {key} is empty, but a size above 0 is stated. Leave the {key} out if nothing was drawn, or "
-            "set the size to 0 if nothing is there."
+            "set the size to 0 if the structure is absent."
         )
     wrong = [v for v in label.values if v != ignored and v not in range(num_classes)]
     if wrong:
-        yield f"{path}: the {key} holds the values {wrong[:5]}, which are none of the classes 0 to {num_classes - 1}."
+        yield f"{path}: the {key} holds the values {wrong[:5]}, expected the classes 0 to {num_classes - 1}."
 
 
 def _size_faults(item: Mapping[str, Any], image: ImageFacts, region_mm: Sequence[float] | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What can be found out about a workflow without its data."""
+"""Check of a workflow without its data."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def workflow_findings(workflow: ConfigWorkflow, class_names: Sequence[str] | Non
     Check a workflow's config and its metadata.
 
     Args:
-        workflow: one whose config has been parsed.
-        class_names: classes of the cohort, the background first. ``None`` where there is no cohort.
+        workflow: workflow with a parsed config.
+        class_names: classes of the cohort, the background first. ``None`` if there is no cohort.
     """
     metadata = workflow.parser.get("_meta_") or {}
     source = str(workflow.meta_file or "the metadata in the config")

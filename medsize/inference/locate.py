@@ -1,4 +1,4 @@
-"""Find the regions of interest of a cohort by a network that was trained on whole scans."""
+"""Location of the regions of interest of a cohort by a network that was trained on whole scans."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def locate(
     report: Callable[[str], None] = print,
 ) -> list[str]:
     """
-    Write a data list again, with a ``roi`` for every scan: around what a run's network finds in it, whatever structure.
+    Write a copy of a data list with a ``roi`` for every scan, around the structures that a run's network finds.
 
-    A second network, trained and applied on these regions (``use_roi``), sees them at a finer spacing and has less to
-    confuse. No mask is used.
+    A second network, trained and applied on these regions (``use_roi``), sees them at a finer spacing, and less that
+    may confuse it. No mask is used.
 
     Args:
-        run: output folder of a run on whole scans, of whatever labels.
-        data_list: the cohort. A roi that it states is replaced.
-        dataset_dir: folder that its paths start from, and those of the new one.
+        run: output folder of a run on whole scans, with any labels.
+        data_list: data list of the cohort. A roi that it states is replaced.
+        dataset_dir: folder that its paths and those of the new one start from.
         output: data list to write.
-        bundle: the bundle that the run is one of. Default: where the run found it.
-        report: told of the command of MONAI that is run.
+        bundle: bundle of the run. Default: the path that the run recorded.
+        report: function that gets the command of MONAI that is run.
 
     Returns:
         the images in which the network found nothing. They have no roi in the new data list.
 
     Raises:
-        ValueError: when the run is not finished or was itself cropped, or the data list is faulty.
+        ValueError: when the run is not finished or was cropped to regions of interest, or the data list is faulty.
         subprocess.CalledProcessError: when the inference fails.
     """
     bundle = inference_bundle(run, bundle, on_regions=": take a run on whole scans to find them.")
@@ -83,10 +83,10 @@ def locate(
 
 def center_of_largest(mask_file: Path) -> list[float] | None:
     """
-    Return the centre of mass of the largest connected piece of the foreground of a mask, all structures together.
+    Return the centre of mass of the largest connected part of a mask's foreground, all structures together.
 
     Returns:
-        scanner mm (RAS+), or None where there is no foreground.
+        scanner mm (RAS+), or None if there is no foreground.
     """
     mask = nibabel.load(mask_file)
     pieces, count = ndimage.label(np.asarray(mask.dataobj) > 0)

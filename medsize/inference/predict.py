@@ -1,4 +1,4 @@
-"""Segment scans with the network of a run: MONAI's inference, from any format to masks, volumes and a picture."""
+"""Prediction by a run's network: MONAI's inference, from scans of any format to masks, volumes and a picture."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def predict(
     Segment scans with the network that a run has trained.
 
     ``output_dir`` gets ``images/``, the scans as NIfTI; ``masks/``, in the space of the scans, with their volumes;
-    ``predictions.csv``, the volume of each structure in each scan and, with a size table, how far it is from the size
-    stated (as :class:`medsize.metrics.RelativeSizeError` has it); and ``montage.png``.
+    ``predictions.csv``, the volume of each structure in each scan and, with a size table, its error
+    (:class:`medsize.metrics.RelativeSizeError`); and ``montage.png``.
 
     Args:
-        run: output folder of a run, which was not cropped to regions of interest.
+        run: output folder of a run on whole scans.
         scans: an image file, or a folder with image files or DICOM series, at any depth.
         output_dir: folder to write to; new or empty.
-        size_table: sizes to compare with; its images are paths from the folder ``scans``, of a DICOM series its folder.
-        bundle: the bundle that the run is one of. Default: where the run found it.
+        size_table: sizes to compare with; its images are paths from the folder ``scans``, for a series of its folder.
+        bundle: bundle of the run. Default: the path that the run recorded.
         dicom_seg: also write ``dicom_seg/``, see :func:`medsize.scans.dicom.seg_writer.write_dicom_seg`; all scans must
             be DICOM. These files name the patient, as the headers of the scans do.
-        report: told of the command of MONAI that is run.
+        report: function that gets the command of MONAI that is run.
 
     Returns:
-        what is wrong with single scans: those that could not be read or segmented, and were left out, and parts of the
-        output that others lack.
+        the problems of single scans: those that could not be read or segmented, and parts of the output that are
+        missing for others.
 
     Raises:
-        ValueError: when nothing can be segmented, naming what is missing.
-        subprocess.CalledProcessError: when the inference fails, and not because of a single scan.
+        ValueError: when nothing can be segmented, with the reason.
+        subprocess.CalledProcessError: when the inference fails for another reason than a single scan.
     """
     bundle = inference_bundle(
         run,
@@ -108,7 +108,7 @@ def predict(
 
 
 def _check_dicom_seg(found: list[FoundScan], structures: list[str]) -> None:
-    """Refuse what a DICOM SEG cannot be written for, before anything is segmented."""
+    """Refuse scans without a possible DICOM SEG, before anything is segmented."""
     try:
         from medsize.scans.dicom.seg_writer import check_segment_labels
     except ImportError as e:
@@ -118,19 +118,19 @@ def _check_dicom_seg(found: list[FoundScan], structures: list[str]) -> None:
     if files:
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
         raise ValueError(
-            f"{files[0]}{others}: no DICOM, expected DICOM series alone: a DICOM SEG names the images that it was "
-            "made from. Leave --dicom-seg out, or give the DICOM series."
+            f"{files[0]}{others}: found other files, expected DICOM series alone: a DICOM SEG names the images that it "
+            "was made from. Leave --dicom-seg out, or give the DICOM series."
         )
 
 
 def _path(scan: FoundScan, folder: Path) -> str:
-    """Path of a scan from the folder of all: of a series, its folder."""
+    """Return the path of a scan from the folder of all: for a series, the path of its folder."""
     source = scan.files[0].parent if scan.kind is ScanKind.SERIES else scan.files[0]
     return source.relative_to(folder).as_posix()
 
 
 def _named(found: list[FoundScan], folder: Path) -> dict[str, FoundScan]:
-    """The scans by the names of their files in the output."""
+    """Return the scans by the names of their files in the output."""
     named: dict[str, FoundScan] = {}
     for scan in found:
         base = re.sub(r"\.(nii(\.gz)?|nrrd|nhdr|mha|mhd)$", "", "_".join(Path(_path(scan, folder)).parts)) or "scan"
@@ -143,7 +143,7 @@ def _named(found: list[FoundScan], folder: Path) -> dict[str, FoundScan]:
 
 
 def _convert(named: dict[str, FoundScan], images: Path) -> tuple[dict[str, FoundScan], list[str]]:
-    """Write the scans as NIfTI; returns those that could be read, and what is wrong with the others."""
+    """Write the scans as NIfTI; return those that could be read, and the problems of the others."""
     readable: dict[str, FoundScan] = {}
     problems = []
     for name, scan in named.items():
@@ -160,7 +160,7 @@ def _convert(named: dict[str, FoundScan], images: Path) -> tuple[dict[str, Found
 def _segment(
     named: dict[str, FoundScan], run: Path, bundle: Path, output_dir: Path, report: Callable[[str], None]
 ) -> tuple[dict[str, FoundScan], list[str]]:
-    """Run the inference, and once more without the scan at which it stopped; returns the scans that have a mask."""
+    """Run the inference, and again without a scan at which it stops; return the scans that have a mask."""
     images, masks = output_dir.resolve() / "images", output_dir.resolve() / MASKS
     options = ["--dataset_dir", str(images), "--output_dir", str(masks)]
     command = run_command(bundle, ["inference.yaml", run / INFERENCE], options)
@@ -189,7 +189,7 @@ def _mask(output_dir: Path, name: str) -> Path:
 def _stated_sizes(
     named: dict[str, FoundScan], folder: Path, table: SizeTable | None
 ) -> tuple[dict[str, dict[str, Any]] | None, list[str]]:
-    """Sizes in mm³ that a table states, by the scan's name; and what is wrong with those that cannot be told."""
+    """Return the sizes of a table in mm³, by the scan's name, and the problems of sizes that cannot be determined."""
     if table is None:
         return None, []
     stated: dict[str, dict[str, Any]] = {}
@@ -221,13 +221,13 @@ def _rows(
 
 
 def _ends(size: float | list[float] | None) -> tuple[float, float]:
-    """mL, of a size in mm³."""
+    """Return both ends of a size in mm³, in mL."""
     low, high = (math.nan, math.nan) if size is None else size if isinstance(size, list) else (size, size)
     return low / MM3_PER_ML, high / MM3_PER_ML
 
 
 def _draw(output_dir: Path, names: list[str]) -> None:
-    """Of every scan the slice along the last axis that shows most of the prediction, outlined."""
+    """Draw every scan: the slice along the last axis that shows most of the prediction, with its outline."""
     columns = min(len(names), 6)
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(2.2 * columns, 2.4 * rows), layout="constrained")
@@ -246,7 +246,7 @@ def _draw(output_dir: Path, names: list[str]) -> None:
 
 
 def _write_dicom_seg(named: dict[str, FoundScan], run: Path, output_dir: Path, structures: list[str]) -> list[str]:
-    """Write the masks as DICOM SEG; returns what is wrong with those that could not be."""
+    """Write the masks as DICOM SEG; return the problems of those that could not be written."""
     from medsize.scans.dicom.seg_writer import write_dicom_seg
 
     digest = hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()[:16]

@@ -37,7 +37,7 @@ def test_fitting_versions_pass(metadata: dict[str, Any]) -> None:
     [
         ({"monai_version": "0.9.0"}, f"it states monai 0.9.0, but {monai.__version__} is installed", True),
         ({"pytorch_version": "1.13.1"}, "it states torch 1.13.1, but", True),
-        ({"numpy_version": "newest"}, "numpy_version is 'newest', which is no version", False),
+        ({"numpy_version": "newest"}, "numpy_version is 'newest', which is not a version", False),
         (
             {"required_packages_version": {"nibabel": "1.0.0"}},
             f"it states nibabel 1.0.0, but {NIBABEL} is installed",

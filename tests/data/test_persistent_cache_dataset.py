@@ -171,7 +171,7 @@ def test_noise_of_masks_and_a_folder_that_is_a_file_are_refused_before_a_run(
     in_cache = settings | {"cache_dir": str(tmp_path / "cache")}
     with pytest.raises(SystemExit, match="Set cache_dir to null"):
         check_noisy_run(cohort, in_cache, {"mask_noise": "blocks"})
-    with pytest.raises(SystemExit, match="is not a folder that can be written to"):
+    with pytest.raises(SystemExit, match="is not a writable folder"):
         check_run(cohort, settings | {"cache_dir": str(tmp_path / "file" / "cache")})
     check_run(cohort, in_cache)
     check_noisy_run(cohort, in_cache, {"size_noise": "gaussian"})
