@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and again when what they are made from has changed."""
+"""Files that are written whole or not at all, and again when their sources have changed."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def atomic_write(path: Path, many_writers: bool = False) -> Iterator[Path]:
 
 
 def is_newer(file: Path, source: Path) -> bool:
-    """Return whether a file is there, and was written after the one that it is made from."""
+    """Return whether a file exists, and was written after its source."""
     return file.is_file() and file.stat().st_mtime_ns >= source.stat().st_mtime_ns

@@ -19,10 +19,10 @@ def check_settings(study: Study, work_dir: Path) -> None:
     """
     Keep the settings of each cell in its folder, so that results of other settings are not taken for its own.
 
-    Those of all cells, not only of those to run: whatever is in the folder goes into the tables.
+    This holds for all cells, not only for those to run: all results in the folder go into the tables.
 
     Args:
-        study: what is to be run.
+        study: the study to run.
         work_dir: folder of the runs, which other studies may use at the same time.
 
     Raises:
@@ -57,7 +57,7 @@ def check_settings(study: Study, work_dir: Path) -> None:
 
 
 def _differences(before: Any, after: Any, name: str = "") -> Iterator[str]:
-    """Yield what is not the same in two settings, key by key."""
+    """Yield the differences between two settings, key by key."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in {**before, **after}:
             inner = f"{name}: {key}" if name else key

@@ -32,9 +32,9 @@ class CohortSetting(BaseModel):
     dataset_dir: str
     """The cohort's folder below the data folder. The data list's paths start there, unless ``prepare`` writes scans."""
     prepare_writes_scans: bool = False
-    """The paths start from the data list that ``prepare`` wrote."""
+    """The paths start from the folder of the data list that ``prepare`` writes."""
     data_list: str | None = None
-    """Data list below the data folder; without it, what ``prepare`` wrote."""
+    """Data list below the data folder. Default: the one that ``prepare`` writes."""
     overlays: list[str] = []
     overrides: dict[str, Any] = {}
 
@@ -44,12 +44,12 @@ class CohortSetting(BaseModel):
 
     @property
     def source(self) -> dict[str, Any]:
-        """Where its scans and labels come from, below the data folder."""
+        """Source of its scans and labels, below the data folder."""
         return self.model_dump(include={"prepare", "dataset_dir", "prepare_writes_scans", "data_list"})
 
     def make_ready(self, data_dir: Path, work_dir: Path) -> None:
         """
-        Run ``prepare``, unless the same command has succeeded before; others who want the same wait.
+        Run ``prepare``, unless the same command has succeeded before; other processes wait for it.
 
         Raises:
             ValueError: when there is no such module.
@@ -69,7 +69,7 @@ class CohortSetting(BaseModel):
                 partial.write_text(shlex.join(arguments))
 
     def _environment(self, module: str) -> dict[str, str]:
-        """Variables under which Python finds the module, also that of a clone whose folder is not the current one."""
+        """Return variables by which Python finds the module, also in a clone whose folder is not the current one."""
         clone = str(Path(medsize.__file__).parents[1])
         package = module.partition(".")[0]
         if PathFinder.find_spec(package, [os.getcwd()]) or importlib.util.find_spec(package):

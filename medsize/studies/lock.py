@@ -13,11 +13,11 @@ __all__ = ["locked"]
 @contextmanager
 def locked(folder: Path, name: str) -> Iterator[None]:
     """
-    Wait for the lock ``name`` in a folder, and hold it; the system gives it free when the process dies.
+    Wait for the lock ``name`` in a folder, and hold it; the system releases it when the process dies.
 
     Args:
-        folder: created where missing.
-        name: of the lock's file.
+        folder: the folder, created if missing.
+        name: name of the lock's file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("w") as file:

@@ -1,4 +1,4 @@
-"""The check of a run whose labels a study makes wrong."""
+"""Check of a run with noise in its labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["LabelNoise", "check_noisy_run"]
 
 
 class LabelNoise(BaseModel):
-    """Changes that a study makes to the labels that are given, as ``noise.yaml`` states them."""
+    """Noise that a study adds to labels, with the keys of ``noise.yaml``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,7 +29,7 @@ class LabelNoise(BaseModel):
     mask_noise: str | None = None
     """See :class:`medsize.transforms.PerturbMask`."""
     noise_level: float = 0.0
-    """Of either noise."""
+    """Level of either noise."""
 
     @field_validator("size_detail")
     @classmethod
@@ -56,15 +56,15 @@ class LabelNoise(BaseModel):
 
 def check_noisy_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], noise: Mapping[str, Any]) -> None:
     """
-    Check a run as :func:`medsize.checks.check_run` does, and the noise on its labels.
+    Check a run like :func:`medsize.checks.check_run`, and the noise in its labels.
 
     Args:
-        cohort: what to train and validate on.
-        settings: of the run.
-        noise: the keys of :class:`LabelNoise`.
+        cohort: cohort to train and validate on.
+        settings: settings of the run.
+        noise: values of :class:`LabelNoise`, by key.
 
     Raises:
-        RunRefused: with one message that lists all that is wrong.
+        RunRefused: with one message that lists all problems.
     """
     read, problems = read_settings(LabelNoise, noise)
     cache_dir = read_settings(RunSettings, settings)[0].cache_dir

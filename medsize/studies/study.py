@@ -20,7 +20,7 @@ from medsize.studies.cohort_setting import CohortSetting, folder_name
 __all__ = ["NOISE_OVERLAY", "Cell", "Study", "load_study"]
 
 NOISE_OVERLAY = Path(__file__).with_name("noise.yaml")
-"""An overlay of a bundle's train.yaml, by which labels can be made wrong, and that is recorded."""
+"""Overlay of a bundle's train.yaml that adds noise to labels and records it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Cell(ABC):
     @property
     @abstractmethod
     def names(self) -> tuple[str, ...]:
-        """Names of what sets the run apart from others of its cohort and seed."""
+        """Names that distinguish the run from others of its cohort and seed."""
 
     def folder(self, work_dir: Path) -> Path:
         """Return the output folder of the run."""
@@ -86,7 +86,7 @@ class Study(BaseModel, Generic[CellT]):
     @abstractmethod
     def settings(self, cell: CellT) -> dict[str, Any]:
         """
-        Return what sets a cell apart from others, wherever bundle and data are.
+        Return the settings that distinguish a cell, whatever the folders of bundle and data.
 
         These are at least ``bundle``, ``cohort``, ``overlays`` and ``overrides``.
         """
@@ -105,7 +105,7 @@ class Study(BaseModel, Generic[CellT]):
         try:
             chosen = [cell for cell in cells if only is None or re.search(only, str(cell))]
         except re.error as e:
-            raise ValueError(f"--only '{only}' is no regular expression: {e}") from e
+            raise ValueError(f"--only '{only}' is not a regular expression: {e}") from e
         if not chosen:
             raise ValueError(f"no cell's name matches '{only}'; the first is: {cells[0]}")
         return chosen
@@ -132,15 +132,15 @@ class Study(BaseModel, Generic[CellT]):
         return self.bundle
 
     def values(self, cell: CellT, data_dir: Path, work_dir: Path) -> dict[str, Any]:
-        """Return values of config keys that do not set a cell apart, such as where its data are."""
+        """Return values of config keys that do not distinguish a cell, such as the folder of its data."""
         return dict(self.cohort(cell).locations(data_dir, work_dir))
 
     def command(self, cell: CellT, study_dir: Path, data_dir: Path, work_dir: Path) -> list[str]:
         """
-        Return ``python -m monai.bundle run`` of a cell, but for ``--resume``.
+        Return the command ``python -m monai.bundle run`` of a cell, without ``--resume``.
 
         Args:
-            cell: one of the study's.
+            cell: a cell of the study.
             study_dir: folder of the study's file.
             data_dir: folder that holds the cohorts.
             work_dir: folder of the runs.
@@ -164,10 +164,10 @@ def load_study(file: Path, kind: type[StudyT]) -> StudyT:
 
     Args:
         file: the study, YAML.
-        kind: of study.
+        kind: class of the study.
 
     Raises:
-        ValueError: naming all that is wrong with the file.
+        ValueError: with all problems of the file.
     """
     try:
         return kind.model_validate(yaml.safe_load(file.read_text()))

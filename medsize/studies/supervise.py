@@ -1,11 +1,11 @@
 """
-Supervise one run of a study: resume it where it was killed, never run it twice, end it with whoever asked for it.
+Supervision of one run of a study: it resumes after a kill, never runs twice, and ends with its caller.
 
-A program of its own, ``python -m medsize.studies.supervise RUN COMMAND…``. It imports the standard library and names of
-files only, so that workers start at once. It holds a lock on the run's folder, which the run inherits: even a run that
-outlived all others would keep a second one out. When the standard input closes, because the one who asked for the run
-has died, the supervisor kills the run; when the supervisor itself is killed, the kernel does (on Linux). What became of
-the run is one line of JSON, an :class:`Outcome`.
+This is a program of its own, ``python -m medsize.studies.supervise RUN COMMAND…``. It imports only the standard library
+and names of files, so that workers start at once. It holds a lock on the run's folder, which the run inherits: even a
+run that outlives all others keeps a second one out. When the caller dies, the standard input closes, and the supervisor
+kills the run. When the supervisor itself is killed, the kernel kills the run (on Linux). The outcome of the run is one
+line of JSON, an :class:`Outcome`.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ PATIENCE = 10.0
 """Seconds to wait for a run in the same folder: long enough for one that is being killed."""
 PR_SET_PDEATHSIG = 1
 HANDS_MEMORY_BACK = "MALLOC_TRIM_THRESHOLD_"
-"""Dask sets it for its workers. A training that hands freed memory back at once spends half its time on page faults."""
+"""Variable that Dask sets for its workers. With it, training returns freed memory at once, and takes twice the time."""
 
 
 class Outcome(NamedTuple):
-    """The outcome of a run. It stays light, as all of this module: supervisors and workers start at once."""
+    """Outcome of a run. It stays light, like all of this module, so that supervisors and workers start at once."""
 
     kind: str
-    """done; kept: it was finished before; busy: it runs elsewhere just now; or failed."""
+    """done; kept: it was finished before; busy: it is running elsewhere; or failed."""
     exit_code: int | None = None
     seconds: float = 0.0
-    """How long its process ran; 0 where it did not."""
+    """Seconds that its process ran; 0 if it did not."""
     reason: str = ""
-    """Why it could not be started."""
+    """Reason why it could not start."""
 
     def __str__(self) -> str:
         if self.kind != "failed":
@@ -61,11 +61,11 @@ def run_supervised(run: str, command: list[str], variables: Mapping[str, str] | 
 
     Args:
         run: output folder of the run.
-        command: what to run.
-        variables: of the run's environment, besides those of this process. Default: none.
+        command: command to run.
+        variables: variables of the run's environment, besides those of this process. Default: none.
 
     Returns:
-        what the supervisor tells.
+        the outcome.
     """
     environment = {name: value for name, value in os.environ.items() if name != HANDS_MEMORY_BACK}
     environment.update(variables or {})
@@ -86,14 +86,14 @@ def run_supervised(run: str, command: list[str], variables: Mapping[str, str] | 
 
 def supervise(run: Path, command: list[str]) -> Outcome:
     """
-    Run a command, unless it is finished or runs elsewhere; with ``--resume True`` where there is a checkpoint.
+    Run a command, unless it is finished or runs elsewhere; with ``--resume True`` if there is a checkpoint.
 
     Args:
         run: output folder of the run.
-        command: what to run.
+        command: command to run.
 
     Returns:
-        what became of it.
+        the outcome.
 
     Raises:
         OSError: when the folder cannot be written, or the command does not exist.
@@ -130,7 +130,7 @@ def supervise(run: Path, command: list[str]) -> Outcome:
 
 
 def _die_with(parent: int):  # type: ignore[no-untyped-def]
-    """Return what the run calls before it starts, so that it is killed when the supervisor dies."""
+    """Return a function for the run to call before it starts, so that it is killed when the supervisor dies."""
     libc = ctypes.CDLL(None)
 
     def ask() -> None:

@@ -101,7 +101,9 @@ def test_a_folder_without_scans_is_refused(run: Path, tmp_path: Path) -> None:
 def test_a_dicom_seg_of_nifti_is_refused_before_anything_is_segmented(
     run: Path, phantoms: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"phantom_000.nii.gz and 8 more: no DICOM, .* Leave --dicom-seg out"):
+    with pytest.raises(
+        ValueError, match=r"phantom_000.nii.gz and 8 more: found other files, expected DICOM .* Leave --dicom-seg out"
+    ):
         predict(run, phantoms / "images", tmp_path / "out", dicom_seg=True)
     assert not (tmp_path / "out").exists()
 

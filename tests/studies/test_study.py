@@ -47,7 +47,7 @@ def test_cells_are_chosen_by_part_of_their_names(tmp_path: Path, kind: type[Stud
     assert [(cell.cohort, cell.seed) for cell in chosen] == [("Hearts", 1)]
     with pytest.raises(ValueError, match=r"no cell's name matches 'kidneys'; the first is: Hearts / .*masks.* seed 0"):
         study.chosen("kidneys")
-    with pytest.raises(ValueError, match=r"--only '\(' is no regular expression"):
+    with pytest.raises(ValueError, match=r"--only '\(' is not a regular expression"):
         study.chosen("(")
 
 

@@ -1,4 +1,4 @@
-"""Tables of what the runs of a ladder found, which outlive the runs."""
+"""Tables of a ladder's results, which outlive its runs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ CELL = ["cohort", "rung", "seed"]
 
 class LadderResults:
     """
-    The tables of a ladder: what is finished in a work folder, and what the tables hold already.
+    Tables of a ladder, with the finished runs of a work folder and those that the tables hold already.
 
-    Files, by the path without suffix: ``.csv``, a row for each run; ``_subjects.csv``, the Dice of each subject and
-    structure in each run; ``.md`` and ``.png``, means over the seeds; ``_gains.md``, rungs compared.
+    The files have the path's name and these endings: ``.csv``, a row for each run; ``_subjects.csv``, the Dice of each
+    subject and structure in each run; ``.md`` and ``.png``, means over the seeds; ``_gains.md``, rungs compared.
 
     Args:
-        study: what was run.
+        study: study of the runs.
         table: path of the files, without suffix.
 
     Raises:
@@ -71,7 +71,7 @@ class LadderResults:
         return _key(cell) in _keys(self.runs)
 
     def add(self, work_dir: Path) -> None:
-        """Take in all runs that are finished in a work folder; those that the table has already are replaced."""
+        """Add all finished runs of a work folder; they replace those that the table has already."""
         finished = [cell for cell in self.cells.values() if cell.is_finished(work_dir)]
         if finished:
             self.runs = self._merged(self.runs, pd.DataFrame([self._row(cell, work_dir) for cell in finished]))
@@ -79,7 +79,7 @@ class LadderResults:
             self.subjects = self._merged(self.subjects, dice)
 
     def _merged(self, before: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of both, those of now where both have a run, in the order of the study."""
+        """Return the rows of both in the order of the study; if both have a run, those of now."""
         kept = before[~_keys(before).isin(_keys(now))]
         merged = pd.concat([table for table in (kept, now) if len(table)])
         place = {key: place for place, key in enumerate(self.cells)}
@@ -145,7 +145,7 @@ def _keys(table: pd.DataFrame) -> pd.Index:
 
 
 def _digest(settings: dict[str, Any]) -> str:
-    """Return a short name of settings, the same as long as nothing in them changes."""
+    """Return a short hash of settings."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
@@ -167,7 +167,7 @@ def summarise_runs(runs: pd.DataFrame, references: dict[str, str]) -> pd.DataFra
 
     Args:
         runs: one row for each run, with the columns of the CSV file.
-        references: for each rung the one that its Dice is divided by, where the cohort has it, of the same seeds.
+        references: for each rung the one that its Dice is divided by, of the same seeds, if the cohort has it.
 
     Returns:
         one row for each cohort and rung, in the order of ``runs``.
@@ -199,14 +199,14 @@ def summarise_runs(runs: pd.DataFrame, references: dict[str, str]) -> pd.DataFra
 
 def paired_gain(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
     """
-    Return how much more Dice one run has than another on the same subjects.
+    Return the gain in Dice of one run over another on the same subjects.
 
     Args:
         first: rows with ``subject``, ``structure`` and ``dice``, of one or several runs.
-        second: the same of the other rung.
+        second: rows of the other rung.
 
     Returns:
-        ``subjects``, how many; ``gain``, mean over the subjects; ``low`` and ``high``, its 95 % interval by the
+        ``subjects``, their number; ``gain``, mean over the subjects; ``low`` and ``high``, its 95 % interval by the
         bootstrap over the subjects (bias-corrected and accelerated), NaN for a single one. Structures count alike
         within a subject.
     """

@@ -1,4 +1,4 @@
-"""Run a ladder: every cell that is not finished, and after each the tables."""
+"""Run of a ladder: every unfinished cell, and the tables after each."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def run_ladder(
     report: Callable[[str], None] = print,
 ) -> bool:
     """
-    Run every cell of a study that is not finished, two one-thread runs at a time, and write the tables after each.
+    Run every unfinished cell of a study, several one-thread runs at a time, and write the tables after each.
 
-    A finished run is kept, in the work folder or, where that is gone, in the tables: then it runs again only where
-    another one needs its weights, or ``anew`` asks for it. An interrupted one goes on from its last checkpoint. Several
-    ladders may share a work folder, even at the same time.
+    A finished run is kept in the work folder. If that is gone, it is kept in the tables; then it runs again only if
+    another run needs its weights, or for ``anew``. An interrupted run goes on from its last checkpoint. Several ladders
+    may share a work folder, even at the same time.
 
     Args:
         file: the study.
@@ -44,8 +44,8 @@ def run_ladder(
         work_dir: folder for the runs.
         workers: runs at a time, of one thread each.
         only: part of the names of the cells to run, a regular expression. Default: all.
-        anew: run also what stands in the tables, but is not finished in the work folder, and replace it there.
-        report: told of each cell that ends.
+        anew: also run the cells that the tables hold, but that are not finished in the work folder, and replace them.
+        report: function that gets a line for each cell that ends.
 
     Returns:
         whether all cells succeeded.
@@ -96,7 +96,7 @@ def run_ladder(
 
 
 def _run_cell(study: LadderStudy, study_dir: Path, cell: LadderCell, data_dir: Path, work_dir: Path) -> str:
-    """Run a cell, and what finds its regions; returns what became of it."""
+    """Run a cell, and its locator before; return the outcome."""
     folder, rung = cell.folder(work_dir), study.rungs[cell.rung]
     unfinished = [before.rung for before in study.needed_by(cell) if not before.is_finished(work_dir)]
     if unfinished:
@@ -114,7 +114,7 @@ def _run_cell(study: LadderStudy, study_dir: Path, cell: LadderCell, data_dir: P
 
 
 def _located(locator: Path, data_list: Path, dataset_dir: Path, log_file: Path) -> bool:
-    """Write the data list with the regions that a run finds, unless it is there; returns whether it is."""
+    """Write the data list with the regions that a run finds, unless it exists; return whether it exists."""
     located = located_list(locator)
     arguments = [locator, data_list, "--dataset-dir", dataset_dir, "--output", located]
     with locked(locator, "locate.lock"), log_file.open("a") as log:

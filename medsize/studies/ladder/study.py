@@ -1,4 +1,4 @@
-"""The file of a ladder: rungs of supervision, on cohorts, with seeds."""
+"""File of a ladder: rungs of supervision on cohorts, with seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEACHER_KEY = "teacher_checkpoint"
 
 
 class Rung(BaseModel):
-    """One kind of supervision, and the settings that make it."""
+    """One kind of supervision, and its settings."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -28,15 +28,15 @@ class Rung(BaseModel):
     overrides: dict[str, Any] = {}
     """Values of single keys."""
     teacher: str | None = None
-    """A rung whose weights, of the same cohort and seed, teach this one."""
+    """Rung whose weights, of the same cohort and seed, teach this one."""
     locator: str | None = None
-    """A rung on whole scans, of the same cohort and seed, whose network finds the regions of interest of this one."""
+    """Rung on whole scans, of the same cohort and seed, whose network finds the regions of interest of this one."""
     replace_overlays: bool = False
     """Leave out the overlays of the cohort."""
     bundle: str | None = None
-    """Another bundle than the study's, for a 2D teacher of a 3D network: a name or folder, as there."""
+    """Bundle other than the study's, such as for a 2D teacher of a 3D network: a name or folder."""
     reference: str | None = None
-    """The rung that its Dice is divided by, where that is not the study's: another network's, say."""
+    """Rung that its Dice is divided by, if it is not the study's, such as one of another network."""
 
     @property
     def needs(self) -> list[str]:
@@ -67,16 +67,16 @@ class LadderStudy(Study[LadderCell]):
     """Rungs of supervision to train a bundle under: a YAML file."""
 
     table: str
-    """Where the tables and the figure go: a path without suffix, from the study's folder."""
+    """Path of the tables and the figure, without suffix, from the study's folder."""
     reference: str
-    """The rung that the others' Dice is divided by."""
+    """Rung that the others' Dice is divided by."""
     comparisons: list[tuple[str, str]] = []
-    """Pairs of rungs: how much more Dice the first has than the second, subject by subject."""
+    """Pairs of rungs: the gain in Dice of the first over the second, subject by subject."""
     rungs: dict[str, Rung]
     cohorts: list[LadderCohort] = Field(min_length=1)
 
     def check_names(self) -> None:
-        """Check that the rungs that are named exist, and that those that others need run before them."""
+        """Check that all named rungs exist, and that each runs after those that it needs."""
         named = {self.reference, *(before for rung in self.rungs.values() for before in rung.needs)}
         named |= {rung.reference for rung in self.rungs.values() if rung.reference}
         named |= {rung for pair in self.comparisons for rung in pair}
@@ -91,7 +91,7 @@ class LadderStudy(Study[LadderCell]):
                         raise ValueError(f"{cohort.name}: '{rung}' needs '{before}' before it")
 
     def cells(self) -> list[LadderCell]:
-        """Return all runs, by seed first, so that a study that is stopped early has one of each."""
+        """Return all runs, sorted by seed first: a study that stops early has one run of each rung."""
         return [
             LadderCell(cohort.name, rung, seed=seed)
             for cohort in self.cohorts
@@ -103,7 +103,7 @@ class LadderStudy(Study[LadderCell]):
         return [replace(cell, rung=rung) for rung in self.rungs[cell.rung].needs]
 
     def settings(self, cell: LadderCell) -> dict[str, Any]:
-        """Return what sets a cell apart but for its seed, with that of the cells it needs."""
+        """Return the settings that distinguish a cell, without its seed, and those of the cells that it needs."""
         rung, cohort = self.rungs[cell.rung], self.cohort(cell)
         return {
             "rung": cell.rung,
@@ -120,7 +120,7 @@ class LadderStudy(Study[LadderCell]):
         return self.rungs[cell.rung].bundle or self.bundle
 
     def values(self, cell: LadderCell, data_dir: Path, work_dir: Path) -> dict[str, Any]:
-        """Return where a cell's data are, with the regions that its locator found, and its teacher's weights."""
+        """Return the locations of a cell's data, with the regions from its locator, and of its teacher's weights."""
         values, rung = super().values(cell, data_dir, work_dir), self.rungs[cell.rung]
         if rung.locator:
             values["data_list"] = located_list(replace(cell, rung=rung.locator).folder(work_dir))

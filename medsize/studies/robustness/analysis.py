@@ -1,4 +1,4 @@
-"""Tables of a report: what every condition reaches, against clean labels and against equally wrong masks."""
+"""Tables of a report: each condition's accuracy, against clean labels and against equally wrong masks."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["METRICS", "accuracy", "comparisons", "crossovers", "equally_wrong", 
 METRICS = {"dice": "Dice", "hd95_mm": "HD95, mm", "volume_error_ml": "volume error, mL"}
 GRID = ["cohort", "network"]
 TOLERANCE = 0.1
-"""How far, relative to it, sizes may be more wrong than the most wrong masks and still be compared with these."""
+"""Relative excess of sizes' error over that of the most wrong masks up to which they are compared with these."""
 Condition = dict[str, Any]
 
 
 def accuracy(cases: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """
-    Return what every condition reaches: a row for each metric of :data:`METRICS` and structure, and for their mean.
+    Return each condition's accuracy: a row for each metric of :data:`METRICS` and structure, and for their mean.
 
     Args:
         cases: see :func:`medsize.studies.robustness.results.read_cases`.
@@ -62,7 +62,7 @@ def comparisons(cases: pd.DataFrame, study: RobustnessStudy) -> pd.DataFrame:
     Returns:
         columns of the condition; ``reference``, ``structure``; ``mean``, ``low``, ``high``, ``subjects``, ``p`` and
         ``effect``: see :func:`medsize.studies.robustness.statistics.paired_difference`; ``p_holm``; and
-        ``non_inferior``, whether ``low`` is above −margin, undefined where there is no interval.
+        ``non_inferior``, whether ``low`` is above −margin, undefined if there is no interval.
     """
     rows = []
     for _, grid in cases.groupby(GRID, sort=False):
@@ -85,16 +85,16 @@ def comparisons(cases: pd.DataFrame, study: RobustnessStudy) -> pd.DataFrame:
 
 def equally_wrong(cases: pd.DataFrame, accuracies: pd.DataFrame, study: RobustnessStudy) -> pd.DataFrame:
     """
-    Return the Dice of sizes less that of masks which are as wrong.
+    Return the Dice of sizes minus that of equally wrong masks.
 
     The masks' Dice at a realised mRE is interpolated, subject by subject, between the two levels beside it. Up to a
-    tenth beyond the last level it is that level's; further there is no row. Sizes of which some are missing are left
-    out, for what is missing has no error.
+    tenth beyond the last level it is that level's; further there is no row. Sizes with missing ones are left out, since
+    a missing size has no error.
 
     Args:
         cases: see :func:`medsize.studies.robustness.results.read_cases`.
         accuracies: see :func:`accuracy`.
-        study: tells which supervision is of sizes.
+        study: study that states the kind of each supervision.
 
     Returns:
         columns of the condition with sizes; ``realised_mre``; ``masks``, the kind of noise on masks; ``structure``; the
@@ -138,7 +138,7 @@ def equally_wrong(cases: pd.DataFrame, accuracies: pd.DataFrame, study: Robustne
 
 def crossovers(differences: pd.DataFrame) -> pd.DataFrame:
     """
-    Find where sizes overtake equally wrong masks.
+    Find the mRE from which on sizes overtake equally wrong masks.
 
     Args:
         differences: see :func:`equally_wrong`.
@@ -170,7 +170,7 @@ def crossovers(differences: pd.DataFrame) -> pd.DataFrame:
 
 
 def overtaking(x: np.ndarray, difference: np.ndarray) -> float:
-    """Return from which x on a piecewise linear function is never negative again; NaN where it ends below 0."""
+    """Return the x from which on a piecewise linear function is never negative; NaN if it ends below 0."""
     negative = np.flatnonzero(difference < 0)
     if not len(negative):
         return float(x[0])

@@ -1,4 +1,4 @@
-"""The head of a report: sentences that conclude, and one table."""
+"""Head of a report: conclusions, and one table."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def dice_by_error(accuracies: pd.DataFrame, against: pd.DataFrame, seeds: int) -
     """
     Return the Dice by kind of error (rows) and level (columns; "no level" for kinds without one).
 
-    ✓: not inferior to the same labels as given. Where fewer than all ``seeds`` are finished, it says how many.
+    ✓: not inferior to the same labels as given. If fewer than all ``seeds`` are finished, their number is stated.
 
     Args:
-        accuracies: of one cohort and network; see :func:`medsize.studies.robustness.analysis.accuracy`.
-        against: of the same; see :func:`medsize.studies.robustness.analysis.comparisons`.
-        seeds: of the study.
+        accuracies: rows of one cohort and network; see :func:`medsize.studies.robustness.analysis.accuracy`.
+        against: rows of the same; see :func:`medsize.studies.robustness.analysis.comparisons`.
+        seeds: number of seeds of the study.
     """
     of_dice = of_all(accuracies[accuracies["figure"] == "dice"])
     of_own = of_all(against)
@@ -56,12 +56,12 @@ def dice_by_error(accuracies: pd.DataFrame, against: pd.DataFrame, seeds: int) -
 
 def conclusions(study: RobustnessStudy, part: dict[str, pd.DataFrame]) -> list[str]:
     """
-    Return what a reader wants to know first, in sentences.
+    Return the main results in sentences.
 
     Args:
-        study: what was run.
-        part: of one cohort and network, these tables of the analysis: accuracy, comparisons,
-            equally_wrong and crossovers, by these names.
+        study: the study.
+        part: tables of the analysis for one cohort and network, by their names: accuracy, comparisons, equally_wrong
+            and crossovers.
     """
     of_dice = of_all(part["accuracy"][part["accuracy"]["figure"] == "dice"])
     told = [
@@ -76,7 +76,7 @@ def conclusions(study: RobustnessStudy, part: dict[str, pd.DataFrame]) -> list[s
 
 
 def _bearable(name: str, comparisons: pd.DataFrame, margin: float) -> list[str]:
-    """Say up to which level each kind of wrong labels is not inferior to labels as given; and the worst structure."""
+    """State the highest level at which each kind of noise is not inferior to clean labels, and the worst structure."""
     if comparisons.empty:
         return []
     own = comparisons[(comparisons["supervision"] == name) & (comparisons["reference"] == name)]
@@ -106,7 +106,7 @@ def _bearable(name: str, comparisons: pd.DataFrame, margin: float) -> list[str]:
 
 
 def _overtaking(name: str, differences: pd.DataFrame, overtaking: pd.DataFrame) -> list[str]:
-    """Say from which mRE on sizes are as good as equally wrong masks, on the mean over the structures."""
+    """State the mRE from which on sizes are as good as equally wrong masks, in the mean over the structures."""
     sentences = []
     if not overtaking.empty:
         overtaking = overtaking[overtaking["supervision"] == name]

@@ -1,4 +1,4 @@
-"""Workers of Dask that run cells: on this machine, on a batch system, or wherever a scheduler is."""
+"""Dask workers that run cells: on this machine, on a batch system, or at a scheduler's address."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def connected(
     scheduler: str | None = None, cluster: Cluster | None = None, workers: int | None = None
 ) -> Iterator[tuple[Any, int]]:
     """
-    Give a client of Dask, and keep what it needs for as long as it is used.
+    Provide a Dask client, and keep its cluster as long as it is used.
 
     Args:
         scheduler: address of a scheduler whose workers see the same folders and have medsize, with one thread each.
             It is left running.
-        cluster: the batch system that starts the workers, where there is no scheduler.
-        workers: how many, on this machine, where there is neither. Default: one for each GPU, else for each core.
+        cluster: batch system that starts the workers, if there is no scheduler.
+        workers: number of workers on this machine, if there is neither. Default: one for each GPU, else for each core.
 
     Yields:
         a ``distributed.Client``, and the number of cells that run at a time.
@@ -66,7 +66,7 @@ def local_workers(count: int | None = None) -> dict[str, Any]:
     Return arguments of ``distributed.SpecCluster``: workers of one thread, each with a GPU or a core of its own.
 
     Args:
-        count: how many. Default: one for each GPU, else one for each core.
+        count: number of workers. Default: one for each GPU, else one for each core.
     """
     from distributed import Nanny, Scheduler
 
@@ -91,7 +91,7 @@ def local_workers(count: int | None = None) -> dict[str, Any]:
 
 def batch_cluster(cluster: Cluster) -> Any:
     """
-    Make a cluster of dask-jobqueue, without workers yet: its ``job_script()`` is what will be submitted.
+    Make a cluster of dask-jobqueue, without workers yet; it will submit its ``job_script()``.
 
     Raises:
         ValueError: when dask-jobqueue is not installed, or does not know an option.

@@ -1,4 +1,4 @@
-"""Run commands on the workers of a Dask cluster; one that fails is tried again."""
+"""Commands on the workers of a Dask cluster; a failed one is tried again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run_on_workers(client: Any, runs: Sequence[tuple[Path, list[str]]]) -> Itera
     """
     Run commands on the workers, in their order.
 
-    One that fails is tried once more, behind the others; one that another study runs just now is asked for again later.
+    A failed command is tried once more, after the others. A run that is busy in another study is tried again later.
 
     Args:
         client: a ``distributed.Client``.
@@ -37,7 +37,7 @@ def run_on_workers(client: Any, runs: Sequence[tuple[Path, list[str]]]) -> Itera
     for future in running:
         index, attempt = pending.pop(future.key)
         if future.status == "cancelled":
-            raise ConnectionError("The scheduler is lost. Start the study again: it goes on where it was.")
+            raise ConnectionError("The scheduler is lost. Start the study again: it goes on where it stopped.")
         died = future.status == "error"  # its workers did, again and again
         outcome = Outcome("failed", reason=str(future.exception())) if died else future.result()
         if outcome.kind == "busy":

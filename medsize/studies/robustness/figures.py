@@ -1,4 +1,4 @@
-"""Figures of a report, as SVG to be put into a page."""
+"""Figures of a report, as SVG for a page."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from medsize.studies.robustness.study import NO_LEVEL, RobustnessStudy
 __all__ = ["agreement_figure", "difference_figure", "error_figure", "minutes_figure"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which are told apart with any colour vision. Markers and dashes tell them apart in grey."""
+"""Colours of Okabe and Ito, distinct for any colour vision. In grey, markers and dashes distinguish the curves."""
 MARKERS = ("o", "s", "^", "v", "D", "P", "X")
 WIDTH = 10.0
-"""Inches."""
+"""Width in inches."""
 
 
 def error_figure(accuracies: pd.DataFrame, metric: str, study: RobustnessStudy) -> str:
@@ -34,7 +34,7 @@ def error_figure(accuracies: pd.DataFrame, metric: str, study: RobustnessStudy) 
     Args:
         accuracies: of one cohort and network; see :func:`medsize.studies.robustness.analysis.accuracy`.
         metric: one of :data:`medsize.studies.robustness.analysis.METRICS`.
-        study: tells sizes (filled, solid) from masks (open, dashed).
+        study: study that states which labels are sizes (filled, solid) or masks (open, dashed).
     """
     table = accuracies[accuracies["figure"] == metric]
     drawing, panels = _panels(table["structure"].unique(), METRICS[metric], "realised mRE of the labels")
@@ -50,11 +50,11 @@ def error_figure(accuracies: pd.DataFrame, metric: str, study: RobustnessStudy) 
 
 def difference_figure(differences: pd.DataFrame, study: RobustnessStudy) -> str:
     """
-    Draw the Dice of sizes less that of equally wrong masks: a panel for each structure, a curve for each pair of kinds.
+    Draw the Dice of sizes minus that of equally wrong masks: a panel per structure, a curve for each pair of kinds.
 
     Args:
         differences: of one cohort and network; see :func:`medsize.studies.robustness.analysis.equally_wrong`.
-        study: tells kinds of noise.
+        study: study that states the kinds of noise.
     """
     drawing, panels = _panels(differences["structure"].unique(), "Dice more than masks", "realised mRE of both")
     for structure, axes in panels.items():
@@ -73,8 +73,8 @@ def minutes_figure(accuracies: pd.DataFrame, study: RobustnessStudy) -> str:
     Draw Dice against minutes of annotation: a panel for each structure, a point for each condition.
 
     Args:
-        accuracies: of one cohort and network, where minutes are known.
-        study: tells sizes from masks.
+        accuracies: rows of one cohort and network with known minutes.
+        study: study that states which labels are sizes or masks.
     """
     table = accuracies[(accuracies["figure"] == "dice") & accuracies["minutes"].notna()]
     drawing, panels = _panels(table["structure"].unique(), "Dice", "minutes of annotation of the training scans")
@@ -121,7 +121,7 @@ def agreement_figure(cases: pd.DataFrame, agreements: pd.DataFrame) -> str:
 
 
 def _curve(table: pd.DataFrame, supervision: str, kind: str) -> pd.DataFrame:
-    """Return the points of a kind, from the labels as given on, in the order of their mRE."""
+    """Return the points of a kind, starting with the labels as given, in the order of their mRE."""
     of_kind = table[(table["supervision"] == supervision) & table["noise"].isin([AS_GIVEN, kind])]
     if kind in NO_LEVEL:
         of_kind = of_kind[of_kind["noise"] == kind]
@@ -129,7 +129,7 @@ def _curve(table: pd.DataFrame, supervision: str, kind: str) -> pd.DataFrame:
 
 
 def _styles(table: pd.DataFrame, study: RobustnessStudy) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield supervision and kind, in the study's own order, so that one looks alike in all panels and figures."""
+    """Yield supervision, kind and style in the study's order, so that each kind looks alike in all figures."""
     present = set(zip(table["supervision"], table["noise"], strict=True))
     number = 0
     for name, supervision in study.supervision.items():
@@ -178,7 +178,7 @@ def _panels(names: Any, up: str, across: str) -> tuple[Figure, dict[str, Axes]]:
 
 
 def _finished(drawing: Figure, panels: dict[str, Axes], name: str) -> str:
-    """Return SVG without the head of a file, its ids unlike those of other figures."""
+    """Return SVG without the head of a file, with ids that differ from those of other figures."""
     entries: dict[str, Any] = {}
     for axes in panels.values():
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

@@ -31,11 +31,11 @@ def worst_cases(
     study: RobustnessStudy, cells: Sequence[RobustnessCell], data_dir: Path, work_dir: Path
 ) -> list[Failure]:
     """
-    Return the cases with the smallest Dice of all cells whose masks were kept, of every subject the worst one.
+    Return the cases with the smallest Dice among all cells with masks, only the worst one of each subject.
 
     Args:
-        study: says how many.
-        cells: of the study.
+        study: study that states the number of cases.
+        cells: cells of the study.
         data_dir: folder that holds the cohorts.
         work_dir: folder of the runs.
     """
@@ -77,6 +77,6 @@ def _picture(image_file: Path, truth_file: Path, mask_file: Path) -> str:
 
 
 def _volume(file: Path) -> np.ndarray:
-    """Read three axes, of the first channel."""
+    """Read three axes of the first channel."""
     data = np.asarray(nibabel.load(file).dataobj)
     return data.reshape(*data.shape[:3], *(1,) * (3 - data.ndim), -1)[..., 0]

@@ -25,8 +25,8 @@ class StudyProgress:
     Args:
         work_dir: folder of the runs.
         total: number of cells.
-        finished: those that need not run; they count among the best and the worst.
-        at_a_time: how many cells run at a time.
+        finished: cells that need not run; they count among the best and the worst.
+        at_a_time: number of cells that run at a time.
         console: where to print.
     """
 
@@ -56,7 +56,7 @@ class StudyProgress:
         self._bar.stop()
 
     def tell(self, cell: RobustnessCell, outcome: Outcome) -> None:
-        """Tell of a cell that ended."""
+        """Print a line for a cell that ended."""
         self.ended += 1
         if outcome.kind == "done":
             self._seconds.append(outcome.seconds)

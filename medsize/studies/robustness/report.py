@@ -1,4 +1,4 @@
-"""The report of a study of robustness: one page that opens offline, and its tables as CSV and Parquet."""
+"""Report of a study of robustness: one page that opens offline, and its tables as CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -48,29 +48,29 @@ class Panel:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Of the table beside the figure, with their titles."""
+        """Columns of the table beside the figure, with their titles."""
         return {name: name for name in self.data.columns if name not in ("cohort", "network", "labels")}
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A cohort and a network: all that the page tells of them."""
+    """Content of the page for a cohort and a network."""
 
     name: str
     conclusions: list[str]
     dice: pd.DataFrame
-    """By kind of error (rows) and level (columns), as text."""
+    """Dice by kind of error (rows) and level (columns), as text."""
     panels: list[Panel]
     comparisons: pd.DataFrame
-    """Of the mean over the structures."""
+    """Comparisons of the mean over the structures."""
     of_structures: pd.DataFrame
-    """The same of each structure, where there are several."""
+    """Comparisons of each structure, if there are several."""
     crossovers: pd.DataFrame
     agreements: pd.DataFrame
 
     @property
     def dice_columns(self) -> dict[str, str]:
-        """Of the table of Dice, with their titles."""
+        """Columns of the table of Dice, with their titles."""
         return {name: name for name in self.dice.columns}
 
 
@@ -89,13 +89,13 @@ def write_report(
     The study's file goes beside them, as ``study.yaml``.
 
     Args:
-        study: what was run.
+        study: the study.
         study_file: its file, whose hash the methods paragraph states.
-        cells: of the study.
+        cells: cells of the study.
         data_dir: folder that holds the cohorts.
         work_dir: folder of the runs.
         output_dir: folder to write to.
-        failed: what is to be told of cells that failed.
+        failed: messages about failed cells.
 
     Returns:
         the page; ``None`` when no cell is finished.
@@ -212,7 +212,7 @@ def _of(table: pd.DataFrame, cohort: str, network: str) -> pd.DataFrame:
 
 
 def _of_interest(study: RobustnessStudy, cases: pd.DataFrame) -> pd.DataFrame:
-    """Return, of each supervision, the labels as given and the condition with noise that runs first."""
+    """Return the labels as given and the first condition with noise of each supervision."""
     is_shown = cases["noise"] == AS_GIVEN
     for name, supervision in study.supervision.items():
         for kind, levels in list(supervision.noise.items())[:1]:
@@ -222,7 +222,7 @@ def _of_interest(study: RobustnessStudy, cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def _unfinished(cells: Sequence[RobustnessCell], work_dir: Path) -> list[str]:
-    """Return the cells without results; with their log, where they were begun."""
+    """Return the cells without results, with the log of those that have started."""
     missing = []
     for cell in cells:
         folder = cell.folder(work_dir)
@@ -233,7 +233,7 @@ def _unfinished(cells: Sequence[RobustnessCell], work_dir: Path) -> list[str]:
 
 
 def _facts(study_file: Path, runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, Any]:
-    """Return what the methods paragraph states."""
+    """Return the facts for the methods paragraph."""
     hashes = {cohort: list(group["data_list_sha256"].unique()) for cohort, group in runs.groupby("cohort")}
     cohorts = []
     for cohort, group in runs.groupby("cohort", sort=False):

@@ -1,4 +1,4 @@
-"""Tables of what the finished cells of a study found."""
+"""Tables of the results of a study's finished cells."""
 
 from __future__ import annotations
 

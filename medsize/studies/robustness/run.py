@@ -1,4 +1,4 @@
-"""Run a study of robustness: every cell that is not finished, then the report."""
+"""Run of a study of robustness: every unfinished cell, then the report."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Command = Callable[[RobustnessCell], list[str]]
 
 @dataclass
 class StudyResult:
-    """Cells of a study, what became of them, and the report."""
+    """Cells of a study, their outcomes, and the report."""
 
     cells: list[RobustnessCell]
-    """All that were wanted."""
+    """All chosen cells."""
     outcomes: dict[RobustnessCell, Outcome] = field(default_factory=dict)
-    """Of those that were not finished before."""
+    """Outcomes of the cells that were not finished before."""
     report: Path | None = None
     """The page; ``None`` as long as no cell is finished."""
 
@@ -50,7 +50,7 @@ def run_robustness(
     report_only: bool = False,
 ) -> StudyResult:
     """
-    Run every cell of a study that is not finished, and write the report.
+    Run every unfinished cell of a study, and write the report.
 
     It can be killed at any moment and called again: finished cells are kept, interrupted ones go on from their last
     checkpoint. Several studies may share a work folder, even at the same time.
@@ -62,8 +62,9 @@ def run_robustness(
         workers: cells at a time, on this machine. Default: one for each GPU, else one for each core.
         scheduler: address of a Dask scheduler, whose workers run the cells instead.
         only: part of the names of the cells to run, a regular expression. Default: all.
-        command: what runs a cell, ``--resume`` being added. Default: the training of the study's bundle.
-        report_only: run nothing, and write the report of what is finished.
+        command: function that returns the command of a cell, without ``--resume``. Default: the training of the
+            study's bundle.
+        report_only: run nothing, and write the report of the finished cells.
 
     Raises:
         ValueError: when the study is faulty, or the work folder holds a cell that was run with other settings.

@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 __all__ = ["ALL", "agreement", "holm", "mean_interval", "paired_difference", "subjects_by_seeds"]
 
 ALL = "mean"
-"""In place of a structure: the mean over all of them."""
+"""Name in place of a structure: the mean over all of them."""
 RESAMPLES = 4999
 CONFIDENCE = 0.95
 
@@ -26,7 +26,7 @@ def subjects_by_seeds(cases: pd.DataFrame, metric: str, structure: str = ALL) ->
     Args:
         cases: rows of one condition, with ``subject``, ``image``, ``structure``, ``seed`` and the metric.
         metric: column to average.
-        structure: one of them, or :data:`ALL`, which count alike within a scan.
+        structure: a structure, or :data:`ALL` for all, which count alike within a scan.
     """
     rows = cases if structure == ALL else cases[cases["structure"] == structure]
     of_scans = rows.groupby(["subject", "image", "seed"])[metric].mean()
@@ -38,14 +38,14 @@ def mean_interval(values: pd.DataFrame) -> dict[str, float]:
     Return the mean with its 95 % interval over subjects and seeds.
 
     Subjects and seeds are drawn independently of each other, with replacement (the pigeonhole bootstrap: Owen, Annals
-    of Applied Statistics 2007), by scipy's bootstrap, percentile method; of a single seed, subjects alone.
+    of Applied Statistics 2007), by scipy's bootstrap, percentile method; for a single seed, only subjects.
 
     Args:
         values: subjects × seeds; NaN where undefined.
 
     Returns:
         ``mean``, ``low``, ``high`` and the number of ``subjects`` with a value. ``low`` and ``high`` are NaN for fewer
-        than two subjects, and where so few values are defined that a resample can miss them all.
+        than two subjects, and if a resample can miss all defined values.
     """
     matrix = values.dropna(how="all").dropna(how="all", axis="columns").to_numpy(dtype=float)
     result = {"mean": np.nan, "low": np.nan, "high": np.nan, "subjects": len(matrix)}
@@ -83,12 +83,12 @@ def paired_difference(values: pd.DataFrame, reference: pd.DataFrame) -> dict[str
 
     Args:
         values: subjects × seeds.
-        reference: the same of what it is compared with; seeds that both have are compared.
+        reference: subjects × seeds of the reference; the seeds that both have are compared.
 
     Returns:
-        ``mean``, ``low``, ``high`` and ``subjects`` of the differences, as :func:`mean_interval` has them; ``p``, of
+        ``mean``, ``low``, ``high`` and ``subjects`` of the differences, see :func:`mean_interval`; ``p``, of
         Wilcoxon's signed-rank test over the subjects' means, two-sided; and ``effect``, the matched-pairs rank-biserial
-        correlation: 1 where every subject gains, −1 where every one loses.
+        correlation: 1 if every subject gains, −1 if every one loses.
     """
     differences = (values - reference)[values.columns.intersection(reference.columns)]
     result = mean_interval(differences) | {"p": np.nan, "effect": np.nan}
@@ -116,17 +116,17 @@ def agreement(cases: pd.DataFrame) -> dict[str, Any]:
     """
     Compare predicted with true volumes of one structure: Bland and Altman's limits, and calibration.
 
-    Calibration is the line true = intercept + slope · predicted by least squares: slope 1 and intercept 0 where a
-    predicted volume may be taken at its word. Its interval holds the scans of a subject together (cluster-robust).
+    Calibration is the line true = intercept + slope · predicted by least squares: slope 1 and intercept 0 for
+    exact predictions. Its interval holds the scans of a subject together (cluster-robust).
 
     Args:
-        cases: rows with ``subject``, ``image``, ``volume_ml`` and ``true_volume_ml``; a row for each seed, for the
-            limits are those of a single network.
+        cases: rows with ``subject``, ``image``, ``volume_ml`` and ``true_volume_ml``; a row for each seed, since
+            the limits are those of a single network.
 
     Returns:
         ``scans``; ``bias_ml``, mean of predicted − true, ``low_limit_ml`` and ``high_limit_ml``, bias ± 1.96 standard
-        deviations over scans and seeds; ``slope``, ``slope_low``, ``slope_high`` and ``intercept_ml``. NaN where there
-        are too few scans.
+        deviations over scans and seeds; ``slope``, ``slope_low``, ``slope_high`` and ``intercept_ml``. NaN if there are
+        too few scans.
     """
     volumes = cases[["subject", "image", "volume_ml", "true_volume_ml"]].dropna()
     difference = volumes["volume_ml"] - volumes["true_volume_ml"]

@@ -1,4 +1,4 @@
-"""The file of a study of robustness: cohorts, networks, supervisions, and how wrong the labels are."""
+"""File of a study of robustness: cohorts, networks, supervisions, and the noise in labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Cluster", "RobustnessCell", "RobustnessStudy"]
 COARSE_SIZES = {"cohort mean": "cohort mean", "tags only": "tags"}
 """Kinds of noise on sizes that are a ``size_detail`` of the bundle."""
 SHARES = ("swapped", "missing", "dropped slices", "dropped structures")
-"""Kinds whose level is the share of what is wrong."""
+"""Kinds whose level is the share of wrong labels."""
 NO_LEVEL = ("terciles", *COARSE_SIZES)
 KINDS = {"sizes": (*SIZE_NOISES, *COARSE_SIZES), "masks": tuple(MASK_NOISES)}
 Level = Annotated[float, Field(gt=0)]
@@ -28,7 +28,7 @@ Minutes = Annotated[float, Field(ge=0)]
 
 
 class Network(BaseModel):
-    """A network, and how it is trained."""
+    """A network, and the settings of its training."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,7 +38,7 @@ class Network(BaseModel):
 
 
 class Supervision(BaseModel):
-    """Labels that the networks learn from, and the ways in which they are wrong."""
+    """Labels that the networks learn from, and the kinds of noise in them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,13 +48,13 @@ class Supervision(BaseModel):
     noise_on: Literal["sizes", "masks"]
     noise: dict[str, list[Level]] = {}
     """
-    By kind, the levels to try, in the order in which they shall run; an empty list for a kind that has none. Labels as
-    they are given are always tried.
+    Levels to try of each kind of noise, in the order in which they shall run; an empty list for a kind without levels.
+    Labels as they are given are always tried.
     """
     minutes_per_scan: Minutes | None = None
-    """What annotation costs: minutes of a reader for every training scan."""
+    """Cost of annotation: minutes of a reader for every training scan."""
     minutes_by_noise: dict[str, Minutes] = {}
-    """The same of kinds of noise that cost otherwise: "small, medium or large" takes less than a measurement."""
+    """Cost of kinds of noise that differ: "small, medium or large" takes less than a measurement."""
 
     @model_validator(mode="after")
     def _kinds_exist(self) -> Supervision:
@@ -83,9 +83,9 @@ class Cluster(BaseModel):
 
     system: Literal["slurm", "pbs"]
     workers: Annotated[int, Field(ge=1)]
-    """Jobs, of one cell at a time each."""
+    """Number of jobs; each runs one cell at a time."""
     memory: str
-    """Of a job, such as 8GB."""
+    """Memory of a job, such as 8GB."""
     options: dict[str, Any] = {}
     """Further arguments of dask_jobqueue.SLURMCluster or PBSCluster: queue, walltime, job_extra_directives …"""
 
@@ -102,7 +102,7 @@ class RobustnessCell(Cell):
 
     @property
     def labels(self) -> str:
-        """Supervision and noise, as a reader would say them."""
+        """Supervision and noise in words."""
         if self.noise is None:
             return f"{self.supervision}, as given"
         return f"{self.supervision}, {self.noise}" + ("" if self.noise in NO_LEVEL else f" {self.level:g}")
@@ -114,7 +114,7 @@ class RobustnessCell(Cell):
 
 
 class RobustnessStudy(Study[RobustnessCell]):
-    """Cohorts and networks to train under labels that are wrong in many ways: a YAML file."""
+    """Cohorts and networks to train under labels with many kinds of noise: a YAML file."""
 
     title: str
     report: str | None = None
@@ -123,13 +123,13 @@ class RobustnessStudy(Study[RobustnessCell]):
     supervision: dict[str, Supervision] = Field(min_length=1)
     seeds: list[int] = Field(min_length=1)
     reference: str
-    """The supervision whose labels, as given, all are compared with: the one by masks, where there is one."""
+    """Supervision whose labels, as given, all others are compared with: masks, if there are any."""
     non_inferiority_margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """How much less Dice than the reference is no loss that matters."""
+    """Loss of Dice against the reference that does not matter."""
     gallery: Annotated[int, Field(ge=0)] = 6
-    """How many of the worst cases the report shows. These are pictures of scans: 0 for a report to be published."""
+    """Number of the worst cases that the report shows. These are pictures of scans: set 0 for a public report."""
     cluster: Cluster | None = None
-    """Where the cells run; default: on this machine."""
+    """Batch system to run the cells. Default: this machine."""
 
     def check_names(self) -> None:
         """Check that the reference exists, and that no two names or seeds are the same."""
@@ -151,8 +151,8 @@ class RobustnessStudy(Study[RobustnessCell]):
         """
         Return all runs, in the order in which they start.
 
-        Seed by seed, first the labels as they are given, then the first level of every kind of noise, then the second:
-        so a study that is stopped early has the most of what matters.
+        For each seed, first come the labels as they are given, then the first level of every kind of noise, then the
+        second. So a study that stops early has the most important runs.
         """
         found = []
         for seed in self.seeds:
@@ -165,12 +165,12 @@ class RobustnessStudy(Study[RobustnessCell]):
         return found
 
     def by_kind_of_error(self, cells: Sequence[RobustnessCell]) -> list[RobustnessCell]:
-        """Return cells in the order in which they are read: kind by kind, from labels as given to the most wrong."""
+        """Return cells in the order of a table: kind by kind, from labels as given to the most wrong."""
         kinds = [(name, kind) for name, given in self.supervision.items() for kind in (None, *given.noise)]
         return sorted(cells, key=lambda cell: (kinds.index((cell.supervision, cell.noise)), cell.level, cell.seed))
 
     def settings(self, cell: RobustnessCell) -> dict[str, Any]:
-        """Return what sets a cell apart, with its seed."""
+        """Return the settings that distinguish a cell, with its seed."""
         cohort, network = self.cohort(cell), self.networks[cell.network]
         supervision = self.supervision[cell.supervision]
         overrides = {**self.overrides, **cohort.overrides, **network.overrides, **supervision.overrides}
@@ -182,11 +182,11 @@ class RobustnessStudy(Study[RobustnessCell]):
         }
 
     def values(self, cell: RobustnessCell, data_dir: Path, work_dir: Path) -> dict[str, Any]:
-        """Return where a cell's data are, and whether it keeps its masks for the gallery."""
+        """Return the locations of a cell's data, and whether it keeps its masks for the gallery."""
         return super().values(cell, data_dir, work_dir) | {"save_masks": self.gallery > 0}
 
     def minutes(self, cell: RobustnessCell, scans: int | None) -> float | None:
-        """Return what annotating so many scans costs by the study's model; ``None`` where it states nothing."""
+        """Return the cost of annotating so many scans by the study's model; ``None`` if it states none."""
         supervision = self.supervision[cell.supervision]
         per_scan = supervision.minutes_by_noise.get(cell.noise or "", supervision.minutes_per_scan)
         return None if per_scan is None or scans is None else per_scan * scans

@@ -208,7 +208,7 @@ def test_results_without_their_settings_are_not_taken_for_those_of_the_study(stu
 
 
 def test_a_choice_that_is_no_regular_expression_is_refused(study_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--only '\(' is no regular expression"):
+    with pytest.raises(ValueError, match=r"--only '\(' is not a regular expression"):
         run_robustness(study_file, tmp_path, tmp_path / "work", only="(", command=stub_command(tmp_path))
 
 
