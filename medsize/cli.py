@@ -1,4 +1,4 @@
-"""The command line, ``medsize``."""
+"""Command line: ``medsize``."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ app = typer.Typer(help="Train medical image segmenters from approximate sizes.",
 
 
 EXTRAS = {"pydicom": "dicom", "highdicom": "dicom"}
-"""Packages that some scans need, and the extra that brings them."""
+"""Packages that some scans need, and the extra that installs them."""
 
 
 @contextmanager
 def refusals(last_line: str | None = None) -> Iterator[None]:
     """
-    Turn a fault into a message without a trace, and the failure of a program that was run into its exit code.
+    Turn an error into a message without a traceback, and the failure of a subprocess into its exit code.
 
     Args:
-        last_line: what follows a list of problems. Default: such a list is a fault of the arguments.
+        last_line: last line after a list of problems. Default: report the list as an error of the arguments.
     """
     try:
         yield
@@ -52,27 +52,25 @@ def _bundle(name: str) -> Path:
 
 # Arguments and options of several commands.
 Bundle = Annotated[
-    Path, typer.Argument(parser=_bundle, metavar="BUNDLE", help="size_seg_2d, size_seg_3d, or a bundle's folder.")
+    Path, typer.Argument(parser=_bundle, metavar="BUNDLE", help="Bundle: size_seg_2d, size_seg_3d, or a folder.")
 ]
 RunBundle = Annotated[
     Path | None,
-    typer.Option(parser=_bundle, metavar="BUNDLE", help="The bundle of the run. Default: where the run found it."),
+    typer.Option(parser=_bundle, metavar="BUNDLE", help="Bundle of the run. Default: the path that the run recorded."),
 ]
 Modality = Annotated[
-    list[str] | None, typer.Option(help="Only DICOM of this modality, such as CT; may be given again.")
+    list[str] | None, typer.Option(help="Use only DICOM of this modality, such as CT. May be repeated.")
 ]
-SubjectPattern = Annotated[
-    str | None, typer.Option(help="Regular expression: the subject is what it finds in a scan's path.")
-]
+SubjectPattern = Annotated[str | None, typer.Option(help="Regular expression that finds the subject in a scan's path.")]
 Suv = Annotated[bool, typer.Option(help="Convert PET to SUV by body weight.")]
-LaterWins = Annotated[bool, typer.Option(help="Where structures overlap, the one given later wins.")]
-KeepIdentifiers = Annotated[bool, typer.Option(help="Also write OUTPUT_identifiers.csv.")]
-KeyFile = Annotated[Path | None, typer.Option(help="The secret key of the codes. Default: OUTPUT_key.txt.")]
-StudyFile = Annotated[Path, typer.Argument(help="What to run: a YAML file, such as those in benchmarks/.")]
-Data = Annotated[Path, typer.Option(help="Folder that holds the cohorts.")]
-WorkDir = Annotated[Path, typer.Option(help="Folder for the runs. Finished ones in it are kept.")]
+LaterWins = Annotated[bool, typer.Option(help="Let the later structure win where two overlap. Default: refuse.")]
+KeepIdentifiers = Annotated[bool, typer.Option(help="Also write the subjects of all codes to OUTPUT_identifiers.csv.")]
+KeyFile = Annotated[Path | None, typer.Option(help="File of the codes' secret key. Default: OUTPUT_key.txt.")]
+StudyFile = Annotated[Path, typer.Argument(help="Study to run: a YAML file, such as those in benchmarks/.")]
+Data = Annotated[Path, typer.Option(help="Folder with the cohorts.")]
+WorkDir = Annotated[Path, typer.Option(help="Folder for the runs. Finished runs in it are kept.")]
 Only = Annotated[str | None, typer.Option(help="Run only cells whose name matches this regular expression.")]
-MaxGib = Annotated[float, typer.Option(help="Memory that a scan's voxels may take.")]
+MaxGib = Annotated[float, typer.Option(help="Largest memory in GiB that a scan's voxels may take.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -93,7 +91,7 @@ def main(
 @app.command()
 def phantom(
     output_dir: Annotated[Path, typer.Argument(help="Folder to write the cohort to.")],
-    scans: Annotated[int, typer.Option(help="How many scans.", min=1)] = 24,
+    scans: Annotated[int, typer.Option(help="Number of scans.", min=1)] = 24,
     shape: Annotated[tuple[int, int, int], typer.Option(help="Voxels along each axis.")] = (64, 64, 12),
     spacing: Annotated[tuple[float, float, float], typer.Option(help="mm along each axis.")] = (
         3.0,
@@ -101,7 +99,7 @@ def phantom(
         8.0,
     ),
     folds: Annotated[int, typer.Option(help="Number of folds.", min=1)] = 3,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the cohort: the same seed gives the same cohort.")] = 0,
 ) -> None:
     """Write a phantom cohort: synthetic scans, masks, clicks, and a data list with sizes."""
     from medsize.data import write_phantom_cohort
@@ -112,26 +110,26 @@ def phantom(
 
 @app.command()
 def init(
-    cohort: Annotated[Path, typer.Argument(help="Folder that holds the scans.", exists=True, file_okay=False)],
+    cohort: Annotated[Path, typer.Argument(help="Folder with the scans.", exists=True, file_okay=False)],
     output: Annotated[Path, typer.Option(help="Folder to write to, outside of COHORT.")],
     sizes: Annotated[
-        Path | None, typer.Option(help="Size table, CSV or XLSX. Default: sizes are measured in masks.", dir_okay=False)
+        Path | None, typer.Option(help="Size table, CSV or XLSX. Default: measure masks.", dir_okay=False)
     ] = None,
     structure: Annotated[
-        list[str] | None, typer.Option(help="Structure of the next class; may be given again. Default: as found.")
+        list[str] | None, typer.Option(help="Structure of the next class. May be repeated. Default: those found.")
     ] = None,
     modality: Modality = None,
     subject_pattern: SubjectPattern = None,
     bundle: Annotated[
         Path | None,
-        typer.Option(parser=_bundle, metavar="BUNDLE", help="The bundle to train, of 2D or 3D. Default: what fits."),
+        typer.Option(parser=_bundle, metavar="BUNDLE", help="Bundle to train. Default: the one that fits the scans."),
     ] = None,
     folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
     window: Annotated[
-        tuple[float, float] | None, typer.Option(help="Intensities that become 0 and 1. Default: as the data say.")
+        tuple[float, float] | None, typer.Option(help="Intensities that become 0 and 1. Default: from the scans.")
     ] = None,
     roi_margin_mm: Annotated[
-        float | None, typer.Option(help="Crop to the masks with so many mm around. Needs masks of all.", min=0)
+        float | None, typer.Option(help="Crop to the masks with this margin in mm. All scans need masks.", min=0)
     ] = None,
     suv: Suv = False,
     later_wins: LaterWins = False,
@@ -140,10 +138,10 @@ def init(
     max_gib: MaxGib = 4.0,
 ) -> None:
     """
-    Prepare a folder of scans, masks and sizes for training, and say how to go on.
+    Prepare a folder of scans, masks and sizes for training, and show the next commands.
 
-    OUTPUT gets NIfTI without identifiers, datalist.json, cohort.yaml and report.html. All that is wrong is listed at
-    the end, with the exit code 1; what can be used is prepared nevertheless.
+    OUTPUT gets NIfTI without identifiers, datalist.json, cohort.yaml and report.html. All problems are listed at the
+    end, with the exit code 1. Usable scans are prepared nevertheless.
     """
     from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
     from medsize.cohort import InitOptions, init_cohort
@@ -178,17 +176,17 @@ def init(
     for command in go_on_commands(prepared.dimensions, prepared.overlay, bundle):
         typer.echo(f"  {command}")
     if prepared.problems:
-        raise SystemExit(f"{ProblemsError(cohort, prepared.problems)}\nWhat can be used was prepared nevertheless.")
+        raise SystemExit(f"{ProblemsError(cohort, prepared.problems)}\nAll usable scans were prepared nevertheless.")
 
 
 @app.command()
 def convert(
-    folder: Annotated[Path, typer.Argument(help="Folder that holds the scans.", exists=True)],
+    folder: Annotated[Path, typer.Argument(help="Folder with the scans.", exists=True)],
     output: Annotated[Path, typer.Option(help="Folder to write to, outside of FOLDER.")],
     modality: Modality = None,
     structure: Annotated[
         list[str] | None,
-        typer.Option(help="Structure of the next class in masks from SEG and RTSTRUCT; may be given again."),
+        typer.Option(help="Structure of the next class in masks from SEG and RTSTRUCT. May be repeated."),
     ] = None,
     subject_pattern: SubjectPattern = None,
     suv: Suv = False,
@@ -200,9 +198,9 @@ def convert(
     """
     Convert a folder of DICOM series, NRRD, MetaImage or NIfTI into NIfTI without identifiers.
 
-    OUTPUT gets images/, index.csv and, with --structure, masks/. What is there already is kept. A subject is a code
-    made with the secret key in OUTPUT_key.txt: keep it, and do not pass it on. Voxels are not changed: a head scan
-    shows a face. All that is wrong is listed at the end, with the exit code 1.
+    OUTPUT gets images/, index.csv and, with --structure, masks/. Existing files are kept. A subject becomes a code,
+    made with the secret key in OUTPUT_key.txt: keep the key, and do not share it. Voxels are not changed: a head scan
+    shows a face. All problems are listed at the end, with the exit code 1.
     """
     from medsize.cohort.conversion import ConvertOptions
     from medsize.cohort.convert_folder import convert_folder
@@ -223,34 +221,36 @@ def convert(
     if converted.problems:
         raise SystemExit(
             f"{ProblemsError(folder, converted.problems)}\nThese were not converted; all others were. "
-            "--modality picks images of one kind, --structure makes masks of SEG and RTSTRUCT."
+            "--modality selects one kind of images, --structure makes masks from SEG and RTSTRUCT."
         )
 
 
 @app.command()
 def diameters(
-    folder: Annotated[Path, typer.Argument(help="Folder of DICOM series and RTSTRUCT.", exists=True, file_okay=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with DICOM series and RTSTRUCT.", exists=True, file_okay=False)
+    ],
     output: Annotated[Path, typer.Option(help="Size table to write, CSV.")],
     modality: Modality = None,
     structure: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME[=BEGINNING]",
-            help="Measure only this structure: its name in the contours, or its name in the table = the beginning of "
-            "that in the contours. May be given again.",
+            help="Measure only this structure: its name in the contours, or NEW=OLD, its name in the table and the "
+            "beginning of its name in the contours. May be repeated.",
         ),
     ] = None,
 ) -> None:
     """
-    Measure three diameters of each structure in its contours (RTSTRUCT), as a reader would, and write a size table.
+    Measure three diameters of each structure in its contours (RTSTRUCT), like a reader, and write a size table.
 
     These are the longest diameter within a slice, the width at right angles to it, and the height over all slices.
-    The volumes of their ellipsoids are compared with those within the contours.
+    The volumes of their ellipsoids are compared with the volumes within the contours.
     """
     from medsize.cohort.diameters import measure_diameters, summary, write_diameters
 
     named = {name: beginning or name for name, _, beginning in (text.partition("=") for text in structure or ())}
-    with refusals(f"No table was written. Mend these scans, or move them out of {folder}."):
+    with refusals(f"No table was written. Correct these scans, or move them out of {folder}."):
         scans = measure_diameters(folder, named or None, modality or ())
     write_diameters(output, scans)
     typer.echo(f"{output}: {summary(scans)}")
@@ -261,11 +261,11 @@ def ladder(
     study: StudyFile,
     data: Data,
     work_dir: WorkDir,
-    workers: Annotated[int, typer.Option(help="Runs at a time, of one thread each.", min=1)] = 2,
+    workers: Annotated[int, typer.Option(help="Number of runs at a time, each with one thread.", min=1)] = 2,
     only: Only = None,
-    anew: Annotated[bool, typer.Option("--anew", help="Run also what the table holds already.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Also run the cells that the table holds already.")] = False,
 ) -> None:
-    """Train and evaluate a bundle under every kind of supervision that a study names, and write its tables."""
+    """Train and evaluate a bundle under every kind of supervision in a study, and write its tables."""
     from medsize.studies.ladder import run_ladder
 
     with refusals():
@@ -279,16 +279,17 @@ def robustness(
     data: Data,
     work_dir: WorkDir,
     workers: Annotated[
-        int | None, typer.Option(help="Cells at a time. Default: one for each GPU, else one for each core.", min=1)
+        int | None,
+        typer.Option(help="Number of cells at a time. Default: one for each GPU, else for each core.", min=1),
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")] = None,
     only: Only = None,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing; report what is finished.")] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing; report the finished cells.")] = False,
 ) -> None:
     """
-    Train a bundle under labels that are wrong in many ways, and write a report.
+    Train a bundle under labels with many kinds of noise, and write a report.
 
-    Stopped or killed, it goes on when it is called again.
+    After a stop, call it again: it goes on where it stopped.
     """
     from medsize.studies.robustness import run_robustness
 
@@ -303,7 +304,7 @@ def robustness(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Output folder of a run.", exists=True, file_okay=False)],
-    scans: Annotated[Path, typer.Argument(help="An image file, or a folder of image files or DICOM.", exists=True)],
+    scans: Annotated[Path, typer.Argument(help="An image file, or a folder with image files or DICOM.", exists=True)],
     output: Annotated[Path, typer.Option(help="Folder to write masks, volumes and a picture to; new or empty.")],
     sizes: Annotated[
         Path | None, typer.Option(help="Size table, CSV or XLSX, to compare with.", exists=True, dir_okay=False)
@@ -313,11 +314,11 @@ def predict(
         bool,
         typer.Option(
             "--dicom-seg",
-            help="Of DICOM scans, also write a DICOM SEG each, for the PACS: it names the patient, as the scan does.",
+            help="Also write a DICOM SEG for each DICOM scan, for the PACS. It names the patient, like the scan.",
         ),
     ] = False,
 ) -> None:
-    """Segment scans with the network of a run: shows the command of MONAI that does it, and runs that."""
+    """Segment scans with the network of a run: show MONAI's command for it, and run that."""
     from medsize.inference.predict import predict as segment
     from medsize.sizes.size_table import read_size_table
 
@@ -333,20 +334,22 @@ def predict(
 def locate(
     run: Annotated[Path, typer.Argument(help="Output folder of a run on whole scans.", exists=True, file_okay=False)],
     data_list: Annotated[Path, typer.Argument(help="Data list of the cohort.", exists=True, dir_okay=False)],
-    output: Annotated[Path, typer.Option(help="Data list to write: the same, with a roi for every scan.")],
+    output: Annotated[Path, typer.Option(help="Data list to write: a copy with a roi for every scan.")],
     dataset_dir: Annotated[
         Path | None, typer.Option(help="Folder that its paths start from. Default: the data list's.")
     ] = None,
     bundle: RunBundle = None,
 ) -> None:
-    """Find the region of interest of every scan by the network of a run, for a second one to look closer."""
+    """Find the region of interest of every scan by the network of a run, for a second network at a finer spacing."""
     from medsize.inference.locate import locate as find_regions
 
     with refusals():
         missed = find_regions(run, data_list, dataset_dir or data_list.parent, output, bundle, report=typer.echo)
     typer.echo(f"{output}: the same scans, each with a roi")
     for image in missed:
-        typer.echo(f"{image}: nothing was found in it; state its roi by hand, or leave it out.", err=True)
+        typer.echo(
+            f"{image}: found no structure in it, expected one. State its roi by hand, or leave it out.", err=True
+        )
     raise typer.Exit(1 if missed else 0)
 
 
@@ -355,10 +358,12 @@ def export(
     bundle: Bundle,
     output: Annotated[Path, typer.Option(help="Folder to write the exported bundle to; new or empty.")],
     run: Annotated[
-        Path | None, typer.Option(help="Output folder of the run whose weights, classes and figures go in.")
+        Path | None, typer.Option(help="Output folder of the run with the weights, classes and metrics to export.")
     ] = None,
-    network: Annotated[str, typer.Option(help="unet, or an overlay with another network: segresnet.")] = "unet",
-    vendor: Annotated[bool, typer.Option(help="Add medsize's code, so that training needs no installation.")] = False,
+    network: Annotated[
+        str, typer.Option(help="Network: unet, or an overlay with another one, such as segresnet.")
+    ] = "unet",
+    vendor: Annotated[bool, typer.Option(help="Add medsize's code, so that training does not need medsize.")] = False,
 ) -> None:
     """Write a self-contained bundle in the layout of the MONAI model zoo."""
     from medsize.bundle.export import export_bundle
@@ -374,14 +379,16 @@ def train(
     bundle: Bundle,
     overlay: Annotated[
         list[str] | None,
-        typer.Option(help="A config to put over train.yaml, of the bundle or a path; several are merged in order."),
+        typer.Option(
+            help="Config to put over train.yaml: its name in the bundle, or a path. Repeated ones are merged in order."
+        ),
     ] = None,
-    processes: Annotated[int, typer.Option(help="Train by several processes, one for each GPU.", min=1)] = 1,
+    processes: Annotated[int, typer.Option(help="Number of processes to train by, one for each GPU.", min=1)] = 1,
 ) -> None:
     """
-    Train a bundle: shows the command of MONAI that does it, and runs that.
+    Train a bundle: show MONAI's command for it, and run that.
 
-    All that follows BUNDLE is given to it: --dataset_dir DATA --output_dir RUN --max_epochs 50
+    The options after BUNDLE are passed on to it: --dataset_dir DATA --output_dir RUN --max_epochs 50
     """
     import shlex
 
@@ -399,13 +406,15 @@ def check(
     bundle: Bundle,
     config: Annotated[
         list[str] | None,
-        typer.Option(help="A config of the bundle, or a path; several are merged in order. Default: train.yaml"),
+        typer.Option(
+            help="Config: its name in the bundle, or a path. Repeated ones are merged in order. Default: train.yaml"
+        ),
     ] = None,
 ) -> None:
     """
-    Find what would spoil a run, without running: misspelled keys, missing files, faulty scans, and more.
+    Find problems of a run before it starts: misspelled keys, missing files, faulty scans, and more.
 
-    All that follows BUNDLE is given as to python -m monai.bundle run: --dataset_dir DATA --max_epochs 50
+    The options after BUNDLE are those of python -m monai.bundle run: --dataset_dir DATA --max_epochs 50
     """
     import fire
 

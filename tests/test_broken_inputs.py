@@ -298,7 +298,7 @@ def test_prediction_of_nothing_that_can_be_read(run: Path, tmp_path: Path, file:
 
 def test_prediction_by_what_is_no_run(tmp_path: Path) -> None:
     said = refused(app, "predict", tmp_path, tmp_path, "--output", tmp_path / "out")
-    assert_said("no finished run", said)
+    assert_said("is not a finished run", said)
     assert not (tmp_path / "out").exists()
 
 

@@ -37,6 +37,7 @@ NOT_OF_A_CONFIG = {"args_file", "bundle_root", "config_file", "meta_file", "run_
 """Options of ``monai.bundle run`` itself."""
 MAX_LINES = 170
 MAX_WORDS = 25
+QUESTION_WORDS = ("How ", "That ", "What ", "When ", "Where ", "Whether ", "Which ", "Who ", "Whom ", "Whose ", "Why ")
 
 
 def ids(page: Path) -> str:
@@ -287,6 +288,24 @@ def test_sentences_are_short(page: Path) -> None:
 
 
 REFERENCE = re.compile(r":(?:func|class|mod|meth|data|attr|exc|obj):`~?([\w.]+)`")
+
+
+def docstrings() -> Iterator[tuple[str, str]]:
+    """Yield file and line, and the text, of all docstrings in medsize, with those of attributes and constants."""
+    root = Path(medsize.__file__).parent
+    for file in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for part in node.body:
+                if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant):
+                    yield f"{file.relative_to(root.parent)}:{part.lineno}", str(part.value.value).strip()
+
+
+def test_no_docstring_opens_with_a_question_word() -> None:
+    found = list(docstrings())
+    assert len(found) > 800
+    assert [(where, text.splitlines()[0]) for where, text in found if text.startswith(QUESTION_WORDS)] == []
 
 
 def references() -> Iterator[tuple[str, str, str]]:

@@ -1,5 +1,5 @@
 """
-Assemble the bundles from what they share and what sets each apart.
+Assembly of the bundles from shared files and the keys that distinguish each bundle.
 
     python -m bundles.source.assemble           # make bundles: write them
     python -m bundles.source.assemble --check   # make check: end with an error where a bundle differs from its source
@@ -28,7 +28,7 @@ __all__ = ["assembled", "differences"]
 SOURCE = Path(__file__).parent
 BUNDLES = SOURCE.parent
 COMMENTED = (".yaml", ".conf", ".py")
-"""Formats whose files can say where they come from."""
+"""Endings of files that get a comment with their source."""
 PLACE = re.compile(r"^( *)(\w+): !bundle(  #[^\n]*)?\n", re.MULTILINE)
 
 
@@ -37,11 +37,11 @@ def assembled(name: str, source: Path = SOURCE) -> dict[str, str]:
     Return the text of every file that a bundle has from its source, by path in the bundle.
 
     Args:
-        name: of the bundle.
+        name: name of the bundle.
         source: folder with ``shared/`` and the bundles' own YAML files.
 
     Raises:
-        ValueError: where the bundle's own file lacks a key, or has one that no shared file asks for.
+        ValueError: when the bundle's own file lacks a key, or has one that no shared file asks for.
     """
     own = source / f"{name}.yaml"
     lines, values = blocks(own.read_text()), yaml.safe_load(own.read_text())
@@ -87,10 +87,10 @@ def assembled(name: str, source: Path = SOURCE) -> dict[str, str]:
 
 def differences(name: str, bundle: Path) -> Iterator[str]:
     """
-    Yield a message for each file of a bundle that is not as its source has it.
+    Yield a message for each file of a bundle that differs from its source.
 
     Args:
-        name: of the bundle.
+        name: name of the bundle.
         bundle: its folder.
     """
     files = assembled(name)

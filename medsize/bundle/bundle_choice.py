@@ -1,4 +1,4 @@
-"""Bundles by name or path, and the commands that go on with the one that fits a cohort."""
+"""Bundles by name or path, and the next commands with the one that fits a cohort."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["bundle_dimensions", "bundle_name", "find_bundle", "go_on_commands", 
 
 
 def own_bundles() -> dict[str, Path]:
-    """Folders of medsize's own bundles by name: within the package, or of a clone beside it."""
+    """Return the folders of medsize's own bundles by name: within the package, or beside it in a clone."""
     package = Path(medsize.__file__).resolve().parent
     installed, cloned = package / "bundles", package.with_name("bundles")
     folder = installed if installed.is_dir() else cloned
@@ -28,7 +28,7 @@ def find_bundle(name: str, folder: Path | None = None) -> Path:
 
     Args:
         name: path or name.
-        folder: that paths start from. Default: the current one.
+        folder: folder that paths start from. Default: the current one.
 
     Raises:
         ValueError: when there is no such bundle.
@@ -49,7 +49,7 @@ def bundle_name(bundle: Path) -> str:
 
 def bundle_dimensions(bundle: Path) -> int:
     """
-    2 or 3, as the bundle's networks have them.
+    Return the number of dimensions of the bundle's networks, 2 or 3.
 
     Raises:
         ValueError: when there is no such bundle.
@@ -60,17 +60,17 @@ def bundle_dimensions(bundle: Path) -> int:
     try:
         return int(yaml.safe_load(config.read_text())["network_def"]["spatial_dims"])
     except (OSError, KeyError, TypeError, ValueError) as e:
-        raise ValueError(f"{bundle} is no bundle of medsize: {config} is missing or defines no network.") from e
+        raise ValueError(f"{bundle} is not a bundle of medsize: {config} is missing or defines no network.") from e
 
 
 def go_on_commands(dimensions: int, overlay: Path, bundle: Path | None = None) -> list[str]:
     """
-    Commands that check and train a prepared cohort.
+    Return the commands that check and train a prepared cohort.
 
     Args:
         dimensions: 2 or 3.
         overlay: the cohort's overlay of train.yaml.
-        bundle: Default: medsize's own.
+        bundle: folder of the bundle. Default: medsize's own.
     """
     folder = bundle or own_bundles()[f"size_seg_{dimensions}d"]
     # From sizes alone, only a network that starts from ImageNet weights finds structures; it sees slices.

@@ -1,4 +1,4 @@
-"""A config as text: parts of it replaced, its comments kept."""
+"""Replacement of parts in the text of a config that keeps its comments."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import yaml
 __all__ = ["ORIGIN", "blocks", "merged"]
 
 ORIGIN = "# Written by make bundles"
-"""Begins the first line of what is assembled from sources."""
+"""Beginning of the first line in files that are assembled from sources."""
 BLOCK = re.compile(r"^(\w+):[^\n]*?(  #[^\n]*)?\n(?:[ -][^\n]*\n)*", re.MULTILINE)
-"""A top-level key, its value, which reaches to the next line that is neither indented nor an item, and its comment."""
+"""A top-level key, its comment, and its value, up to the next line that is neither indented nor an item."""
 
 
 def blocks(config: str) -> dict[str, str]:
@@ -28,11 +28,11 @@ def blocks(config: str) -> dict[str, str]:
 
 def merged(config: str, values: Mapping[str, Any]) -> str:
     """
-    Set some top-level keys of a YAML config, and leave all else, comments included, as it was.
+    Set some top-level keys of a YAML config, and keep everything else, comments included.
 
     Args:
         config: text of the config.
-        values: new values by key. Every key must be there.
+        values: new values by key. Every key must exist.
 
     Raises:
         ValueError: when the config has no such key.

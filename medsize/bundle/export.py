@@ -1,4 +1,4 @@
-"""A bundle for the model zoo, from a bundle and a run of it."""
+"""Export of a bundle and its run in the layout of the model zoo."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def export_bundle(
         output_dir: folder to write to; new or empty.
         run: output folder of a run of the bundle with that network: ``model.pt``, ``inference.json``, ``summary.json``
             and ``metrics.csv`` are read. Default: the bundle's own weights, if it has any, and settings.
-        network: ``"unet"``, or an overlay in the bundle's ``configs`` that brings another network of MONAI.
+        network: ``"unet"``, or an overlay in the bundle's ``configs`` with another network of MONAI.
         vendor: also copy the code of medsize that training needs, to ``scripts/medsize``. Defaults to False.
 
     Raises:
-        ValueError: naming what is missing, or does not fit the network.
+        ValueError: naming a file that is missing, or does not fit the network.
     """
     configs = bundle / "configs"
     if not (configs / "train.yaml").is_file():
-        raise ValueError(f"{bundle} is no bundle of medsize: there is no configs/train.yaml in it.")
+        raise ValueError(f"{bundle} is not a bundle of medsize: there is no configs/train.yaml in it.")
     if output_dir.exists() and any(output_dir.iterdir()):
-        raise ValueError(f"{output_dir} is not empty: name a new folder.")
+        raise ValueError(f"{output_dir} is not empty. Name a new folder.")
     overlay = _overlay(configs, network)
     settings = {} if run is None else _settings(run)
     window = {key: settings[key] for key in WINDOW if key in settings}

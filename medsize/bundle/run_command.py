@@ -1,4 +1,4 @@
-"""The commands of MONAI that train and apply a bundle."""
+"""Commands of MONAI that train and apply a bundle."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ __all__ = ["as_options", "config_file", "run_command", "training_command"]
 
 
 def config_file(bundle: Path, name: str | Path) -> Path:
-    """Return the config of that name in a bundle; where there is none, ``name`` as a path. Neither need exist."""
+    """Return the path of a config in a bundle, or ``name`` as a path if the bundle has no such config."""
     in_bundle = bundle / "configs" / name
     return in_bundle if in_bundle.is_file() or not Path(name).is_file() else Path(name)
 
 
 def as_options(values: Mapping[str, Any]) -> list[str]:
-    """Return overrides as MONAI's command line takes them."""
+    """Return overrides as options of MONAI's command line."""
     return [part for key, value in values.items() for part in (f"--{key}", str(value))]
 
 
 def run_command(bundle: Path, configs: Sequence[str | Path], options: Sequence[str], processes: int = 1) -> list[str]:
     """
-    Return ``python -m monai.bundle run`` of a bundle, to be run from any folder.
+    Return the command ``python -m monai.bundle run`` of a bundle, for any current folder.
 
     Args:
         bundle: folder of the bundle.
         configs: config files in the order in which they are merged: names in the bundle's folder ``configs``, or paths.
         options: overrides, as on the command line.
-        processes: started by ``torchrun`` when there are several. Defaults to 1.
+        processes: number of processes; ``torchrun`` starts several. Defaults to 1.
 
     Raises:
         ValueError: when there is no such config, naming those of the bundle.
@@ -54,7 +54,7 @@ def training_command(
         bundle: folder of the bundle.
         overlays: configs to put over ``train.yaml``.
         options: overrides, as on the command line.
-        processes: how many train together. Defaults to 1.
+        processes: number of processes that train together. Defaults to 1.
 
     Raises:
         ValueError: when there is no such config.

@@ -1,8 +1,8 @@
 """
-The files of a run's output folder, by name, and whether the run has finished.
+Names of the files in a run's output folder, and the check that the run has finished.
 
-It needs the standard library only, so that what supervises runs starts at once. The bundles' configs state the names
-of :data:`WEIGHTS` and :data:`TENSORBOARD` themselves: a config is read without this module.
+The module needs only the standard library, so that the supervisor of a run starts at once. The bundles' configs state
+the names of :data:`WEIGHTS` and :data:`TENSORBOARD` themselves: a config is read without this module.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = [
 ]
 
 CONFIG = "config.yaml"
-"""The config as it was run, overrides and overlays merged."""
+"""The config of the run, with overrides and overlays."""
 INFERENCE = "inference.json"
-"""An overlay for the bundle's inference config: network, window and structures of the run."""
+"""Overlay of the bundle's inference config: network, window and structures of the run."""
 EPOCHS = "epochs.csv"
 """A row for each epoch: losses, metrics, seconds."""
 CHECKPOINT = "checkpoint.pt"
-"""All that the run needs to go on after its last epoch."""
+"""State from which the run can go on after its last epoch."""
 WEIGHTS = "model.pt"
 """The network's best weights."""
 TENSORBOARD = "tensorboard"
@@ -46,20 +46,20 @@ METRICS = "metrics.csv"
 MASKS = "masks"
 """Folder of predicted masks."""
 VOLUMES = "volumes.csv"
-"""Predicted volumes in mL: beside the masks that an inference writes."""
+"""Predicted volumes in mL, beside the masks of an inference."""
 EVALUATION = "evaluation"
 """Folder with the metrics and the summary of a later evaluation."""
 SUMMARY = "summary.json"
 """
-Settings, course and results, see :class:`medsize.bundle.run_summary.RunSummary`. A run writes it last, in one step: who
-has it is finished.
+Settings, course and results, see :class:`medsize.bundle.run_summary.RunSummary`. A run writes it last, in one step: a
+run that has it is finished.
 """
 LOG = "log.txt"
-"""All that the run printed, where a study or the demo started it."""
+"""Output of a run that a study or the demo has started."""
 LOCK = "run.lock"
-"""Held by the run of a study as long as it lives."""
+"""Lock that the run of a study holds as long as it lives."""
 SETTINGS = "cell.json"
-"""What sets this run apart from the others of its study."""
+"""Settings that distinguish this run from the others of its study."""
 
 
 def is_finished(run: Path) -> bool:
@@ -76,8 +76,8 @@ def check_finished(run: Path, files: Sequence[str]) -> None:
         files: names of the files that it must have.
 
     Raises:
-        ValueError: naming those that are missing.
+        ValueError: naming the missing files.
     """
     missing = [name for name in files if not (run / name).is_file()]
     if missing:
-        raise ValueError(f"{run} is no finished run: there is no {', '.join(missing)} in it.")
+        raise ValueError(f"{run} is not a finished run: there is no {', '.join(missing)} in it.")

@@ -1,4 +1,4 @@
-"""What a run is set to: checked before it starts, and recorded with it."""
+"""Settings of a run, checked before it starts and recorded with it."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ Switch = Annotated[bool, BeforeValidator(_not_as_text)]
 
 class RunSettings(BaseModel):
     """
-    Settings of a run, as ``settings`` in a bundle's ``train.yaml`` states them.
+    Settings of a run, with the keys of ``settings`` in a bundle's ``train.yaml``.
 
-    What is not left out of a dump is recorded in ``summary.json``.
+    Those without ``exclude`` are recorded in ``summary.json``.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     seed: int = 0
     supervision: str | None = None
-    """See :meth:`medsize.data.Cohort.training_items`; ``None`` where nothing is trained."""
+    """See :meth:`medsize.data.Cohort.training_items`; ``None`` without training."""
     size_level: str = "slice"
-    """See there."""
+    """See :meth:`medsize.data.Cohort.training_items`."""
     val_fold: int | None = Field(None, exclude=True)
     """The fold to validate on."""
     num_masks: int | None = None
-    """Keep the masks of the first so many subjects only."""
+    """Number of the first subjects whose masks are kept; ``None`` for all."""
     num_classes: int | None = Field(None, exclude=True)
-    """K, with the background, as the network has it; ``None``: as the cohort has it."""
+    """K, with the background, of the network; ``None``: that of the cohort."""
     init: str = "random"
     """See :func:`medsize.networks.initialise`."""
     checkpoint: Path | None = Field(None, exclude=True)
@@ -51,16 +51,16 @@ class RunSettings(BaseModel):
     use_roi: Switch = Field(False, serialization_alias="roi")
     """Items are cropped to their roi."""
     spacing: tuple[float, ...] = ()
-    """Of the voxels that the network sees, mm."""
+    """Spacing of the voxels that the network sees, mm."""
     roi_size: tuple[int, ...] = ()
-    """Of the network's window, in these voxels."""
+    """Size of the network's window, in these voxels."""
     region_mm: tuple[float, ...] = Field((), exclude=True)
     """Extent of the region given to the network along each axis, mm; negative for all of an axis."""
     data_list: Path | None = None
     bundle: Path | None = None
     """Folder of the bundle."""
     output_dir: Path | None = Field(None, exclude=True)
-    """Folder of the run; ``None`` where nothing is trained."""
+    """Folder of the run; ``None`` without training."""
     resume: Switch = Field(False, exclude=True)
     """Go on from the last checkpoint in ``output_dir``."""
     overwrite: Switch = Field(False, exclude=True)
@@ -68,7 +68,7 @@ class RunSettings(BaseModel):
     cache_dir: Path | None = Field(None, exclude=True)
     """Folder of preprocessed scans, see :class:`medsize.data.PersistentCacheDataset`."""
     world_size: int = Field(1, exclude=True)
-    """Processes that share the work."""
+    """Number of processes that share the work."""
 
     def recorded(self) -> dict[str, Any]:
         """Return the settings that ``summary.json`` holds, under its names."""
@@ -77,11 +77,11 @@ class RunSettings(BaseModel):
 
 def read_settings(model: type[Model], values: Mapping[str, Any] | Model) -> tuple[Model, list[str]]:
     """
-    Read settings as far as they can be read, so that all that is wrong can be told at once.
+    Read all valid settings, and collect the problems of the others.
 
     Args:
-        model: :class:`RunSettings`, or others whose keys all have a default.
-        values: by key, or settings that have been read.
+        model: :class:`RunSettings`, or another model whose keys all have a default.
+        values: values by key, or settings that have been read.
 
     Returns:
         the settings, wrong ones left at their defaults; and a message for each wrong one.

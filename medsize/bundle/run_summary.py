@@ -1,4 +1,4 @@
-"""The summary of a run, ``summary.json``: its settings, its course and its results."""
+"""Summary of a run, ``summary.json``: its settings, its course and its results."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class StructureResult(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     mean: float | None = None
-    """``None`` where the metric is defined in no case."""
+    """Mean over the cases; ``None`` if the metric is undefined in all of them."""
     std: float | None = None
     cases: int | None = None
-    """How many have it defined."""
+    """Number of cases in which it is defined."""
 
 
 class MetricResult(BaseModel):
@@ -31,7 +31,7 @@ class MetricResult(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     mean: float | None = None
-    """Over the structures; ``None`` where it is defined for none."""
+    """Mean over the structures; ``None`` if it is undefined for all of them."""
     structures: dict[str, StructureResult] = {}
 
 
@@ -62,9 +62,9 @@ class RunSummary(BaseModel):
     num_masks: int | None = None
     init: str | None = None
     checkpoint: str | None = None
-    """The weights that were evaluated, where nothing was trained."""
+    """Weights of an evaluation without training."""
     roi: bool = False
-    """Whether scans were cropped to regions of interest."""
+    """True if scans were cropped to regions of interest."""
     spacing: list[float] | None = None
     roi_size: list[int] | None = None
     bundle: str | None = None
@@ -75,22 +75,22 @@ class RunSummary(BaseModel):
     epochs: int | None = None
     training_seconds: float | None = None
     loader_share: float | None = None
-    """Part of the seconds that the training waited for the loader, without the first epoch."""
+    """Share of the training time, without the first epoch, that was spent waiting for the loader."""
     cases: int | None = None
-    """Validation cases."""
+    """Number of validation cases."""
     results: RunResults = RunResults()
 
     size_detail: str = "given"
-    """The defaults of this and what follows are those of labels as they were given."""
+    """The defaults of this and the following keys are those of labels as given."""
     size_noise: str | None = None
     mask_noise: str | None = None
     noise_level: float = 0.0
     size_change: float | None = 0.0
-    """Mean relative error of the sizes learnt from; ``None`` where there are none."""
+    """Mean relative error of the training sizes; ``None`` if there are none."""
     expected_size_change: float | None = 0.0
-    """The same on average over all seeds."""
+    """Its expectation over all seeds."""
     mask_change: float | None = 0.0
-    """Mean of |A Δ B| / |A| of the masks learnt from; ``None`` where there are none."""
+    """Mean of |A Δ B| / |A| of the training masks; ``None`` if there are none."""
 
     peak_memory_mb: float | None = None
     processes: int | None = None
@@ -108,7 +108,7 @@ class RunSummary(BaseModel):
 
         Raises:
             OSError: when the run is not finished.
-            ValueError: naming what is wrong with the file.
+            ValueError: with the problems of the file.
         """
         file = run / SUMMARY
         try:
@@ -116,11 +116,11 @@ class RunSummary(BaseModel):
         except ValidationError as e:
             found = "; ".join(_found_and_expected(error) for error in e.errors())
             raise ValueError(
-                f"{file}: {found}. Remove the file and start the run again with --resume True: it is written anew."
+                f"{file}: {found}. Remove the file and start the run again with --resume True: then it is written anew."
             ) from e
 
     def write(self, run: Path) -> None:
-        """Write those keys that were given, in one step."""
+        """Write the keys that were given, in one step."""
         with atomic_write(run / SUMMARY) as file:
             file.write_text(self.model_dump_json(indent=2, exclude_unset=True) + "\n", encoding="utf-8")
 
@@ -131,8 +131,8 @@ def inference_bundle(run: Path, bundle: Path | None, on_regions: str) -> Path:
 
     Args:
         run: output folder of the run.
-        bundle: the bundle, where it is known. Default: where the run found it.
-        on_regions: what to do about a run that was cropped to regions of interest.
+        bundle: folder of the bundle. Default: the path that the run recorded.
+        on_regions: end of the message about a run that was cropped to regions of interest.
 
     Raises:
         ValueError: when the run is not finished or was cropped, or there is no bundle.
@@ -146,14 +146,14 @@ def inference_bundle(run: Path, bundle: Path | None, on_regions: str) -> Path:
     bundle = bundle or Path(str(summary.bundle))
     if not (bundle / "configs" / "inference.yaml").is_file():
         raise ValueError(
-            f"{bundle} is no bundle with configs/inference.yaml. Name the bundle of the run: --bundle FOLDER"
+            f"{bundle} is not a bundle with configs/inference.yaml. Name the bundle of the run: --bundle FOLDER"
         )
     return bundle
 
 
 def _found_and_expected(error: Any) -> str:
     if error["type"] == "json_invalid":
-        return f"found no JSON ({error['ctx']['error']}), expected the summary of a run"
+        return f"found invalid JSON ({error['ctx']['error']}), expected the summary of a run"
     key = ".".join(str(part) for part in error["loc"])
     expected = error["msg"].removeprefix("Input should be ").split(",")[0]
     return f"found {error['input']!r}{f' as {key}' if key else ''}, expected {expected}"

@@ -1,4 +1,4 @@
-"""The bundle workflow that is calling."""
+"""The running bundle workflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["running_workflow"]
 
 
 def running_workflow() -> ConfigWorkflow | None:
-    """Return the workflow whose config is being evaluated by the caller; ``None`` outside one."""
+    """Return the workflow whose config the caller evaluates; ``None`` outside a workflow."""
     # A config expression cannot name its own workflow, so it is looked up among the callers.
     frame = sys._getframe()
     while frame is not None:

@@ -76,7 +76,7 @@ def predict(
         "inference_roi.yaml.",
     )
     if output_dir.exists() and any(output_dir.iterdir()):
-        raise ValueError(f"{output_dir} is not empty: name a new folder.")
+        raise ValueError(f"{output_dir} is not empty. Name a new folder.")
     structures = json.loads((run / INFERENCE).read_text())["structures"]
     folder = scans.parent if scans.is_file() else scans
     found = [scan for scan in find_scans(folder) if scans.is_dir() or scan.files == (scans,)]

@@ -47,8 +47,8 @@ def test_a_summary_keeps_what_it_was_given_and_nothing_else(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ("", "found no JSON"),
-        ("{", "found no JSON"),
+        ("", "found invalid JSON"),
+        ("{", "found invalid JSON"),
         ("[]", "found [], expected an object"),
         ('{"seed": "three"}', "found 'three' as seed, expected a valid integer"),
         ('{"results": {"dice": 0.5}}', "found 0.5 as results.dice, expected an object"),
@@ -66,7 +66,7 @@ def test_the_bundle_of_an_inference_is_that_of_the_run_or_the_one_that_is_named(
         (tmp_path / name).touch()
     RunSummary(roi=False, bundle=str(BUNDLE_3D)).write(tmp_path)
     assert inference_bundle(tmp_path, None, on_regions="") == BUNDLE_3D
-    with pytest.raises(ValueError, match=r"no bundle with configs/inference\.yaml"):
+    with pytest.raises(ValueError, match=r"not a bundle with configs/inference\.yaml"):
         inference_bundle(tmp_path, tmp_path, on_regions="")
     RunSummary(roi=False).write(tmp_path)
     assert inference_bundle(tmp_path, BUNDLE_3D, on_regions="") == BUNDLE_3D

@@ -309,7 +309,7 @@ def test_rows_that_fit_no_scan_or_several_stop_it_before_anything_is_written(
     [
         ((), "found no mask, expected masks or a size table. Give a size table: --sizes FILE."),
         (("--subject-pattern", "("), "unterminated"),
-        (("--bundle", "."), "is no bundle of medsize"),
+        (("--bundle", "."), "is not a bundle of medsize"),
         (("--window", "250", "-175"), "the window is 250 to -175, expected the lower end first"),
         (("--modality", "XX"), "found no scan, expected DICOM, NIfTI, NRRD or MetaImage files. Check folder and"),
     ],

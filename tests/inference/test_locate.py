@@ -78,7 +78,7 @@ def test_a_data_list_gets_regions_from_a_run(
     for before, after in zip(content["training"], items, strict=True):
         roi = after.pop("roi", None)
         assert after == {key: value for key, value in before.items() if key != "roi"}
-        assert (roi is None) == (f"{after['image']}: nothing was found in it" in result.stderr)
+        assert (roi is None) == (f"{after['image']}: found no structure in it" in result.stderr)
         assert (roi is None) == (after["image"] not in centers)
         if roi is not None:
             assert roi == {"center_mm": pytest.approx(apply_affine(affine, centers[after["image"]]))}

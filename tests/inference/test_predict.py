@@ -77,7 +77,7 @@ def test_runs_with_regions_of_interest_and_folders_in_use_are_refused(
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty"):
         predict(run, phantoms / "images", tmp_path)
-    with pytest.raises(ValueError, match="no finished run"):
+    with pytest.raises(ValueError, match="is not a finished run"):
         predict(tmp_path, phantoms / "images", tmp_path / "out")
 
 

@@ -1,2 +1,2 @@
 # Written by make bundles from bundles/source/shared/scripts/__init__.py.
-"""What inference needs besides MONAI."""
+"""Code for inference besides MONAI."""

@@ -31,6 +31,8 @@ class VolumeTable:
 
     def attach(self, engine: Engine) -> None:
         """
+        Add the handlers to an engine.
+
         Args:
             engine: an evaluator.
         """

@@ -1,1 +1,1 @@
-"""What inference needs besides MONAI."""
+"""Code for inference besides MONAI."""
