@@ -38,9 +38,9 @@ class PersistentCacheDataset(CacheDataset):
     """
     MONAI's ``CacheDataset`` that also keeps its scans on disk, for later runs and for other processes.
 
-    A file holds one item after the deterministic transforms. Its name is a hash of the item, the size and times of
-    every file that the item names, those transforms with all their parameters, and the versions of MONAI and medsize.
-    If any of these changes, the scan is prepared anew. Files are memory-mapped: the processes of a machine share one
+    A file holds one item after the deterministic transforms. Its name is a hash of the item and of the size and times
+    of its files. The hash also covers the transforms with all parameters, and the versions of MONAI and medsize. If any
+    of these changes, the scan is prepared anew. Files are memory-mapped: the processes of a machine share one
     copy of a scan. Files are replaced in one step: any number of processes may write at once. Files of scans or
     settings that are no longer used stay until the folder is deleted.
 

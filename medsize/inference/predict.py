@@ -168,7 +168,7 @@ def _segment(
     problems: list[str] = []
     while (result := subprocess.run(command, check=False)).returncode:
         missing = [file for file in sorted(images.iterdir()) if not _mask(output_dir, _stem(file)).is_file()]
-        # A second stop before any mask is no fault of a scan.
+        # A second stop before any mask is not the fault of a scan.
         if not missing or len(named) == 1 or (problems and not any(masks.glob("*.nii.gz"))):
             result.check_returncode()
         scan = named.pop(_stem(missing[0]))

@@ -119,8 +119,8 @@ class SizeNoise:
     """
     Function that returns the factors to multiply the sizes with.
 
-    It takes the known sizes of a structure in all scans (or slices) that show it, shape ``(N,)``, the index of each
-    size's scan, the level and a source of randomness.
+    Its first argument has the known sizes of a structure in all scans (or slices) that show it, shape ``(N,)``. The
+    others are the index of each size's scan, the level and a source of randomness.
     """
     expectation: Callable[[np.ndarray, float], float] | None = None
     """Function that returns the expected mRE for sizes and a level. ``None``: the sizes determine the errors."""

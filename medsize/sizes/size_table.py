@@ -246,8 +246,8 @@ def add_sizes(
         new items with the entries of :meth:`SizeTable.sizes_of`, for a data list whose ``size_unit`` is ``mm3``.
 
     Raises:
-        SizeTableError: naming every row without a scan, scan without a row, scan that is listed twice, scan that has
-            other sizes or another subject already, and every problem of :meth:`SizeTable.sizes_of`.
+        SizeTableError: naming every row without a scan, scan without a row, and scan that is listed twice or has other
+            sizes or another subject already; and every problem of :meth:`SizeTable.sizes_of`.
     """
     images = {comparable_path(item["image"]): item["image"] for item in items}
     counts = Counter(comparable_path(item["image"]) for item in items)

@@ -82,8 +82,8 @@ def uses_decimal_comma(texts: Iterable[str], separator: str) -> bool:
     """
     Return whether a point in these numbers may be a thousands separator.
 
-    It may if one of them has a decimal comma for certain, or if they stand between semicolons and none has a decimal
-    point for certain.
+    It may if one of them certainly has a decimal comma. It also may if they stand between semicolons, and none
+    certainly has a decimal point.
     """
     numbers = [n for text in texts for n in re.findall(r"[\d.,]+", text) if not GROUPED.fullmatch(n)]
     return any(COMMA.fullmatch(n) for n in numbers) or (
