@@ -69,13 +69,11 @@ def go_on_commands(dimensions: int, overlay: Path, bundle: Path | None = None) -
 
     Args:
         dimensions: 2 or 3.
-        overlay: the cohort's overlay of train.yaml.
+        overlay: the cohort's overlay of train.yaml; it must exist.
         bundle: folder of the bundle. Default: medsize's own.
     """
     folder = bundle or own_bundles()[f"size_seg_{dimensions}d"]
-    # From sizes alone, only a network that starts from ImageNet weights finds structures; it sees slices.
-    overlays = ["imagenet.yaml"] if dimensions == 2 and (folder / "configs" / "imagenet.yaml").is_file() else []
-    configs = ["train.yaml", *overlays, str(overlay)]
+    configs = ["train.yaml", *_recipe(dimensions, overlay, folder), str(overlay)]
     run = ["--output_dir", str(overlay.parent.with_name(f"{overlay.parent.name}_run"))]
     name = bundle_name(folder)
     check = ["medsize", "check", name, *(part for config in configs for part in ("--config", config))]
@@ -85,3 +83,16 @@ def go_on_commands(dimensions: int, overlay: Path, bundle: Path | None = None) -
     if dimensions == 3:
         commands.append("# From sizes alone, a 3D network needs a 2D one as its teacher: see the bundle's README.")
     return commands
+
+
+def _recipe(dimensions: int, overlay: Path, bundle: Path) -> list[str]:
+    """Return the bundle's overlays for the sizes that the cohort has."""
+    import yaml
+
+    if dimensions == 3:
+        return []
+    # From sizes alone, only a network that starts from ImageNet weights finds structures; it sees slices.
+    names = ["imagenet.yaml"]
+    if yaml.safe_load(overlay.read_text()).get("size_level") == "volume":
+        names.append("volume_sizes.yaml")
+    return [name for name in names if (bundle / "configs" / name).is_file()]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import medsize
@@ -75,3 +77,19 @@ def test_commands_to_go_on_name_the_bundle_in_short(tmp_path: Path) -> None:
         assert f"--bundle_root {own_bundles()[name]} " in run
     copy = shutil.copytree(BUNDLE_2D, tmp_path / "my bundle")
     assert go_on_commands(2, overlay, copy)[1].startswith(f"medsize train '{copy}' --overlay imagenet.yaml ")
+
+
+@pytest.mark.parametrize(
+    ("level", "overlays"), [("slice", ["imagenet.yaml"]), ("volume", ["imagenet.yaml", "volume_sizes.yaml"])]
+)
+def test_commands_to_go_on_take_the_recipe_for_the_sizes_at_hand(
+    level: str, overlays: list[str], tmp_path: Path
+) -> None:
+    overlay = tmp_path / "cohort" / "cohort.yaml"
+    overlay.parent.mkdir()
+    overlay.write_text(f"size_level: {level}\n")
+    check, train, run, *_ = map(shlex.split, go_on_commands(2, overlay))
+    assert check[3:-2] == [part for name in ["train.yaml", *overlays, str(overlay)] for part in ("--config", name)]
+    assert train[3:-2] == [part for name in [*overlays, str(overlay)] for part in ("--overlay", name)]
+    files = yaml.safe_load(run[run.index("--config_file") + 1])
+    assert [Path(file).name for file in files] == ["train.yaml", *overlays, "cohort.yaml"]
