@@ -46,12 +46,12 @@ def test_labels_may_be_written_as_nnunet_does_and_faulty_ones_are_refused(comman
         "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}],
     }
     (tmp_path / "dataset.json").write_text(json.dumps(task))
-    command("data_prep.msd", tmp_path, "--output-dir", tmp_path / "out", cwd=tmp_path)
+    command("data_prep.msd", tmp_path, "--output-dir", tmp_path / "out", cwd=PROJECT)
     prepared = json.loads((tmp_path / "out" / "datalist.json").read_text())
     assert prepared["labels"] == {"0": "background", "1": "liver"}
     assert prepared["training"][0]["size"] == {"liver": 32.0}
     (tmp_path / "dataset.json").write_text(json.dumps(task | {"labels": {"background": 0, "liver": 2}}))
-    result = command("data_prep.msd", tmp_path, "--output-dir", tmp_path / "out2", cwd=tmp_path, check=False)
+    result = command("data_prep.msd", tmp_path, "--output-dir", tmp_path / "out2", cwd=PROJECT, check=False)
     assert result.returncode == 2
     assert "no usable labels (their values are 0, 2)" in " ".join(result.stderr.replace("│", " ").split())
 
