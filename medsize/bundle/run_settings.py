@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 
 from medsize.suggest import did_you_mean
 
@@ -16,12 +16,20 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def _not_as_text(value: Any) -> Any:
-    if value == "false":
-        raise ValueError("a text like this counts as true. Write False.")
+    if isinstance(value, str) and value.lower() != "true":
+        raise ValueError("any text counts as true. Write True or False.")
     return value
 
 
+# The config goes on with the values that it was given: none is accepted here that means something else there.
 Switch = Annotated[bool, BeforeValidator(_not_as_text)]
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+EXPECTED = {"int": "a whole number", "float": "a number", "tuple": "a list of numbers", "bool": "True or False"}
+EXPECTED |= {"path": "a path", "string": "a text"}
+"""Words for the types that a setting may have, by the beginning of pydantic's names of errors."""
+DERIVED = {"region_mm": ("spacing", "roi_size")}
+"""Settings that follow from others, and are faulty with them."""
 
 
 class RunSettings(BaseModel):
@@ -33,16 +41,16 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    seed: int = 0
+    seed: Whole = 0
     supervision: str | None = None
     """See :meth:`medsize.data.Cohort.training_items`; ``None`` without training."""
     size_level: str = "slice"
     """See :meth:`medsize.data.Cohort.training_items`."""
-    val_fold: int | None = Field(None, exclude=True)
+    val_fold: Whole | None = Field(None, exclude=True)
     """The fold to validate on."""
-    num_masks: int | None = None
+    num_masks: Whole | None = None
     """Number of the first subjects whose masks are kept; ``None`` for all."""
-    num_classes: int | None = Field(None, exclude=True)
+    num_classes: Whole | None = Field(None, exclude=True)
     """K, with the background, of the network; ``None``: that of the cohort."""
     init: str = "random"
     """See :func:`medsize.networks.initialise`."""
@@ -50,11 +58,11 @@ class RunSettings(BaseModel):
     """Weights that must exist before the run."""
     use_roi: Switch = Field(False, serialization_alias="roi")
     """Items are cropped to their roi."""
-    spacing: tuple[float, ...] = ()
+    spacing: tuple[Number, ...] = ()
     """Spacing of the voxels that the network sees, mm."""
-    roi_size: tuple[int, ...] = ()
+    roi_size: tuple[Whole, ...] = ()
     """Size of the network's window, in these voxels."""
-    region_mm: tuple[float, ...] = Field((), exclude=True)
+    region_mm: tuple[Number, ...] = Field((), exclude=True)
     """Extent of the region given to the network along each axis, mm; negative for all of an axis."""
     data_list: Path | None = None
     bundle: Path | None = None
@@ -67,7 +75,7 @@ class RunSettings(BaseModel):
     """Allow a new run in an ``output_dir`` that holds one."""
     cache_dir: Path | None = Field(None, exclude=True)
     """Folder of preprocessed scans, see :class:`medsize.data.PersistentCacheDataset`."""
-    world_size: int = Field(1, exclude=True)
+    world_size: Whole = Field(1, exclude=True)
     """Number of processes that share the work."""
 
     def recorded(self) -> dict[str, Any]:
@@ -91,12 +99,17 @@ def read_settings(model: type[Model], values: Mapping[str, Any] | Model) -> tupl
     except ValidationError as e:
         errors = {str(error["loc"][0]): error for error in e.errors()}
         sound = {key: value for key, value in dict(values).items() if key not in errors}
-        return model.model_validate(sound), [_describe(key, error, model) for key, error in errors.items()]
+        stated = {key: error for key, error in errors.items() if not errors.keys() & set(DERIVED.get(key, ()))}
+        problems = [_describe(key, dict(values)[key], error, model) for key, error in stated.items()]
+        return model.model_validate(sound), problems
 
 
-def _describe(key: str, error: Any, model: type[BaseModel]) -> str:
+def _describe(key: str, value: Any, error: Any, model: type[BaseModel]) -> str:
     if error["type"] == "extra_forbidden":
         return f"there is no setting '{key}'.{did_you_mean(key, model.model_fields)}"
-    message = str(error["ctx"]["error"]) if error["type"] == "value_error" else f"{error['msg']}."
-    value = error["input"]
-    return f"{key} is {repr(value) if isinstance(value, str) else value}: {message[0].lower()}{message[1:]}"
+    found = f"{key} is {value!r}"
+    if error["type"] == "value_error":
+        return f"{found}: {error['ctx']['error']}"
+    kind = error["type"].partition("_")[0]
+    expected = EXPECTED.get(kind, f"{error['msg'][0].lower()}{error['msg'][1:]}")
+    return f"{found}, expected {EXPECTED['tuple'] if len(error['loc']) > 1 else expected}."

@@ -210,8 +210,13 @@ def test_a_sound_run_passes(phantoms: Path, tmp_path: Path) -> None:
         ({"checkpoint": "nowhere.pt"}, "there are no weights at nowhere.pt"),
         ({"resume": True}, "resume is true, but there is no checkpoint at"),
         ({"roi_size": (8, 8, 8)}, "size_level is 'slice': a 3D network learns from sizes of whole scans"),
-        ({"seed": "one"}, "seed is 'one': input should be a valid integer"),
-        ({"overwrite": "false"}, "overwrite is 'false': a text like this counts as true. Write False."),
+        ({"seed": "one"}, "seed is 'one', expected a whole number."),
+        ({"val_fold": "0"}, "val_fold is '0', expected a whole number."),
+        ({"num_masks": "1"}, "num_masks is '1', expected a whole number."),
+        ({"use_roi": "no"}, "use_roi is 'no': any text counts as true. Write True or False."),
+        ({"spacing": [1.0, "b"]}, "spacing is [1.0, 'b'], expected a list of numbers."),
+        ({"output_dir": 3}, "output_dir is 3, expected a path."),
+        ({"overwrite": "false"}, "overwrite is 'false': any text counts as true. Write True or False."),
         ({"supervison": "size"}, "there is no setting 'supervison'. Did you mean 'supervision'?"),
     ],
 )
@@ -224,8 +229,15 @@ def test_bad_runs_end_with_one_message(phantoms: Path, tmp_path: Path, changes: 
 def test_wrong_values_are_listed_with_what_else_is_wrong(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         run_checks(phantoms, tmp_path, seed="one", num_masks=0.5, region_mm=["wide"], init="imaginary")
-    for key in ("seed is 'one'", "num_masks is 0.5", "region_mm is 'wide'", "init is 'imaginary'"):
+    for key in ("seed is 'one'", "num_masks is 0.5", "region_mm is ['wide']", "init is 'imaginary'"):
         assert key in str(caught.value)
+
+
+def test_what_follows_from_a_wrong_setting_is_not_listed_with_it(phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_checks(phantoms, tmp_path, spacing="a", region_mm=["aaaa"])
+    assert "spacing is 'a', expected a list of numbers." in str(caught.value)
+    assert "region_mm" not in str(caught.value)
 
 
 def test_a_run_is_not_replaced_unasked(phantoms: Path, tmp_path: Path) -> None:

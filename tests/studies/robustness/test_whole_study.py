@@ -36,6 +36,8 @@ def test_a_study_trains_the_bundle_and_is_not_run_again(command: Callable, phant
         ("mask", None, "displaced"),
     }
     assert all(s["seed"] == 3 for s in summaries.values())
+    of_masks = [s for s in summaries.values() if s["supervision"] == "mask"]
+    assert [(s["size_change"], s["expected_size_change"]) for s in of_masks] == [(None, None)] * 2
     accuracy = pd.read_csv(tmp_path / "report" / "accuracy.csv")
     for noise, change in (("gaussian", "size_change"), ("displaced", "mask_change")):
         (realised,) = (s[change] for s in summaries.values() if noise in (s["size_noise"], s["mask_noise"]))
