@@ -35,6 +35,10 @@ def refusals(last_line: str | None = None) -> Iterator[None]:
         if last_line is not None and isinstance(e, ProblemsError):
             raise SystemExit(f"{e}\n{last_line}") from e
         raise typer.BadParameter(str(e)) from e
+    except OSError as e:
+        if e.filename is None:
+            raise
+        raise typer.BadParameter(f"{e.filename}: {e.strerror}. Is it the right path, and may you write there?") from e
     except ModuleNotFoundError as e:
         if e.name not in EXTRAS:
             raise
@@ -104,7 +108,8 @@ def phantom(
     """Write a phantom cohort: synthetic scans, masks, clicks, and a data list with sizes."""
     from medsize.data import write_phantom_cohort
 
-    data_list = write_phantom_cohort(output_dir, scans, shape, spacing, folds, seed)
+    with refusals():
+        data_list = write_phantom_cohort(output_dir, scans, shape, spacing, folds, seed)
     typer.echo(f"{data_list}: {scans} phantom scans")
 
 

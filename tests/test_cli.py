@@ -36,3 +36,12 @@ def test_without_pydicom_dicom_is_refused_with_what_to_install(
     assert result.exit_code == 1
     assert result.output.strip().endswith("pydicom is missing: pip install 'medsize[dicom]'")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_made_is_refused_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    arguments = ["phantom", str(tmp_path / "file" / "cohort"), "--scans", "1", "--shape", "8", "8", "2"]
+    result = CliRunner(env={"COLUMNS": "400"}).invoke(app, arguments)
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'file'}" in result.output
+    assert "may you write there?" in result.output

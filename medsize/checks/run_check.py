@@ -162,14 +162,14 @@ def _setup_findings(settings: RunSettings, faults: Sequence[str]) -> list[Findin
     if checkpoint is not None and not checkpoint.is_file():
         problems.append(f"there are no weights at {checkpoint}.{did_you_mean_path(checkpoint)}")
     if settings.cache_dir is not None:
-        problems += _cache_problems(settings.cache_dir)
+        problems += _unwritable("cache_dir", settings.cache_dir)
     return [Finding(CONFIG, problem) for problem in problems]
 
 
-def _cache_problems(cache_dir: Path) -> list[str]:
-    existing = next(folder for folder in (cache_dir, *cache_dir.absolute().parents) if folder.exists())
+def _unwritable(key: str, path: Path) -> list[str]:
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        return [f"cache_dir is {cache_dir}: {existing} is not a writable folder. Name another folder."]
+        return [f"{key} is {path}: {existing} is not a writable folder. Name another folder."]
     return []
 
 
@@ -182,4 +182,4 @@ def _output_problems(output_dir: Path, resume: bool, overwrite: bool) -> list[st
             f"output_dir {output_dir} already holds a run. Give another output_dir, go on with it by --resume true, "
             "or replace it by --overwrite true."
         ]
-    return []
+    return _unwritable("output_dir", output_dir)

@@ -233,6 +233,13 @@ def test_wrong_values_are_listed_with_what_else_is_wrong(phantoms: Path, tmp_pat
         assert key in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["output_dir", "cache_dir"])
+def test_a_folder_that_cannot_be_made_is_refused(phantoms: Path, tmp_path: Path, key: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match=f"{key} is .*: .*file is not a writable folder. Name another folder."):
+        run_checks(phantoms, tmp_path, **{key: str(tmp_path / "file" / "below")})
+
+
 def test_what_follows_from_a_wrong_setting_is_not_listed_with_it(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         run_checks(phantoms, tmp_path, spacing="a", region_mm=["aaaa"])
