@@ -20,6 +20,7 @@ import torch
 __all__ = [
     "SIZE_KEYS",
     "CohortItem",
+    "LabelledItem",
     "RoiMm",
     "ScanItem",
     "SizeKey",
@@ -51,11 +52,9 @@ class ScanItem(TypedDict):
     subject: str
 
 
-class CohortItem(ScanItem, total=False):
-    """Item of :class:`medsize.data.Cohort`: all that the data list states about a scan."""
+class LabelledItem(ScanItem, total=False):
+    """Keys of items that may have labels."""
 
-    section: str
-    """Section of the data list: {``"training"``, ``"validation"``}."""
     fold: int
     roi: RoiMm
     volume_mm3: torch.Tensor
@@ -67,17 +66,15 @@ class CohortItem(ScanItem, total=False):
     scribble: str
 
 
-class TrainingItem(ScanItem, total=False):
-    """Item to train on: only the labels that ``supervision`` names, and at most one of both sizes."""
+class CohortItem(LabelledItem, total=False):
+    """Item of :class:`medsize.data.Cohort`: all that the data list states about a scan."""
 
-    fold: int
-    roi: RoiMm
-    volume_mm3: torch.Tensor
-    """Volume of each structure, see :class:`CohortItem`."""
-    slice_area_mm2: torch.Tensor
-    """Area of each structure in each slice, see :class:`CohortItem`."""
-    label: str
-    scribble: str
+    section: str
+    """Section of the data list: {``"training"``, ``"validation"``}."""
+
+
+class TrainingItem(LabelledItem, total=False):
+    """Item to train on: only the labels that ``supervision`` names, and at most one of both sizes."""
 
 
 class ValidationItem(ScanItem, total=False):

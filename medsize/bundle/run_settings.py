@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, Vali
 
 from medsize.suggest import did_you_mean
 
-__all__ = ["RunSettings", "read_settings"]
+__all__ = ["DERIVED", "RunSettings", "read_settings"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -28,8 +28,8 @@ Number = Annotated[float, Strict()]
 EXPECTED = {"int": "a whole number", "float": "a number", "tuple": "a list of numbers", "bool": "True or False"}
 EXPECTED |= {"path": "a path", "string": "a text"}
 """Words for the types that a setting may have, by the beginning of pydantic's names of errors."""
-DERIVED = {"region_mm": ("spacing", "roi_size")}
-"""Settings that follow from others, and are faulty with them."""
+DERIVED: dict[str, tuple[str, ...]] = {"num_classes": (), "region_mm": ("spacing", "roi_size")}
+"""Settings that follow from the cohort or from other settings, and are faulty with these."""
 
 
 class RunSettings(BaseModel):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medsize.bundle.run_folder import CHECKPOINT, WEIGHTS
-from medsize.bundle.run_settings import RunSettings, read_settings
+from medsize.bundle.run_settings import DERIVED, RunSettings, read_settings
 from medsize.bundle.running_workflow import running_workflow
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.checks.plausibility import suspicions
@@ -21,9 +21,6 @@ from medsize.networks.initialise import INITS
 from medsize.suggest import did_you_mean_path
 
 __all__ = ["check_run", "open_cohort"]
-
-COMPUTED = ("num_classes", "region_mm")
-"""Settings that follow from the cohort or from other settings."""
 
 
 def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
@@ -47,7 +44,7 @@ def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
     if workflow is None:
         raise RunRefused(faults)
     parser = workflow.parser
-    stated = [key for key in RunSettings.model_fields if key not in COMPUTED and f"settings::{key}" in parser]
+    stated = [key for key in RunSettings.model_fields if key not in DERIVED and f"settings::{key}" in parser]
     settings = {key: parser.get_parsed_content(f"settings::{key}") for key in stated}
     raise RunRefused([*workflow_findings(workflow), *_setup_findings(*read_settings(RunSettings, settings)), *faults])
 
