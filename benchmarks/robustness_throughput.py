@@ -23,9 +23,9 @@ from pathlib import Path
 import yaml
 
 from benchmarks.result import Result, machine
+from medsize.bundle import supervise
 from medsize.bundle.run_folder import SUMMARY
 from medsize.data import write_phantom_cohort
-from medsize.studies import supervise
 from medsize.studies.robustness import run_robustness
 
 PROJECT = Path(__file__).parent.parent

@@ -307,6 +307,66 @@ def robustness(
 
 
 @app.command()
+def fit(
+    cohort: Annotated[
+        Path, typer.Argument(help="Folder that medsize init wrote, its cohort.yaml, or a data list.", exists=True)
+    ],
+    bundle: Annotated[
+        Path | None,
+        typer.Option(parser=_bundle, metavar="BUNDLE", help="Bundle to train. Default: the one that fits the scans."),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Network to share: unet, segresnet or, in 2D, lean_unet. Default: unet.")
+    ] = None,
+    output_dir: Annotated[Path, typer.Option(help="Folder of the fit. Finished stages in it are kept.")] = Path(
+        "runs/fit"
+    ),
+    time_limit: Annotated[
+        str | None, typer.Option(help="Time for all trainings, such as 2h or 90m: rounds and epochs are cut to fit.")
+    ] = None,
+    supervision: Annotated[
+        str | None,
+        typer.Option(help="Labels to train from: size, mask, scribble, or several joined by +. Default: see the plan."),
+    ] = None,
+    fold: Annotated[str, typer.Option(help="Fold to validate on, or all for cross-validation.")] = "0",
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="With --fold all: share all networks as one, which averages them.")
+    ] = False,
+    override: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Value of a key of train.yaml, in all trainings. May be repeated."),
+    ] = None,
+    plan_only: Annotated[bool, typer.Option("--plan-only", help="Show the plan, and run nothing.")] = False,
+) -> None:
+    """
+    Train on a prepared cohort as its labels allow: plan, train, evaluate, export and report.
+
+    The plan is shown first, with its reasons and MONAI's commands. After a stop, call it again: it goes on where it
+    stopped. All logs are in the folder of the fit.
+    """
+    from medsize.fit import StageFailed, Wishes, fit_cohort
+    from medsize.fit.duration import parse_time
+
+    with refusals():
+        pairs = [text.partition("=") for text in override or ()]
+        if faulty := [name for name, equals, _ in pairs if not equals]:
+            raise ValueError(f"--override {faulty[0]}: found no value, expected KEY=VALUE. Add it.")
+        wishes = Wishes(
+            bundle=bundle,
+            network=network,
+            supervision=supervision,
+            fold=fold,
+            ensemble=ensemble,
+            time_limit=None if time_limit is None else parse_time(time_limit),
+            overrides={name: value for name, _, value in pairs},
+        )
+        try:
+            fit_cohort(cohort, output_dir, wishes, plan_only, report=typer.echo)
+        except StageFailed as e:
+            raise SystemExit(str(e)) from e
+
+
+@app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Output folder of a run.", exists=True, file_okay=False)],
     scans: Annotated[Path, typer.Argument(help="An image file, or a folder with image files or DICOM.", exists=True)],
@@ -395,13 +455,11 @@ def train(
 
     The options after BUNDLE are passed on to it: --dataset_dir DATA --output_dir RUN --max_epochs 50
     """
-    import shlex
-
-    from medsize.bundle.run_command import training_command
+    from medsize.bundle.run_command import as_typed, training_command
 
     with refusals():
         command = training_command(bundle, overlay or [], context.args, processes)
-    typer.echo(shlex.join(["python", *command[1:]]))
+    typer.echo(as_typed(command))
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 

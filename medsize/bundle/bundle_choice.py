@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import medsize
-from medsize.bundle.run_command import run_command
+from medsize.bundle.run_command import as_typed, run_command
 from medsize.suggest import did_you_mean, did_you_mean_path
 
 __all__ = ["bundle_dimensions", "bundle_name", "find_bundle", "go_on_commands", "own_bundles"]
@@ -78,8 +77,8 @@ def go_on_commands(dimensions: int, overlay: Path, bundle: Path | None = None) -
     name = bundle_name(folder)
     check = ["medsize", "check", name, *(part for config in configs for part in ("--config", config))]
     train = ["medsize", "train", name, *(part for config in configs[1:] for part in ("--overlay", config))]
-    commands = [shlex.join(command) for command in ([*check, *run], [*train, *run])]
-    commands.append(shlex.join(["python", *run_command(folder, configs, run)[1:]]))
+    commands = [as_typed(command) for command in ([*check, *run], [*train, *run])]
+    commands.append(as_typed(run_command(folder, configs, run)))
     if dimensions == 3:
         commands.append("# From sizes alone, a 3D network needs a 2D one as its teacher: see the bundle's README.")
     return commands

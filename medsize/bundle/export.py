@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ DEFAULT_NETWORK = "unet"
 RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
 WINDOW = ("spacing", "roi_size", "intensity_window")
 SETTINGS = ("structures", "num_classes", "in_channels", *WINDOW)
+ENSEMBLE = "scripts.ensemble."
+"""Beginning of the network's target in runs that join several."""
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns(
     "cli.py", "__main__.py", "bundles", "cohort", "export.py", "inference", "studies", "__pycache__"
@@ -63,28 +68,44 @@ def export_bundle(
     settings = {} if run is None else _settings(run)
     window = {key: settings[key] for key in WINDOW if key in settings}
     train = merged((configs / "train.yaml").read_text(), window | overlay)
-    inference = merged((configs / "inference.yaml").read_text(), settings | overlay)
+    inference = merged((configs / "inference.yaml").read_text(), overlay | settings)
     weights = (bundle / "models" if run is None else run) / WEIGHTS
     if weights.is_file():
-        _check_weights(weights, inference, network)
+        _check_weights(weights, inference, network, bundle)
 
-    shutil.copytree(bundle, output_dir, ignore=NOT_OF_THE_BUNDLE, dirs_exist_ok=True)
-    (output_dir / "configs" / "inference.yaml").write_text(inference)
-    (output_dir / "configs" / "train.yaml").write_text(train)
-    for file in output_dir.rglob("*.*"):  # it has no sources of its own
-        if file.suffix in (".yaml", ".conf", ".py") and (text := file.read_text()).startswith(ORIGIN):
-            file.write_text(text.split("\n", 1)[1])
-    if network != DEFAULT_NETWORK:
-        (output_dir / "configs" / f"{network}.yaml").unlink()
-    if weights.is_file():
-        (output_dir / "models").mkdir()
-        shutil.copy(weights, output_dir / "models")
-    if run is not None:
-        summary = RunSummary.read(run)
-        _write_metadata(output_dir / "configs" / "metadata.json", settings["structures"], summary.results)
-        _write_performance(output_dir / "docs" / "README.md", summary, pd.read_csv(run / METRICS))
-    if vendor:
-        shutil.copytree(Path(medsize.__file__).parent, output_dir / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
+    with _whole_folder(output_dir) as folder:
+        shutil.copytree(bundle, folder, ignore=NOT_OF_THE_BUNDLE, dirs_exist_ok=True)
+        (folder / "configs" / "inference.yaml").write_text(inference)
+        (folder / "configs" / "train.yaml").write_text(train)
+        for file in folder.rglob("*.*"):  # it has no sources of its own
+            if file.suffix in (".yaml", ".conf", ".py") and (text := file.read_text()).startswith(ORIGIN):
+                file.write_text(text.split("\n", 1)[1])
+        if network != DEFAULT_NETWORK:
+            (folder / "configs" / f"{network}.yaml").unlink()
+        if weights.is_file():
+            (folder / "models").mkdir()
+            shutil.copy(weights, folder / "models")
+        if run is not None:
+            summary = RunSummary.read(run)
+            _write_metadata(folder / "configs" / "metadata.json", settings["structures"], summary.results)
+            _write_performance(folder / "docs" / "README.md", summary, pd.read_csv(run / METRICS))
+        if vendor:
+            shutil.copytree(Path(medsize.__file__).parent, folder / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder beside another, which it replaces when it is complete; the other is new or empty."""
+    folder = folder.absolute()
+    partial = folder.with_name(f".partial_{folder.name}")
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed export
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    os.replace(partial, folder)
 
 
 def _overlay(configs: Path, network: str) -> dict[str, Any]:
@@ -106,11 +127,14 @@ def _settings(run: Path) -> dict[str, Any]:
             f"{run} trained a {network}, which a bundle without medsize cannot hold: let it teach a network of MONAI, "
             "by the overlay teacher.yaml, and export that."
         )
-    return {key: settings[key] for key in SETTINGS if key in settings}
+    shared = (*SETTINGS, "network_def") if network.startswith(ENSEMBLE) else SETTINGS
+    return {key: settings[key] for key in shared if key in settings}
 
 
-def _check_weights(file: Path, inference: str, network: str) -> None:
+def _check_weights(file: Path, inference: str, network: str, bundle: Path) -> None:
     weights = torch.load(file, map_location="cpu", weights_only=True)
+    if f"_target_: {ENSEMBLE}" in inference:
+        sys.path.insert(1, str(bundle.resolve()))
     try:
         ConfigParser(yaml.safe_load(inference)).get_parsed_content("network_def").load_state_dict(weights)
     except RuntimeError as e:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from medsize.suggest import did_you_mean
 
-__all__ = ["as_options", "config_file", "run_command", "training_command"]
+__all__ = ["as_options", "as_typed", "config_file", "run_command", "training_command"]
 
 
 def config_file(bundle: Path, name: str | Path) -> Path:
@@ -21,6 +22,14 @@ def config_file(bundle: Path, name: str | Path) -> Path:
 def as_options(values: Mapping[str, Any]) -> list[str]:
     """Return overrides as options of MONAI's command line."""
     return [part for key, value in values.items() for part in (f"--{key}", str(value))]
+
+
+def as_typed(command: Sequence[str]) -> str:
+    """Return a command as a user would type it."""
+    words = ["python", *command[1:]] if command[0] == sys.executable else command
+    return " ".join(
+        f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word) for word in words
+    )
 
 
 def run_command(bundle: Path, configs: Sequence[str | Path], options: Sequence[str], processes: int = 1) -> list[str]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import re
-import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from medsize.bundle.run_command import run_command
+from medsize.bundle.run_command import as_typed, run_command
 from medsize.bundle.run_folder import INFERENCE, MASKS, VOLUMES, WEIGHTS
 from medsize.bundle.run_summary import inference_bundle
 from medsize.files import atomic_write
@@ -164,7 +163,7 @@ def _segment(
     images, masks = output_dir.resolve() / "images", output_dir.resolve() / MASKS
     options = ["--dataset_dir", str(images), "--output_dir", str(masks)]
     command = run_command(bundle, ["inference.yaml", run / INFERENCE], options)
-    report(shlex.join(["python", *command[1:]]))
+    report(as_typed(command))
     problems: list[str] = []
     while (result := subprocess.run(command, check=False)).returncode:
         missing = [file for file in sorted(images.iterdir()) if not _mask(output_dir, _stem(file)).is_file()]

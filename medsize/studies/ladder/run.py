@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from medsize.bundle.run_folder import LOG, SUMMARY
+from medsize.bundle.supervise import run_supervised
 from medsize.studies.cell_settings import check_settings
 from medsize.studies.ladder.results import LadderResults
 from medsize.studies.ladder.study import LadderCell, LadderStudy, located_list
 from medsize.studies.lock import locked
 from medsize.studies.study import load_study
-from medsize.studies.supervise import run_supervised
 
 __all__ = ["run_ladder"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from medsize.studies.supervise import Outcome, run_supervised
+from medsize.bundle.supervise import Outcome, run_supervised
 
 __all__ = ["run_on_workers"]
 

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from medsize.bundle.run_folder import LOG
 from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.supervise import Outcome
 from medsize.studies.robustness.study import RobustnessCell
-from medsize.studies.supervise import Outcome
 
 __all__ = ["StudyProgress"]
 

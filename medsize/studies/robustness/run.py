@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medsize.bundle.run_folder import LOG
+from medsize.bundle.supervise import Outcome
 from medsize.studies.cell_settings import check_settings
 from medsize.studies.lock import locked
 from medsize.studies.robustness.dask_cluster import connected
@@ -15,7 +16,6 @@ from medsize.studies.robustness.progress import StudyProgress
 from medsize.studies.robustness.report import write_report
 from medsize.studies.robustness.study import RobustnessCell, RobustnessStudy
 from medsize.studies.study import load_study
-from medsize.studies.supervise import Outcome
 
 __all__ = ["StudyResult", "run_robustness"]
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from medsize.studies import supervise
+from medsize.bundle import supervise
 from medsize.studies.robustness import RobustnessStudy, run_robustness
 from medsize.studies.robustness.dask_cluster import batch_cluster, local_workers
 from medsize.studies.study import load_study

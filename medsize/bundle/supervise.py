@@ -1,11 +1,11 @@
 """
-Supervision of one run of a study: it resumes after a kill, never runs twice, and ends with its caller.
+Supervision of one run of a study or fit: it resumes after a kill, never runs twice, and ends with its caller.
 
-This is a program of its own, ``python -m medsize.studies.supervise RUN COMMAND…``. It imports only the standard library
-and names of files, so that workers start at once. It holds a lock on the run's folder, which the run inherits: even a
-run that outlives all others keeps a second one out. When the caller dies, the standard input closes, and the supervisor
-kills the run. When the supervisor itself is killed, the kernel kills the run (on Linux). The outcome of the run is one
-line of JSON, an :class:`Outcome`.
+This is a program of its own, ``python -m medsize.bundle.supervise RESULT RUN COMMAND…``. It imports only the standard
+library and names of files, so that workers start at once. It holds a lock on the run's folder, which the run inherits:
+even a run that outlives all others keeps a second one out. When the caller dies, the standard input closes, and the
+supervisor kills the run. When the supervisor itself is killed, the kernel kills the run (on Linux). The outcome of the
+run is one line of JSON, an :class:`Outcome`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from medsize.bundle.run_folder import CHECKPOINT, LOCK, LOG, is_finished
+from medsize.bundle.run_folder import CHECKPOINT, LOCK, LOG, SUMMARY
 
-__all__ = ["Outcome", "run_supervised", "supervise"]
+__all__ = ["Outcome", "outcome_of", "run_supervised", "start_supervised", "supervise"]
 
-MODULE = "medsize.studies.supervise"
+MODULE = "medsize.bundle.supervise"
 PATIENCE = 10.0
 """Seconds to wait for a run in the same folder: long enough for one that is being killed."""
 PR_SET_PDEATHSIG = 1
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
 
 def run_supervised(run: str, command: list[str], variables: Mapping[str, str] | None = None) -> Outcome:
     """
-    Run a command under a supervisor, a process of its own.
+    Run the command of a training under a supervisor, a process of its own.
 
     Args:
         run: output folder of the run.
@@ -67,30 +67,56 @@ def run_supervised(run: str, command: list[str], variables: Mapping[str, str] | 
     Returns:
         the outcome.
     """
+    with start_supervised(run, command, variables) as process:
+        return outcome_of(process)
+
+
+def start_supervised(
+    run: str, command: list[str], variables: Mapping[str, str] | None = None, result: str = SUMMARY
+) -> subprocess.Popen[str]:
+    """
+    Start a command under a supervisor, a process of its own. It stops when its standard input is closed.
+
+    Args:
+        run: folder of the run, for its lock and its log.
+        command: see :func:`supervise`.
+        variables: variables of the run's environment, besides those of this process. Default: none.
+        result: see :func:`supervise`.
+
+    Returns:
+        the supervisor, for :func:`outcome_of`.
+    """
     environment = {name: value for name, value in os.environ.items() if name != HANDS_MEMORY_BACK}
     environment.update(variables or {})
-    with subprocess.Popen(
-        [sys.executable, "-m", MODULE, run, *command],
+    return subprocess.Popen(
+        [sys.executable, "-m", MODULE, result, run, *command],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    ) as process:
-        assert process.stdout is not None
-        told = process.stdout.read()
+    )
+
+
+def outcome_of(supervisor: subprocess.Popen[str]) -> Outcome:
+    """Wait for a supervisor, and return the outcome of its run."""
+    assert supervisor.stdout is not None
+    told = supervisor.stdout.read()
+    code = supervisor.wait()
     if told:
         return Outcome(**json.loads(told))
-    ended = "was killed" if process.returncode < 0 else f"ended with exit code {process.returncode}"
+    ended = "was killed" if code < 0 else f"ended with exit code {code}"
     return Outcome("failed", reason=f"its supervisor {ended}")
 
 
-def supervise(run: Path, command: list[str]) -> Outcome:
+def supervise(run: Path, command: list[str], result: str = SUMMARY) -> Outcome:
     """
-    Run a command, unless it is finished or runs elsewhere; with ``--resume True`` if there is a checkpoint.
+    Run a command, unless it is finished or runs elsewhere.
 
     Args:
-        run: output folder of the run.
-        command: command to run.
+        run: folder of the run.
+        command: command to run. That of a training gets ``--resume``: True if there is a checkpoint.
+        result: name of the file that the folder of a finished run has: of a training, ``summary.json``. With an empty
+            name, the command runs each time.
 
     Returns:
         the outcome.
@@ -98,6 +124,10 @@ def supervise(run: Path, command: list[str]) -> Outcome:
     Raises:
         OSError: when the folder cannot be written, or the command does not exist.
     """
+
+    def is_finished() -> bool:
+        return bool(result) and (run / result).is_file()
+
     run.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with (run / LOCK).open("w") as lock:
@@ -109,13 +139,13 @@ def supervise(run: Path, command: list[str]) -> Outcome:
                 if time.monotonic() - started > PATIENCE:
                     return Outcome("busy")
                 time.sleep(0.1)
-        if is_finished(run):
+        if is_finished():
             return Outcome("kept")
         started = time.monotonic()
-        resume = (run / CHECKPOINT).is_file()
+        resume = ["--resume", str((run / CHECKPOINT).is_file())] if result == SUMMARY else []
         with (run / LOG).open("a") as log:
             process = subprocess.Popen(
-                [*command, "--resume", str(resume)],
+                [*command, *resume],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -126,7 +156,8 @@ def supervise(run: Path, command: list[str]) -> Outcome:
         threading.Thread(target=_kill_when_abandoned, args=(process.pid,), daemon=True).start()
         code = process.wait()
         seconds = round(time.monotonic() - started, 2)
-        return Outcome("done" if is_finished(run) else "failed", code, seconds)
+        succeeded = is_finished() if result else code == 0
+        return Outcome("done" if succeeded else "failed", code, seconds)
 
 
 def _die_with(parent: int):  # type: ignore[no-untyped-def]
@@ -152,7 +183,7 @@ def _kill_when_abandoned(process: int) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        told = supervise(Path(sys.argv[1]), sys.argv[2:])
+        told = supervise(Path(sys.argv[2]), sys.argv[3:], result=sys.argv[1])
     except OSError as e:  # a folder that cannot be written, a program that is missing
         told = Outcome("failed", reason=str(e))
     print(json.dumps(told._asdict()), flush=True)

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from medsize.studies.supervise import run_supervised
+from medsize.bundle.supervise import run_supervised
 
 
 def test_what_workers_and_supervisors_import_is_light() -> None:
     """The workers of a study unpickle :func:`run_supervised` by its module; every cell starts a supervisor."""
-    program = "import sys; before = set(sys.modules); import medsize.studies.supervise; "
+    program = "import sys; before = set(sys.modules); import medsize.bundle.supervise; "
     program += "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)"
     program += "; print(*(name for name in sys.modules if name.startswith('medsize')))"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -21,8 +21,7 @@ def test_what_workers_and_supervisors_import_is_light() -> None:
         "medsize",
         "medsize.bundle",
         "medsize.bundle.run_folder",
-        "medsize.studies",
-        "medsize.studies.supervise",
+        "medsize.bundle.supervise",
     }
 
 

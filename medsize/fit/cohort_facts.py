@@ -1,0 +1,152 @@
+"""Facts of a cohort that decide its plan."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from medsize.cohort.proposal import propose_dimensions, propose_settings
+from medsize.data.cohort import Cohort, load_cohort
+from medsize.scans.scan_facts import UNREADABLE, image_facts
+from medsize.suggest import did_you_mean_path
+
+__all__ = ["CohortFacts", "CohortSource", "cohort_facts", "find_source"]
+
+OVERLAY = "cohort.yaml"
+DATA_LIST = "datalist.json"
+
+
+class CohortSource(BaseModel):
+    """Files of a cohort."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data_list: Path
+    dataset_dir: Path
+    overlay: Path | None = None
+    """Overlay of train.yaml that ``medsize init`` wrote; ``None`` for a data list alone."""
+    proposed: dict[str, Any] = {}
+    """Keys of the overlay."""
+    sha256: str = ""
+    """Hash of data list and overlay."""
+
+
+class CohortFacts(BaseModel):
+    """Facts of a cohort that decide its plan."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scans: int
+    subjects: int
+    structures: tuple[str, ...]
+    with_volume: int
+    """Number of scans with a size of the whole scan."""
+    with_slice_sizes: int
+    with_mask: int
+    with_scribble: int
+    folds: tuple[int, ...] = ()
+    """Folds to validate on; none if the data list has a section for validation."""
+    training_scans: int
+    """Number of scans to train on, in the fold that has the fewest of them."""
+    dimensions: int
+    """Dimensions of the bundle that fits."""
+    why_dimensions: str
+    window: tuple[int, ...]
+    """Voxels of the region that the network is fed, along each axis of the bundle."""
+    slices: int
+    """Number of slices of a scan, in the middle of all."""
+
+
+def find_source(path: Path) -> CohortSource:
+    """
+    Find the files of a cohort.
+
+    Args:
+        path: the folder that ``medsize init`` wrote, its cohort.yaml, or a data list.
+
+    Raises:
+        ValueError: when there is no such cohort, or the overlay cannot be read.
+    """
+    path = path.absolute()
+    if path.is_dir():
+        found = [path / name for name in (OVERLAY, DATA_LIST) if (path / name).is_file()]
+        if not found:
+            raise ValueError(
+                f"{path}: found neither {OVERLAY} nor {DATA_LIST}, expected the folder that medsize init wrote. "
+                "Prepare the scans by medsize init first, or name a data list."
+            )
+        path = found[0]
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such cohort.{did_you_mean_path(path)}")
+    if path.suffix not in (".yaml", ".yml"):
+        return CohortSource(data_list=path, dataset_dir=path.parent, sha256=_hash(path))
+    try:
+        proposed = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as e:
+        raise ValueError(
+            f"{path}: it cannot be read: {' '.join(str(e).split())}. Write it again by medsize init."
+        ) from e
+    if not isinstance(proposed, dict) or "dataset_dir" not in proposed:
+        raise ValueError(f"{path}: found no dataset_dir in it, expected an overlay that medsize init wrote. Name that.")
+    dataset_dir = Path(proposed["dataset_dir"])
+    data_list = Path(proposed.get("data_list", dataset_dir / DATA_LIST))
+    hashed = _hash(path, data_list) if data_list.is_file() else ""
+    return CohortSource(data_list=data_list, dataset_dir=dataset_dir, overlay=path, proposed=proposed, sha256=hashed)
+
+
+def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortFacts:
+    """
+    Read the facts of a cohort.
+
+    Args:
+        source: its files.
+        dimensions: dimensions of the bundle, 2 or 3. Default: those of the overlay, else those that fit.
+
+    Raises:
+        DataListError: with the faults of the data list.
+        ValueError: when no scan can be read.
+    """
+    cohort = load_cohort(source.data_list, source.dataset_dir)
+    try:
+        slices = int(np.median([image_facts(item["image"]).shape[-1] for item in cohort.items]))
+        fitting, reason = propose_dimensions(cohort)
+        stated = len(source.proposed.get("spacing", ()))
+        if stated in (2, 3):
+            fitting, reason = stated, f"{OVERLAY} has a spacing for it"
+        window = source.proposed.get("roi_size")
+        if window is None or len(window) != (dimensions or fitting):
+            proposed = {s.key: s.value for s in propose_settings(cohort, dimensions or fitting, [])}
+            window = proposed["roi_size"]
+    except UNREADABLE as e:
+        raise ValueError(f"{source.data_list}: a scan cannot be read: {e}. See medsize check.") from e
+    folds = () if cohort.has_validation_section else tuple(sorted({i["fold"] for i in cohort.items if "fold" in i}))
+    return CohortFacts(
+        scans=len(cohort.items),
+        subjects=len({item["subject"] for item in cohort.items}),
+        structures=cohort.class_names[1:],
+        with_volume=sum("volume_mm3" in item for item in cohort.items),
+        with_slice_sizes=sum("slice_area_mm2" in item for item in cohort.items),
+        with_mask=sum("label" in item for item in cohort.items),
+        with_scribble=sum("scribble" in item for item in cohort.items),
+        folds=folds,
+        training_scans=min((_training_scans(cohort, fold) for fold in folds), default=_training_scans(cohort, None)),
+        dimensions=fitting,
+        why_dimensions=reason,
+        window=tuple(window),
+        slices=slices,
+    )
+
+
+def _training_scans(cohort: Cohort, fold: int | None) -> int:
+    return len(cohort.items) - len(cohort.validation_items(fold))
+
+
+def _hash(*files: Path) -> str:
+    parts: Sequence[bytes] = [file.read_bytes() for file in files]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()

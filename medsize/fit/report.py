@@ -1,0 +1,202 @@
+"""Report of a fit: one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from medsize import __version__
+from medsize.bundle.run_folder import LOG, MASKS, METRICS
+from medsize.bundle.run_summary import RunSummary
+from medsize.data.cohort import load_cohort
+from medsize.files import atomic_write
+from medsize.fit.cohort_facts import CohortSource
+from medsize.fit.duration import as_text
+from medsize.fit.plan import Plan, Stage
+from medsize.fit.stages import stage_seconds, warnings_in
+from medsize.pictures import COLOURS, data_url, fullest_slice, slice_png
+from medsize.scans.scan_facts import UNREADABLE
+
+__all__ = ["write_report"]
+
+MAX_SHOWN = 12
+"""Scans in the montage: from the smallest size error to the largest, evenly taken."""
+METRIC_TITLES = {
+    "relative_size_error": "relative size error",
+    "volume_error_ml": "volume error, mL",
+    "dice": "Dice",
+    "hd95_mm": "HD95, mm",
+}
+
+
+def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource, command: str) -> None:
+    """
+    Write the report of a fit whose trainings have finished.
+
+    Args:
+        file: HTML to write, whole or not at all.
+        plan: plan of the fit.
+        output_dir: folder of the fit.
+        source: files of the cohort.
+        command: next command.
+    """
+    cohort = load_cohort(source.data_list, source.dataset_dir)
+    cases = pd.concat([_cases(stage, output_dir) for stage in plan.results], ignore_index=True)
+    structures = cohort.class_names[1:]
+    environment = Environment(
+        loader=PackageLoader("medsize.fit", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    has_masks = bool(cases["dice"].notna().any())
+    shown = {key: title for key, title in METRIC_TITLES.items() if has_masks or key not in ("dice", "hd95_mm")}
+    summaries = [RunSummary.read(output_dir / stage.folder) for stage in plan.results]
+    page = environment.get_template("report.html.j2").render(
+        version=__version__,
+        plan=plan,
+        scans=len(cohort.items),
+        structures=structures,
+        supervision=summaries[0].supervision,
+        training_scans=[summary.training_scans for summary in summaries],
+        unseen=int(cases["image"].nunique()),
+        has_masks=has_masks,
+        folds=len(plan.results),
+        headline={key: mean_and_spread(_by_fold_or_case(cases, [key])[key]) for key in shown},
+        titles=shown,
+        rows=[
+            {
+                "structure": name,
+                **{key: mean_and_spread(values) for key, values in _by_fold_or_case(part, shown).items()},
+            }
+            for name, part in cases.groupby("structure", sort=False)
+        ],
+        agreement=agreement_figure(cases),
+        agreements=list(agreements(cases)),
+        pictures=list(_pictures(cases, source)),
+        stages=[_stage_row(stage, output_dir) for stage in plan.stages],
+        doubts=warnings_in(output_dir / "check" / LOG),
+        command=command,
+    )
+    with atomic_write(file) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def agreements(cases: pd.DataFrame) -> Iterator[dict[str, str]]:
+    """Yield bias and limits of agreement (Bland, Altman) of the volumes of each structure, in mL."""
+    for name, part in _compared(cases).groupby("structure", sort=False):
+        bias, spread = float(part["difference"].mean()), float(part["difference"].std(ddof=1))
+        limits = "–" if math.isnan(spread) else f"{bias - 1.96 * spread:.3g} to {bias + 1.96 * spread:.3g}"
+        yield {"structure": str(name), "scans": str(len(part)), "bias": f"{bias:.3g}", "limits": limits}
+
+
+def agreement_figure(cases: pd.DataFrame) -> str:
+    """
+    Draw a Bland–Altman plot of each structure, and return the source of the picture; empty if no size is known.
+
+    Args:
+        cases: rows of metrics.csv.
+    """
+    compared = _compared(cases)
+    names = list(compared["structure"].unique())
+    if not names:
+        return ""
+    across = min(len(names), 3)
+    figure = Figure(figsize=(3.4 * across, 2.8 * math.ceil(len(names) / across)), layout="constrained")
+    panels = figure.subplots(math.ceil(len(names) / across), across, squeeze=False).flat
+    for axes in panels:
+        axes.set_visible(False)
+    for number, (axes, name) in enumerate(zip(figure.axes, names, strict=False)):
+        part, colour = compared[compared["structure"] == name], COLOURS[number % len(COLOURS)]
+        bias, spread = part["difference"].mean(), part["difference"].std(ddof=1)
+        axes.set_visible(True)
+        axes.axhline(0, color="#666666", linewidth=0.8)
+        axes.plot(part["middle"], part["difference"], "o", color=colour, markersize=4, markeredgecolor="#333333")
+        axes.axhline(bias, color=colour, linewidth=1.4)
+        for limit in (bias - 1.96 * spread, bias + 1.96 * spread):
+            if np.isfinite(limit):
+                axes.axhline(limit, color=colour, linewidth=1.0, linestyle="--")
+        axes.set_title(name, fontsize=9, parse_math=False)
+        axes.set_xlabel("mean of both, mL", fontsize=8)
+        axes.set_ylabel("predicted − known, mL", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return data_url(buffer.getvalue(), "image/svg+xml")
+
+
+def mean_and_spread(values: pd.Series) -> str:
+    """Return mean ± standard deviation of the known values."""
+    known = values.dropna()
+    if known.empty:
+        return "–"
+    mean = f"{known.mean():.3g}"
+    return mean if len(known) < 2 else f"{mean} ± {known.std(ddof=1):.2g}"
+
+
+def _cases(stage: Stage, output_dir: Path) -> pd.DataFrame:
+    """Return the metrics of a training, with its folder and fold."""
+    table = pd.read_csv(output_dir / stage.folder / METRICS, dtype={"subject": str})
+    return table.assign(run=str(output_dir / stage.folder), fold=stage.folder)
+
+
+def _by_fold_or_case(cases: pd.DataFrame, metrics: Sequence[str] | dict[str, str]) -> dict[str, pd.Series]:
+    """Return the values to average: a mean for each fold if there are several, else of each scan."""
+    key = "fold" if cases["fold"].nunique() > 1 else "image"
+    return {metric: cases.groupby(key, sort=False)[metric].mean() for metric in metrics}
+
+
+def _compared(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases with a known volume, with difference and middle of both volumes."""
+    known = cases[cases["true_volume_ml"].notna()]
+    return known.assign(
+        difference=known["volume_ml"] - known["true_volume_ml"],
+        middle=(known["volume_ml"] + known["true_volume_ml"]) / 2,
+    )
+
+
+def _stage_row(stage: Stage, output_dir: Path) -> dict[str, Any]:
+    """Return what the page says of a stage."""
+    folder = output_dir / stage.folder
+    row = {"title": stage.title, "reason": stage.reason, "folder": stage.folder, "command": stage.shown}
+    row |= {"epochs": "", "time": "", "size_error": "", "dice": ""}
+    if stage.kind == "training":
+        seconds, results = stage_seconds(folder), RunSummary.read(folder).results
+        row |= {"epochs": str(len(seconds)), "time": as_text(sum(seconds))}
+        row |= {"size_error": _number(results.relative_size_error.mean), "dice": _number(results.dice.mean)}
+    return row
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _pictures(cases: pd.DataFrame, source: CohortSource) -> Iterator[dict[str, str]]:
+    """Yield pictures of validation scans with the predicted outline and, where there is a mask, the drawn one."""
+    labels = {item["image"]: item.get("label") for item in load_cohort(source.data_list, source.dataset_dir).items}
+    errors = cases.groupby(["run", "image"], sort=False)["relative_size_error"].mean().sort_values().reset_index()
+    chosen = np.unique(np.linspace(0, len(errors) - 1, min(MAX_SHOWN, len(errors))).round().astype(int))
+    for row in errors.iloc[chosen].itertuples():
+        try:
+            mask_file = Path(row.run) / MASKS / Path(row.image).relative_to(source.dataset_dir)
+            image, mask = nibabel.load(row.image), np.asarray(nibabel.load(mask_file).dataobj)
+            at = fullest_slice(mask)
+            plane = np.asarray(image.dataobj[..., at], dtype=np.float32)
+            outlines = [(mask[..., at], "solid")]
+            if labels.get(row.image):
+                outlines.append((np.asarray(nibabel.load(labels[row.image]).dataobj)[..., at], "dotted"))
+        except (*UNREADABLE, ValueError):  # the scan has moved
+            continue
+        x, y = image.header.get_zooms()[:2]
+        error = "unknown" if math.isnan(row.relative_size_error) else f"{row.relative_size_error:.2f}"
+        yield {
+            "name": f"{Path(row.image).name.split('.')[0]}, slice {at}, size error {error}",
+            "source": data_url(slice_png(plane, outlines, (x, y)), "image/png"),
+        }

@@ -1,0 +1,190 @@
+"""From a prepared cohort to a shared bundle: plan, stages, report."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from medsize.bundle.bundle_choice import bundle_dimensions, find_bundle
+from medsize.bundle.run_command import as_typed, run_command
+from medsize.bundle.run_folder import INFERENCE
+from medsize.bundle.run_summary import RunSummary
+from medsize.files import atomic_write
+from medsize.fit.cohort_facts import CohortSource, cohort_facts, find_source
+from medsize.fit.duration import this_machine
+from medsize.fit.plan import Plan, Wishes, plan_fit
+from medsize.fit.stages import run_stages
+
+__all__ = ["fit_cohort", "next_command"]
+
+PLAN = "plan.json"
+LOCK = "fit.lock"
+REPORT = "report.html"
+
+
+class Started(BaseModel):
+    """A fit that has been started: what was asked for, and its plan."""
+
+    output_dir: Path
+    wishes: Wishes
+    cohort_sha256: str
+    """Hash of the data list and of the cohort's overlay."""
+    plan: Plan
+
+
+def fit_cohort(
+    cohort: Path,
+    output_dir: Path,
+    wishes: Wishes | None = None,
+    plan_only: bool = False,
+    report: Callable[[str], None] = print,
+) -> Plan:
+    """
+    Train on a cohort as its labels allow, and write a bundle to share and a report.
+
+    A fit that was stopped goes on with the plan that it was started with.
+
+    Args:
+        cohort: the folder that ``medsize init`` wrote, its cohort.yaml, or a data list.
+        output_dir: folder of the fit: a folder for each stage, ``bundle`` and ``report.html``.
+        wishes: settings that are asked for. Default: the plan decides all.
+        plan_only: plan, and run nothing.
+        report: function that gets the lines for the screen.
+
+    Returns:
+        the plan.
+
+    Raises:
+        ValueError: when there is no such cohort, a wish cannot be met, or the folder holds another fit.
+        StageFailed: when a stage fails, with the reason and its log.
+    """
+    wishes, output_dir = wishes or Wishes(), output_dir.absolute()
+    source = find_source(cohort)
+    started = _started_before(output_dir)
+    if started is not None:
+        _check_same(started, output_dir, wishes, source)
+    plan = _plan(source, wishes, output_dir) if started is None else started.plan
+    for line in plan.lines():
+        report(line)
+    if plan_only:
+        return plan
+    with _locked(output_dir):
+        if started is None:
+            started = Started(output_dir=output_dir, wishes=wishes, cohort_sha256=source.sha256, plan=plan)
+            with atomic_write(output_dir / PLAN) as file:
+                file.write_text(started.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        results = [output_dir / stage.folder for stage in plan.results]
+        shared = output_dir / "ensemble" if wishes.ensemble else results[0]
+        command = next_command(shared, plan.bundle)
+
+        def write_ensemble() -> None:
+            from medsize.fit.ensemble import write_ensemble
+
+            write_ensemble(results, output_dir / "ensemble")
+
+        def write_report() -> None:
+            from medsize.fit.report import write_report
+
+            write_report(output_dir / REPORT, plan, output_dir, source, command())
+
+        report("Run:")
+        own = {"ensemble": write_ensemble, "report": write_report}
+        run_stages(plan, output_dir, own, wishes.time_limit, report)
+    report(f"{output_dir / REPORT}: sizes and pictures of scans never trained on, and what was run")
+    if plan.network != "lean_unet":
+        report(f"{output_dir / 'bundle'}: the bundle to share")
+    report("Next:")
+    report(f"  {command()}")
+    return plan
+
+
+def next_command(run: Path, bundle: Path) -> Callable[[], str]:
+    """Return a function for the command that applies a run to new scans, once the run has finished."""
+
+    def command() -> str:
+        if not RunSummary.read(run).roi:
+            return f"medsize predict {shlex.quote(str(run))} NEW_SCANS --output predictions"
+        # New scans need a roi each, too.
+        options = ["--dataset_dir", "NEW_SCANS", "--output_dir", "predictions"]
+        words = run_command(bundle, ["inference.yaml", run / INFERENCE, "inference_roi.yaml"], options)
+        return as_typed(words)
+
+    return command
+
+
+def _plan(source: CohortSource, wishes: Wishes, output_dir: Path) -> Plan:
+    dimensions = None if wishes.bundle is None else bundle_dimensions(wishes.bundle)
+    facts = cohort_facts(source, dimensions)
+    bundle = wishes.bundle or find_bundle(f"size_seg_{facts.dimensions}d")
+    return plan_fit(facts, source, bundle, wishes, this_machine(), output_dir)
+
+
+def _started_before(output_dir: Path) -> Started | None:
+    """
+    Return the fit that a folder holds, if any.
+
+    Raises:
+        ValueError: when the folder holds something else.
+    """
+    file = output_dir / PLAN
+    if file.is_file():
+        try:
+            return Started.model_validate_json(file.read_bytes())
+        except ValidationError as e:
+            raise ValueError(
+                f"{file}: found no plan of this version of medsize, expected that of a fit. Name another --output-dir."
+            ) from e
+    if output_dir.is_dir() and any(file.name != LOCK for file in output_dir.iterdir()):
+        raise ValueError(f"{output_dir} holds other files than those of a fit. Name another --output-dir.")
+    return None
+
+
+def _check_same(started: Started, output_dir: Path, wishes: Wishes, source: CohortSource) -> None:
+    """Refuse to go on with another cohort or other options than a fit was started with."""
+    changes = list(_differences(started.wishes.model_dump(mode="json"), wishes.model_dump(mode="json")))
+    if started.cohort_sha256 != source.sha256:
+        changes.append(f"the cohort is {source.overlay or source.data_list}, which is another one or has changed")
+    if started.output_dir != output_dir:
+        changes.append(f"the folder was {started.output_dir}")
+    if changes:
+        raise ValueError(
+            f"{output_dir} holds a fit that was started otherwise: {'; '.join(changes)}. Go on with the cohort and the "
+            "options that it was started with, or name another --output-dir."
+        )
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    for key, value in before.items():
+        if now[key] != value:
+            yield f"{key} was {json.dumps(value)}, is {json.dumps(now[key])}"
+
+
+@contextmanager
+def _locked(output_dir: Path) -> Iterator[None]:
+    """
+    Hold the lock of a fit; the system releases it when the process dies.
+
+    Raises:
+        ValueError: when another process holds it.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with (output_dir / LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            lock.seek(0)
+            process = lock.read().strip()
+            raise ValueError(
+                f"{output_dir}: another fit runs in it, the process {process}. Wait for it, or stop it."
+            ) from e
+        lock.truncate(0)
+        print(os.getpid(), file=lock, flush=True)
+        yield

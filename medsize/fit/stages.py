@@ -1,0 +1,232 @@
+"""Run of a fit's stages: each is a process of its own, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from medsize.bundle.run_folder import CHECKPOINT, EPOCHS, LOG, is_finished
+from medsize.bundle.supervise import Outcome, outcome_of, start_supervised
+from medsize.files import atomic_write
+from medsize.fit.display import Display
+from medsize.fit.duration import Pace, as_text
+from medsize.fit.plan import Plan, Stage
+
+__all__ = ["StageFailed", "last_error", "run_stages", "stage_seconds", "warnings_in"]
+
+POLL = 0.25
+"""Seconds between two looks at a running stage."""
+CLOCK = "clock.json"
+"""File with the seconds that the fit has run, over all its starts."""
+LENGTH = "length.json"
+"""File in the folder of a training whose number of epochs a time limit has changed."""
+REFUSED, WARNED = "medsize found what would spoil this run", "medsize found what does not stop a run"
+METADATA = "metadata.json"
+"""Source of warnings that do not matter: export writes it anew."""
+EXCEPTION = re.compile(r"(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Refused|Warning)(?:: .*)?")
+CHAINED = ("The above exception was the direct cause", "During handling of the above exception")
+
+
+class StageFailed(Exception):
+    """Failure of a stage; the last line of its message names the log."""
+
+
+class Clock:
+    """Seconds that a fit has run, over all its starts."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.before = float(json.loads(file.read_text())) if file.is_file() else 0.0
+        self.started = self.saved = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds up to now."""
+        return self.before + time.monotonic() - self.started
+
+    def save(self, every: float = 0.0) -> None:
+        """Save the seconds, if that was not done in the last ``every`` seconds."""
+        if time.monotonic() - self.saved >= every:
+            self.saved = time.monotonic()
+            with atomic_write(self.file) as partial:
+                partial.write_text(f"{self.seconds:.1f}\n")
+
+
+def run_stages(
+    plan: Plan,
+    output_dir: Path,
+    own: dict[str, Callable[[], None]],
+    time_limit: float | None = None,
+    report: Callable[[str], None] = print,
+) -> None:
+    """
+    Run all stages that are not finished.
+
+    The folder of a stage tells how far it is: a training goes on from its last checkpoint, and loses one epoch at most.
+
+    Args:
+        plan: the plan.
+        output_dir: folder of the fit.
+        own: functions for the stages that have no command, by their kind.
+        time_limit: seconds for all trainings, over all starts. The first epochs of each training are measured, and
+            their number is changed to fit.
+        report: function that gets a line for each stage that ends.
+
+    Raises:
+        StageFailed: with the reason, and the log's path in the last line.
+    """
+    clock = Clock(output_dir / CLOCK)
+    pace = Pace(plan.trainings, time_limit)
+    with Display(plan.stages) as display:
+        for number, stage in enumerate(plan.stages, start=1):
+            where = f"{number}/{len(plan.stages)} {stage.title}"
+            started = time.monotonic()
+            if stage.command:
+                outcome = _Running(stage, output_dir, pace, clock, display, number).run(
+                    _is_needless(plan, stage, output_dir)
+                )
+            elif stage.result and (output_dir / stage.folder / stage.result).is_file():
+                outcome = Outcome("kept")
+            else:
+                display.show(number)
+                own[stage.kind]()
+                outcome = Outcome("done")
+            clock.save()
+            pace.finish(stage)
+            if outcome.kind in ("failed", "busy"):
+                raise StageFailed(_failure(stage, output_dir / stage.folder / LOG, outcome))
+            took = f" in {as_text(time.monotonic() - started)}" if outcome.kind == "done" else ""
+            report(f"{where}: {outcome}{took}")
+            if stage.kind == "check" and (doubts := warnings_in(output_dir / stage.folder / LOG)):
+                report(f"  {len(doubts)} warnings, see {output_dir / stage.folder / LOG}")
+
+
+def _is_needless(plan: Plan, stage: Stage, output_dir: Path) -> bool:
+    """Return whether a check is superfluous: a training that has begun has done it."""
+    first = output_dir / plan.trainings[0].folder
+    return stage.kind == "check" and ((first / CHECKPOINT).is_file() or is_finished(first))
+
+
+class _Running:
+    """A stage with a command, while it runs."""
+
+    def __init__(self, stage: Stage, output_dir: Path, pace: Pace, clock: Clock, display: Display, number: int) -> None:
+        self.stage, self.folder = stage, output_dir / stage.folder
+        self.pace, self.clock, self.display, self.number = pace, clock, display, number
+        self.epochs = _length(stage, self.folder)
+
+    def run(self, is_needless: bool) -> Outcome:
+        """Run the stage to its end, and again with another number of epochs if the time limit asks for it."""
+        if is_needless:
+            return Outcome("kept")
+        while True:
+            command = with_epochs(self.stage.command, self.epochs) if self.stage.epochs else list(self.stage.command)
+            with start_supervised(str(self.folder), command, result=self.stage.result) as process:
+                if self._watch(process):
+                    return outcome_of(process)
+            with atomic_write(self.folder / LENGTH) as partial:
+                partial.write_text(f"{self.epochs}\n")
+
+    def _watch(self, process: subprocess.Popen[str]) -> bool:
+        """Wait for a stage; return whether it has ended by itself, not by another number of epochs."""
+        known = seen = len(self._seconds())
+        while process.poll() is None:
+            seconds = self._seconds()
+            if len(seconds) > seen:
+                seen = len(seconds)
+                self.pace.measure(self.stage, seconds[known:] if known else seconds)
+                wanted = self.pace.epochs(self.stage, self.epochs, seen, self.clock.seconds)
+                if wanted != self.epochs:
+                    self.epochs = wanted
+                    return False
+            left = self.pace.seconds_left(self.stage, self.epochs - seen)
+            self.display.show(self.number, seen, self.epochs, left)
+            self.clock.save(every=5.0)
+            time.sleep(POLL)
+        return True
+
+    def _seconds(self) -> list[float]:
+        return stage_seconds(self.folder) if self.stage.epochs else []
+
+
+def _length(stage: Stage, folder: Path) -> int:
+    """Return the number of epochs of a training: that of the plan, or the one that a time limit has set."""
+    file = folder / LENGTH
+    return int(json.loads(file.read_text())) if stage.epochs and file.is_file() else stage.epochs
+
+
+def with_epochs(command: Sequence[str], epochs: int) -> list[str]:
+    """Return the command of a training with another number of epochs."""
+    changed = list(command)
+    if "--max_epochs" in changed:
+        changed[changed.index("--max_epochs") + 1] = str(epochs)
+        return changed
+    return [*changed, "--max_epochs", str(epochs)]
+
+
+def stage_seconds(folder: Path) -> list[float]:
+    """Return the seconds of each finished epoch of a run."""
+    try:
+        with (folder / EPOCHS).open() as lines:
+            return [float(row["seconds"]) for row in csv.DictReader(lines)]
+    except FileNotFoundError:
+        return []
+
+
+def _failure(stage: Stage, log: Path, outcome: Outcome) -> str:
+    """Return the message about a failed stage: the findings of a check, then one line with the error and the log."""
+    if outcome.kind == "busy":
+        return f"{stage.title}: another process works in {log.parent}. Wait for it, or stop it."
+    findings, error = last_error(log)
+    if outcome.exit_code and outcome.exit_code < 0 and not outcome.reason:
+        error = f"it was killed by signal {-outcome.exit_code}, as happens where memory is short"
+    error = outcome.reason or error or str(outcome)
+    return "\n".join([*findings, f"{stage.title} failed: {error}. Log: {log}. The same command goes on from here."])
+
+
+def last_error(log: Path) -> tuple[list[str], str]:
+    """
+    Find the error in the log of a stage that has failed.
+
+    Args:
+        log: the log; of several attempts, the last one counts.
+
+    Returns:
+        the findings of a check, one a line, if it was refused; and the error in one line. Of a chain of exceptions,
+        this is the first one, which is the cause.
+    """
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return [], ""
+    refused = [number for number, line in enumerate(lines) if line.startswith(REFUSED)]
+    if refused:
+        findings = [line for line in lines[refused[-1] + 1 :] if line.strip()]
+        return findings, "what is listed above would spoil it"
+    raised = [
+        number for number, line in enumerate(lines) if EXCEPTION.fullmatch(line.strip()) and line == line.lstrip()
+    ]
+    if not raised:
+        return [], next((line.strip() for line in reversed(lines) if line.strip()), "")
+    at = len(raised) - 1
+    while at and any(line.startswith(CHAINED) for line in lines[raised[at - 1] : raised[at]]):
+        at -= 1
+    return [], lines[raised[at]].rstrip(".")
+
+
+def warnings_in(log: Path) -> list[str]:
+    """Return the warnings about the cohort that a check has written to its log."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    starts = [number for number, line in enumerate(lines) if line.startswith(WARNED)]
+    found, source = [], ""
+    for line in lines[starts[-1] + 1 :] if starts else []:
+        if not line.startswith("  - "):
+            source = line
+        elif METADATA not in source:
+            found.append(line.removeprefix("  - warning: "))
+    return found

@@ -1,0 +1,152 @@
+"""One command leads from a prepared cohort to a bundle that segments new scans, through a kill."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from medsize.bundle.export import export_bundle
+from medsize.bundle.run_summary import RunSummary
+from medsize.fit import StageFailed, Wishes, fit_cohort
+from medsize.fit.ensemble import write_ensemble
+from tests.conftest import BUNDLE_2D
+
+QUICK = ["--time-limit", "1s", "--override", "max_epochs=3", "--override", "val_interval=1"]
+"""So little time leaves one round and the student."""
+
+
+@pytest.fixture(scope="module")
+def cohort(command: Callable, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cohort as ``medsize init`` prepares it. Not to be changed."""
+    folder = tmp_path_factory.mktemp("cohort")
+    scans = shutil.copytree(phantoms, folder / "scans", ignore=shutil.ignore_patterns("*.json", "clicks"))
+    command("medsize.cli", "init", scans, "--output", folder / "prepared", "--folds", 3, cwd=folder)
+    return folder / "prepared"
+
+
+@pytest.fixture(scope="module")
+def finished(command: Callable, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """Folder of a fit that was killed once in its first training, and what both of its starts told."""
+    folder = tmp_path_factory.mktemp("fit")
+    arguments = ["medsize.cli", "fit", cohort, "--output-dir", "out", *QUICK]
+    run = folder / "out" / "fold_0" / "round_1_lean_unet"
+    with ThreadPoolExecutor() as pool:
+        start = pool.submit(command, *arguments, cwd=folder, check=False)
+        while not (run / "checkpoint.pt").is_file():
+            assert not start.done(), start.result()
+            time.sleep(0.02)
+        os.kill(int((folder / "out" / "fit.lock").read_text()), signal.SIGKILL)
+    assert not (run / "summary.json").is_file()
+    return folder / "out", start.result().stdout, command(*arguments, cwd=folder).stdout
+
+
+def test_a_killed_fit_goes_on_and_ends_with_a_bundle_and_a_report(finished: tuple[Path, str, str]) -> None:
+    out, before, after = finished
+    assert "1/5 check: done" in before
+    assert [line.split(" in ")[0] for line in after.splitlines() if re.match(r"\d/5", line)] == [
+        "1/5 check: kept",
+        "2/5 round 1, LeanUNet: done",
+        "3/5 UNet: done",
+        "4/5 export: done",
+        "5/5 report: done",
+    ]
+    first, student = out / "fold_0" / "round_1_lean_unet", out / "fold_0" / "unet"
+    assert "went on from" in (first / "log.txt").read_text()
+    with (first / "epochs.csv").open() as lines:
+        assert [row["epoch"] for row in csv.DictReader(lines)] == ["1", "2", "3"]
+    assert RunSummary.read(student).supervision == "size"
+    assert json.loads((out / "bundle" / "configs" / "metadata.json").read_text())["pred_classes"].startswith(
+        "4 channels"
+    )
+    weights = [torch.load(folder / "model.pt") for folder in (student, out / "bundle" / "models")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+    page = (out / "report.html").read_text()
+    assert "http" not in re.sub(r'"data:[^"]+"', "", page)
+    for part in ("Bland–Altman", "round 1, LeanUNet", "structure_1", "1 of 2 rounds", "medsize predict", "Dice"):
+        assert part in page
+    assert page.count("data:image/png") == len(pd.read_csv(student / "metrics.csv")["image"].unique())
+
+
+def test_the_next_command_segments_new_scans(
+    command: Callable, finished: tuple[Path, str, str], phantoms: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    shutil.copy(phantoms / "images" / "phantom_001.nii.gz", tmp_path / "new" / "scan.nii.gz")
+    words = finished[2].splitlines()[-1].strip().replace("NEW_SCANS", "new").split()
+    assert words[:2] == ["medsize", "predict"]
+    command("medsize.cli", *words[1:], cwd=tmp_path)
+    assert len(pd.read_csv(tmp_path / "predictions" / "predictions.csv")) == 3
+
+
+def test_another_cohort_or_plan_is_not_mixed_with_a_fit(
+    finished: tuple[Path, str, str], cohort: Path, tmp_path: Path
+) -> None:
+    out = finished[0]
+    wishes = Wishes(time_limit=1.0, overrides={"max_epochs": "3", "val_interval": "1"})
+    with pytest.raises(ValueError, match=r'network was null, is "segresnet".* name another --output-dir'):
+        fit_cohort(cohort, out, wishes.model_copy(update={"network": "segresnet"}), plan_only=True)
+    other = shutil.copytree(cohort, tmp_path / "other")
+    (other / "cohort.yaml").write_text((cohort / "cohort.yaml").read_text().replace(str(cohort), str(other)))
+    with pytest.raises(ValueError, match="which is another one or has changed"):
+        fit_cohort(other, out, wishes, plan_only=True)
+    with pytest.raises(ValueError, match="holds other files than those of a fit"):
+        fit_cohort(cohort, other, wishes, plan_only=True)
+    told: list[str] = []
+    fit_cohort(cohort, out, wishes, plan_only=True, report=told.append)
+    assert told[0] == "Plan:"
+
+
+@pytest.mark.parametrize("name", ["none", "empty", "text.yaml"])
+def test_what_is_no_cohort_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.yaml").write_text("[1, 2\n")
+    with pytest.raises(ValueError, match=r"there is no such cohort|found neither cohort.yaml|it cannot be read"):
+        fit_cohort(tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_check_refuses_stops_a_fit_before_it_trains(cohort: Path, tmp_path: Path) -> None:
+    with pytest.raises(StageFailed) as failed:
+        fit_cohort(cohort, tmp_path / "out", Wishes(overrides={"learning_rat": "0.1"}), report=lambda _: None)
+    *findings, last = str(failed.value).splitlines()
+    assert any("there is no key 'learning_rat'" in line for line in findings)
+    assert last.startswith("check failed: ")
+    assert str(tmp_path / "out" / "check" / "log.txt") in last
+    assert not (tmp_path / "out" / "fold_0").exists()
+
+
+def test_an_ensemble_averages_the_softmax_of_its_networks_and_can_be_exported(
+    finished: tuple[Path, str, str], tmp_path: Path
+) -> None:
+    run = finished[0] / "fold_0" / "unet"
+    second = shutil.copytree(run, tmp_path / "second")
+    weights = torch.load(run / "model.pt")
+    torch.save({name: value * 1.1 for name, value in weights.items()}, second / "model.pt")
+    write_ensemble([run, second], tmp_path / "ensemble")
+    export_bundle(BUNDLE_2D, tmp_path / "exported", tmp_path / "ensemble")
+    parser = ConfigParser()
+    parser.read_config(tmp_path / "exported" / "configs" / "inference.yaml")
+    network = parser.get_parsed_content("network_def").eval()
+    network.load_state_dict(torch.load(tmp_path / "exported" / "models" / "model.pt"))
+    image = torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        found = network(image).softmax(1)
+        single = [member(image).softmax(1) for member in network.networks]
+    torch.testing.assert_close(found, torch.stack(single).mean(0))
+    assert not torch.allclose(single[0], single[1])
+    assert np.isfinite(RunSummary.read(tmp_path / "ensemble").results.dice.mean or 0)

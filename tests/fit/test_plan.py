@@ -1,0 +1,209 @@
+"""The plan follows from the cohort's labels, and says why."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monai.bundle import ConfigParser
+
+from medsize.fit.cohort_facts import CohortFacts, CohortSource
+from medsize.fit.duration import LEAST_EPOCHS, Machine
+from medsize.fit.plan import LEAST_STEPS, Plan, Stage, Wishes, plan_fit
+from tests.conftest import BUNDLE_2D, BUNDLE_3D
+
+FACTS = CohortFacts(
+    scans=90,
+    subjects=45,
+    structures=("left", "wall", "right"),
+    with_volume=90,
+    with_slice_sizes=90,
+    with_mask=0,
+    with_scribble=0,
+    folds=(0, 1, 2),
+    training_scans=60,
+    dimensions=2,
+    why_dimensions="sizes of slices are known",
+    window=(96, 96),
+    slices=10,
+)
+VOLUMES = {"with_slice_sizes": 0}
+THIN = {**VOLUMES, "dimensions": 3, "window": (64, 64, 32), "slices": 32}
+LIST = CohortSource(data_list=Path("/data/datalist.json"), dataset_dir=Path("/data"))
+
+
+def plan(
+    facts: dict[str, Any] | None = None, memory_gib: float = 64, source: CohortSource = LIST, **wishes: Any
+) -> Plan:
+    found = FACTS.model_copy(update=facts or {})
+    bundle = BUNDLE_3D if found.dimensions == 3 else BUNDLE_2D
+    machine = Machine(memory_bytes=int(memory_gib * 2**30))
+    return plan_fit(found, source, bundle, Wishes(**wishes), machine, Path("/out"))
+
+
+def overlays(stage: Stage) -> list[str]:
+    files = ast.literal_eval(stage.command[stage.command.index("--config_file") + 1])
+    return [Path(file).name for file in files[1:]]
+
+
+def option(stage: Stage, key: str) -> str | None:
+    return stage.command[stage.command.index(f"--{key}") + 1] if f"--{key}" in stage.command else None
+
+
+def decisions(made: Plan) -> str:
+    return "\n".join(map(str, made.decisions))
+
+
+def test_sizes_of_slices_are_learnt_in_rounds_each_taught_by_the_one_before() -> None:
+    made = plan()
+    first, second, student = made.trainings
+    assert overlays(first) == ["imagenet.yaml"]
+    assert overlays(second) == ["imagenet.yaml", "teacher.yaml", "second_round.yaml"]
+    assert overlays(student) == ["teacher.yaml"]
+    assert option(second, "teacher_checkpoint") == f"/out/{first.folder}/model.pt"
+    assert option(student, "teacher_checkpoint") == f"/out/{second.folder}/model.pt"
+    assert option(student, "save_masks") == "True"
+    assert [stage.kind for stage in made.stages] == ["check", *["training"] * 3, "export", "report"]
+    assert {option(stage, "size_level") for stage in made.trainings} == {"slice"}
+    assert all(decision.reason for decision in made.decisions)
+    assert "90 have sizes of slices" in decisions(made)
+
+
+def test_volumes_change_the_first_round() -> None:
+    first, *_ = plan(VOLUMES).trainings
+    assert overlays(first) == ["imagenet.yaml", "volume_sizes.yaml"]
+    assert option(first, "size_level") == "volume"
+
+
+def test_a_3d_network_learns_from_whole_scans() -> None:
+    (training,) = plan(THIN, network="segresnet").trainings
+    assert overlays(training) == ["segresnet.yaml"]
+    assert training.is_result
+    assert option(training, "size_level") is None
+    with pytest.raises(ValueError, match="lean_unet, which is a 2D network"):
+        plan(THIN, network="lean_unet")
+
+
+def test_labels_that_some_scans_have_are_used_and_masks_of_all_are_for_evaluation() -> None:
+    some = plan({"with_mask": 3, "with_scribble": 2})
+    assert {option(stage, "supervision") for stage in some.trainings} == {"size+scribble+mask"}
+    every = plan({"with_mask": 90})
+    assert {option(stage, "supervision") for stage in every.trainings} == {"size"}
+    assert "--supervision size+mask" in decisions(every)
+    (masks,) = plan({"with_mask": 90, "with_volume": 0, "with_slice_sizes": 0}).trainings
+    assert overlays(masks) == ["mask_supervision.yaml"]
+    assert option(masks, "supervision") == "mask"
+
+
+def test_what_the_overlay_of_a_cohort_states_holds(tmp_path: Path) -> None:
+    (tmp_path / "cohort.yaml").write_text("max_epochs: 70\n")
+    proposed = {"supervision": "size", "size_level": "volume", "roi_size": [96, 96]}
+    source = LIST.model_copy(update={"overlay": tmp_path / "cohort.yaml", "proposed": proposed})
+    made = plan({"with_mask": 3}, source=source)
+    for stage in made.trainings:
+        assert overlays(stage)[-1] == "cohort.yaml"
+        assert option(stage, "supervision") == "size"
+        assert option(stage, "dataset_dir") is None
+        assert stage.epochs == 70
+    assert "volume_sizes.yaml" in overlays(made.trainings[0])
+    assert (
+        option(plan({"with_mask": 3}, source=source, supervision="size+mask").trainings[0], "supervision")
+        == "size+mask"
+    )
+
+
+def test_few_scans_are_trained_on_longer_and_told_of() -> None:
+    made = plan({"training_scans": 8, "scans": 12})
+    assert {stage.epochs for stage in made.trainings} == {LEAST_STEPS // 2}
+    assert "few scans, 8 to train on: sizes may not tell 3 structures apart" in decisions(made)
+    assert "few scans" not in decisions(plan())
+    assert "few scans" not in decisions(plan({"training_scans": 8, "scans": 12, "with_scribble": 3}))
+
+
+def test_a_time_limit_shortens_trainings_then_leaves_rounds_out_and_says_so() -> None:
+    full = plan()
+    total = sum(stage.seconds for stage in full.trainings)
+    shorter = plan(time_limit=0.7 * total)
+    assert len(shorter.trainings) == 3
+    assert all(a.epochs < b.epochs for a, b in zip(shorter.trainings, full.trainings, strict=True))
+    fewer = plan(time_limit=0.4 * total)
+    assert [stage.title for stage in fewer.trainings] == ["round 1, LeanUNet", "UNet"]
+    assert "1 of 2 rounds" in decisions(fewer)
+    assert "by a rough guess" in decisions(fewer)
+    least = plan(time_limit=1)
+    assert {option(stage, "max_epochs") for stage in least.trainings} == {str(LEAST_EPOCHS)}
+
+
+def test_scans_that_do_not_fit_into_memory_are_kept_in_part() -> None:
+    assert {option(stage, "cache_rate") for stage in plan().trainings} == {None}
+    rates = {option(stage, "cache_rate") for stage in plan(memory_gib=0.1).trainings}
+    assert len(rates) == 1
+    assert 0 < float(rates.pop() or 1) < 1
+
+
+def test_each_fold_has_a_chain_and_the_ensemble_joins_them() -> None:
+    made = plan(fold="all", ensemble=True)
+    assert [stage.fold for stage in made.results] == [0, 1, 2]
+    assert len({stage.folder for stage in made.trainings}) == len(made.trainings) == 9
+    for stage in made.trainings:
+        teacher = option(stage, "teacher_checkpoint")
+        assert teacher is None or teacher.startswith(f"/out/fold_{stage.fold}/")
+        assert option(stage, "val_fold") == str(stage.fold)
+    assert [stage.kind for stage in made.stages[-3:]] == ["ensemble", "export", "report"]
+    assert "/out/ensemble" in made.stages[-2].command
+
+
+def test_a_network_that_needs_medsize_is_not_exported() -> None:
+    made = plan(network="lean_unet")
+    assert [stage.title for stage in made.trainings] == ["round 1, LeanUNet", "round 2, LeanUNet"]
+    assert made.results == [made.trainings[-1]]
+    assert "export" not in [stage.kind for stage in made.stages]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        ({"network": "vnet"}, "--network is vnet, expected one of unet, segresnet, lean_unet"),
+        ({"fold": "7"}, "--fold is 7, expected one of the data list's: 0, 1, 2"),
+        ({"fold": "first"}, "--fold is first, expected a number or 'all'"),
+        ({"ensemble": True}, "--ensemble is given without --fold all"),
+        ({"ensemble": True, "fold": "all", "network": "lean_unet"}, "cannot hold a LeanUNet"),
+        ({"overrides": {"output_dir": "x"}}, "--override output_dir: found a key that fit sets itself"),
+        ({"overrides": {"max_epochs": "few"}}, "expected a whole number"),
+        ({"overrides": {"size_level": "organ"}}, "expected slice or volume"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_refused(wishes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan(**wishes)
+    with pytest.raises(ValueError, match="found 0 folds, expected at least 2"):
+        plan({"folds": ()}, fold="all")
+
+
+def test_commands_of_the_plan_are_shown_as_they_run(command: Callable, phantoms: Path, tmp_path: Path) -> None:
+    arguments = [
+        "fit",
+        phantoms,
+        "--plan-only",
+        "--output-dir",
+        "out",
+        "--override",
+        "seed=3",
+        "--network",
+        "segresnet",
+    ]
+    told = command("medsize.cli", *arguments, cwd=tmp_path).stdout
+    assert not (tmp_path / "out").exists()
+    runs = [shlex.split(line) for line in told.splitlines() if "monai.bundle run" in line]
+    assert len(runs) == 3
+    for words in runs:
+        options = dict(zip(words[4::2], words[5::2], strict=True))
+        parser = ConfigParser()
+        parser.read_config(ast.literal_eval(options.pop("--config_file")))
+        assert Path(options.pop("--bundle_root")).is_dir()
+        assert [key for key in options if key.removeprefix("--") not in parser.config] == []
+        assert options["--seed"] == "3"
