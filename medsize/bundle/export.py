@@ -32,7 +32,7 @@ ENSEMBLE = "scripts.ensemble."
 """Beginning of the network's target in runs that join several."""
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns(
-    "cli.py", "__main__.py", "bundles", "cohort", "export.py", "inference", "studies", "__pycache__"
+    "cli.py", "__main__.py", "bundles", "cohort", "export.py", "fit", "inference", "studies", "__pycache__"
 )
 METRIC_TITLES = {
     "dice": "Dice",
