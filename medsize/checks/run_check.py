@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
+
 from medsize.bundle.run_folder import CHECKPOINT, WEIGHTS
 from medsize.bundle.run_settings import DERIVED, RunSettings, read_settings
 from medsize.bundle.running_workflow import running_workflow
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.checks.plausibility import suspicions
+from medsize.checks.proposed_settings import proposed_settings, refers_to
 from medsize.checks.scans import check_scans
 from medsize.checks.workflow_check import CONFIG, workflow_findings
 from medsize.data.cohort import Cohort, load_cohort
@@ -45,6 +48,7 @@ def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
         raise RunRefused(faults)
     parser = workflow.parser
     stated = [key for key in RunSettings.model_fields if key not in DERIVED and f"settings::{key}" in parser]
+    stated = [key for key in stated if not refers_to(parser, f"settings::{key}", "cohort")]
     settings = {key: parser.get_parsed_content(f"settings::{key}") for key in stated}
     raise RunRefused([*workflow_findings(workflow), *_setup_findings(*read_settings(RunSettings, settings)), *faults])
 
@@ -56,7 +60,7 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
     The config and the metadata of the running workflow are checked, too, see :func:`workflow_findings`. Findings that
     do not stop a run are printed to stderr, such as sizes that another unit explains and scans that occur twice
     (:func:`suspicions`). The scans are checked last, if there is no other problem. They are read once, until they
-    change.
+    change. In the end, the settings that the config leaves to the cohort's proposal are printed, each with its reason.
 
     Args:
         cohort: cohort to train and validate on.
@@ -82,6 +86,9 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
         doubtful = suspicions([item for item in cohort.items if item["image"] in used], cohort.class_names)
         findings += [Finding(str(cohort.source), text, is_warning=True) for text in doubtful]
     refuse_or_warn([*findings, *(Finding(str(cohort.source), problem) for problem in wrong)])
+    if workflow is not None and idist.get_rank() == 0:
+        for line in proposed_settings(workflow.parser):
+            print(line)
 
 
 def _cohort_problems(

@@ -1,9 +1,8 @@
-"""Proposal of settings that fit a cohort."""
+"""Proposal of a bundle and its settings, and the overlay file that holds them."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,26 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medsize.data.cohort import Cohort
+from medsize.data.proposal import Proposal
 from medsize.files import atomic_write
-from medsize.items import RoiMm
-from medsize.scans.scan_facts import ImageFacts, image_facts
+from medsize.scans.scan_facts import image_facts
 
-__all__ = [
-    "Proposal",
-    "Setting",
-    "intensity_window",
-    "propose_dimensions",
-    "propose_run",
-    "propose_settings",
-    "write_overlay",
-]
-
-MAX_SIDE = {2: 256, 3: 128}
-"""Largest number of voxels of the window along an axis; larger scans get a coarser spacing."""
-SIDE_STEP = {2: 32, 3: 16}
-"""Divisor of each side of the window, as networks halve it several times."""
-SOFT_TISSUE = [-175.0, 250.0]
-"""Window in HU of MONAI's tutorials for the abdomen."""
+__all__ = ["ProposedRun", "Setting", "propose_dimensions", "propose_run", "propose_settings", "write_overlay"]
 
 
 class Setting(NamedTuple):
@@ -43,7 +27,7 @@ class Setting(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ProposedRun:
     """Proposed bundle and settings for a cohort."""
 
     dimensions: int
@@ -59,7 +43,7 @@ def propose_run(
     dimensions: int | None,
     window: Sequence[float] | None,
     overlay: Path,
-) -> Proposal:
+) -> ProposedRun:
     """
     Choose a bundle and its settings for a cohort, and write them as an overlay.
 
@@ -79,7 +63,7 @@ def propose_run(
         *propose_settings(cohort, dimensions, modalities, window),
     )
     write_overlay(overlay, settings, f"size_seg_{dimensions}d ({reason})")
-    return Proposal(dimensions, settings, overlay)
+    return ProposedRun(dimensions, settings, overlay)
 
 
 def propose_dimensions(cohort: Cohort) -> tuple[int, str]:
@@ -100,73 +84,26 @@ def propose_settings(
     cohort: Cohort, dimensions: int, modalities: Sequence[str], window: Sequence[float] | None = None
 ) -> list[Setting]:
     """
-    Propose settings for a bundle.
-
-    The spacing is the cohort's median. The window holds 95 % of the scans, or of their regions of interest, along each
-    axis. If that takes too many voxels for a network's window, the spacing is coarser.
+    Propose settings for a bundle, see :class:`medsize.data.Proposal`.
 
     Args:
         cohort: what to train on; its scans are converted.
         dimensions: 2 or 3.
         modalities: of the scans, as DICOM names them; "" where unknown.
-        window: intensities that become 0 and 1. Default: chosen by :func:`intensity_window`.
+        window: intensities that become 0 and 1. Default: chosen from the scans.
     """
-    facts = [image_facts(item["image"]) for item in cohort.items]
-    use_roi = all("roi" in item for item in cohort.items)
-    extents = np.array(
-        [roi_extent(item["roi"], f) if use_roi else f.extent_mm for item, f in zip(cohort.items, facts, strict=True)]
-    )
-    needed = np.percentile(extents, 95, axis=0, method="higher")[:dimensions]
-    usual = np.median([f.zooms for f in facts], axis=0)[:dimensions]
-    step, limit = SIDE_STEP[dimensions], MAX_SIDE[dimensions]
-    spacing = [float(f"{max(s, n / limit):.2g}") for s, n in zip(usual, needed, strict=True)]
-    roi_size = [min(step * math.ceil(n / s / step), limit) for n, s in zip(needed, spacing, strict=True)]
-    coarser = any(s > 1.1 * u for s, u in zip(spacing, usual, strict=True))
-    whole = "regions of interest" if use_roi else "scans"
-    settings = [
-        Setting("spacing", spacing, f"mm; {'coarser than' if coarser else 'about'} the median {_mm(usual)}"),
-        Setting("roi_size", roi_size, f"voxels; 95 % of the {whole} are at most {_mm(needed)} mm"),
-        Setting("use_roi", use_roi, "every item has a roi" if use_roi else "not every item has a roi"),
-    ]
-    if window is not None:
-        settings.append(Setting("intensity_window", list(window), "as asked for"))
-    else:
-        chosen, reason = intensity_window(facts, modalities)
-        settings.append(Setting("intensity_window", chosen, reason))
+    proposal = Proposal(cohort, dimensions, modalities)
+    values: dict[str, Any] = {
+        "spacing": proposal.spacing(),
+        "roi_size": proposal.roi_size(),
+        "use_roi": proposal.use_roi(),
+        "intensity_window": proposal.intensity_window() if window is None else list(window),
+    }
     if dimensions == 2:
-        by_slice = sum("slice_area_mm2" in item for item in cohort.items)
-        level = "slice" if by_slice * 2 > len(cohort.items) else "volume"
-        settings.append(Setting("size_level", level, f"{by_slice} of {len(cohort.items)} scans have sizes of slices"))
+        values["size_level"] = proposal.size_level()
+    settings = [Setting(key, value, proposal.reasons.get(key, "as asked for")) for key, value in values.items()]
     settings.append(Setting("supervision", "size", "masks are for evaluation; size+mask trains with them, too"))
     return settings
-
-
-def intensity_window(facts: Sequence[ImageFacts], modalities: Sequence[str]) -> tuple[list[float] | None, str]:
-    """
-    Return the intensities that become 0 and 1, and the reason. ``None``: the percentiles 0.5 and 99.5 of each scan.
-
-    CT is in Hounsfield units, so one window fits all scans: that of soft tissue. Masks are for evaluation only, and do
-    not matter here. Files of unknown modality count as CT if half of them go below −900, like air.
-
-    Args:
-        facts: facts about the scans.
-        modalities: of the scans, as DICOM names them; "" where unknown.
-    """
-    stated = [modality for modality in modalities if modality]
-    looks_like_ct = np.mean([f.lowest < -900 for f in facts]) >= 0.5
-    if set(stated) == {"CT"} or (not stated and looks_like_ct):
-        return SOFT_TISSUE, "HU of soft tissue: the scans are CT. For lungs or bones, set your own"
-    return None, "null: each scan's own percentiles 0.5 and 99.5"
-
-
-def roi_extent(roi: RoiMm, facts: ImageFacts) -> list[float]:
-    """Return the mm along the image's axes that a box covers; those of the whole image if the roi is a point."""
-    if "box_mm" not in roi:
-        return facts.extent_mm
-    corners = np.array(np.meshgrid(*zip(*roi["box_mm"], strict=True), indexing="ij")).reshape(3, -1).T
-    voxels = (corners - np.asarray(facts.affine)[:3, 3]) @ np.linalg.inv(np.asarray(facts.affine)[:3, :3]).T
-    voxels = np.clip(voxels, -0.5, np.asarray(facts.shape) - 0.5)
-    return list((np.ptp(voxels, axis=0) + 1) * facts.zooms)
 
 
 def write_overlay(file: Path, settings: Sequence[Setting], bundle: str) -> None:
@@ -177,7 +114,3 @@ def write_overlay(file: Path, settings: Sequence[Setting], bundle: str) -> None:
     ]
     with atomic_write(file) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _mm(values: Sequence[float] | np.ndarray) -> str:
-    return " × ".join(f"{value:.3g}" for value in values)

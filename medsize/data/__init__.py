@@ -1,4 +1,4 @@
-"""Data lists, folds, caches and the phantom cohort."""
+"""Data lists, folds, caches, proposed settings and the phantom cohort."""
 
 from medsize.data.cohort import Cohort, load_cohort
 from medsize.data.data_list import DataListError, write_data_list
@@ -6,6 +6,7 @@ from medsize.data.describe_scans import describe_scans, write_clicks
 from medsize.data.folds import assign_folds, stratified_folds
 from medsize.data.persistent_cache_dataset import PersistentCacheDataset
 from medsize.data.phantom import PHANTOM_CLASSES, make_phantom, write_phantom_cohort
+from medsize.data.proposal import Proposal
 from medsize.data.sampling import mixed_label_sampler
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Cohort",
     "DataListError",
     "PersistentCacheDataset",
+    "Proposal",
     "assign_folds",
     "describe_scans",
     "load_cohort",

@@ -92,8 +92,8 @@ class RunRecord:
         config = dict(parser.config)
         for key, value in config.items():
             if isinstance(value, str) and value.startswith(("$", "@")):
-                resolved = parser.ref_resolver.resolved_content.get(key)
-                if isinstance(resolved, bool | int | float | str):
+                resolved = parser.ref_resolver.resolved_content.get(key, value)
+                if _is_plain(resolved):
                     config[key] = resolved
         self.output_dir.mkdir(parents=True, exist_ok=True)
         ConfigParser.export_config_file(config, str(self.output_dir / CONFIG), fmt="yaml", sort_keys=False)
@@ -185,6 +185,12 @@ class RunRecord:
             writer = csv.DictWriter(lines, columns)
             writer.writeheader()
             writer.writerows(self._rows)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(element, int | float) for element in value)
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _network_definition() -> dict[str, Any]:

@@ -1,0 +1,179 @@
+"""Proposal of settings that fit a cohort: the defaults of the bundles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from medsize.data.cohort import Cohort
+from medsize.items import RoiMm
+from medsize.progress_bar import with_progress
+from medsize.scans.scan_facts import UNREADABLE, ImagePlace, image_facts, image_place
+
+__all__ = ["Proposal"]
+
+MAX_SIDE = {2: 256, 3: 128}
+"""Largest number of voxels of the window along an axis; larger scans get a coarser spacing."""
+SIDE_STEP = {2: 32, 3: 16}
+"""Divisor of each side of the window, as networks halve it several times."""
+SOFT_TISSUE = [-175.0, 250.0]
+"""Window in HU of MONAI's tutorials for the abdomen."""
+UNKNOWN = ImagePlace(shape=(64,) * 3, zooms=(1.0,) * 3, affine=np.eye(4).tolist(), faults=())
+"""Place of a scan if none of the cohort can be read; the check of a run then refuses all of them."""
+
+
+class Proposal:
+    """
+    Settings that fit a cohort, each with its reason.
+
+    The spacing is the cohort's median. The window holds 95 % of the scans, or of their regions of interest, along each
+    axis. If that takes too many voxels for a network's window, the spacing is coarser. Scans that cannot be read do
+    not count.
+
+    Each setting is found when it is asked for: headers are read for spacing and window, intensities only for
+    :meth:`intensity_window`.
+
+    Args:
+        cohort: what to train on.
+        spatial_dims: dimensions of the network, 2 or 3.
+        modalities: of the scans, as DICOM names them; "" where unknown. Default: unknown.
+    """
+
+    def __init__(self, cohort: Cohort, spatial_dims: int, modalities: Sequence[str] = ()) -> None:
+        self.cohort = cohort
+        self.spatial_dims = spatial_dims
+        self.modalities = modalities
+        self.reasons: dict[str, str] = {}
+        """Reasons for the settings that were asked for, by key."""
+
+    def use_roi(self) -> bool:
+        """Return whether to crop to the items' regions of interest: if each has one whose extent is known."""
+        rois = [item["roi"] for item in self.cohort.items if "roi" in item]
+        if len(rois) < len(self.cohort.items):
+            self.reasons["use_roi"] = "not every item has a roi"
+        elif not all("box_mm" in roi for roi in rois):
+            self.reasons["use_roi"] = "every item has a roi, but not each is a box: a point has no extent"
+        else:
+            self.reasons["use_roi"] = "every item has a roi"
+            return True
+        return False
+
+    def spacing(self, use_roi: bool | None = None) -> list[float]:
+        """
+        Return the spacing of the voxels that the network sees, mm.
+
+        Args:
+            use_roi: scans are cropped to their regions of interest. Default: as proposed.
+        """
+        usual, limit = self._median_spacing, MAX_SIDE[self.spatial_dims]
+        spacing = [_rounded(max(s, n / limit)) for s, n in zip(usual, self._needed_mm(use_roi), strict=True)]
+        coarser = any(s > 1.1 * u for s, u in zip(spacing, usual, strict=True))
+        self.reasons["spacing"] = f"mm; {'coarser than' if coarser else 'about'} the median {_mm(usual)}"
+        return spacing
+
+    def median_spacing(self) -> list[float]:
+        """Return the median spacing, mm, for a window that need not hold a scan."""
+        self.reasons["spacing"] = f"mm; about the median {_mm(self._median_spacing)}"
+        return [_rounded(s) for s in self._median_spacing]
+
+    def roi_size(self, spacing: Sequence[float] | None = None, use_roi: bool | None = None) -> list[int]:
+        """
+        Return the voxels of the network's window.
+
+        Args:
+            spacing: of its voxels, mm. Default, also in place of anything but a positive number for each axis: as
+                proposed.
+            use_roi: scans are cropped to their regions of interest. Default: as proposed.
+        """
+        if spacing is None or not _is_spacing(spacing, self.spatial_dims):
+            spacing = self.spacing(use_roi)
+        needed = self._needed_mm(use_roi)
+        step, limit = SIDE_STEP[self.spatial_dims], MAX_SIDE[self.spatial_dims]
+        whole = "regions of interest" if self._crops(use_roi) else "scans"
+        self.reasons["roi_size"] = f"voxels; 95 % of the {whole} are at most {_mm(needed)} mm"
+        return [min(step * math.ceil(n / s / step), limit) for n, s in zip(needed, spacing, strict=True)]
+
+    def intensity_window(self) -> list[float] | None:
+        """
+        Return the intensities that become 0 and 1; ``None``: the percentiles 0.5 and 99.5 of each scan.
+
+        CT is in Hounsfield units, so one window fits all scans: that of soft tissue. Files of unknown modality count
+        as CT if half of them go below −900, like air.
+        """
+        stated = {modality for modality in self.modalities if modality}
+        if stated == {"CT"} or (not stated and self._looks_like_ct()):
+            self.reasons["intensity_window"] = "HU of soft tissue: the scans are CT. For lungs or bones, set your own"
+            return list(SOFT_TISSUE)
+        self.reasons["intensity_window"] = "null: each scan's own percentiles 0.5 and 99.5"
+        return None
+
+    def size_level(self) -> str:
+        """Return the level of the sizes that a 2D network learns from: slices if most scans have sizes of slices."""
+        items = self.cohort.items
+        by_slice = sum("slice_area_mm2" in item for item in items)
+        self.reasons["size_level"] = f"{by_slice} of {len(items)} scans have sizes of slices"
+        is_sized = any("volume_mm3" in item for item in items)
+        return "slice" if by_slice * 2 > len(items) or not is_sized else "volume"
+
+    @cached_property
+    def _places(self) -> list[tuple[ImagePlace, RoiMm | None]]:
+        """Places of the readable scans, and their regions of interest."""
+        found: list[tuple[ImagePlace, RoiMm | None]] = []
+        for item in self.cohort.items:
+            with suppress(*UNREADABLE):
+                place = image_place(item["image"])
+                if len(place.shape) == 3 and not place.faults:
+                    found.append((place, item.get("roi")))
+        return found or [(UNKNOWN, None)]
+
+    @cached_property
+    def _median_spacing(self) -> np.ndarray:
+        median: np.ndarray = np.median([place.zooms for place, _ in self._places], axis=0)
+        return median[: self.spatial_dims]
+
+    def _crops(self, use_roi: bool | None) -> bool:
+        return self.use_roi() if use_roi is None else bool(use_roi)
+
+    def _needed_mm(self, use_roi: bool | None) -> np.ndarray:
+        """Mm that the window must cover along each axis."""
+        crops = self._crops(use_roi)
+        extents = [roi_extent(roi, place) if crops and roi else place.extent_mm for place, roi in self._places]
+        needed: np.ndarray = np.percentile(np.array(extents), 95, axis=0, method="higher")
+        return needed[: self.spatial_dims]
+
+    def _looks_like_ct(self) -> bool:
+        lowest = []
+        for item in with_progress(self.cohort.items, "reading intensities"):
+            with suppress(*UNREADABLE):
+                lowest.append(image_facts(item["image"]).lowest)
+        return bool(lowest) and sum(value < -900 for value in lowest) * 2 >= len(lowest)
+
+
+def roi_extent(roi: RoiMm, place: ImagePlace) -> list[float]:
+    """Return the mm along the image's axes that a box covers; those of the whole image if the roi is a point."""
+    if "box_mm" not in roi:
+        return place.extent_mm
+    corners = np.array(np.meshgrid(*zip(*roi["box_mm"], strict=True), indexing="ij")).reshape(3, -1).T
+    voxels = (corners - np.asarray(place.affine)[:3, 3]) @ np.linalg.inv(np.asarray(place.affine)[:3, :3]).T
+    voxels = np.clip(voxels, -0.5, np.asarray(place.shape) - 0.5)
+    return list((np.ptp(voxels, axis=0) + 1) * place.zooms)
+
+
+def _is_spacing(value: Any, num_axes: int) -> bool:
+    """Return whether a value from a config can be a spacing; the check of a run has the word on others."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != num_axes:
+        return False
+    return all(isinstance(v, int | float) and math.isfinite(v) and v > 0 for v in value)
+
+
+def _rounded(spacing: float) -> float:
+    return float(f"{spacing:.2g}")
+
+
+def _mm(values: Sequence[float] | np.ndarray) -> str:
+    return " × ".join(f"{value:.3g}" for value in values)
