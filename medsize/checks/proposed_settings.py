@@ -26,7 +26,7 @@ def proposed_settings(parser: ConfigParser) -> list[str]:
         return []
     reasons = parser.get_parsed_content(PROPOSAL).reasons
     lines = [f"  {key}: {json.dumps(values[key])}  # {reasons[key]}" for key in asking if key in reasons]
-    return ["proposed for this cohort; give a key to change it:", *lines] if lines else []
+    return ["proposed for this cohort; set a key to change it:", *lines] if lines else []
 
 
 def refers_to(parser: ConfigParser, id: str, key: str) -> bool:

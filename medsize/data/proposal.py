@@ -23,7 +23,7 @@ SIDE_STEP = {2: 32, 3: 16}
 """Divisor of each side of the window, as networks halve it several times."""
 SOFT_TISSUE = [-175.0, 250.0]
 """Window in HU of MONAI's tutorials for the abdomen."""
-UNKNOWN = ImagePlace(shape=(64,) * 3, zooms=(1.0,) * 3, affine=np.eye(4).tolist(), faults=())
+UNKNOWN = ImagePlace.model_validate({"shape": [64] * 3, "zooms": [1] * 3, "affine": np.eye(4).tolist(), "faults": ()})
 """Place of a scan if none of the cohort can be read; the check of a run then refuses all of them."""
 
 

@@ -9,6 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,10 @@ class RunRecord:
         for key, value in config.items():
             if isinstance(value, str) and value.startswith(("$", "@")):
                 resolved = parser.ref_resolver.resolved_content.get(key, value)
-                if _is_plain(resolved):
-                    config[key] = resolved
+                # Lists that follow from other keys keep their references, for a run again with others of these.
+                is_proposed = "proposal" in ReferenceResolver.match_refs_pattern(value)
+                if isinstance(resolved, bool | int | float | str) or is_proposed:
+                    config[key] = copy(resolved)  # YAML would write a list that occurs twice as an alias
         self.output_dir.mkdir(parents=True, exist_ok=True)
         ConfigParser.export_config_file(config, str(self.output_dir / CONFIG), fmt="yaml", sort_keys=False)
 
@@ -185,12 +188,6 @@ class RunRecord:
             writer = csv.DictWriter(lines, columns)
             writer.writeheader()
             writer.writerows(self._rows)
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(isinstance(element, int | float) for element in value)
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _network_definition() -> dict[str, Any]:

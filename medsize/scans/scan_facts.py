@@ -113,12 +113,12 @@ class MaskFacts(_Placed):
 
 def image_place(file: str | Path) -> ImagePlace:
     """
-    Return the grid of a NIfTI image from its header, which is read each time: that takes less than a millisecond.
+    Return the grid of a NIfTI image, from its header or from the cache.
 
     Raises:
         OSError, ValueError and others of ``UNREADABLE``: when it cannot be read.
     """
-    return ImagePlace(**_place(_load(file)))
+    return cached_facts(file, "place", ImagePlace, lambda: ImagePlace(**_place(_load(file))))
 
 
 def image_facts(file: str | Path) -> ImageFacts:
