@@ -13,18 +13,19 @@ from tests.conftest import PROJECT
 
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
 NO_RANDOMNESS = ["--random_transforms", "[]", "--agreement_weight", "0.0"]
-IN_2D = ["--size_level", "volume", "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]"]
-IN_3D = ["--spacing", "[6.0,6.0,16.0]", "--roi_size", "[32,32,8]"]
+SMALL = {
+    2: ["--size_level", "volume", "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]"],
+    3: ["--spacing", "[6.0,6.0,16.0]", "--roi_size", "[32,32,8]"],
+}
 
 
 @pytest.fixture
 def run(command: Callable, phantoms: Path, tmp_path: Path) -> Callable:
-    def run(dimensions: int, overlays: list[str], *options: object, processes: int) -> None:
+    def run(dimensions: int, overlays: list[str], *options: object, processes: int) -> str:
         bundle = PROJECT / "bundles" / f"size_seg_{dimensions}d"
         files = [str(bundle / "configs" / name) for name in ["train.yaml", *overlays]]
-        options = (*(IN_2D if dimensions == 2 else IN_3D), *options)
         arguments = ["run", "--bundle_root", bundle, "--config_file", files, "--dataset_dir", phantoms, *options]
-        command(*(TORCHRUN if processes == 2 else []), "monai.bundle", *arguments, cwd=tmp_path)
+        return command(*(TORCHRUN if processes == 2 else []), "monai.bundle", *arguments, cwd=tmp_path).stdout
 
     return run
 
@@ -37,7 +38,7 @@ def run(command: Callable, phantoms: Path, tmp_path: Path) -> Callable:
 def test_two_processes_follow_one_with_the_doubled_batch(
     run: Callable, tmp_path: Path, dimensions: int, overlays: list[str]
 ) -> None:
-    same = [*NO_RANDOMNESS, "--epoch_scans", 4, "--max_epochs", 5, "--val_interval", 5]
+    same = [*SMALL[dimensions], *NO_RANDOMNESS, "--epoch_scans", 4, "--max_epochs", 5, "--val_interval", 5]
     one, two = tmp_path / "one", tmp_path / "two"
     run(dimensions, overlays, *same, "--batch_size", 4, "--output_dir", one, processes=1)
     parallel = [*overlays, "multi_gpu_train.yaml"]
@@ -56,9 +57,11 @@ def test_two_processes_follow_one_with_the_doubled_batch(
 
 
 def test_evaluation_by_two_processes_finds_what_one_finds(run: Callable, tmp_path: Path) -> None:
+    """With the settings of the training, which are told once."""
     output = tmp_path / "run"
-    run(3, [], "--output_dir", output, "--max_epochs", 1, "--val_interval", 1, processes=1)
+    run(3, [], "--output_dir", output, *SMALL[3], "--max_epochs", 1, "--val_interval", 1, processes=1)
     evaluation = ["--output_dir", output, "--evaluation_dir", tmp_path / "evaluation"]
-    run(3, ["evaluate.yaml", "multi_gpu_evaluate.yaml"], *evaluation, processes=2)
+    said = run(3, ["evaluate.yaml", "multi_gpu_evaluate.yaml"], *evaluation, processes=2)
+    assert said.count(f"roi_size: [32, 32, 8]  # as in the training, {output}") == 1
     one, two = (pd.read_csv(folder / "metrics.csv") for folder in (output, tmp_path / "evaluation"))
     pd.testing.assert_frame_equal(one, two)

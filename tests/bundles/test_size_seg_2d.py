@@ -107,9 +107,6 @@ def test_evaluation_finds_what_training_found(
         phantoms,
         "--output_dir",
         trained,
-        "--use_roi",
-        "True",
-        *SMALL[:4],
         "--evaluation_dir",
         tmp_path / "evaluation",
         cwd=tmp_path,
@@ -194,7 +191,6 @@ def test_imagenet_weights_train_infer_and_teach(run_bundle: Callable, phantoms: 
             phantoms,
             "--output_dir",
             output,
-            *SMALL[:4],
         ),
         cwd=tmp_path,
     )

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import SimpleITK
 import yaml
+from monai.bundle import ConfigParser
 from typer.testing import CliRunner, Result
 
 from medsize.cli import app
@@ -440,6 +441,12 @@ def test_the_overlay_has_keys_of_its_bundle_and_a_window_that_holds_the_scans(
     extent = np.multiply(overlay["spacing"], overlay["roi_size"])
     assert (extent >= (high - low)[:dimensions]).all()
     assert overlay["intensity_window"] == [-175, 250]  # it looks like CT, and masks have no part in the window
+
+    parser = ConfigParser(defaults)  # without the overlay, the bundle proposes the same
+    parser.update({"dataset_dir": str(tmp_path / "out")})
+    proposed = {key: parser.get_parsed_content(key) for key in overlay if "@proposal" in str(defaults[key])}
+    assert proposed == {key: overlay[key] for key in proposed}
+    assert len(proposed) == (5 if dimensions == 2 else 4)  # the level of sizes is a choice in 2D alone
 
 
 def test_nothing_that_is_written_tells_who_it_is(tmp_path: Path) -> None:

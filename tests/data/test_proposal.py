@@ -1,0 +1,112 @@
+"""Settings are proposed from the scans' headers, their regions and the sizes that they have."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+
+from medsize.data import Cohort, Proposal, load_cohort
+
+Scan = tuple[tuple[int, int, int], tuple[float, float, float]]
+ALIKE: list[Scan] = [((40, 50, 20), (2.0, 2.0, 3.0))] * 4
+
+
+def cohort_of(folder: Path, scans: list[Scan], lowest: float = 0.0, **keys: Any) -> Cohort:
+    items = []
+    for number, (shape, zooms) in enumerate(scans):
+        voxels = np.random.default_rng(number).uniform(lowest, 100, shape).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(voxels, np.diag([*zooms, 1.0])), folder / f"{number}.nii.gz")
+        items.append({"image": f"{number}.nii.gz", "fold": number % 2, "size": {"liver": 100.0}, **keys})
+    labels = {"0": "background", "1": "liver"}
+    content = {"labels": labels, "size_unit": "mm3", "training": items}
+    (folder / "datalist.json").write_text(json.dumps(content))
+    return load_cohort(folder / "datalist.json", folder)
+
+
+@pytest.mark.parametrize(
+    ("spatial_dims", "spacing", "roi_size"), [(2, [2.0, 2.0], [64, 64]), (3, [2.0, 2.0, 3.0], [48, 64, 32])]
+)
+def test_scans_that_are_alike_keep_their_spacing_in_a_window_that_holds_them(
+    tmp_path: Path, spatial_dims: int, spacing: list[float], roi_size: list[int]
+) -> None:
+    proposal = Proposal(cohort_of(tmp_path, ALIKE), spatial_dims)
+    assert (proposal.spacing(), proposal.roi_size()) == (spacing, roi_size)
+    assert proposal.reasons["roi_size"].startswith("voxels; 95 % of the scans are at most 80 × 100")
+
+
+def test_scans_that_differ_share_the_median_spacing_and_the_window_of_the_largest(tmp_path: Path) -> None:
+    scans: list[Scan] = [((40, 50, 20), (2, 2, 3)), ((40, 50, 20), (1, 1, 3)), ((30, 60, 10), (4, 4, 5))]
+    proposal = Proposal(cohort_of(tmp_path, scans), 2)
+    assert proposal.spacing() == [2.0, 2.0]
+    assert proposal.roi_size() == [64, 128]  # 120 × 240 mm
+
+
+def test_large_scans_get_a_coarser_spacing_in_3d(tmp_path: Path) -> None:
+    proposal = Proposal(cohort_of(tmp_path, [((200, 20, 20), (1, 1, 1))] * 2), 3)
+    assert (proposal.spacing(), proposal.roi_size()) == ([1.6, 1.0, 1.0], [128, 32, 32])
+    assert proposal.reasons["spacing"] == "mm; coarser than the median 1 × 1 × 1"
+    assert proposal.median_spacing() == [1.0, 1.0, 1.0]
+
+
+def test_the_window_follows_a_spacing_that_is_given(tmp_path: Path) -> None:
+    proposal = Proposal(cohort_of(tmp_path, ALIKE), 2)
+    assert proposal.roi_size([1.0, 1.0]) == [96, 128]
+    for wrong in ([1.0], "abc", [0.0, 1.0], [1.0, None]):  # the check of a run tells of it
+        assert proposal.roi_size(wrong) == [64, 64]  # type: ignore[arg-type]
+
+
+def test_regions_of_interest_count_if_all_items_have_boxes(tmp_path: Path) -> None:
+    box = {"box_mm": [[10.0, 10.0, 10.0], [39.0, 69.0, 39.0]]}
+    boxes, points, none = (
+        Proposal(cohort_of(tmp_path, ALIKE, **keys), 2)
+        for keys in ({"roi": box}, {"roi": {"center_mm": [40.0, 40.0, 30.0]}}, {})
+    )
+    assert (boxes.use_roi(), boxes.roi_size()) == (True, [32, 32])
+    assert boxes.roi_size(use_roi=False) == [64, 64]
+    assert (points.use_roi(), points.roi_size()) == (False, [64, 64])
+    assert (none.use_roi(), none.reasons["use_roi"]) == (False, "not every item has a roi")
+
+
+@pytest.mark.parametrize(
+    ("lowest", "modalities", "window"),
+    [
+        (-1000.0, [], [-175.0, 250.0]),
+        (-1000.0, ["MR"], None),
+        (0.0, [], None),
+        (0.0, ["CT", ""], [-175.0, 250.0]),
+    ],
+    ids=["looks like CT", "MR by its header", "does not", "CT by its header"],
+)
+def test_ct_gets_a_fixed_window(tmp_path: Path, lowest: float, modalities: list[str], window: Any) -> None:
+    assert Proposal(cohort_of(tmp_path, ALIKE[:2], lowest), 2, modalities).intensity_window() == window
+
+
+@pytest.mark.parametrize(
+    ("keys", "level"),
+    [
+        ({}, "volume"),
+        ({"slice_size": {"liver": [1.0] * 20}}, "slice"),
+        ({"size": None}, "slice"),
+    ],
+    ids=["of scans", "of slices", "none"],
+)
+def test_the_level_is_that_of_most_sizes(tmp_path: Path, keys: dict[str, Any], level: str) -> None:
+    assert Proposal(cohort_of(tmp_path, ALIKE, **keys), 2).size_level() == level
+
+
+def test_scans_that_cannot_be_read_do_not_count(tmp_path: Path) -> None:
+    cohort = cohort_of(tmp_path, [*ALIKE[:2], ((9, 9, 9), (90, 90, 90))], -1000.0)
+    (tmp_path / "2.nii.gz").write_bytes(b"broken")
+    proposal = Proposal(cohort, 3)
+    assert (proposal.spacing(), proposal.roi_size()) == ([2.0, 2.0, 3.0], [48, 64, 32])
+    assert proposal.intensity_window() == [-175.0, 250.0]
+    for number in range(3):
+        (tmp_path / f"{number}.nii.gz").write_bytes(b"broken")
+    proposal = Proposal(cohort, 3)
+    assert len(proposal.spacing()) == len(proposal.roi_size()) == 3
+    assert proposal.intensity_window() is None
