@@ -364,6 +364,9 @@ def fit(
             fit_cohort(cohort, output_dir, wishes, plan_only, report=typer.echo)
         except StageFailed as e:
             raise SystemExit(str(e)) from e
+        except KeyboardInterrupt as e:
+            typer.echo("Stopped. The same command goes on from here.", err=True)
+            raise typer.Exit(130) from e
 
 
 @app.command()

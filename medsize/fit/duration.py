@@ -128,7 +128,7 @@ def parse_time(text: str) -> float:
 
 def as_text(seconds: float) -> str:
     """Return a duration for a reader, such as 1 h 30 min."""
-    if seconds < 60:
+    if seconds < 120:
         return f"{max(round(seconds), 1)} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
@@ -183,12 +183,13 @@ class Pace:
         """
         if self.limit is None or done < MEASURED or self.changes.get(stage.folder, 0) >= MAX_CHANGES:
             return now
-        needed = self.seconds_left(stage, now - done)
-        share = max(self.limit - used, 0.0) / max(needed, 1e-9)
-        wanted = min(
-            max(done + round((now - done) * share), min(LEAST_EPOCHS, stage.all_epochs), done + 1), stage.all_epochs
-        )
-        if not (wanted < CLEARLY_LESS * now or wanted > CLEARLY_MORE * now):
+        least, left = min(LEAST_EPOCHS, stage.all_epochs), self.limit - used
+        needed = max(self.seconds_left(stage, now - done), 1e-9)
+        if CLEARLY_LESS < left / needed < CLEARLY_MORE:
+            return now
+        share = max(left - START_SECONDS, 0.0) / needed  # its process starts anew
+        wanted = min(max(done + round((now - done) * share), least, done + 1), stage.all_epochs)
+        if CLEARLY_LESS * now <= wanted <= CLEARLY_MORE * now:
             return now
         self.changes[stage.folder] = self.changes.get(stage.folder, 0) + 1
         return wanted

@@ -304,7 +304,12 @@ class _Planner:
             why = "a 3D network learns from whole scans" if self.dimensions == 3 else "few scans have sizes of slices"
             self._decide("sizes of whole scans", why)
         structures = len(facts.structures)
-        if facts.training_scans < FEW_SCANS * structures and "scribble" not in kinds and "mask" not in kinds:
+        if (
+            self.level == "volume"
+            and facts.training_scans < FEW_SCANS * structures
+            and "scribble" not in kinds
+            and "mask" not in kinds
+        ):
             self._decide(
                 f"few scans, {facts.training_scans} to train on",
                 f"sizes may not tell {structures} structures apart. More scans help, or clicks in three of them",
@@ -324,9 +329,9 @@ class _Planner:
         """Return the number of rounds, and the share of the epochs, that the time limit allows."""
         rounds = self.recipe.rounds if self.from_sizes else 0
 
-        def seconds(rounds: int) -> float:
+        def seconds(rounds: int, share: float = 1.0) -> float:
             return sum(
-                stage.seconds + START_SECONDS for fold in self.chains for stage in self._chain(fold, rounds, 1.0)
+                stage.seconds + START_SECONDS for fold in self.chains for stage in self._chain(fold, rounds, share)
             )
 
         full = seconds(rounds)
@@ -339,6 +344,8 @@ class _Planner:
         cuts = [f"{fewer} of {rounds} rounds"] if fewer < rounds else []
         cuts += [f"{share:.0%} of the epochs, but at least {LEAST_EPOCHS}"] if share < 1 else []
         what = f"so that it runs {' and '.join(cuts)}" if cuts else "so that nothing is shortened"
+        least = seconds(fewer, share)
+        what += f", which takes {as_text(least)}, longer than the limit" if least > 1.1 * limit else ""
         self._decide(f"time limit {as_text(limit)}", f"in full {guess}, {what}")
         return fewer, share
 
@@ -445,7 +452,7 @@ class _Planner:
         return Stage(
             kind="training",
             title=title,
-            reason=f"{reason}; {epochs} epochs",
+            reason=f"{reason}; {epochs} epoch{'s' if epochs > 1 else ''}",
             folder=folder,
             result=SUMMARY,
             command=tuple(training_command(self.bundle, configs, as_options(values))),

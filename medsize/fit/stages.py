@@ -103,7 +103,9 @@ def run_stages(
             took = f" in {as_text(time.monotonic() - started)}" if outcome.kind == "done" else ""
             report(f"{where}: {outcome}{took}")
             if stage.kind == "check" and (doubts := warnings_in(output_dir / stage.folder / LOG)):
-                report(f"  {len(doubts)} warnings, see {output_dir / stage.folder / LOG}")
+                report(
+                    f"  {len(doubts)} warning{'s' if len(doubts) > 1 else ''}, see {output_dir / stage.folder / LOG}"
+                )
 
 
 def _is_needless(plan: Plan, stage: Stage, output_dir: Path) -> bool:

@@ -30,7 +30,14 @@ def test_another_text_is_refused(text: str) -> None:
 
 
 def test_durations_are_told_in_words() -> None:
-    assert [as_text(s) for s in (0.2, 59, 90, 3600, 9000)] == ["1 s", "59 s", "2 min", "1 h 0 min", "2 h 30 min"]
+    assert [as_text(s) for s in (0.2, 59, 119, 150, 3600, 9000)] == [
+        "1 s",
+        "59 s",
+        "119 s",
+        "2 min",
+        "1 h 0 min",
+        "2 h 30 min",
+    ]
 
 
 def test_rounds_are_left_out_only_where_half_the_epochs_do_not_fit() -> None:
