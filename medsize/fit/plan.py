@@ -304,12 +304,8 @@ class _Planner:
             why = "a 3D network learns from whole scans" if self.dimensions == 3 else "few scans have sizes of slices"
             self._decide("sizes of whole scans", why)
         structures = len(facts.structures)
-        if (
-            self.level == "volume"
-            and facts.training_scans < FEW_SCANS * structures
-            and "scribble" not in kinds
-            and "mask" not in kinds
-        ):
+        is_few = self.level == "volume" and facts.training_scans < FEW_SCANS * structures
+        if is_few and kinds == ["size"]:
             self._decide(
                 f"few scans, {facts.training_scans} to train on",
                 f"sizes may not tell {structures} structures apart. More scans help, or clicks in three of them",
