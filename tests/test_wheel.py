@@ -152,7 +152,8 @@ def test_every_step_works_in_an_empty_folder(installed: Installation) -> None:
     assert installed.run("--version").stdout.strip() == medsize.__version__
     installed.run("phantom", "scans", "--scans", 6, "--shape", 16, 16, 4, "--spacing", 6, 6, 16)
     said = installed.run("init", "scans", "--output", "cohort", "--bundle", "size_seg_2d", "--folds", 2).stdout
-    check, train, run = (shlex.split(line) for line in said.partition("To go on:\n")[2].splitlines())
+    fit, _, check, train, run = (shlex.split(line) for line in said.partition("To go on:\n")[2].splitlines())
+    assert "report.html" in installed.run(*fit[1:], "--plan-only").stdout
     assert check[:3] == ["medsize", "check", "size_seg_2d"]
     assert train[:3] == ["medsize", "train", "size_seg_2d"]
     assert run[run.index("--bundle_root") + 1] == str(package / "bundles" / "size_seg_2d")

@@ -64,7 +64,7 @@ def bundle_dimensions(bundle: Path) -> int:
 
 def go_on_commands(dimensions: int, overlay: Path, bundle: Path | None = None) -> list[str]:
     """
-    Return the commands that check and train a prepared cohort.
+    Return the commands that train a prepared cohort: one for all, then those of a single training by hand.
 
     Args:
         dimensions: 2 or 3.
@@ -77,7 +77,9 @@ def go_on_commands(dimensions: int, overlay: Path, bundle: Path | None = None) -
     name = bundle_name(folder)
     check = ["medsize", "check", name, *(part for config in configs for part in ("--config", config))]
     train = ["medsize", "train", name, *(part for config in configs[1:] for part in ("--overlay", config))]
-    commands = [as_typed(command) for command in ([*check, *run], [*train, *run])]
+    fit = ["medsize", "fit", str(overlay.parent), *(["--bundle", name] if bundle else []), "--output-dir", run[1]]
+    commands = [as_typed(fit), "# A single training by hand:"]
+    commands += [as_typed(command) for command in ([*check, *run], [*train, *run])]
     commands.append(as_typed(run_command(folder, configs, run)))
     if dimensions == 3:
         commands.append("# From sizes alone, a 3D network needs a 2D one as its teacher: see the bundle's README.")

@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from medsize.bundle.run_folder import CHECKPOINT, EPOCHS, LOG, is_finished
@@ -53,7 +54,7 @@ class Clock:
         """Save the seconds, if that was not done in the last ``every`` seconds."""
         if time.monotonic() - self.saved >= every:
             self.saved = time.monotonic()
-            with atomic_write(self.file) as partial:
+            with suppress(OSError), atomic_write(self.file) as partial:  # a full disk stops what matters more
                 partial.write_text(f"{self.seconds:.1f}\n")
 
 
@@ -94,7 +95,10 @@ def run_stages(
                 outcome = Outcome("kept")
             else:
                 display.show(number)
-                own[stage.kind]()
+                try:
+                    own[stage.kind]()
+                except (OSError, ValueError) as e:
+                    raise StageFailed(f"{stage.title} failed: {e}. The same command goes on from here.") from e
                 outcome = Outcome("done")
             clock.save()
             pace.finish(stage)
@@ -102,10 +106,9 @@ def run_stages(
                 raise StageFailed(_failure(stage, output_dir / stage.folder / LOG, outcome))
             took = f" in {as_text(time.monotonic() - started)}" if outcome.kind == "done" else ""
             report(f"{where}: {outcome}{took}")
-            if stage.kind == "check" and (doubts := warnings_in(output_dir / stage.folder / LOG)):
-                report(
-                    f"  {len(doubts)} warning{'s' if len(doubts) > 1 else ''}, see {output_dir / stage.folder / LOG}"
-                )
+            log = output_dir / stage.folder / LOG
+            if stage.kind == "check" and (doubts := warnings_in(log)):
+                report(f"  {len(doubts)} warning{'s' if len(doubts) > 1 else ''}, see {log}")
 
 
 def _is_needless(plan: Plan, stage: Stage, output_dir: Path) -> bool:

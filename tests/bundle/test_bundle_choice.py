@@ -71,12 +71,13 @@ def test_commands_to_go_on_name_the_bundle_in_short(tmp_path: Path) -> None:
     overlay.parent.mkdir()
     overlay.write_text("max_epochs: 1\n")
     for dimensions, bundle, name in ((2, None, "size_seg_2d"), (3, BUNDLE_3D, "size_seg_3d")):
-        check, train, run, *_ = go_on_commands(dimensions, overlay, bundle)
+        fit, _, check, train, run, *_ = go_on_commands(dimensions, overlay, bundle)
+        assert fit.startswith(f"medsize fit {overlay.parent} {f'--bundle {name} ' if bundle else ''}--output-dir ")
         assert check.startswith(f"medsize check {name} --config train.yaml ")
         assert train.startswith(f"medsize train {name} --overlay ")
         assert f"--bundle_root {own_bundles()[name]} " in run
     copy = shutil.copytree(BUNDLE_2D, tmp_path / "my bundle")
-    assert go_on_commands(2, overlay, copy)[1].startswith(f"medsize train '{copy}' --overlay imagenet.yaml ")
+    assert go_on_commands(2, overlay, copy)[3].startswith(f"medsize train '{copy}' --overlay imagenet.yaml ")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_commands_to_go_on_take_the_recipe_for_the_sizes_at_hand(
     overlay = tmp_path / "cohort" / "cohort.yaml"
     overlay.parent.mkdir()
     overlay.write_text(f"size_level: {level}\n")
-    check, train, run, *_ = map(shlex.split, go_on_commands(2, overlay))
+    _, _, check, train, run, *_ = map(shlex.split, go_on_commands(2, overlay))
     assert check[3:-2] == [part for name in ["train.yaml", *overlays, str(overlay)] for part in ("--config", name)]
     assert train[3:-2] == [part for name in [*overlays, str(overlay)] for part in ("--overlay", name)]
     files = yaml.safe_load(run[run.index("--config_file") + 1])

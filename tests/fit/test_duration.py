@@ -30,14 +30,8 @@ def test_another_text_is_refused(text: str) -> None:
 
 
 def test_durations_are_told_in_words() -> None:
-    assert [as_text(s) for s in (0.2, 59, 119, 150, 3600, 9000)] == [
-        "1 s",
-        "59 s",
-        "119 s",
-        "2 min",
-        "1 h 0 min",
-        "2 h 30 min",
-    ]
+    assert [as_text(s) for s in (0.2, 59, 119, 150)] == ["1 s", "59 s", "119 s", "2 min"]
+    assert [as_text(s) for s in (3600, 9000)] == ["1 h 0 min", "2 h 30 min"]
 
 
 def test_rounds_are_left_out_only_where_half_the_epochs_do_not_fit() -> None:
@@ -72,7 +66,7 @@ def test_a_slow_training_gets_fewer_epochs_and_a_fast_one_all() -> None:
     slow = Pace([stage], limit=100)
     slow.measure(stage, [4.0, 4.0])
     assert slow.epochs(stage, now=50, done=1, used=4) == 50, "one epoch says too little"
-    assert slow.epochs(stage, now=50, done=2, used=8) == 25
+    assert slow.epochs(stage, now=50, done=2, used=8) == 23, "25, less the start of another process"
     fast = Pace([stage], limit=1000)
     fast.measure(stage, [1.0, 1.0])
     assert fast.epochs(stage, now=50, done=2, used=2) == 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
 import re
@@ -106,6 +107,10 @@ def test_another_cohort_or_plan_is_not_mixed_with_a_fit(
         fit_cohort(other, out, wishes, plan_only=True)
     with pytest.raises(ValueError, match="holds other files than those of a fit"):
         fit_cohort(cohort, other, wishes, plan_only=True)
+    with (out / "fit.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match=r"another fit runs in it, the process \d+"):
+            fit_cohort(cohort, out, wishes, report=lambda _: None)
     told: list[str] = []
     fit_cohort(cohort, out, wishes, plan_only=True, report=told.append)
     assert told[0] == "Plan:"

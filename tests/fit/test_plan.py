@@ -117,11 +117,13 @@ def test_what_the_overlay_of_a_cohort_states_holds(tmp_path: Path) -> None:
 
 
 def test_few_scans_are_trained_on_longer_and_told_of() -> None:
-    made = plan({"training_scans": 8, "scans": 12})
-    assert {stage.epochs for stage in made.trainings} == {LEAST_STEPS // 2}
-    assert "few scans, 8 to train on: sizes may not tell 3 structures apart" in decisions(made)
-    assert "few scans" not in decisions(plan())
-    assert "few scans" not in decisions(plan({"training_scans": 8, "scans": 12, "with_scribble": 3}))
+    few = {"training_scans": 8, "scans": 12}
+    assert {stage.epochs for stage in plan(few).trainings} == {LEAST_STEPS // 2}
+    caution = "few scans, 8 to train on: sizes may not tell 3 structures apart"
+    assert caution in decisions(plan(few | VOLUMES))
+    assert "few scans, " not in decisions(plan(few)), "each slice has sizes of its own"
+    assert "few scans, " not in decisions(plan(VOLUMES))
+    assert "few scans, " not in decisions(plan(few | VOLUMES | {"with_scribble": 3}))
 
 
 def test_a_time_limit_shortens_trainings_then_leaves_rounds_out_and_says_so() -> None:
