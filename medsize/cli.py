@@ -322,7 +322,7 @@ def fit(
         "runs/fit"
     ),
     time_limit: Annotated[
-        str | None, typer.Option(help="Time for all trainings, such as 2h or 90m: rounds and epochs are cut to fit.")
+        str | None, typer.Option(help="Time for all trainings, such as 2h or 90m: teachers and epochs are cut to fit.")
     ] = None,
     supervision: Annotated[
         str | None,

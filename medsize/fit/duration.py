@@ -30,7 +30,7 @@ START_SECONDS = 8.0
 LEAST_EPOCHS = 10
 """Epochs that a time limit leaves to each training."""
 LEAST_SHARE = 0.5
-"""Share of the epochs below which a round is left out rather than all trainings shortened further."""
+"""Share of the epochs below which a teacher is left out rather than all trainings shortened further."""
 MEASURED = 2
 """Epochs to measure before a training is shortened or lengthened."""
 MAX_CHANGES = 2
@@ -91,21 +91,21 @@ def guess_seconds(network: str, voxels: float, machine: Machine) -> float:
     return SECONDS_PER_MEGAVOXEL[network] * voxels / 1e6 / cores
 
 
-def shortened(seconds: Callable[[int], float], rounds: int, least_rounds: int, limit: float) -> tuple[int, float]:
+def shortened(seconds: Callable[[int], float], teachers: int, least: int, limit: float) -> tuple[int, float]:
     """
-    Return the number of rounds, and the share of the epochs, that fit into a time limit.
+    Return the number of teachers, and the share of the epochs, that fit into a time limit.
 
     Args:
-        seconds: returns the duration of the whole plan with a number of rounds and all epochs.
-        rounds: number of rounds in full.
-        least_rounds: number of rounds to keep.
+        seconds: returns the duration of the whole plan with a number of teachers and all epochs.
+        teachers: number of teachers in full.
+        least: number of teachers to keep.
         limit: seconds.
     """
     while True:
-        share = min(limit / max(seconds(rounds), 1e-9), 1.0)
-        if share >= LEAST_SHARE or rounds <= least_rounds:
-            return rounds, share
-        rounds -= 1
+        share = min(limit / max(seconds(teachers), 1e-9), 1.0)
+        if share >= LEAST_SHARE or teachers <= least:
+            return teachers, share
+        teachers -= 1
 
 
 def parse_time(text: str) -> float:

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -16,32 +16,11 @@ from medsize.bundle.run_command import as_options, as_typed, config_file, traini
 from medsize.bundle.run_folder import SUMMARY, WEIGHTS
 from medsize.fit.cohort_facts import CohortFacts, CohortSource
 from medsize.fit.duration import LEAST_EPOCHS, START_SECONDS, Machine, as_text, guess_seconds, shortened
+from medsize.fit.recipe import NETWORKS, RECIPES, Lesson, chain, lessons
 
 __all__ = ["Decision", "Plan", "Stage", "Wishes", "plan_fit"]
 
 
-class Recipe(NamedTuple):
-    """Trainings from sizes that lead to the result."""
-
-    teacher: str | None
-    """Network of the rounds before the student; ``None``: the student's own, so that the last round is the result."""
-    rounds: int
-    """Number of trainings before the student, each taught by the one before."""
-    first_overlays: tuple[str, ...] = ()
-    """Further overlays of the first round."""
-    values: dict[str, Any] = {}
-    """Values of all rounds."""
-
-
-RECIPES = {
-    (2, "slice"): Recipe("lean_unet", 2),
-    (2, "volume"): Recipe("lean_unet", 2, ("volume_sizes.yaml",), {"potts_ramp": "[0.0,0.3]"}),
-    (3, "volume"): Recipe(None, 1),
-}
-"""By the bundle's dimensions and the level of sizes."""
-OVERLAYS = {"unet": [], "segresnet": ["segresnet.yaml"], "lean_unet": ["imagenet.yaml"]}
-"""Overlays of the networks."""
-TITLES = {"unet": "UNet", "segresnet": "SegResNet", "lean_unet": "LeanUNet"}
 LEAST_STEPS = 300
 """Steps that a training needs, however few its scans are."""
 SCANS_PER_STEP = {(2, "slice"): 4, (2, "volume"): 2, (3, "volume"): 4}
@@ -189,17 +168,18 @@ class _Planner:
         self.chains = self._chains()
         self.supervision = self._supervision()
         self.level = self._level()
-        self.recipe = RECIPES[self.dimensions, self.level]
 
     def plan(self) -> Plan:
         self._decide_bundle()
         self._decide_network()
+        self.recipe = RECIPES[self.dimensions, self.level]
+        self.networks = chain(self.recipe, self.network) if self.from_sizes else [self.network]
         self._decide_labels()
         self._decide_folds()
         self._decide_memory()
         self.common = self._common()
-        rounds, share = self._decide_duration()
-        trainings = [stage for fold in self.chains for stage in self._chain(fold, rounds, share)]
+        teachers, share = self._decide_duration()
+        trainings = [stage for fold in self.chains for stage in self._chain(fold, teachers, share)]
         return Plan(
             bundle=self.bundle,
             network=self.network,
@@ -267,9 +247,9 @@ class _Planner:
         self._decide(name, "as asked for" if asked else self.facts.why_dimensions)
 
     def _decide_network(self) -> None:
-        network, title = self.network, TITLES.get(self.network)
-        if title is None:
-            raise ValueError(f"--network is {network}, expected one of {', '.join(TITLES)}. Name one of them.")
+        network = self.network
+        if network not in NETWORKS:
+            raise ValueError(f"--network is {network}, expected one of {', '.join(NETWORKS)}. Name one of them.")
         if network == "lean_unet" and self.dimensions == 3:
             raise ValueError(
                 "--network is lean_unet, which is a 2D network, and the bundle is for 3D. Take unet or segresnet, or "
@@ -280,7 +260,7 @@ class _Planner:
             why += "; it needs medsize to run, so that no bundle is exported"
             if self.wishes.ensemble:
                 raise ValueError("--ensemble is for an exported bundle, which cannot hold a LeanUNet. Leave it out.")
-        self._decide(f"network {title}", why)
+        self._decide(f"network {NETWORKS[network].title}", why)
 
     def _decide_labels(self) -> None:
         facts = self.facts
@@ -294,7 +274,9 @@ class _Planner:
         reason = f"of {facts.scans} scans, {', '.join(known) or 'none has a label'}"
         kinds = self.supervision.split("+")
         if facts.with_mask and "mask" not in kinds:
-            reason += "; masks are for evaluation only, --supervision size+mask would train with them, too"
+            reason += (
+                f"; masks are for evaluation only, --supervision {self.supervision}+mask would train with them, too"
+            )
         self._decide(f"supervision {self.supervision}", reason)
         if not self.from_sizes:
             return
@@ -322,26 +304,27 @@ class _Planner:
             self._decide(f"fold {self.chains[0]}", "its scans are for validation, and never trained on")
 
     def _decide_duration(self) -> tuple[int, float]:
-        """Return the number of rounds, and the share of the epochs, that the time limit allows."""
-        rounds = self.recipe.rounds if self.from_sizes else 0
+        """Return the number of teachers, and the share of the epochs, that the time limit allows."""
+        teachers = len(self.networks) - 1
 
-        def seconds(rounds: int, share: float = 1.0) -> float:
+        def seconds(teachers: int, share: float = 1.0) -> float:
             return sum(
-                stage.seconds + START_SECONDS for fold in self.chains for stage in self._chain(fold, rounds, share)
+                stage.seconds + START_SECONDS for fold in self.chains for stage in self._chain(fold, teachers, share)
             )
 
-        full = seconds(rounds)
+        full = seconds(teachers)
         limit, share = self.wishes.time_limit, 1.0
         guess = f"{as_text(full)} by a rough guess, measured as soon as it trains"
         if limit is None:
             self._decide("time", guess)
-            return rounds, share
-        fewer, share = shortened(seconds, rounds, least_rounds=min(rounds, 1), limit=limit)
-        cuts = [f"{fewer} of {rounds} rounds"] if fewer < rounds else []
+            return teachers, share
+        least = 0 if self.networks[0] == self.network else self.recipe.least_teachers
+        fewer, share = shortened(seconds, teachers, least=least, limit=limit)
+        cuts = [f"{fewer} of {teachers} teachers"] if fewer < teachers else []
         cuts += [f"{share:.0%} of the epochs, but at least {LEAST_EPOCHS}"] if share < 1 else []
         what = f"so that it runs {' and '.join(cuts)}" if cuts else "so that nothing is shortened"
-        least = seconds(fewer, share)
-        what += f", which takes {as_text(least)}, longer than the limit" if least > 1.1 * limit else ""
+        left = seconds(fewer, share)
+        what += f", which takes {as_text(left)}, longer than the limit" if left > 1.1 * limit else ""
         self._decide(f"time limit {as_text(limit)}", f"in full {guess}, {what}")
         return fewer, share
 
@@ -374,88 +357,53 @@ class _Planner:
             values["cache_rate"] = self.cache_rate
         return values
 
-    def _chain(self, fold: int | None, rounds: int, share: float) -> Iterator[Stage]:
-        """Yield the trainings of a fold."""
+    def _chain(self, fold: int | None, teachers: int, share: float) -> Iterator[Stage]:
+        """Yield the trainings of a fold, with so many teachers."""
         place = "run" if fold is None else f"fold_{fold}"
         suffix = f", fold {fold}" if len(self.chains) > 1 else ""
-        teacher = self.recipe.teacher or self.network
-        is_student_apart = rounds == 0 or teacher != self.network
+        networks = [*self.networks[:teachers], self.network]
         before: str | None = None
-        for number in range(1, rounds + 1):
-            is_last = number == rounds and not is_student_apart
-            folder = f"{place}/round_{number}_{teacher}"
-            yield self._round(folder, fold, number, teacher, before, share, suffix, is_last)
+        for number, lesson in enumerate(lessons(networks, self.recipe, self.supervision), start=1):
+            is_last = number == len(networks)
+            folder = f"{place}/{lesson.network}" if is_last else f"{place}/teacher_{number}_{lesson.network}"
+            title = NETWORKS[lesson.network].title
+            title = f"{title if is_last else f'teacher {number}, {title}'}{suffix}"
+            values: dict[str, Any] = {} if fold is None else {"val_fold": fold}
+            if before is not None:
+                values["teacher_checkpoint"] = self.output_dir / before / WEIGHTS
+            if is_last:
+                values["save_masks"] = True
+            yield self._training(lesson, title, folder, values, fold, share, is_last)
             before = folder
-        if is_student_apart:
-            yield self._student(f"{place}/{self.network}", fold, before, share, suffix)
-
-    def _round(
-        self,
-        folder: str,
-        fold: int | None,
-        number: int,
-        network: str,
-        before: str | None,
-        share: float,
-        suffix: str,
-        is_last: bool,
-    ) -> Stage:
-        overlays, values = list(OVERLAYS[network]), dict(self.recipe.values)
-        if before is None:
-            overlays += self.recipe.first_overlays
-            reason = "it starts from ImageNet features" if network == "lean_unet" else "it starts from random weights"
-        else:
-            overlays += ["teacher.yaml", "second_round.yaml"]
-            values |= {"init": "imagenet" if network == "lean_unet" else "random"}
-            values["teacher_checkpoint"] = self.output_dir / before / WEIGHTS
-            reason = "the round before teaches it, by soft labels shifted to each scan's sizes"
-        title = f"round {number}, {TITLES[network]}{suffix}"
-        return self._training(title, reason, folder, network, overlays, values, fold, share, is_last)
-
-    def _student(self, folder: str, fold: int | None, before: str | None, share: float, suffix: str) -> Stage:
-        overlays, values = list(OVERLAYS[self.network]), {}
-        reason = f"it learns from {self.supervision.replace('+', ' and ')}"
-        if before is None:
-            overlays += ["mask_supervision.yaml"] if self.supervision == "mask" else []
-        else:
-            overlays.append("teacher.yaml")
-            values["teacher_checkpoint"] = self.output_dir / before / WEIGHTS
-            reason = "the last round teaches it; it needs no medsize when it is applied"
-        title = f"{TITLES[self.network]}{suffix}"
-        return self._training(title, reason, folder, self.network, overlays, values, fold, share, is_result=True)
 
     def _training(
         self,
+        lesson: Lesson,
         title: str,
-        reason: str,
         folder: str,
-        network: str,
-        overlays: Sequence[str],
         values: Mapping[str, Any],
         fold: int | None,
         share: float,
         is_result: bool,
     ) -> Stage:
-        values = {**self.common, **values, **({} if fold is None else {"val_fold": fold})}
-        if is_result:
-            values["save_masks"] = True
-        full = self._epochs(overlays)
+        values = {**self.common, **lesson.values, **values}
+        full = self._epochs(lesson.overlays)
         epochs = max(min(LEAST_EPOCHS, full), round(share * full))
-        if epochs != self._configured(overlays, "max_epochs"):
+        if epochs != self._configured(lesson.overlays, "max_epochs"):
             values["max_epochs"] = epochs
         values |= {**self.wishes.overrides, "output_dir": self.output_dir / folder}
-        configs: list[str | Path] = [*overlays, *([self.source.overlay] if self.source.overlay else [])]
+        configs: list[str | Path] = [*lesson.overlays, *([self.source.overlay] if self.source.overlay else [])]
         return Stage(
             kind="training",
             title=title,
-            reason=f"{reason}; {epochs} epoch{'s' if epochs > 1 else ''}",
+            reason=f"{lesson.reason}; {epochs} epoch{'s' if epochs > 1 else ''}",
             folder=folder,
             result=SUMMARY,
             command=tuple(training_command(self.bundle, configs, as_options(values))),
             fold=fold,
             epochs=epochs,
             all_epochs=full,
-            seconds=epochs * guess_seconds(network, self._voxels_of_an_epoch(), self.machine),
+            seconds=epochs * guess_seconds(lesson.network, self._voxels_of_an_epoch(), self.machine),
             is_result=is_result,
         )
 

@@ -34,14 +34,14 @@ def test_durations_are_told_in_words() -> None:
     assert [as_text(s) for s in (3600, 9000)] == ["1 h 0 min", "2 h 30 min"]
 
 
-def test_rounds_are_left_out_only_where_half_the_epochs_do_not_fit() -> None:
-    def seconds(rounds: int) -> float:
-        return 100.0 * (rounds + 1)
+def test_teachers_are_left_out_only_where_half_the_epochs_do_not_fit() -> None:
+    def seconds(teachers: int) -> float:
+        return 100.0 * (teachers + 1)
 
-    assert shortened(seconds, rounds=2, least_rounds=1, limit=1000) == (2, 1.0)
-    assert shortened(seconds, rounds=2, least_rounds=1, limit=150) == (2, 0.5)
-    assert shortened(seconds, rounds=2, least_rounds=1, limit=140) == (1, 0.7)
-    assert shortened(seconds, rounds=2, least_rounds=1, limit=20) == (1, 0.1)
+    assert shortened(seconds, teachers=2, least=1, limit=1000) == (2, 1.0)
+    assert shortened(seconds, teachers=2, least=1, limit=150) == (2, 0.5)
+    assert shortened(seconds, teachers=2, least=1, limit=140) == (1, 0.7)
+    assert shortened(seconds, teachers=2, least=1, limit=20) == (1, 0.1)
 
 
 def test_more_cores_are_faster_and_a_gpu_is_faster_still() -> None:

@@ -44,7 +44,7 @@ def finished(command: Callable, cohort: Path, tmp_path_factory: pytest.TempPathF
     """Folder of a fit that was killed once in its first training, and what both of its starts told."""
     folder = tmp_path_factory.mktemp("fit")
     arguments = ["medsize.cli", "fit", cohort, "--output-dir", "out", *QUICK]
-    run = folder / "out" / "fold_0" / "round_1_lean_unet"
+    run = folder / "out" / "fold_0" / "teacher_1_lean_unet"
     with ThreadPoolExecutor() as pool:
         start = pool.submit(command, *arguments, cwd=folder, check=False)
         while not (run / "checkpoint.pt").is_file():
@@ -60,12 +60,12 @@ def test_a_killed_fit_goes_on_and_ends_with_a_bundle_and_a_report(finished: tupl
     assert "1/5 check: done" in before
     assert [line.split(" in ")[0] for line in after.splitlines() if re.match(r"\d/5", line)] == [
         "1/5 check: kept",
-        "2/5 round 1, LeanUNet: done",
+        "2/5 teacher 1, LeanUNet: done",
         "3/5 UNet: done",
         "4/5 export: done",
         "5/5 report: done",
     ]
-    first, student = out / "fold_0" / "round_1_lean_unet", out / "fold_0" / "unet"
+    first, student = out / "fold_0" / "teacher_1_lean_unet", out / "fold_0" / "unet"
     assert "went on from" in (first / "log.txt").read_text()
     with (first / "epochs.csv").open() as lines:
         assert [row["epoch"] for row in csv.DictReader(lines)] == ["1", "2", "3"]
@@ -78,7 +78,7 @@ def test_a_killed_fit_goes_on_and_ends_with_a_bundle_and_a_report(finished: tupl
 
     page = (out / "report.html").read_text()
     assert "http" not in re.sub(r'"data:[^"]+"', "", page)
-    for part in ("Bland–Altman", "round 1, LeanUNet", "structure_1", "1 of 2 rounds", "medsize predict", "Dice"):
+    for part in ("Bland–Altman", "teacher 1, LeanUNet", "structure_1", "1 of 2 teachers", "medsize predict", "Dice"):
         assert part in page
     assert page.count("data:image/png") == len(pd.read_csv(student / "metrics.csv")["image"].unique())
 

@@ -133,8 +133,8 @@ def test_a_time_limit_shortens_trainings_then_leaves_rounds_out_and_says_so() ->
     assert len(shorter.trainings) == 3
     assert all(a.epochs < b.epochs for a, b in zip(shorter.trainings, full.trainings, strict=True))
     fewer = plan(time_limit=0.4 * total)
-    assert [stage.title for stage in fewer.trainings] == ["round 1, LeanUNet", "UNet"]
-    assert "1 of 2 rounds" in decisions(fewer)
+    assert [stage.title for stage in fewer.trainings] == ["teacher 1, LeanUNet", "UNet"]
+    assert "1 of 2 teachers" in decisions(fewer)
     assert "by a rough guess" in decisions(fewer)
     least = plan(time_limit=1)
     assert {option(stage, "max_epochs") for stage in least.trainings} == {str(LEAST_EPOCHS)}
@@ -161,7 +161,7 @@ def test_each_fold_has_a_chain_and_the_ensemble_joins_them() -> None:
 
 def test_a_network_that_needs_medsize_is_not_exported() -> None:
     made = plan(network="lean_unet")
-    assert [stage.title for stage in made.trainings] == ["round 1, LeanUNet", "round 2, LeanUNet"]
+    assert [stage.title for stage in made.trainings] == ["teacher 1, LeanUNet", "LeanUNet"]
     assert made.results == [made.trainings[-1]]
     assert "export" not in [stage.kind for stage in made.stages]
 

@@ -1,0 +1,89 @@
+"""Recipes: the chain of trainings for the labels at hand. The one place where their number and order stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+__all__ = ["NETWORKS", "RECIPES", "Lesson", "Recipe", "chain", "lessons"]
+
+
+class Recipe(NamedTuple):
+    """Trainings from sizes that lead to the shared network."""
+
+    teachers: tuple[str, ...]
+    """Networks that are trained before it, each taught by the one before; :data:`OWN` for the shared network itself."""
+    least_teachers: int = 0
+    """Number of teachers that a time limit leaves, where they are other networks than the shared one."""
+    first_overlays: tuple[str, ...] = ()
+    """Further overlays of the first training."""
+    teacher_values: dict[str, Any] = {}
+    """Values of the teachers' trainings."""
+
+
+class Network(NamedTuple):
+    """A network that can be trained."""
+
+    title: str
+    overlays: tuple[str, ...]
+    """Overlays of train.yaml that select it."""
+    init: str
+    """Start of its weights."""
+
+
+class Lesson(NamedTuple):
+    """A training of a chain."""
+
+    network: str
+    overlays: list[str]
+    values: dict[str, Any]
+    reason: str
+
+
+OWN = "own"
+NETWORKS = {
+    "unet": Network("UNet", (), "random"),
+    "segresnet": Network("SegResNet", ("segresnet.yaml",), "random"),
+    "lean_unet": Network("LeanUNet", ("imagenet.yaml",), "imagenet"),
+}
+RECIPES = {
+    (2, "slice"): Recipe(("lean_unet", "lean_unet"), 1),
+    (2, "volume"): Recipe(("lean_unet", "lean_unet"), 1, ("volume_sizes.yaml",), {"potts_ramp": "[0.0,0.3]"}),
+    (3, "volume"): Recipe(()),
+}
+"""By the bundle's dimensions and the level of sizes."""
+
+
+def chain(recipe: Recipe, network: str) -> list[str]:
+    """Return the networks to train one after the other, the shared one last."""
+    teachers = [network if teacher == OWN else teacher for teacher in recipe.teachers]
+    return teachers if teachers and network == "lean_unet" else [*teachers, network]
+
+
+def lessons(networks: Sequence[str], recipe: Recipe, supervision: str) -> Iterator[Lesson]:
+    """
+    Yield the trainings of a chain.
+
+    Args:
+        networks: networks to train one after the other; each but the first is taught by the one before.
+        recipe: the recipe.
+        supervision: labels to train from, see ``supervision`` in train.yaml.
+    """
+    labels = supervision.replace("+", " and ")
+    for number, name in enumerate(networks):
+        network = NETWORKS[name]
+        overlays = list(network.overlays)
+        values = dict(recipe.teacher_values) if number < len(recipe.teachers) else {}
+        if number == 0:
+            overlays += recipe.first_overlays if recipe.teachers and "size" in supervision.split("+") else ()
+            overlays += ["mask_supervision.yaml"] if supervision == "mask" else []
+            start = "ImageNet features" if network.init == "imagenet" else "random weights"
+            reason = f"it starts from {start} and learns from {labels}"
+        elif networks[number - 1] == name:
+            overlays += ["teacher.yaml", "second_round.yaml"]
+            values["init"] = network.init
+            reason = "the training before teaches it, by soft labels shifted to each scan's sizes"
+        else:
+            overlays.append("teacher.yaml")
+            reason = "the training before teaches it; it needs no medsize when it is applied"
+        yield Lesson(name, overlays, values, reason)
