@@ -30,7 +30,7 @@ class Display:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:.0f} %{task.fields[left]}"),
-            console=Console(stderr=True),
+            console=Console(file=sys.stderr),
             transient=True,
             disable=not sys.stderr.isatty(),
         )

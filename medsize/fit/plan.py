@@ -29,6 +29,10 @@ MEMORY_SHARE = 0.5
 """Share of the memory that preprocessed scans may take."""
 OF_FIT = {"output_dir", "overwrite", "resume", "supervision", "teacher_checkpoint", "val_fold"}
 """Keys that differ between stages, or that have an option of their own."""
+FIRST_LABELS = "first_labels"
+"""Folder of a fold's first labels, which its trainings share."""
+MAKE_FIRST_LABELS = "make_first_labels"
+"""Run id of train.yaml."""
 FEW_SCANS = 5
 """Training scans for each structure, below which sizes may not tell the structures apart."""
 
@@ -68,7 +72,7 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Literal["check", "training", "ensemble", "export", "report"]
+    kind: Literal["check", "first labels", "training", "ensemble", "export", "report"]
     title: str
     reason: str
     folder: str
@@ -179,12 +183,13 @@ class _Planner:
         self._decide_memory()
         self.common = self._common()
         teachers, share = self._decide_duration()
-        trainings = [stage for fold in self.chains for stage in self._chain(fold, teachers, share)]
+        stages = [stage for fold in self.chains for stage in self._chain(fold, teachers, share)]
+        trainings = [stage for stage in stages if stage.kind == "training"]
         return Plan(
             bundle=self.bundle,
             network=self.network,
             decisions=tuple(self.decisions),
-            stages=(self._check(trainings[0]), *trainings, *self._ending(trainings)),
+            stages=(self._check(trainings[0]), *stages, *self._ending(trainings)),
         )
 
     def _decide(self, text: str, reason: str) -> None:
@@ -358,12 +363,12 @@ class _Planner:
         return values
 
     def _chain(self, fold: int | None, teachers: int, share: float) -> Iterator[Stage]:
-        """Yield the trainings of a fold, with so many teachers."""
+        """Yield first labels and trainings of a fold, with so many teachers."""
         place = "run" if fold is None else f"fold_{fold}"
         suffix = f", fold {fold}" if len(self.chains) > 1 else ""
         networks = [*self.networks[:teachers], self.network]
         before: str | None = None
-        for number, lesson in enumerate(lessons(networks, self.recipe, self.supervision), start=1):
+        for number, lesson in enumerate(self._lessons(networks), start=1):
             is_last = number == len(networks)
             folder = f"{place}/{lesson.network}" if is_last else f"{place}/teacher_{number}_{lesson.network}"
             title = NETWORKS[lesson.network].title
@@ -371,10 +376,36 @@ class _Planner:
             values: dict[str, Any] = {} if fold is None else {"val_fold": fold}
             if before is not None:
                 values["teacher_checkpoint"] = self.output_dir / before / WEIGHTS
+            if self.has_first_labels:
+                values["first_labels_dir"] = self.output_dir / place / FIRST_LABELS
             if is_last:
                 values["save_masks"] = True
-            yield self._training(lesson, title, folder, values, fold, share, is_last)
+            training = self._training(lesson, title, folder, values, fold, share, is_last)
+            if before is None and self.has_first_labels:
+                yield self._first_labels(training, f"{place}/{FIRST_LABELS}", suffix)
+            yield training
             before = folder
+
+    def _lessons(self, networks: Sequence[str]) -> Iterator[Lesson]:
+        return lessons(networks, self.recipe, self.supervision, self.has_first_labels)
+
+    @property
+    def has_first_labels(self) -> bool:
+        """True if the trainings start from first labels."""
+        return self.from_sizes and self._configured((), MAKE_FIRST_LABELS) is not None
+
+    def _first_labels(self, training: Stage, folder: str, suffix: str) -> Stage:
+        """Return the stage that makes the first labels for a training."""
+        scans = self.facts.training_scans * self._voxels_of_a_scan()
+        return Stage(
+            kind="first labels",
+            title=f"first labels{suffix}",
+            reason="soft labels that meet the sizes, made without training; see their page, first_labels.html",
+            folder=folder,
+            command=(*training.command, "--run_id", MAKE_FIRST_LABELS),
+            fold=training.fold,
+            seconds=guess_seconds("first labels", scans, self.machine),
+        )
 
     def _training(
         self,

@@ -60,7 +60,9 @@ def chain(recipe: Recipe, network: str) -> list[str]:
     return teachers if teachers and network == "lean_unet" else [*teachers, network]
 
 
-def lessons(networks: Sequence[str], recipe: Recipe, supervision: str) -> Iterator[Lesson]:
+def lessons(
+    networks: Sequence[str], recipe: Recipe, supervision: str, has_first_labels: bool = False
+) -> Iterator[Lesson]:
     """
     Yield the trainings of a chain.
 
@@ -68,8 +70,9 @@ def lessons(networks: Sequence[str], recipe: Recipe, supervision: str) -> Iterat
         networks: networks to train one after the other; each but the first is taught by the one before.
         recipe: the recipe.
         supervision: labels to train from, see ``supervision`` in train.yaml.
+        has_first_labels: the first training also learns from first labels. Defaults to False.
     """
-    labels = supervision.replace("+", " and ")
+    labels = " and ".join([*supervision.split("+"), *(["first labels"] if has_first_labels else [])])
     for number, name in enumerate(networks):
         network = NETWORKS[name]
         overlays = list(network.overlays)

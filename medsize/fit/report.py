@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from medsize import __version__
 from medsize.bundle.run_folder import LOG, MASKS, METRICS
 from medsize.bundle.run_summary import RunSummary
-from medsize.data.cohort import load_cohort
+from medsize.data.cohort import Cohort, load_cohort
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource
 from medsize.fit.duration import as_text
+from medsize.fit.first_and_final import compare_first_and_final, first_labels_of
 from medsize.fit.plan import Plan, Stage
 from medsize.fit.stages import stage_seconds, warnings_in
 from medsize.pictures import COLOURS, data_url, fullest_slice, slice_png
@@ -35,6 +36,14 @@ METRIC_TITLES = {
     "volume_error_ml": "volume error, mL",
     "dice": "Dice",
     "hd95_mm": "HD95, mm",
+}
+
+
+FIRST_PAGE = "first_labels.html"
+DICE_TITLES = {
+    "first_and_final": "first labels and final network",
+    "first": "first labels and mask",
+    "final": "final network and mask",
 }
 
 
@@ -81,11 +90,49 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
         agreements=list(agreements(cases)),
         pictures=list(_pictures(cases, source)),
         stages=[_stage_row(stage, output_dir) for stage in plan.stages],
-        doubts=warnings_in(output_dir / "check" / LOG),
+        first_and_final=_first_and_final(plan, output_dir, cohort),
+        first_pages=[
+            (stage.title, (made / FIRST_PAGE).relative_to(output_dir).as_posix())
+            for stage in plan.stages
+            if stage.kind == "first labels" and (made := first_labels_of(output_dir / stage.folder))
+        ],
+        doubts=_doubts(plan, output_dir),
         command=command,
     )
     with atomic_write(file) as partial:
         partial.write_text(page, encoding="utf-8")
+
+
+def _doubts(plan: Plan, output_dir: Path) -> list[str]:
+    """Return the warnings about the cohort and its first labels."""
+    found = warnings_in(output_dir / "check" / LOG)
+    for stage in plan.stages:
+        if stage.kind == "first labels":
+            found += [f"{stage.title}: {text}" for text in warnings_in(output_dir / stage.folder / LOG, "first labels")]
+    return found
+
+
+def _first_and_final(plan: Plan, output_dir: Path, cohort: Cohort) -> dict[str, Any] | None:
+    """Return rows and pictures of the first labels against the final network of the first fold; ``None`` without."""
+    folder = next((stage.folder for stage in plan.stages if stage.kind == "first labels"), None)
+    first_labels = None if folder is None else first_labels_of(output_dir / folder)
+    if first_labels is None:
+        return None
+    fold = plan.results[0].fold
+    first = next(stage for stage in plan.trainings if stage.fold == fold)
+    masks = {item["image"]: item.get("label") for item in cohort.items}
+    runs = (output_dir / first.folder, output_dir / plan.results[0].folder)
+    compared = list(compare_first_and_final(first_labels, *runs, masks))
+    columns = {key: np.array([getattr(scan, key) for scan in compared]) for key in DICE_TITLES}
+    shown = {key: title for key, title in DICE_TITLES.items() if np.isfinite(columns[key]).any()}
+    return {
+        "titles": shown,
+        "rows": [
+            {"structure": name, **{key: mean_and_spread(pd.Series(columns[key][:, index])) for key in shown}}
+            for index, name in enumerate(cohort.class_names[1:])
+        ],
+        "pictures": [{"name": scan.name, "source": data_url(scan.picture, "image/png")} for scan in compared],
+    }
 
 
 def agreements(cases: pd.DataFrame) -> Iterator[dict[str, str]]:

@@ -7,8 +7,9 @@ import json
 import re
 import subprocess
 import time
+import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 from medsize.bundle.run_folder import CHECKPOINT, EPOCHS, LOG, is_finished
@@ -28,7 +29,9 @@ LENGTH = "length.json"
 """File in the folder of a training whose number of epochs a time limit has changed."""
 REFUSED, WARNED = "medsize found what would spoil this run", "medsize found what does not stop a run"
 METADATA = "metadata.json"
-"""Source of warnings that do not matter: export writes it anew."""
+WARNING = "  - warning: "
+WARNINGS = re.compile(r": .*\d+ warnings?$")
+"""End of the line above warnings about one part."""
 EXCEPTION = re.compile(r"(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Refused|Warning)(?:: .*)?")
 CHAINED = ("The above exception was the direct cause", "During handling of the above exception")
 
@@ -95,11 +98,7 @@ def run_stages(
                 outcome = Outcome("kept")
             else:
                 display.show(number)
-                try:
-                    own[stage.kind]()
-                except (OSError, ValueError) as e:
-                    raise StageFailed(f"{stage.title} failed: {e}. The same command goes on from here.") from e
-                outcome = Outcome("done")
+                outcome = _run_own(own[stage.kind], output_dir / stage.folder / LOG)
             clock.save()
             pace.finish(stage)
             if outcome.kind in ("failed", "busy"):
@@ -109,12 +108,30 @@ def run_stages(
             log = output_dir / stage.folder / LOG
             if stage.kind == "check" and (doubts := warnings_in(log)):
                 report(f"  {len(doubts)} warning{'s' if len(doubts) > 1 else ''}, see {log}")
+            if stage.kind == "first labels":
+                for doubt in warnings_in(log, "first labels"):
+                    report(f"  {doubt}")
+
+
+def _run_own(function: Callable[[], None], log: Path) -> Outcome:
+    """Run a stage in this process; what it prints goes to the log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        try:
+            function()
+        except (OSError, ValueError, RuntimeError) as e:
+            traceback.print_exc()
+            return Outcome("failed", reason=" ".join(str(e).split()))
+    return Outcome("done")
 
 
 def _is_needless(plan: Plan, stage: Stage, output_dir: Path) -> bool:
-    """Return whether a check is superfluous: a training that has begun has done it."""
-    first = output_dir / plan.trainings[0].folder
-    return stage.kind == "check" and ((first / CHECKPOINT).is_file() or is_finished(first))
+    """Return whether a check or first labels are superfluous: a training that has begun has done or has them."""
+    if stage.kind not in ("check", "first labels"):
+        return False
+    ahead = plan.stages[plan.stages.index(stage) + 1 :]
+    training = output_dir / next(other.folder for other in ahead if other.kind == "training")
+    return (training / CHECKPOINT).is_file() or is_finished(training)
 
 
 class _Running:
@@ -224,14 +241,24 @@ def last_error(log: Path) -> tuple[list[str], str]:
     return [], lines[raised[at]].rstrip(".")
 
 
-def warnings_in(log: Path) -> list[str]:
-    """Return the warnings about the cohort that a check has written to its log."""
+def warnings_in(log: Path, source: str | None = None) -> list[str]:
+    """
+    Return the warnings that a check has written to a log.
+
+    Args:
+        log: the log.
+        source: beginning of the part that they are about. Default: all but the bundle's metadata, which export writes
+            anew.
+    """
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    starts = [number for number, line in enumerate(lines) if line.startswith(WARNED)]
-    found, source = [], ""
-    for line in lines[starts[-1] + 1 :] if starts else []:
-        if not line.startswith("  - "):
-            source = line
-        elif METADATA not in source:
-            found.append(line.removeprefix("  - warning: "))
-    return found
+    found: dict[str, None] = {}  # each once: of several attempts, all are there
+    about = None
+    for line in lines:
+        if line.startswith(WARNED):
+            about = ""
+        elif about is not None and line.startswith(WARNING):
+            if METADATA not in about if source is None else about.startswith(source):
+                found[line.removeprefix(WARNING)] = None
+        else:
+            about = line if about is not None and WARNINGS.search(line) else None
+    return list(found)

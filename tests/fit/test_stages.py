@@ -57,8 +57,12 @@ def test_warnings_about_the_cohort_are_found_in_the_log_of_its_check(tmp_path: P
         "UserWarning: of MONAI\nmedsize found what does not stop a run, but may not be meant.\n"
         "bundle/configs/metadata.json: 1 warning\n  - warning: it names other classes\n"
         "datalist.json: 1 warning\n  - warning: an outlier\nNothing was found that would stop this run.\n"
+        "medsize found what does not stop a run, but may not be meant.\n"
+        "first labels: 2 warnings\n  - warning: liver\n  - warning: kidney\n"
     )
-    assert warnings_in(tmp_path / "log.txt") == ["an outlier"]
+    assert warnings_in(tmp_path / "log.txt", "first labels") == ["liver", "kidney"]
+    assert warnings_in(tmp_path / "log.txt", "datalist") == ["an outlier"]
+    assert "it names other classes" not in warnings_in(tmp_path / "log.txt")
     assert warnings_in(tmp_path / "none.txt") == []
 
 
