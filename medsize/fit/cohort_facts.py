@@ -117,7 +117,7 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
         slices = int(np.median([image_facts(item["image"]).shape[-1] for item in cohort.items]))
         fitting, reason = propose_dimensions(cohort)
         stated = len(source.proposed.get("spacing", ()))
-        if stated in (2, 3):
+        if stated in (2, 3) and stated != fitting:
             fitting, reason = stated, f"{OVERLAY} has a spacing for it"
         window = source.proposed.get("roi_size")
         if window is None or len(window) != (dimensions or fitting):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,28 @@ def test_sizes_of_slices_are_learnt_in_rounds_each_taught_by_the_one_before() ->
     assert option(second, "teacher_checkpoint") == f"/out/{first.folder}/model.pt"
     assert option(student, "teacher_checkpoint") == f"/out/{second.folder}/model.pt"
     assert option(student, "save_masks") == "True"
-    assert [stage.kind for stage in made.stages] == ["check", *["training"] * 3, "export", "report"]
+    kinds = [stage.kind for stage in made.stages if stage.kind != "first labels"]
+    assert kinds == ["check", *["training"] * 3, "export", "report"]
     assert {option(stage, "size_level") for stage in made.trainings} == {"slice"}
     assert all(decision.reason for decision in made.decisions)
     assert "90 have sizes of slices" in decisions(made)
+
+
+def test_first_labels_come_first_where_the_bundle_makes_them(tmp_path: Path) -> None:
+    bundle = shutil.copytree(BUNDLE_2D, tmp_path / "bundle")
+    train = bundle / "configs" / "train.yaml"
+    if "\nmake_first_labels:" not in train.read_text():
+        train.write_text(train.read_text() + "make_first_labels: []\n")
+    wishes = Wishes(bundle=bundle, fold="all")
+    made = plan_fit(FACTS, LIST, bundle, wishes, Machine(memory_bytes=2**40), Path("/out"))
+    assert [stage.kind for stage in made.stages[1:5]] == ["first labels", *["training"] * 3]
+    for stage in made.stages[1:-2]:
+        assert option(stage, "first_labels_dir") == f"/out/fold_{stage.fold}/first_labels"
+    first = made.stages[1]
+    assert (first.folder, option(first, "run_id")) == ("fold_0/first_labels", "make_first_labels")
+    assert "first labels" in made.trainings[0].reason
+    masks = plan({"with_mask": 90, "with_volume": 0, "with_slice_sizes": 0})
+    assert "first labels" not in [stage.kind for stage in masks.stages]
 
 
 def test_volumes_change_the_first_round() -> None:
