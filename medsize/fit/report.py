@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from medsize.data.cohort import Cohort, load_cohort
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource
 from medsize.fit.duration import as_text
+from medsize.fit.first_and_final import SUMMARY as FIRST_SUMMARY
 from medsize.fit.first_and_final import compare_first_and_final, first_labels_of
 from medsize.fit.plan import Plan, Stage
 from medsize.fit.stages import stage_seconds, warnings_in
@@ -218,6 +220,8 @@ def _stage_row(stage: Stage, output_dir: Path) -> dict[str, Any]:
         seconds, results = stage_seconds(folder), RunSummary.read(folder).results
         row |= {"epochs": str(len(seconds)), "time": as_text(sum(seconds))}
         row |= {"size_error": _number(results.relative_size_error.mean), "dice": _number(results.dice.mean)}
+    if stage.kind == "first labels" and (made := first_labels_of(folder)) is not None:
+        row["time"] = as_text(json.loads((made / FIRST_SUMMARY).read_text())["seconds"])
     return row
 
 
