@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,16 @@ class CohortFacts(BaseModel):
     """Voxels of the region that the network is fed, along each axis of the bundle."""
     slices: int
     """Number of slices of a scan, in the middle of all."""
+
+    @property
+    def is_3d(self) -> bool:
+        """True if the bundle's networks are 3D."""
+        return len(self.window) == 3
+
+    @property
+    def voxels_of_a_scan(self) -> int:
+        """Voxels of the region in all slices of a scan."""
+        return math.prod(self.window) * (1 if self.is_3d else self.slices)
 
 
 def find_source(path: Path) -> CohortSource:

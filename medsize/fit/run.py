@@ -20,7 +20,8 @@ from medsize.bundle.run_summary import RunSummary
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource, cohort_facts, find_source
 from medsize.fit.duration import this_machine
-from medsize.fit.plan import Plan, Wishes, plan_fit
+from medsize.fit.plan import Plan, Wishes
+from medsize.fit.planner import plan_fit
 from medsize.fit.stages import run_stages
 
 __all__ = ["fit_cohort", "next_command"]

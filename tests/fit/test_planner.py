@@ -14,7 +14,8 @@ from monai.bundle import ConfigParser
 
 from medsize.fit.cohort_facts import CohortFacts, CohortSource
 from medsize.fit.duration import LEAST_EPOCHS, Machine
-from medsize.fit.plan import LEAST_STEPS, Plan, Stage, Wishes, plan_fit
+from medsize.fit.plan import Plan, Stage, Wishes
+from medsize.fit.planner import LEAST_STEPS, plan_fit
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
 FACTS = CohortFacts(

@@ -1,0 +1,192 @@
+"""Decisions of a plan that follow from the cohort, the user's wishes and the machine: pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from medsize.bundle.bundle_choice import bundle_name
+from medsize.fit.cohort_facts import CohortFacts, CohortSource
+from medsize.fit.duration import Machine
+from medsize.fit.plan import Decision, Wishes
+from medsize.fit.recipe import NETWORKS
+
+__all__ = ["Choices", "choose", "reasons"]
+
+OF_FIT = {"output_dir", "overwrite", "resume", "supervision", "teacher_checkpoint", "val_fold"}
+"""Keys that differ between stages, or that have an option of their own."""
+MEMORY_SHARE = 0.5
+"""Share of the memory that preprocessed scans may take."""
+FEW_SCANS = 5
+"""Training scans for each structure, below which sizes may not tell the structures apart."""
+
+
+class Choices(NamedTuple):
+    """Settings of all trainings of a fit."""
+
+    network: str
+    """Network to share."""
+    supervision: str
+    """See ``supervision`` in train.yaml."""
+    size_level: str
+    """See ``size_level`` in train.yaml."""
+    folds: tuple[int | None, ...]
+    """Folds to validate on, one after the other; ``None`` for a section of the data list."""
+    cache_rate: float
+    """Share of the preprocessed scans to keep in memory."""
+
+    @property
+    def from_sizes(self) -> bool:
+        """True if the trainings learn from sizes."""
+        return "size" in self.supervision.split("+")
+
+
+def choose(facts: CohortFacts, source: CohortSource, wishes: Wishes, machine: Machine) -> Choices:
+    """
+    Choose the settings of all trainings.
+
+    Args:
+        facts: facts of the cohort.
+        source: its files.
+        wishes: settings that the user asks for.
+        machine: the machine to train on.
+
+    Raises:
+        ValueError: when a wish cannot be met.
+    """
+    if taken := sorted(OF_FIT & wishes.overrides.keys()):
+        raise ValueError(
+            f"--override {taken[0]}: found a key that fit sets itself. Use the option of fit, or leave it out."
+        )
+    supervision = wishes.supervision or source.proposed.get("supervision") or _supervision(facts)
+    return Choices(
+        _network(facts, wishes),
+        supervision,
+        _size_level(facts, source, wishes, from_sizes="size" in supervision.split("+")),
+        _folds(facts, source, wishes),
+        1.0 if "cache_rate" in wishes.overrides else _cache_rate(facts, machine),
+    )
+
+
+def reasons(facts: CohortFacts, wishes: Wishes, machine: Machine, bundle: Path, chosen: Choices) -> Iterator[Decision]:
+    """Yield the decisions behind the choices, each with its reason."""
+    fitting = facts.why_dimensions if wishes.bundle is None else "as asked for"
+    yield Decision(text=bundle_name(bundle), reason=fitting)
+    why = "as asked for" if wishes.network else "the default; it runs without medsize"
+    why += "; it needs medsize to run, so that no bundle is exported" if chosen.network == "lean_unet" else ""
+    yield Decision(text=f"network {NETWORKS[chosen.network].title}", reason=why)
+    yield from _of_labels(facts, chosen)
+    yield from _of_folds(wishes, chosen)
+    if chosen.cache_rate < 1:
+        yield Decision(
+            text=f"cache_rate {chosen.cache_rate:g}",
+            reason=f"all scans would take {_bytes_needed(facts) / 2**30:.1f} of {machine.memory_bytes / 2**30:.1f} GiB "
+            "of memory; the others are read anew",
+        )
+
+
+def _network(facts: CohortFacts, wishes: Wishes) -> str:
+    network = wishes.network or "unet"
+    if network not in NETWORKS:
+        raise ValueError(f"--network is {network}, expected one of {', '.join(NETWORKS)}. Name one of them.")
+    if network == "lean_unet" and facts.is_3d:
+        raise ValueError(
+            "--network is lean_unet, which is a 2D network, and the bundle is for 3D. Take unet or segresnet, or "
+            "--bundle size_seg_2d."
+        )
+    if network == "lean_unet" and wishes.ensemble:
+        raise ValueError("--ensemble is for an exported bundle, which cannot hold a LeanUNet. Leave it out.")
+    return network
+
+
+def _supervision(facts: CohortFacts) -> str:
+    """Return the labels to train from: all that there are, but masks of all scans only where there are no sizes."""
+    if not max(facts.with_volume, facts.with_slice_sizes):
+        return "mask" if facts.with_mask else "scribble"
+    kinds = ["size"]
+    kinds += ["scribble"] if facts.with_scribble else []
+    kinds += ["mask"] if 0 < facts.with_mask < facts.scans else []
+    return "+".join(kinds)
+
+
+def _size_level(facts: CohortFacts, source: CohortSource, wishes: Wishes, from_sizes: bool) -> str:
+    if facts.is_3d:
+        return "volume"
+    by_slice = facts.with_slice_sizes * 2 > facts.scans or not from_sizes
+    stated = wishes.overrides.get("size_level") or source.proposed.get("size_level")
+    level = str(stated or ("slice" if by_slice else "volume"))
+    if level not in ("slice", "volume"):
+        raise ValueError(f"size_level is '{level}', expected slice or volume. Correct it.")
+    return level
+
+
+def _folds(facts: CohortFacts, source: CohortSource, wishes: Wishes) -> tuple[int | None, ...]:
+    folds, fold = facts.folds, wishes.fold
+    if fold == "all":
+        if len(folds) < 2:
+            raise ValueError(
+                f"{source.data_list}: found {len(folds)} folds, expected at least 2 for --fold all. Give the items "
+                "folds, or leave --fold out."
+            )
+        return folds
+    if wishes.ensemble:
+        raise ValueError("--ensemble is given without --fold all, expected the networks of all folds. Add that.")
+    if not fold.isdigit():
+        raise ValueError(f"--fold is {fold}, expected a number or 'all'. Correct it.")
+    if folds and int(fold) not in folds:
+        raise ValueError(
+            f"--fold is {fold}, expected one of the data list's: {', '.join(map(str, folds))}. Name one of them."
+        )
+    return (int(fold),) if folds else (None,)
+
+
+def _bytes_needed(facts: CohortFacts) -> int:
+    """Return the memory of the training scans and their soft labels, float32."""
+    return facts.training_scans * facts.voxels_of_a_scan * 4 * (2 + len(facts.structures))
+
+
+def _cache_rate(facts: CohortFacts, machine: Machine) -> float:
+    share = MEMORY_SHARE * machine.memory_bytes / _bytes_needed(facts)
+    return 1.0 if share >= 1 else max(math.floor(100 * share) / 100, 0.01)
+
+
+def _of_labels(facts: CohortFacts, chosen: Choices) -> Iterator[Decision]:
+    counts = {
+        "sizes of slices": facts.with_slice_sizes,
+        "a size of the whole scan": facts.with_volume,
+        "clicks or scribbles": facts.with_scribble,
+        "a mask": facts.with_mask,
+    }
+    known = [f"{count} have {name}" for name, count in counts.items() if count]
+    reason = f"of {facts.scans} scans, {', '.join(known) or 'none has a label'}"
+    kinds = chosen.supervision.split("+")
+    if facts.with_mask and "mask" not in kinds:
+        reason += f"; masks are for evaluation, unless --supervision {chosen.supervision}+mask is asked for"
+    yield Decision(text=f"supervision {chosen.supervision}", reason=reason)
+    if not chosen.from_sizes:
+        return
+    if chosen.size_level == "slice":
+        yield Decision(text="sizes of slices", reason="they say more than a size of the whole scan")
+        return
+    why = "a 3D network learns from whole scans" if facts.is_3d else "most scans have no sizes of slices"
+    yield Decision(text="sizes of whole scans", reason=why)
+    structures = len(facts.structures)
+    if facts.training_scans < FEW_SCANS * structures and kinds == ["size"]:
+        yield Decision(
+            text=f"few scans, {facts.training_scans} to train on",
+            reason=f"sizes may not tell {structures} structures apart. More scans help, or clicks in three of them",
+        )
+
+
+def _of_folds(wishes: Wishes, chosen: Choices) -> Iterator[Decision]:
+    first = chosen.folds[0]
+    if len(chosen.folds) > 1:
+        yield Decision(text=f"{len(chosen.folds)} folds", reason="cross-validation, a chain of trainings for each")
+        shared = "the networks of all folds as one" if wishes.ensemble else f"that of fold {first}; see --ensemble"
+        yield Decision(text="shared network", reason=shared)
+    elif first is None:
+        yield Decision(text="validation", reason="on the scans of the data list's section for it")
+    else:
+        yield Decision(text=f"fold {first}", reason="its scans are for validation, and never trained on")

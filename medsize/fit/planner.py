@@ -1,0 +1,257 @@
+"""From the facts of a cohort to the plan of a fit."""
+
+from __future__ import annotations
+
+import ast
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medsize.bundle.bundle_choice import bundle_name
+from medsize.bundle.run_command import as_options, config_file, training_command
+from medsize.bundle.run_folder import SUMMARY, WEIGHTS
+from medsize.fit.cohort_facts import CohortFacts, CohortSource
+from medsize.fit.decisions import Choices, choose, reasons
+from medsize.fit.duration import LEAST_EPOCHS, START_SECONDS, Machine, as_text, guess_seconds, shortened
+from medsize.fit.plan import Decision, Plan, Stage, Wishes
+from medsize.fit.recipe import NETWORKS, RECIPES, Lesson, Recipe, chain, lessons
+
+__all__ = ["plan_fit"]
+
+LEAST_STEPS = 300
+"""Steps that a training needs, however few its scans are."""
+SCANS_PER_STEP = {(2, "slice"): 4, (2, "volume"): 2, (3, "volume"): 4}
+"""Training scans for each step of an epoch: batch_size of train.yaml, divided by how often an epoch draws a scan."""
+SLICES_PER_SCAN = 4
+"""Slices of each scan in an epoch, where sizes are of slices: epoch_scans of train.yaml."""
+USUAL_EPOCHS = 60
+"""Epochs where the config states an expression."""
+FIRST_LABELS = "first_labels"
+"""Folder of a fold's first labels, which its trainings share."""
+MAKE_FIRST_LABELS = "make_first_labels"
+"""Run id of train.yaml."""
+
+
+def plan_fit(
+    facts: CohortFacts, source: CohortSource, bundle: Path, wishes: Wishes, machine: Machine, output_dir: Path
+) -> Plan:
+    """
+    Plan a fit.
+
+    Args:
+        facts: facts of the cohort.
+        source: its files.
+        bundle: folder of the bundle to train.
+        wishes: settings that the user asks for.
+        machine: the machine to train on.
+        output_dir: folder of the fit.
+
+    Raises:
+        ValueError: when a wish cannot be met.
+    """
+    chosen = choose(facts, source, wishes, machine)
+    chains = _Chains(facts, source, bundle, wishes, machine, output_dir.absolute(), chosen)
+    teachers, share, decision = chains.in_time()
+    stages = chains.stages(teachers, share)
+    trainings = [stage for stage in stages if stage.kind == "training"]
+    return Plan(
+        bundle=bundle,
+        network=chosen.network,
+        decisions=(*reasons(facts, wishes, machine, bundle, chosen), decision),
+        stages=(_check(trainings[0], bundle), *stages, *_ending(trainings, bundle, wishes, chosen, chains.output_dir)),
+    )
+
+
+@dataclass(frozen=True)
+class _Chains:
+    """Chains of trainings, one for each fold."""
+
+    facts: CohortFacts
+    source: CohortSource
+    bundle: Path
+    wishes: Wishes
+    machine: Machine
+    output_dir: Path
+    chosen: Choices
+
+    def in_time(self) -> tuple[int, float, Decision]:
+        """Return the number of teachers and the share of the epochs that the time limit allows, and the decision."""
+        teachers, limit = len(self.networks) - 1, self.wishes.time_limit
+        guess = f"{as_text(self.seconds(teachers))} by a rough guess, measured as soon as it trains"
+        if limit is None:
+            return teachers, 1.0, Decision(text="time", reason=guess)
+        least = 0 if self.networks[0] == self.chosen.network else self.recipe.least_teachers
+        fewer, share = shortened(self.seconds, teachers, least, limit)
+        cuts = [f"{fewer} of {teachers} teachers"] if fewer < teachers else []
+        cuts += [f"{share:.0%} of the epochs, but at least {LEAST_EPOCHS}"] if share < 1 else []
+        effect = f"it runs {' and '.join(cuts)}" if cuts else "nothing is shortened"
+        reason = f"in full {guess}, so that {effect}"
+        left = self.seconds(fewer, share)
+        reason += f", which takes {as_text(left)}, longer than the limit" if left > 1.1 * limit else ""
+        return fewer, share, Decision(text=f"time limit {as_text(limit)}", reason=reason)
+
+    def seconds(self, teachers: int, share: float = 1.0) -> float:
+        """Guess the duration of all stages."""
+        return sum(stage.seconds + START_SECONDS for stage in self.stages(teachers, share))
+
+    def stages(self, teachers: int, share: float) -> list[Stage]:
+        """Return first labels and trainings of all folds, with so many teachers and a share of the epochs."""
+        return [stage for fold in self.chosen.folds for stage in self._stages_of(fold, teachers, share)]
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe for the sizes at hand."""
+        return RECIPES[len(self.facts.window), self.chosen.size_level]
+
+    @cached_property
+    def networks(self) -> list[str]:
+        """Networks of a chain in full, the shared one last."""
+        return chain(self.recipe, self.chosen.network) if self.chosen.from_sizes else [self.chosen.network]
+
+    @cached_property
+    def has_first_labels(self) -> bool:
+        """True if the trainings start from first labels."""
+        return self.chosen.from_sizes and self._configured((), MAKE_FIRST_LABELS) is not None
+
+    @cached_property
+    def common(self) -> dict[str, Any]:
+        """Values of all trainings."""
+        values: dict[str, Any] = {}
+        if self.source.overlay is None:
+            values |= {"dataset_dir": self.source.dataset_dir, "data_list": self.source.data_list}
+            values |= {} if self.facts.is_3d else {"size_level": self.chosen.size_level}
+        values["supervision"] = self.chosen.supervision
+        return values | ({"cache_rate": self.chosen.cache_rate} if self.chosen.cache_rate < 1 else {})
+
+    def _stages_of(self, fold: int | None, teachers: int, share: float) -> Iterator[Stage]:
+        place = "run" if fold is None else f"fold_{fold}"
+        suffix = f", fold {fold}" if len(self.chosen.folds) > 1 else ""
+        networks = [*self.networks[:teachers], self.chosen.network]
+        taught = lessons(networks, self.recipe, self.chosen.supervision, self.has_first_labels)
+        before: str | None = None
+        for number, lesson in enumerate(taught, start=1):
+            is_last = number == len(networks)
+            values: dict[str, Any] = {} if fold is None else {"val_fold": fold}
+            if before is not None:
+                values["teacher_checkpoint"] = self.output_dir / before / WEIGHTS
+            if self.has_first_labels:
+                values["first_labels_dir"] = self.output_dir / place / FIRST_LABELS
+            if is_last:
+                values["save_masks"] = True
+            folder = f"{place}/{lesson.network}" if is_last else f"{place}/teacher_{number}_{lesson.network}"
+            title = f"{'' if is_last else f'teacher {number}, '}{NETWORKS[lesson.network].title}{suffix}"
+            training = self._training(lesson, values, share, folder)
+            training = training.model_copy(update={"title": title, "fold": fold, "is_result": is_last})
+            if before is None and self.has_first_labels:
+                yield self._first_labels(training, f"{place}/{FIRST_LABELS}", f"first labels{suffix}")
+            yield training
+            before = folder
+
+    def _training(self, lesson: Lesson, values: Mapping[str, Any], share: float, folder: str) -> Stage:
+        full = self._epochs(lesson.overlays)
+        epochs = max(min(LEAST_EPOCHS, full), round(share * full))
+        values = {**self.common, **lesson.values, **values}
+        if epochs != self._configured(lesson.overlays, "max_epochs"):
+            values["max_epochs"] = epochs
+        values |= {**self.wishes.overrides, "output_dir": self.output_dir / folder}
+        configs: list[str | Path] = [*lesson.overlays, *([self.source.overlay] if self.source.overlay else [])]
+        return Stage(
+            kind="training",
+            title=folder,
+            reason=f"{lesson.reason}; {epochs} epoch{'s' if epochs > 1 else ''}",
+            folder=folder,
+            result=SUMMARY,
+            command=tuple(training_command(self.bundle, configs, as_options(values))),
+            epochs=epochs,
+            all_epochs=full,
+            seconds=epochs * guess_seconds(lesson.network, self._voxels_of_an_epoch(), self.machine),
+        )
+
+    def _first_labels(self, training: Stage, folder: str, title: str) -> Stage:
+        """Return the stage that makes the first labels for a training."""
+        voxels = self.facts.training_scans * self.facts.voxels_of_a_scan
+        return Stage(
+            kind="first labels",
+            title=title,
+            reason="soft labels that meet the sizes, made without training; see their page, first_labels.html",
+            folder=folder,
+            command=(*training.command, "--run_id", MAKE_FIRST_LABELS),
+            fold=training.fold,
+            seconds=guess_seconds("first labels", voxels, self.machine),
+        )
+
+    def _epochs(self, overlays: Sequence[str]) -> int:
+        """Return the epochs of a training in full: those of the config, or enough for few scans."""
+        stated = self.wishes.overrides.get("max_epochs")
+        if stated is not None:
+            if not stated.isdigit():
+                raise ValueError(f"--override max_epochs={stated}: expected a whole number. Correct it.")
+            return int(stated)
+        steps = max(self.facts.training_scans // SCANS_PER_STEP[len(self.facts.window), self.chosen.size_level], 1)
+        usual = self._configured(overlays, "max_epochs")
+        return max(usual if isinstance(usual, int) else USUAL_EPOCHS, math.ceil(LEAST_STEPS / steps))
+
+    def _voxels_of_an_epoch(self) -> int:
+        by_scan = self.facts.voxels_of_a_scan
+        if self.chosen.size_level == "slice":
+            by_scan = SLICES_PER_SCAN * math.prod(self.facts.window)
+        return self.facts.training_scans * by_scan
+
+    def _configured(self, overlays: Sequence[str], key: str) -> Any:
+        """Return the value of a top-level key in train.yaml under overlays, the cohort's included."""
+        value = None
+        for name in ("train.yaml", *overlays, *([str(self.source.overlay)] if self.source.overlay else [])):
+            value = self._config(name).get(key, value)
+        return value
+
+    def _config(self, name: str) -> dict[str, Any]:
+        if name not in self._configs:
+            self._configs[name] = yaml.safe_load(config_file(self.bundle, name).read_text(encoding="utf-8"))
+        return self._configs[name]
+
+    @cached_property
+    def _configs(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+
+def _check(training: Stage, bundle: Path) -> Stage:
+    """Return the stage that checks the first training, which reads all scans."""
+    at = training.command.index("--config_file") + 1
+    own = bundle.resolve() / "configs"
+    files = [Path(file) for file in ast.literal_eval(training.command[at])]
+    named = [part for file in files for part in ("--config", file.name if file.parent == own else str(file))]
+    return Stage(
+        kind="check",
+        title="check",
+        reason="all scans and settings, before anything is trained",
+        folder="check",
+        command=(sys.executable, "-m", "medsize", "check", bundle_name(bundle), *named, *training.command[at + 1 :]),
+    )
+
+
+def _ending(
+    trainings: Sequence[Stage], bundle: Path, wishes: Wishes, chosen: Choices, output_dir: Path
+) -> Iterator[Stage]:
+    """Yield the stages after the trainings."""
+    run = output_dir / next(stage.folder for stage in trainings if stage.is_result)
+    if wishes.ensemble:
+        run = output_dir / "ensemble"
+        reason = "the networks of all folds, whose softmax is averaged"
+        yield Stage(kind="ensemble", title="ensemble", reason=reason, folder="ensemble", result=SUMMARY)
+    if chosen.network != "lean_unet":
+        options = ["--run", run, "--network", chosen.network, "--output", output_dir / "bundle"]
+        yield Stage(
+            kind="export",
+            title="export",
+            reason="a bundle in the layout of the model zoo, which predicts without medsize",
+            folder="export",
+            result="../bundle/configs/metadata.json",
+            command=(sys.executable, "-m", "medsize", "export", bundle_name(bundle), *map(str, options)),
+        )
+    yield Stage(kind="report", title="report", reason=str(output_dir / "report.html"), folder=".")
