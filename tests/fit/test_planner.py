@@ -207,25 +207,16 @@ def test_wishes_that_cannot_be_met_are_refused(wishes: dict[str, Any], message: 
 
 
 def test_commands_of_the_plan_are_shown_as_they_run(command: Callable, phantoms: Path, tmp_path: Path) -> None:
-    arguments = [
-        "fit",
-        phantoms,
-        "--plan-only",
-        "--output-dir",
-        "out",
-        "--override",
-        "seed=3",
-        "--network",
-        "segresnet",
-    ]
-    told = command("medsize.cli", *arguments, cwd=tmp_path).stdout
+    options = ["--plan-only", "--output-dir", "out", "--override", "seed=3", "--network", "segresnet"]
+    told = command("medsize.cli", "fit", phantoms, *options, cwd=tmp_path).stdout
     assert not (tmp_path / "out").exists()
     runs = [shlex.split(line) for line in told.splitlines() if "monai.bundle run" in line]
     assert len([words for words in runs if "--run_id" not in words]) == 3
     for words in runs:
-        options = dict(zip(words[4::2], words[5::2], strict=True))
+        given = dict(zip(words[4::2], words[5::2], strict=True))
         parser = ConfigParser()
-        parser.read_config(ast.literal_eval(options.pop("--config_file")))
-        assert Path(options.pop("--bundle_root")).is_dir()
-        assert [key for key in options if key.removeprefix("--") not in parser.config] == []
-        assert options["--seed"] == "3"
+        parser.read_config(ast.literal_eval(given.pop("--config_file")))
+        assert Path(given.pop("--bundle_root")).is_dir()
+        keys = [given.pop("--run_id", "run"), *(option.removeprefix("--") for option in given)]
+        assert [key for key in keys if key not in parser.config] == []
+        assert given["--seed"] == "3"
