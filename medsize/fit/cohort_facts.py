@@ -127,7 +127,12 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
     try:
         slices = int(np.median([image_facts(item["image"]).shape[-1] for item in cohort.items]))
         fitting, reason = propose_dimensions(cohort)
-        stated = len(source.proposed.get("spacing", ()))
+        stated = len(source.proposed.get("spacing") or ())
+        if dimensions is not None and stated not in (0, dimensions):
+            raise ValueError(
+                f"{source.overlay}: found a spacing for {stated}D, expected one for the {dimensions}D of --bundle. "
+                f"Write it by medsize init --bundle size_seg_{dimensions}d, or leave --bundle out."
+            )
         if stated in (2, 3) and stated != fitting:
             fitting, reason = stated, f"{OVERLAY} has a spacing for it"
         window = source.proposed.get("roi_size")

@@ -32,6 +32,7 @@ class Display:
             TextColumn("{task.percentage:.0f} %{task.fields[left]}"),
             console=Console(file=sys.stderr),
             transient=True,
+            redirect_stdout=sys.stdout.isatty(),  # lines for a file go there
             disable=not sys.stderr.isatty(),
         )
         self.task = self.progress.add_task("", total=1.0, left="")

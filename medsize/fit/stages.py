@@ -8,8 +8,9 @@ import re
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from medsize.bundle.run_folder import CHECKPOINT, EPOCHS, LOG, is_finished
@@ -64,7 +65,7 @@ class Clock:
 def run_stages(
     plan: Plan,
     output_dir: Path,
-    own: dict[str, Callable[[], None]],
+    own: Mapping[str, Callable[[], None]],
     time_limit: float | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
@@ -84,36 +85,84 @@ def run_stages(
     Raises:
         StageFailed: with the reason, and the log's path in the last line.
     """
-    clock = Clock(output_dir / CLOCK)
-    pace = Pace(plan.trainings, time_limit)
     with Display(plan.stages) as display:
+        running = _Stages(plan, output_dir, own, Pace(plan.trainings, time_limit), Clock(output_dir / CLOCK), display)
         for number, stage in enumerate(plan.stages, start=1):
-            where = f"{number}/{len(plan.stages)} {stage.title}"
-            started = time.monotonic()
-            if stage.command:
-                outcome = _Running(stage, output_dir, pace, clock, display, number).run(
-                    _is_needless(plan, stage, output_dir)
-                )
-            elif stage.result and (output_dir / stage.folder / stage.result).is_file():
-                outcome = Outcome("kept")
-            else:
-                display.show(number)
-                outcome = _run_own(own[stage.kind], output_dir / stage.folder / LOG)
-            clock.save()
-            pace.finish(stage)
+            started, log = time.monotonic(), output_dir / stage.folder / LOG
+            outcome = running.run(number, stage)
             if outcome.kind in ("failed", "busy"):
-                raise StageFailed(_failure(stage, output_dir / stage.folder / LOG, outcome))
+                raise StageFailed(_failure(stage, log, outcome))
             took = f" in {as_text(time.monotonic() - started)}" if outcome.kind == "done" else ""
-            report(f"{where}: {outcome}{took}")
-            log = output_dir / stage.folder / LOG
-            if stage.kind == "check" and (doubts := warnings_in(log)):
-                report(f"  {len(doubts)} warning{'s' if len(doubts) > 1 else ''}, see {log}")
-            if stage.kind == "first labels":
-                for doubt in warnings_in(log, "first labels"):
-                    report(f"  {doubt}")
+            report(f"{number}/{len(plan.stages)} {stage.title}: {outcome}{took}")
+            for line in _doubts(stage, log):
+                report(f"  {line}")
 
 
-def _run_own(function: Callable[[], None], log: Path) -> Outcome:
+@dataclass(frozen=True)
+class _Stages:
+    """Stages of a fit that runs."""
+
+    plan: Plan
+    output_dir: Path
+    own: Mapping[str, Callable[[], None]]
+    pace: Pace
+    clock: Clock
+    display: Display
+
+    def run(self, number: int, stage: Stage) -> Outcome:
+        """Run a stage, unless it is finished or superfluous."""
+        self.display.show(number)
+        if self._is_finished(stage):
+            outcome = Outcome("kept")
+        elif stage.command:
+            outcome = self._run_command(number, stage)
+        else:
+            outcome = _run_here(self.own[stage.kind], self.output_dir / stage.folder / LOG)
+        self.clock.save()
+        self.pace.finish(stage)
+        return outcome
+
+    def _is_finished(self, stage: Stage) -> bool:
+        """Return whether a stage has its result, or a training that has begun shows that it is not needed again."""
+        if stage.kind in ("check", "first labels"):
+            ahead = self.plan.stages[self.plan.stages.index(stage) + 1 :]
+            training = self.output_dir / next(other.folder for other in ahead if other.kind == "training")
+            return (training / CHECKPOINT).is_file() or is_finished(training)
+        return bool(stage.result) and (self.output_dir / stage.folder / stage.result).is_file()
+
+    def _run_command(self, number: int, stage: Stage) -> Outcome:
+        """Run the command of a stage to its end, anew with another number of epochs if the time limit asks for it."""
+        folder = self.output_dir / stage.folder
+        epochs = _length(stage, folder)
+        while True:
+            command = with_epochs(stage.command, epochs) if stage.epochs else list(stage.command)
+            with start_supervised(str(folder), command, result=stage.result) as process:
+                wanted = self._watch(process, number, stage, epochs)
+                if wanted == epochs:
+                    return outcome_of(process)
+            epochs = wanted  # the process was stopped
+            with atomic_write(folder / LENGTH) as partial:
+                partial.write_text(f"{epochs}\n")
+
+    def _watch(self, process: subprocess.Popen[str], number: int, stage: Stage, epochs: int) -> int:
+        """Wait for the end of a process, or for the first epochs to show that it should have another number of them."""
+        folder = self.output_dir / stage.folder
+        before = seen = len(_seconds_of(stage, folder))
+        while process.poll() is None:
+            seconds = _seconds_of(stage, folder)
+            if len(seconds) > seen:
+                seen = len(seconds)
+                self.pace.measure(stage, seconds[before:])
+                wanted = self.pace.epochs(stage, epochs, seen, self.clock.seconds)
+                if wanted != epochs:
+                    return wanted
+            self.display.show(number, seen, epochs, self.pace.seconds_left(stage, epochs - seen))
+            self.clock.save(every=5.0)
+            time.sleep(POLL)
+        return epochs
+
+
+def _run_here(function: Callable[[], None], log: Path) -> Outcome:
     """Run a stage in this process; what it prints goes to the log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
@@ -125,55 +174,16 @@ def _run_own(function: Callable[[], None], log: Path) -> Outcome:
     return Outcome("done")
 
 
-def _is_needless(plan: Plan, stage: Stage, output_dir: Path) -> bool:
-    """Return whether a check or first labels are superfluous: a training that has begun has done or has them."""
-    if stage.kind not in ("check", "first labels"):
-        return False
-    ahead = plan.stages[plan.stages.index(stage) + 1 :]
-    training = output_dir / next(other.folder for other in ahead if other.kind == "training")
-    return (training / CHECKPOINT).is_file() or is_finished(training)
+def _doubts(stage: Stage, log: Path) -> list[str]:
+    """Return the lines that the screen shows of a stage's warnings."""
+    if stage.kind == "first labels":
+        return warnings_in(log, "first labels")
+    number = len(warnings_in(log)) if stage.kind == "check" else 0
+    return [f"{number} warning{'s' if number > 1 else ''}, see {log}"] if number else []
 
 
-class _Running:
-    """A stage with a command, while it runs."""
-
-    def __init__(self, stage: Stage, output_dir: Path, pace: Pace, clock: Clock, display: Display, number: int) -> None:
-        self.stage, self.folder = stage, output_dir / stage.folder
-        self.pace, self.clock, self.display, self.number = pace, clock, display, number
-        self.epochs = _length(stage, self.folder)
-
-    def run(self, is_needless: bool) -> Outcome:
-        """Run the stage to its end, and again with another number of epochs if the time limit asks for it."""
-        if is_needless:
-            return Outcome("kept")
-        while True:
-            command = with_epochs(self.stage.command, self.epochs) if self.stage.epochs else list(self.stage.command)
-            with start_supervised(str(self.folder), command, result=self.stage.result) as process:
-                if self._watch(process):
-                    return outcome_of(process)
-            with atomic_write(self.folder / LENGTH) as partial:
-                partial.write_text(f"{self.epochs}\n")
-
-    def _watch(self, process: subprocess.Popen[str]) -> bool:
-        """Wait for a stage; return whether it has ended by itself, not by another number of epochs."""
-        known = seen = len(self._seconds())
-        while process.poll() is None:
-            seconds = self._seconds()
-            if len(seconds) > seen:
-                seen = len(seconds)
-                self.pace.measure(self.stage, seconds[known:] if known else seconds)
-                wanted = self.pace.epochs(self.stage, self.epochs, seen, self.clock.seconds)
-                if wanted != self.epochs:
-                    self.epochs = wanted
-                    return False
-            left = self.pace.seconds_left(self.stage, self.epochs - seen)
-            self.display.show(self.number, seen, self.epochs, left)
-            self.clock.save(every=5.0)
-            time.sleep(POLL)
-        return True
-
-    def _seconds(self) -> list[float]:
-        return stage_seconds(self.folder) if self.stage.epochs else []
+def _seconds_of(stage: Stage, folder: Path) -> list[float]:
+    return stage_seconds(folder) if stage.epochs else []
 
 
 def _length(stage: Stage, folder: Path) -> int:

@@ -24,7 +24,7 @@ from medsize.bundle.export import export_bundle
 from medsize.bundle.run_summary import RunSummary
 from medsize.fit import StageFailed, Wishes, fit_cohort
 from medsize.fit.ensemble import write_ensemble
-from tests.conftest import BUNDLE_2D
+from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
 QUICK = ["--time-limit", "1s", "--override", "max_epochs=3", "--override", "val_interval=1"]
 """So little time leaves one round and the student."""
@@ -114,7 +114,7 @@ def test_another_cohort_or_plan_is_not_mixed_with_a_fit(
         with pytest.raises(ValueError, match=r"another fit runs in it, the process \d+"):
             fit_cohort(cohort, out, wishes, report=lambda _: None)
     told: list[str] = []
-    fit_cohort(cohort, out, wishes, plan_only=True, report=told.append)
+    fit_cohort(cohort, out, wishes.model_copy(update={"time_limit": 60.0}), plan_only=True, report=told.append)
     assert told[0] == "Plan:"
 
 
@@ -125,6 +125,11 @@ def test_what_is_no_cohort_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"there is no such cohort|found neither cohort.yaml|it cannot be read"):
         fit_cohort(tmp_path / name, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_bundle_of_other_dimensions_than_the_cohort_was_prepared_for_is_refused(cohort: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cohort.yaml: found a spacing for 2D, .* or leave --bundle out"):
+        fit_cohort(cohort, tmp_path / "out", Wishes(bundle=BUNDLE_3D))
 
 
 def test_what_the_check_refuses_stops_a_fit_before_it_trains(cohort: Path, tmp_path: Path) -> None:

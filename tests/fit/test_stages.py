@@ -1,12 +1,15 @@
-"""The log of a stage is read for what the screen shows of it."""
+"""Stages run within their time, and what the screen shows of them is read from their logs."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from medsize.fit.stages import last_error, warnings_in, with_epochs
+from medsize.fit import duration
+from medsize.fit.plan import Plan, Stage
+from medsize.fit.stages import StageFailed, last_error, run_stages, stage_seconds, warnings_in, with_epochs
 
 CHAIN = """2026-01-01 - INFO - epoch 3
 Traceback (most recent call last):
@@ -69,3 +72,80 @@ def test_warnings_about_the_cohort_are_found_in_the_log_of_its_check(tmp_path: P
 def test_the_number_of_epochs_is_replaced_or_added() -> None:
     assert with_epochs(["run", "--max_epochs", "50", "--seed", "1"], 20) == ["run", "--max_epochs", "20", "--seed", "1"]
     assert with_epochs(["run"], 20) == ["run", "--max_epochs", "20"]
+
+
+STUB = """
+import sys, time
+from pathlib import Path
+run, epochs, resume = Path(sys.argv[1]), int(sys.argv[3]), sys.argv[5]
+table = run / "epochs.csv"
+rows = table.read_text().splitlines()[1:] if resume == "True" else []
+print("resume", resume)
+while len(rows) < epochs:
+    time.sleep(0.06)
+    rows.append("0.06")
+    (run / "partial.csv").write_text("\\n".join(["seconds", *rows]) + "\\n")
+    (run / "partial.csv").rename(table)
+    (run / "checkpoint.pt").touch()
+(run / "summary.json").touch()
+"""
+"""Training of 0.06 s an epoch."""
+
+
+def stub(folder: Path) -> Plan:
+    (folder / "stub.py").write_text(STUB)
+    command = (sys.executable, str(folder / "stub.py"), str(folder / "run"), "--max_epochs", "60")
+    training = Stage(
+        kind="training",
+        title="stub",
+        reason="",
+        folder="run",
+        result="summary.json",
+        command=command,
+        epochs=60,
+        all_epochs=60,
+        seconds=1.0,
+    )
+    return Plan(bundle=folder, network="unet", decisions=(), stages=(training,))
+
+
+def test_a_training_that_is_slower_than_guessed_is_shortened_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duration, "START_SECONDS", 0.0)
+    told: list[str] = []
+    run_stages(stub(tmp_path), tmp_path, {}, time_limit=2.0, report=told.append)
+    run = tmp_path / "run"
+    assert 10 <= len(stage_seconds(run)) < 50
+    assert len(stage_seconds(run)) == int((run / "length.json").read_text())
+    assert (run / "log.txt").read_text().split("\n")[:2] == ["resume False", "resume True"]
+    assert told[0].startswith("1/1 stub: done in ")
+    run_stages(stub(tmp_path), tmp_path, {}, time_limit=2.0, report=told.append)
+    assert told[1:] == ["1/1 stub: kept"]
+
+
+def test_a_failed_training_is_told_of_in_one_line_with_its_log(tmp_path: Path) -> None:
+    plan = stub(tmp_path)
+    script = tmp_path / "stub.py"
+    script.write_text('raise FileNotFoundError("no such scan")\n')
+    with pytest.raises(StageFailed) as failed:
+        run_stages(plan, tmp_path, {}, report=lambda _: None)
+    log = tmp_path / "run" / "log.txt"
+    expected = f"stub failed: FileNotFoundError: no such scan. Log: {log}. The same command goes on from here."
+    assert str(failed.value) == expected
+    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    with pytest.raises(StageFailed, match="stub failed: it was killed by signal 9, as happens where memory is short"):
+        run_stages(plan, tmp_path, {}, report=lambda _: None)
+
+
+def test_a_stage_of_fit_itself_fails_likewise(tmp_path: Path) -> None:
+    stage = Stage(kind="report", title="report", reason="", folder=".")
+    plan = Plan(bundle=tmp_path, network="unet", decisions=(), stages=(stage,))
+
+    def fail() -> None:
+        print("what MONAI says")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StageFailed, match=r"report failed: \[Errno 28\] No space left on device. Log: "):
+        run_stages(plan, tmp_path, {"report": fail})
+    assert "what MONAI says" in (tmp_path / "log.txt").read_text()
