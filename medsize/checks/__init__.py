@@ -3,6 +3,7 @@
 from medsize.checks.bundle_check import check_bundle
 from medsize.checks.config_check import config_problems
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
+from medsize.checks.first_labels import open_first_labels
 from medsize.checks.metadata_check import metadata_findings
 from medsize.checks.run_check import check_run, open_cohort
 from medsize.checks.scans import check_scans
@@ -18,6 +19,7 @@ __all__ = [
     "config_problems",
     "metadata_findings",
     "open_cohort",
+    "open_first_labels",
     "refuse_or_warn",
     "workflow_findings",
 ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
 import pickle
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -19,9 +16,9 @@ from monai.transforms import Transform
 from monai.transforms.traits import RandomizableTrait
 from monai.transforms.utils import reset_ops_id
 from monai.utils import TraceKeys
-from torch import nn
 
 from medsize import __version__
+from medsize.data.content_hash import content_hash, file_states
 from medsize.files import atomic_write
 
 __all__ = ["PersistentCacheDataset"]
@@ -73,7 +70,7 @@ class PersistentCacheDataset(CacheDataset):
         """Set the items, see ``CacheDataset``."""
         if self.cache_dir is not None and self._transform_hash is None:  # once, before a transform has seen a scan
             transforms = self.transform.transforms[: self._first_random()]
-            self._transform_hash = _hash([__version__, monai.__version__, transforms])
+            self._transform_hash = content_hash([__version__, monai.__version__, transforms])
         super().set_data(data)
 
     def _first_random(self) -> int | None:
@@ -85,7 +82,7 @@ class PersistentCacheDataset(CacheDataset):
         if self.cache_dir is None:
             return super()._load_cache_item(idx)
         item = self.data[idx]
-        name = _hash([self._transform_hash, item, _file_states(item)])
+        name = content_hash([self._transform_hash, item, file_states(item)])
         file = self.cache_dir / name[:2] / f"{name}.pt"
         if file.is_file():
             try:
@@ -111,37 +108,3 @@ class PersistentCacheDataset(CacheDataset):
         first_random = self._first_random()
         item = self._load_cache_item(index)
         return item if first_random is None else self.transform(item, start=first_random)
-
-
-def _file_states(item: Mapping[Hashable, Any]) -> list[tuple[int, int, int]]:
-    """Return size and times of the files that an item names."""
-    names = [name for value in item.values() for name in (value if isinstance(value, list) else [value])]
-    files = [Path(name) for name in names if isinstance(name, str) and os.path.isfile(name)]
-    stats = [file.stat() for file in files]
-    return [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
-
-
-def _hash(thing: Any) -> str:
-    buffer = io.BytesIO()
-    pickler = _ByValue(buffer)
-    pickler.fast = True  # equal things are written alike, whether or not they are one object
-    try:
-        pickler.dump(thing)
-    except (AttributeError, TypeError, pickle.PicklingError) as e:
-        raise ValueError(
-            f"a transform has no value to compare, so its scans cannot be kept: {e}. Set cache_dir to null, or use a "
-            "function that has a name and a module."
-        ) from e
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
-
-
-class _ByValue(pickle.Pickler):
-    """Pickler that writes tensors and networks by their values; pickle would write their addresses."""
-
-    def reducer_override(self, thing: Any) -> Any:
-        if isinstance(thing, nn.Module):
-            return str, (repr(thing), *thing.state_dict().items())
-        if isinstance(thing, torch.Tensor):
-            array = thing.detach().cpu().contiguous()
-            return str, (str(array.dtype), tuple(array.shape), array.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return NotImplemented

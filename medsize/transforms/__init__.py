@@ -19,6 +19,7 @@ from medsize.transforms.fill_missing_targets import (
     FillMissingTargetsd,
     FillMissingTargetsDict,
 )
+from medsize.transforms.hand_down_sizes import HandDownSizesD, HandDownSizesd, HandDownSizesDict
 from medsize.transforms.perturb_mask import PerturbMask, PerturbMaskD, PerturbMaskd, PerturbMaskDict
 from medsize.transforms.size_to_fraction import (
     SizeToFraction,
@@ -54,6 +55,9 @@ __all__ = [
     "FillMissingTargetsD",
     "FillMissingTargetsDict",
     "FillMissingTargetsd",
+    "HandDownSizesD",
+    "HandDownSizesDict",
+    "HandDownSizesd",
     "PerturbMask",
     "PerturbMaskD",
     "PerturbMaskDict",

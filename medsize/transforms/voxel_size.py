@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from monai.data import MetaTensor
 
-__all__ = ["voxel_size"]
+__all__ = ["source_of", "voxel_size"]
 
 
 def voxel_size(image: MetaTensor, num_axes: int | None = None) -> float:

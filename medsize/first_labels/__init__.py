@@ -1,0 +1,29 @@
+"""First labels: a segmentation of the training scans from their sizes, before any training."""
+
+from medsize.first_labels.atlas import AtlasScan, atlas_rounds
+from medsize.first_labels.clicks import ball_radius, click_evidence
+from medsize.first_labels.features import FEATURES, SliceFeatures
+from medsize.first_labels.first_label import FirstLabelD, FirstLabeld, FirstLabelDict
+from medsize.first_labels.first_labels import FirstLabels, label_file, make_first_labels
+from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture, separability
+from medsize.first_labels.words import Words
+
+__all__ = [
+    "FEATURES",
+    "AtlasScan",
+    "FirstLabelD",
+    "FirstLabelDict",
+    "FirstLabeld",
+    "FirstLabels",
+    "Mixture",
+    "SliceFeatures",
+    "Words",
+    "atlas_rounds",
+    "ball_radius",
+    "choose_iterations",
+    "click_evidence",
+    "fit_mixture",
+    "label_file",
+    "make_first_labels",
+    "separability",
+]

@@ -1,0 +1,98 @@
+"""Features of slices, on a grid that is coarser than the voxels."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from medsize.networks.efficientnet_lite import EfficientNetLiteEncoder
+
+__all__ = ["FEATURES", "SliceFeatures"]
+
+FEATURES = ("imagenet", "intensity")
+ENLARGED = 2
+"""Factor that slices are enlarged by before the network sees them, for a stride of two voxels."""
+TAPS = 4
+"""Taps of the encoder in use: 1/2 to 1/16 of the enlarged slice. That at 1/32 mixes in too much of the surroundings."""
+BLURS = (0.0, 1.0, 2.0, 4.0)
+"""Standard deviations of the blurred copies that intensity features hold, voxels."""
+
+
+class SliceFeatures(nn.Module):
+    """
+    Features of slices on a grid of one point for each ``stride`` × ``stride`` voxels.
+
+    ``imagenet``: the taps at 1/2, 1/4, 1/8 and 1/16 of EfficientNet-Lite0 with ImageNet weights, interpolated to the
+    grid. The slice is enlarged such that the first tap is four times as fine as the grid. ``intensity``: the slice
+    blurred to four degrees, and the magnitudes of their gradients. These know brightness and little else.
+
+    Args:
+        in_channels: channels of the scans, with intensities in [0, 1].
+        kind: {``"imagenet"``, ``"intensity"``}. Defaults to ``"imagenet"``.
+        stride: voxels between two points of the grid. Defaults to 2.
+
+    Raises:
+        FileNotFoundError: when the package that holds the ImageNet weights is not installed.
+        ValueError: when ``kind`` is not one of these.
+    """
+
+    def __init__(self, in_channels: int = 1, kind: str = "imagenet", stride: int = 2) -> None:
+        super().__init__()
+        if kind not in FEATURES:
+            raise ValueError(f"features is '{kind}', expected one of {', '.join(FEATURES)}.")
+        self.kind = kind
+        self.stride = stride
+        self.encoder = None
+        if kind == "imagenet":
+            self.encoder = EfficientNetLiteEncoder(2, in_channels, pretrained=True).eval().requires_grad_(False)
+
+    def grid_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the points of the grid along both axes of a slice, at least one."""
+        return max(height // self.stride, 1), max(width // self.stride, 1)
+
+    @torch.no_grad()
+    def forward(self, slices: torch.Tensor) -> list[torch.Tensor]:
+        """
+        Return the features of slices.
+
+        Args:
+            slices: shape ``(B, C, H, W)``.
+
+        Returns:
+            groups of features, each of shape ``(B, F, H // stride, W // stride)``.
+        """
+        height, width = slices.shape[2:]
+        grid = self.grid_size(height, width)
+        if self.encoder is None:
+            return [F.interpolate(group, size=grid, mode="area") for group in _intensities(slices)]
+        scale = 2 * ENLARGED / self.stride
+        enlarged = F.interpolate(
+            slices, size=[round(grid[0] * self.stride * scale), round(grid[1] * self.stride * scale)], mode="bilinear"
+        )
+        bottom, right = (-enlarged.shape[2]) % 32, (-enlarged.shape[3]) % 32
+        padded = F.pad(enlarged, (0, right, 0, bottom), mode="replicate")
+        around = [round(n * self.stride**-1 / scale) for n in padded.shape[2:]]
+        taps = self.encoder(padded)[:TAPS]
+        return [F.interpolate(tap, size=around, mode="bilinear")[:, :, : grid[0], : grid[1]] for tap in taps]
+
+
+def _intensities(slices: torch.Tensor) -> list[torch.Tensor]:
+    """Return blurred copies of slices ``(B, C, H, W)``, and the magnitudes of their gradients, likewise."""
+    copies = [slices if sigma == 0 else blur_slices(slices, sigma) for sigma in BLURS]
+    gradients = []
+    for copy in copies:
+        down, across = torch.gradient(copy, dim=(2, 3))
+        gradients.append((down.square() + across.square()).sqrt())
+    return copies + gradients
+
+
+def blur_slices(x: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Return a Gaussian blur over the last two axes of ``(…, H, W)``, with ``sigma`` in points; borders repeat."""
+    radius = max(int(3 * sigma + 0.5), 1)
+    kernel = torch.exp(-torch.arange(-radius, radius + 1, device=x.device).float().square() / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    y = x.reshape(-1, 1, *x.shape[-2:])
+    y = F.conv2d(F.pad(y, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
+    y = F.conv2d(F.pad(y, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
+    return y.reshape(x.shape)

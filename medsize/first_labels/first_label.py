@@ -1,0 +1,87 @@
+"""First labels as the soft labels of training items."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Transform
+from monai.utils import TransformBackends
+from torch.nn import functional as F
+
+from medsize.first_labels.first_labels import label_file
+from medsize.items import SIZE_KEYS, is_per_slice, size_key
+from medsize.transforms.size_to_fraction import to_fraction
+from medsize.transforms.soft_label import ShiftToSize
+from medsize.transforms.voxel_size import source_of
+
+__all__ = ["FirstLabelD", "FirstLabelDict", "FirstLabeld"]
+
+
+class FirstLabeld(Transform):
+    """
+    First label of a training scan, interpolated to its voxels and shifted to its size.
+
+    Put it where :class:`medsize.transforms.SoftLabeld` stands for a teacher: after the deterministic transforms that
+    the first labels were made with.
+
+    Args:
+        folder: see :func:`medsize.first_labels.make_first_labels`.
+        num_classes: K, with the background.
+        image_key: key of the scan. Defaults to ``"image"``.
+        soft_label_key: key of the result, float32, ``(K, *spatial)``. Defaults to ``"soft_label"``.
+
+    Raises:
+        FileNotFoundError: when the folder holds no label of a scan.
+    """
+
+    backend = [TransformBackends.TORCH]
+
+    def __init__(
+        self, folder: str | Path, num_classes: int, image_key: str = "image", soft_label_key: str = "soft_label"
+    ) -> None:
+        self.folder = Path(folder)
+        self.num_classes = num_classes
+        self.image_key = image_key
+        self.soft_label_key = soft_label_key
+        self.shift = ShiftToSize()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        image = d[self.image_key]
+        file = label_file(self.folder, source_of(image))
+        if not file.is_file():
+            raise FileNotFoundError(f"{source_of(image)}: found no first label of it in {self.folder}. Make them anew.")
+        coarse = torch.load(file, weights_only=True).float()
+        volume_shape = (*image.shape[1:], 1)[:3]
+        logits = _to_voxels(coarse, volume_shape[:2]).clamp_min(1e-6).log().movedim(1, -1)  # (K, H, W, Z)
+        key = size_key(d, SIZE_KEYS)
+        if "label" in d:
+            soft = F.one_hot(d["label"].as_tensor()[0].long().clamp(0, self.num_classes - 1), self.num_classes)
+            soft = soft.movedim(-1, 0).float()
+        elif key is None:
+            soft = logits.softmax(dim=0).reshape(-1, *image.shape[1:])
+        elif is_per_slice(key):
+            fraction = to_fraction(key, d[key], image).movedim(-1, 0)
+            soft = self.shift(logits.movedim(-1, 0), fraction).movedim(0, -1)
+        else:
+            fraction = to_fraction(key, d[key], image).unsqueeze(0)
+            soft = self.shift(logits.unsqueeze(0), fraction)[0].reshape(-1, *image.shape[1:])
+        d[self.soft_label_key] = MetaTensor(soft, meta=image.meta, applied_operations=image.applied_operations)
+        return d
+
+
+def _to_voxels(coarse: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+    """Return labels ``(K, Z, h, w)`` interpolated to slices of this size; the last rows and columns may repeat."""
+    points = coarse.shape[2:]
+    stride = max(size[0] // points[0], 1), max(size[1] // points[1], 1)
+    covered = [n * s for n, s in zip(points, stride, strict=True)]
+    fine = F.interpolate(coarse, size=covered, mode="bilinear")
+    rest = [n - c for n, c in zip(size, covered, strict=True)]
+    return F.pad(fine, (0, rest[1], 0, rest[0]), mode="replicate") if any(rest) else fine
+
+
+FirstLabelD = FirstLabelDict = FirstLabeld

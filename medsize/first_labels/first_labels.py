@@ -1,0 +1,326 @@
+"""First labels of a cohort: made from the sizes of its training scans, in seconds and without a network's training."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from torch.nn import functional as F
+
+from medsize.data.persistent_cache_dataset import content_hash, file_states
+from medsize.files import atomic_write
+from medsize.first_labels.atlas import AtlasScan, atlas_rounds
+from medsize.first_labels.clicks import click_evidence
+from medsize.first_labels.features import SliceFeatures
+from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture, separability
+from medsize.first_labels.report import write_report
+from medsize.first_labels.words import Words
+from medsize.items import SIZE_KEYS, size_key
+from medsize.progress_bar import with_progress
+from medsize.transforms.size_to_fraction import to_fraction
+from medsize.transforms.voxel_size import source_of
+
+__all__ = ["REPORT", "SUMMARY", "FirstLabels", "label_file", "make_first_labels"]
+
+REPORT = "first_labels.html"
+SUMMARY = "first_labels.json"
+"""Written last: a folder without it is not complete."""
+SAMPLED_SCANS = 200
+SAMPLED_SLICES = 1000
+SAMPLED_POINTS = 60_000
+MOST_POINTS = 64_000_000
+"""Points of the grids of all scans; a larger cohort gets a coarser grid."""
+
+
+@dataclass
+class ScanOnGrid:
+    """What is kept of a training scan in memory."""
+
+    source: str
+    subject: str
+    words: list[torch.Tensor]
+    """Word at each point for each vocabulary, int16, ``(Z, h, w)``."""
+    fraction: torch.Tensor
+    """Low and high ends, ``(2, K)`` or, of slices, ``(2, K, Z)``."""
+    evidence: torch.Tensor | None
+    label: torch.Tensor | None
+    """Share of each class at each point, where a mask is known, ``(K, Z, h, w)``."""
+
+
+class FirstLabels:
+    """
+    First labels of training scans from their sizes, see the modules of :mod:`medsize.first_labels`.
+
+    Scans are described by words of several vocabularies; mixtures find what each class looks like; rounds of an atlas
+    add where it lies. A mask that is given stays as it is.
+
+    Args:
+        num_classes: K, with the background.
+        features: see :class:`medsize.first_labels.SliceFeatures`. Defaults to ``"imagenet"``.
+        vocabularies: number of words of each. Defaults to ``(200, 400, 600, 800)``.
+        rounds: see :func:`medsize.first_labels.atlas_rounds`. Defaults to 10.
+        stride: voxels between two points of the grid. Default: 2, more for a cohort of more than 64 million points.
+        seed: of sampled points and of k-means. Defaults to 0.
+        device: where features are computed. Default: the CPU.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        features: str = "imagenet",
+        vocabularies: Sequence[int] = (200, 400, 600, 800),
+        rounds: int = 10,
+        stride: int | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.num_classes = num_classes
+        self.features = features
+        self.vocabularies = tuple(vocabularies)
+        self.rounds = rounds
+        self.stride = stride
+        self.seed = seed
+        self.device = torch.device(device)
+        self.mixtures: list[Mixture] = []
+        self.iterations = 0
+        """EM iterations, see :func:`medsize.first_labels.choose_iterations`."""
+        self.separability = torch.empty(0)
+        """See :func:`medsize.first_labels.separability`, the mean over the vocabularies."""
+        self.rank = 0
+        """Rank of the fractions of all regions, K at most."""
+
+    def __call__(self, read: Callable[[int], Mapping[Hashable, Any]], num_scans: int) -> list[torch.Tensor]:
+        """
+        Make the labels.
+
+        Args:
+            read: returns a training scan by its number, as the deterministic transforms leave it: ``image`` ``(C, H, W,
+                Z)`` or ``(C, H, W)`` with intensities in [0, 1], and any of ``volume_mm3``, ``slice_area_mm2``,
+                ``scribble`` and ``label``. It is called twice for a part of the scans.
+            num_scans: number of scans.
+
+        Returns:
+            the soft label of each scan on its grid, float16, ``(K, Z, h, w)``.
+
+        Raises:
+            ValueError: when no scan has a size or a mask, or all scans are constant images.
+        """
+        first = read(0)["image"]
+        features = SliceFeatures(first.shape[0], self.features, self.stride or _stride(first, num_scans))
+        words = Words(features.to(self.device), self.vocabularies, seed=self.seed)
+        chosen = np.unique(np.linspace(0, num_scans - 1, min(num_scans, SAMPLED_SCANS)).round().astype(int))
+        sampled = (
+            self._sampled_slices(read(int(n))["image"], len(chosen))
+            for n in with_progress(chosen, "First labels: words")
+        )
+        words.fit(sampled, math.ceil(SAMPLED_POINTS / len(chosen)))
+        scans = [self._on_grid(read(n), words) for n in with_progress(range(num_scans), "First labels: features")]
+        if not any(scan.label is not None or _states_something(scan.fraction) for scan in scans):
+            raise ValueError("none of the training scans has a size or a mask: first labels are made from these.")
+        return self._solve(scans)
+
+    def _sampled_slices(self, image: torch.Tensor, num_scans: int) -> torch.Tensor:
+        volume = _as_volume(image)
+        wanted = max(2, SAMPLED_SLICES // num_scans)
+        if volume.shape[-1] <= wanted:
+            return volume.to(self.device)
+        return volume[..., torch.linspace(0, volume.shape[-1] - 1, wanted).round().long()].to(self.device)
+
+    def _on_grid(self, item: Mapping[Hashable, Any], words: Words) -> ScanOnGrid:
+        image = item["image"]
+        volume = _as_volume(image)
+        maps = words.transform(volume.to(self.device))
+        key = size_key(item, SIZE_KEYS)
+        unknown = torch.stack([torch.zeros(self.num_classes), torch.ones(self.num_classes)])
+        fraction = unknown if key is None else to_fraction(key, item[key], image)
+        label = evidence = None
+        if "label" in item:
+            label = self._shares(_as_volume(item["label"])[0], maps[0].shape[1:])
+            average = label.mean(dim=(1, 2, 3))
+            fraction = torch.stack([average, average])
+        elif "scribble" in item:
+            spacing = [float(s) for s in image.pixdim] + [1.0] * (4 - image.ndim)
+            grid, (height, width) = maps[0].shape[1:], volume.shape[1:3]
+            point_mm = (spacing[2], spacing[0] * height / grid[0], spacing[1] * width / grid[1])
+            region_mm3 = math.prod(volume.shape[1:]) * math.prod(spacing)
+            evidence = click_evidence(
+                _as_volume(item["scribble"])[0].as_subclass(torch.Tensor),
+                _volumes(fraction, region_mm3),
+                grid,
+                point_mm,
+            )
+        return ScanOnGrid(source_of(image), str(item.get("subject", source_of(image))), maps, fraction, evidence, label)
+
+    def _shares(self, label: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
+        one_hot = F.one_hot(label.as_subclass(torch.Tensor).long().clamp(0, self.num_classes - 1), self.num_classes)
+        return F.interpolate(one_hot.permute(3, 2, 0, 1).float(), size=list(grid), mode="area")
+
+    def _solve(self, scans: Sequence[ScanOnGrid]) -> list[torch.Tensor]:
+        unlabelled = [scan for scan in scans if scan.label is None]
+        low, high = _regions(unlabelled, self.num_classes).unbind(dim=1)
+        self.rank = int(torch.linalg.matrix_rank((low + high) / 2, rtol=1e-3)) if len(low) else 0
+        histograms = [_histograms(unlabelled, number, size) for number, size in enumerate(self.vocabularies)]
+        self.iterations = choose_iterations(histograms, low, high, _subjects(unlabelled)) if len(low) else 0
+        self.mixtures = [
+            fit_mixture(histogram, low, high, _certain(scans, number, size, self.num_classes), self.iterations)
+            for number, (histogram, size) in enumerate(zip(histograms, self.vocabularies, strict=True))
+        ]
+        if len(low):
+            apart = [separability(histogram, low, high, iterations=self.iterations) for histogram in histograms]
+            self.separability = torch.stack(apart).mean(dim=0)
+        labels = atlas_rounds(
+            [AtlasScan(scan.words, scan.fraction, scan.evidence, scan.label) for scan in scans],
+            [mixture.words for mixture in self.mixtures],
+            rounds=self.rounds,
+        )
+        return [label if scan.label is None else scan.label.half() for scan, label in zip(scans, labels, strict=True)]
+
+
+def make_first_labels(
+    items: Sequence[Mapping[Hashable, Any]],
+    transform: Callable[[Any], Any],
+    first_labels: FirstLabels,
+    folder: str | Path,
+    class_names: Sequence[str],
+) -> Path:
+    """
+    Make the first labels of a cohort in a folder, or find them there.
+
+    They are kept below ``folder`` under a name that follows from the scans, their labels, the transforms and the
+    settings, so that a changed cohort gets its own. With several processes the first one makes them.
+
+    Args:
+        items: training items, see :class:`medsize.items.TrainingItem`.
+        transform: the deterministic transforms of the training.
+        first_labels: the method with its settings.
+        folder: where to keep them.
+        class_names: names of the classes, the background first.
+
+    Returns:
+        the folder with one file for each scan, see :func:`label_file`, ``first_labels.json`` and a report,
+        ``first_labels.html``.
+
+    Raises:
+        ValueError: see :class:`FirstLabels`.
+        OSError: when the folder cannot be written. The message says what to do.
+    """
+    settings = {name: value for name, value in vars(first_labels).items() if name in KEYED}
+    key = content_hash([settings, transform, *([item, file_states(item)] for item in items)])
+    made = Path(folder) / key[:12]
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not distributed or torch.distributed.get_rank() == 0:
+        try:
+            if not (made / SUMMARY).is_file():
+                _make(items, transform, first_labels, made, class_names)
+        except OSError as e:
+            raise OSError(
+                f"{made}: first labels cannot be kept there: {e}. Free space on the disk, or set first_labels_dir to a "
+                "folder elsewhere."
+            ) from e
+        finally:
+            if distributed:
+                torch.distributed.barrier()
+    else:
+        torch.distributed.barrier()
+    return made
+
+
+KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "seed")
+
+
+def label_file(folder: Path, image: str) -> Path:
+    """Return the file of a scan's first label, given the scan's path."""
+    return folder / f"{content_hash(str(image))[:16]}.pt"
+
+
+def _make(
+    items: Sequence[Mapping[Hashable, Any]],
+    transform: Callable[[Any], Any],
+    first_labels: FirstLabels,
+    made: Path,
+    class_names: Sequence[str],
+) -> None:
+    began = time.monotonic()
+    labels = first_labels(lambda number: transform(dict(items[number])), len(items))
+    for item, label in zip(items, labels, strict=True):
+        with atomic_write(label_file(made, str(item["image"]))) as partial:
+            torch.save(label, partial)
+    summary = {
+        "scans": len(items),
+        "seconds": round(time.monotonic() - began, 1),
+        "rank": first_labels.rank,
+        "iterations": first_labels.iterations,
+        "classes": len(class_names),
+        "told_apart": {
+            name: None if math.isnan(value) else round(value, 2)
+            for name, value in zip(class_names[1:], first_labels.separability.tolist(), strict=False)
+        },
+        "log_likelihood": [round(float(m.log_likelihood[-1]), 4) for m in first_labels.mixtures],
+        "log_likelihood_at_start": [round(float(m.log_likelihood[0]), 4) for m in first_labels.mixtures],
+    }
+    write_report(made / REPORT, summary, items, transform, labels)
+    with atomic_write(made / SUMMARY) as partial:
+        partial.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+
+
+def _as_volume(image: torch.Tensor) -> torch.Tensor:
+    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+    return plain if plain.ndim == 4 else plain.unsqueeze(-1)
+
+
+def _stride(image: torch.Tensor, num_scans: int) -> int:
+    """Return the voxels between two points that keep the cohort's grids within :data:`MOST_POINTS`."""
+    voxels = math.prod(image.shape[1:]) * num_scans
+    return max(2, math.ceil(math.sqrt(voxels / MOST_POINTS)))
+
+
+def _states_something(fraction: torch.Tensor) -> bool:
+    return bool((fraction[1] - fraction[0] < 1).any())
+
+
+def _volumes(fraction: torch.Tensor, region_mm3: float) -> list[float]:
+    """Return the volume of each structure, NaN where it is unknown."""
+    low, high = (fraction.mean(dim=-1) if fraction.ndim == 3 else fraction)[:, 1:]
+    known = (high - low) < 0.5
+    return torch.where(known, (low + high) / 2 * region_mm3, torch.nan).tolist()
+
+
+def _subjects(scans: Sequence[ScanOnGrid]) -> list[str]:
+    """Return the subject of each region."""
+    return [s.subject for s in scans for _ in range(s.fraction.shape[-1] if s.fraction.ndim == 3 else 1)]
+
+
+def _regions(scans: Sequence[ScanOnGrid], num_classes: int) -> torch.Tensor:
+    """Return the fractions of all regions, ``(R, 2, K)``: of each scan, or of each slice where they are known."""
+    parts = [s.fraction.movedim(-1, 0) if s.fraction.ndim == 3 else s.fraction.unsqueeze(0) for s in scans]
+    return torch.cat(parts) if parts else torch.empty(0, 2, num_classes)
+
+
+def _histograms(scans: Sequence[ScanOnGrid], vocabulary: int, size: int) -> torch.Tensor:
+    """Return the share of each word in each region, ``(R, W)``."""
+    rows = []
+    for scan in scans:
+        words = scan.words[vocabulary].long()
+        regions = words.flatten(1) if scan.fraction.ndim == 3 else words.reshape(1, -1)
+        rows += [torch.bincount(region, minlength=size).float() / len(region) for region in regions]
+    return torch.stack(rows) if rows else torch.empty(0, size)
+
+
+def _certain(scans: Sequence[ScanOnGrid], vocabulary: int, size: int, num_classes: int) -> torch.Tensor | None:
+    """Return the words of each class in the scans with a mask, each scan counting as one region."""
+    masked = [scan for scan in scans if scan.label is not None]
+    if not masked:
+        return None
+    counts = torch.zeros(num_classes, size)
+    for scan in masked:
+        share = scan.label.reshape(num_classes, -1) / scan.words[vocabulary].numel()  # type: ignore[union-attr]
+        counts.index_add_(1, scan.words[vocabulary].reshape(-1).long(), share)
+    return counts

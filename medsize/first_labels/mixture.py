@@ -1,0 +1,195 @@
+"""Mixture of word distributions with known proportions: what each class looks like, from sizes alone."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from medsize.losses.size_target import nearest_in_box
+
+__all__ = ["Mixture", "choose_iterations", "fit_mixture", "separability"]
+
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Result of :func:`fit_mixture`."""
+
+    words: torch.Tensor
+    """φ: distribution of words of each class, ``(K, W)``; each row sums to 1."""
+    fractions: torch.Tensor
+    """v: fractions of the classes in each region, within their intervals, ``(R, K)``."""
+    log_likelihood: torch.Tensor
+    """Mean log-likelihood of a point after each iteration, ``(iterations + 1,)``. It never falls."""
+
+
+def fit_mixture(
+    histograms: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    certain: torch.Tensor | None = None,
+    iterations: int = 300,
+) -> Mixture:
+    """
+    Find the word distributions of the classes by EM, given the classes' fractions in each region.
+
+    It maximises Σ_r Σ_w h_rw ln Σ_k v_rk φ_kw over φ and over each v_r in its box, starting from the classes' weighted
+    mean histograms. With exact fractions the problem is convex. The M-step of v_r is v_rk = clip(c · n_rk, low, high),
+    with n the expected counts (see :func:`medsize.losses.size_target.nearest_in_box`).
+
+    Source: Quadrianto et al. "Estimating labels from label proportions" 2009 (the problem); Hofmann. "Probabilistic
+    latent semantic analysis" 1999 (the mixture, there with unknown proportions).
+
+    Args:
+        histograms: share of each word in each region, ``(R, W)``, each row with sum 1.
+        low: low ends of the classes' fractions, ``(R, K)``.
+        high: high ends, likewise; equal to ``low`` where exact, [0, 1] where unknown.
+        certain: counts of words whose class is certain, as from masks and clicks, in units of a region: ``(K, W)``.
+        iterations: number of EM iterations. Defaults to 300.
+
+    Returns:
+        the distributions, and the likelihood of each iteration.
+    """
+    histograms, low, high = histograms.double(), low.double(), high.double()
+    known = None if certain is None else certain.double()
+    likelihood = []
+    for words, fractions in itertools.islice(_em(histograms, low, high, known), iterations + 1):
+        log_likelihood = (histograms * (fractions @ words).clamp_min(TINY).log()).sum()
+        total = histograms.sum()
+        if known is not None:
+            log_likelihood, total = log_likelihood + torch.xlogy(known, words).sum(), total + known.sum()
+        likelihood.append(log_likelihood / total)
+    return Mixture(words.float(), fractions.float(), torch.stack(likelihood).float())
+
+
+def _em(
+    histograms: torch.Tensor, low: torch.Tensor, high: torch.Tensor, known: torch.Tensor | None = None
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield φ ``(K, W)`` and v ``(R, K)`` at the start and after each iteration, without an end."""
+    exact = bool((high - low).abs().amax() < 1e-9) if len(low) else True
+    fractions = nearest_in_box(_start(low, high).log(), low, high) if len(low) else low
+    extra = torch.zeros(low.shape[1], histograms.shape[1], dtype=torch.float64) if known is None else known
+    words = _normalised(fractions.T @ histograms + extra)
+    while True:
+        yield words, fractions
+        ratio = histograms / (fractions @ words).clamp_min(TINY)
+        counts = words * (fractions.T @ ratio) + extra
+        if not exact:
+            fractions = nearest_in_box((fractions * (ratio @ words.T)).clamp_min(1e-30).log(), low, high)
+        words = _normalised(counts)
+
+
+def choose_iterations(
+    histograms: Sequence[torch.Tensor],
+    low: torch.Tensor,
+    high: torch.Tensor,
+    groups: Sequence[Hashable] | None = None,
+    most: int = 100,
+    folds: int = 5,
+) -> int:
+    """
+    Choose the number of EM iterations by the likelihood of regions that were left out.
+
+    With few regions and many words, EM fits what is by chance. The choice is the least number whose held-out likelihood
+    is within one standard error of the best.
+
+    Source: Breiman et al. "Classification and Regression Trees" 1984, chapter 3.4.3 (the rule of one standard error).
+
+    Args:
+        histograms: of each vocabulary, see :func:`fit_mixture`; their mean likelihood decides.
+        low: see :func:`fit_mixture`.
+        high: see :func:`fit_mixture`.
+        groups: group of each region, such as its subject; a group is left out as a whole. Default: each its own.
+        most: largest number. Defaults to 100.
+        folds: number of parts that are left out in turn. Defaults to 5.
+
+    Returns:
+        the number of iterations; ``most`` for fewer groups than folds.
+    """
+    numbers = {group: n for n, group in enumerate(dict.fromkeys(range(len(low)) if groups is None else groups))}
+    if len(numbers) < folds:
+        return most
+    fold = torch.tensor([numbers[group] % folds for group in (range(len(low)) if groups is None else groups)])
+    held_out = torch.zeros(len(low), most + 1, dtype=torch.float64)
+    for part in range(folds):
+        out = fold == part
+        for histogram in histograms:
+            left = histogram[out].double()
+            steps = _em(histogram[~out].double(), low[~out].double(), high[~out].double())
+            fractions = nearest_in_box(_start(low[out], high[out]).log(), low[out], high[out])
+            for number, (words, _) in enumerate(itertools.islice(steps, most + 1)):
+                held_out[out, number] += (left * (fractions @ words).clamp_min(1e-9).log()).sum(dim=1)
+    best = int(held_out.mean(dim=0).argmax())
+    shortfall = held_out[:, best : best + 1] - held_out
+    error = shortfall.std(dim=0) / math.sqrt(len(low))
+    return int((shortfall.mean(dim=0) <= error).nonzero()[0])
+
+
+def separability(
+    histograms: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    shuffles: int = 19,
+    iterations: int = 50,
+    seed: int = 0,
+) -> torch.Tensor:
+    """
+    Return how much better each structure's sizes explain the scans than the same sizes dealt out at random.
+
+    The sizes of one structure are shuffled among the regions, and the mixture is fitted again. The result is the
+    distance of the true likelihood from the shuffled ones, in their standard deviations. Below about 2 the sizes do not
+    tell this structure from the rest: they hardly differ, follow another structure's, or are of too few scans.
+
+    Source: Good. "Permutation, Parametric and Bootstrap Tests of Hypotheses" 2005.
+
+    Args:
+        histograms: see :func:`fit_mixture`.
+        low: see :func:`fit_mixture`.
+        high: see :func:`fit_mixture`.
+        shuffles: number of shuffles for each structure. Defaults to 19.
+        iterations: EM iterations of each fit. Defaults to 50.
+        seed: of the shuffles. Defaults to 0.
+
+    Returns:
+        a number for each structure, ``(K − 1,)``; NaN for one that is absent or unknown everywhere.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    result = torch.full((low.shape[1] - 1,), torch.nan)
+    true = fit_mixture(histograms, low, high, iterations=iterations).log_likelihood[-1]
+    for k in range(1, low.shape[1]):
+        known = (high[:, k] - low[:, k]) < 1
+        if not bool((high[known, k] > 0).any()):
+            continue
+        others = []
+        for _ in range(shuffles):
+            order = torch.arange(len(low))
+            order[known] = order[known][torch.randperm(int(known.sum()), generator=generator)]
+            shuffled_low, shuffled_high = low.clone(), high.clone()
+            shuffled_low[:, k], shuffled_high[:, k] = low[order, k], high[order, k]
+            shuffled_low[:, 0] = (1 - shuffled_high[:, 1:].sum(1)).clamp_min(0)
+            shuffled_high[:, 0] = (1 - shuffled_low[:, 1:].sum(1)).clamp_min(1e-6)
+            others.append(
+                fit_mixture(histograms, shuffled_low, shuffled_high, iterations=iterations).log_likelihood[-1]
+            )
+        spread = torch.stack(others)
+        result[k - 1] = (true - spread.mean()) / spread.std().clamp_min(1e-7)
+    return result
+
+
+def _start(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Return fractions to start from ``(R, K)``: the middle of each interval, the cohort's mean where unknown."""
+    known = (high - low) < 1
+    middle = torch.where(known, (low + high) / 2, 0.0)
+    mean = middle.sum(0) / known.sum(0).clamp_min(1)
+    return torch.where(known, middle, mean.clamp_min(1e-6)).clamp_min(1e-30)
+
+
+def _normalised(counts: torch.Tensor) -> torch.Tensor:
+    total = counts.sum(dim=1, keepdim=True)
+    uniform = torch.full_like(counts, 1 / counts.shape[1])
+    return torch.where(total > TINY, counts / total.clamp_min(TINY), uniform)

@@ -1,0 +1,97 @@
+"""Page about a cohort's first labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from monai.data import MetaTensor
+from torch.nn import functional as F
+
+from medsize import __version__
+from medsize.files import atomic_write
+from medsize.pictures import data_url, fullest_slice, slice_png
+
+__all__ = ["TOLD_APART", "advice", "write_report"]
+
+TOLD_APART = 2.0
+"""Least separability of a structure whose first labels can be expected to lie on it."""
+SHOWN = 12
+"""Scans on the page."""
+
+
+def advice(summary: Mapping[str, Any]) -> list[str]:
+    """
+    Return what the sizes do not tell, one sentence each with what helps; empty if nothing is missing.
+
+    Args:
+        summary: content of ``first_labels.json``.
+    """
+    sentences = []
+    help_ = "Clicks in three scans help most, then more scans, or a roi around the organs."
+    told_apart: Mapping[str, float | None] = summary["told_apart"]
+    if summary["rank"] < summary["classes"] and any(value is not None for value in told_apart.values()):
+        sentences.append(
+            f"the sizes of {summary['scans']} scans have rank {summary['rank']}, expected {summary['classes']} for as "
+            f"many classes: they vary too little to tell the classes apart. {help_}"
+        )
+    for name, value in told_apart.items():
+        if value is None:
+            sentences.append(f"{name}: no scan has it with a known size, so it gets no first label.")
+        elif value < TOLD_APART:
+            sentences.append(
+                f"{name}: its sizes hardly tell it from the rest (separability {value:.1f}, expected at least "
+                f"{TOLD_APART:g}; {summary['scans']} scans). {help_}"
+            )
+    return sentences
+
+
+def write_report(
+    file: Path,
+    summary: Mapping[str, Any],
+    items: Sequence[Mapping[Any, Any]],
+    transform: Callable[[Any], Any],
+    labels: Sequence[torch.Tensor],
+) -> None:
+    """
+    Write the page: training slices with their first labels, the likelihood, and how well sizes are told apart.
+
+    Args:
+        file: HTML to write, whole or not at all.
+        summary: content of ``first_labels.json``.
+        items: training items.
+        transform: the deterministic transforms.
+        labels: soft label of each scan on its grid, ``(K, Z, h, w)``.
+    """
+    chosen = np.unique(np.linspace(0, len(items) - 1, min(len(items), SHOWN)).round().astype(int))
+    environment = Environment(
+        loader=PackageLoader("medsize.first_labels", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("report.html").render(
+        version=__version__,
+        summary=summary,
+        least=TOLD_APART,
+        advice=advice(summary),
+        pictures=[
+            {"source": _picture(transform(dict(items[n]))["image"], labels[n].float()), "number": int(n) + 1}
+            for n in chosen
+        ],
+    )
+    with atomic_write(file) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def _picture(image: torch.Tensor, label: torch.Tensor) -> str:
+    """Return a picture of the slice that shows most, as a data URL."""
+    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+    volume = plain if plain.ndim == 4 else plain.unsqueeze(-1)
+    classes = F.interpolate(label.movedim(0, 1), size=list(volume.shape[1:3]), mode="bilinear").argmax(dim=1)
+    mask = classes.movedim(0, -1).numpy()  # (H, W, Z)
+    shown = fullest_slice(mask)
+    spacing = [float(s) for s in image.pixdim[:2]] if isinstance(image, MetaTensor) else [1.0, 1.0]
+    png = slice_png(volume[0, :, :, shown].numpy(), [(mask[:, :, shown], "solid")], spacing)
+    return data_url(png, "image/png")

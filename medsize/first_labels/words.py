@@ -1,0 +1,121 @@
+"""Words: the classes of local appearance that a cohort's scans are described by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import PCA
+
+from medsize.first_labels.features import SliceFeatures
+
+__all__ = ["Words"]
+
+BATCH_VOXELS = 2**18
+"""Voxels of slices whose features are computed at once."""
+
+
+class Words:
+    """
+    Vocabularies of a cohort: k-means on the whitened features of its slices.
+
+    Each group of features is divided by its standard deviation, so that every scale counts alike. The features are
+    projected to their first principal components, of variance 1 each. Each vocabulary is a k-means of its own.
+
+    Source: Csurka et al. "Visual categorization with bags of keypoints" 2004 (words of an image); the feature groups
+    are chosen in this project.
+
+    Args:
+        features: gives the features of slices.
+        sizes: number of words of each vocabulary.
+        dimensions: principal components to keep. Defaults to 32.
+        seed: of the sampled points and of k-means. Defaults to 0.
+    """
+
+    def __init__(
+        self, features: SliceFeatures, sizes: Sequence[int] = (200, 400, 600, 800), dimensions: int = 32, seed: int = 0
+    ) -> None:
+        self.features = features
+        self.sizes = tuple(sizes)
+        self.dimensions = dimensions
+        self.seed = seed
+        self._scales: list[torch.Tensor] = []
+        self._mean = self._projection = torch.empty(0)
+        self._words: list[torch.Tensor] = []
+
+    def fit(self, images: Iterable[torch.Tensor], points_per_image: int) -> Words:
+        """
+        Find the words from a sample of points.
+
+        Args:
+            images: scans, each ``(C, H, W, Z)`` or ``(C, H, W)``; they are gone through once.
+            points_per_image: number of points to draw from each.
+
+        Returns:
+            itself.
+
+        Raises:
+            ValueError: when all points look the same, so that there is nothing to tell apart.
+        """
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = []
+        for image in images:
+            groups = [group.movedim(1, -1).flatten(0, 2) for group in self._groups(image)]
+            chosen = torch.randperm(len(groups[0]), generator=generator)[:points_per_image]
+            drawn.append([group[chosen].cpu() for group in groups])
+        groups = [torch.cat(parts) for parts in zip(*drawn, strict=True)]
+        self._scales = [group.std().clamp_min(1e-6) for group in groups]
+        points = torch.cat([g / s for g, s in zip(groups, self._scales, strict=True)], dim=1).numpy()
+        distinct = len(np.unique(points[:5000].round(4), axis=0))
+        if distinct < 2:
+            raise ValueError("all points of the training scans look the same: the scans are constant images.")
+        pca = PCA(min(self.dimensions, *points.shape), whiten=True, svd_solver="covariance_eigh").fit(points)
+        spread = np.sqrt(np.maximum(pca.explained_variance_, 1e-6 * pca.explained_variance_[0]))
+        self._mean = torch.from_numpy(pca.mean_).float()
+        self._projection = torch.from_numpy(pca.components_.T / spread).float()
+        whitened = ((torch.from_numpy(points) - self._mean) @ self._projection).numpy()
+        self._words = [
+            torch.from_numpy(
+                MiniBatchKMeans(
+                    min(size, len(whitened)), random_state=self.seed + n, batch_size=4096, n_init=1, max_iter=30
+                )
+                .fit(whitened)
+                .cluster_centers_
+            ).float()
+            for n, size in enumerate(self.sizes)
+        ]
+        return self
+
+    def transform(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """
+        Return the word at each point of a scan's grid, for each vocabulary.
+
+        Args:
+            image: ``(C, H, W, Z)`` or ``(C, H, W)``.
+
+        Returns:
+            maps of words, int16, each ``(Z, h, w)``; Z is 1 for a 2D image.
+        """
+        slices = []
+        for groups in self._batches(image):
+            scaled = torch.cat([g / s for g, s in zip(groups, self._scales, strict=True)], dim=1)
+            points = (scaled.movedim(1, -1) - self._mean.to(scaled)) @ self._projection.to(scaled)
+            slices.append([_nearest(points, words.to(points)) for words in self._words])
+        return [torch.cat(parts).cpu() for parts in zip(*slices, strict=True)]
+
+    def _groups(self, image: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.cat(parts) for parts in zip(*self._batches(image), strict=True)]
+
+    def _batches(self, image: torch.Tensor) -> Iterable[list[torch.Tensor]]:
+        volume = image if image.ndim == 4 else image.unsqueeze(-1)
+        slices = volume.movedim(-1, 0).float()
+        for batch in slices.split(max(1, BATCH_VOXELS // slices[0, 0].numel())):
+            yield self.features(batch)
+
+
+def _nearest(points: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    """Return the index of the word nearest to each point ``(…, D)``, int16."""
+    score = points.flatten(0, -2) @ words.T - words.square().sum(dim=1) / 2
+    return score.argmax(dim=1).reshape(points.shape[:-1]).to(torch.int16)
