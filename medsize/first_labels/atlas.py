@@ -38,7 +38,7 @@ def atlas_rounds(
     rounds: int = 10,
     trust: float = 0.7,
     smoothness: float = 5.0,
-    bands: int = 4,
+    bands: int = 8,
     position_blur: float = 1.5,
     shift_steps: int = 10,
 ) -> list[torch.Tensor]:
@@ -59,7 +59,7 @@ def atlas_rounds(
         rounds: number of alternations. Defaults to 10.
         trust: factor of the log-probabilities, below 1 since neighbours are not independent. Defaults to 0.7.
         smoothness: weight of the neighbours. Defaults to 5.
-        bands: parts of the last axis with a position map each. Defaults to 4.
+        bands: parts of the last axis with a position map each. Defaults to 8.
         position_blur: standard deviation of the blur of ψ, points of the grid. Defaults to 1.5.
         shift_steps: steps towards the sizes in each round. Defaults to 10.
 
