@@ -72,7 +72,7 @@ def go_on_commands(dimensions: int, overlay: Path, bundle: Path | None = None) -
         bundle: folder of the bundle. Default: medsize's own.
     """
     folder = bundle or own_bundles()[f"size_seg_{dimensions}d"]
-    configs = ["train.yaml", *_recipe(dimensions, overlay, folder), str(overlay)]
+    configs = ["train.yaml", *_recipe(dimensions), str(overlay)]
     run = ["--output_dir", str(overlay.parent.with_name(f"{overlay.parent.name}_run"))]
     name = bundle_name(folder)
     check = ["medsize", "check", name, *(part for config in configs for part in ("--config", config))]
@@ -86,14 +86,6 @@ def go_on_commands(dimensions: int, overlay: Path, bundle: Path | None = None) -
     return commands
 
 
-def _recipe(dimensions: int, overlay: Path, bundle: Path) -> list[str]:
-    """Return the bundle's overlays for the sizes that the cohort has."""
-    import yaml
-
-    if dimensions == 3:
-        return []
-    # From sizes alone, only a network that starts from ImageNet weights finds structures; it sees slices.
-    names = ["imagenet.yaml"]
-    if yaml.safe_load(overlay.read_text()).get("size_level") == "volume":
-        names.append("volume_sizes.yaml")
-    return [name for name in names if (bundle / "configs" / name).is_file()]
+def _recipe(dimensions: int) -> list[str]:
+    """Return the bundle's overlays that find most from sizes."""
+    return [] if dimensions == 3 else ["imagenet.yaml"]

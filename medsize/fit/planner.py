@@ -117,7 +117,8 @@ class _Chains:
     @cached_property
     def has_first_labels(self) -> bool:
         """True if the trainings start from first labels."""
-        return self.chosen.from_sizes and self._configured((), MAKE_FIRST_LABELS) is not None
+        needed = self.chosen.from_sizes and self.recipe.uses_first_labels
+        return needed and self._configured((), MAKE_FIRST_LABELS) is not None
 
     @cached_property
     def common(self) -> dict[str, Any]:
@@ -133,7 +134,7 @@ class _Chains:
         place = "run" if fold is None else f"fold_{fold}"
         suffix = f", fold {fold}" if len(self.chosen.folds) > 1 else ""
         networks = [*self.networks[:teachers], self.chosen.network]
-        taught = lessons(networks, self.recipe, self.chosen.supervision, self.has_first_labels)
+        taught = lessons(networks, self.chosen.supervision, self.has_first_labels)
         before: str | None = None
         for number, lesson in enumerate(taught, start=1):
             is_last = number == len(networks)

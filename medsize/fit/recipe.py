@@ -15,10 +15,8 @@ class Recipe(NamedTuple):
     """Networks that are trained before it, each taught by the one before; :data:`OWN` for the shared network itself."""
     least_teachers: int = 0
     """Number of teachers that a time limit leaves, where they are other networks than the shared one."""
-    first_overlays: tuple[str, ...] = ()
-    """Further overlays of the first training."""
-    teacher_values: dict[str, Any] = {}
-    """Values of the teachers' trainings."""
+    uses_first_labels: bool = True
+    """The first training needs first labels: as soft labels, or to hand volumes down to slices."""
 
 
 class Network(NamedTuple):
@@ -47,8 +45,8 @@ NETWORKS = {
     "lean_unet": Network("LeanUNet", ("imagenet.yaml",), "imagenet"),
 }
 RECIPES = {
-    (2, "slice"): Recipe(("lean_unet", "lean_unet"), 1),
-    (2, "volume"): Recipe(("lean_unet", "lean_unet"), 1, ("volume_sizes.yaml",), {"potts_ramp": "[0.0,0.3]"}),
+    (2, "slice"): Recipe(("lean_unet", "lean_unet"), 1, uses_first_labels=False),
+    (2, "volume"): Recipe(("lean_unet", "lean_unet"), 1),
     (3, "volume"): Recipe(()),
 }
 """By the bundle's dimensions and the level of sizes."""
@@ -60,15 +58,12 @@ def chain(recipe: Recipe, network: str) -> list[str]:
     return teachers if teachers and network == "lean_unet" else [*teachers, network]
 
 
-def lessons(
-    networks: Sequence[str], recipe: Recipe, supervision: str, has_first_labels: bool = False
-) -> Iterator[Lesson]:
+def lessons(networks: Sequence[str], supervision: str, has_first_labels: bool = False) -> Iterator[Lesson]:
     """
     Yield the trainings of a chain.
 
     Args:
         networks: networks to train one after the other; each but the first is taught by the one before.
-        recipe: the recipe.
         supervision: labels to train from, see ``supervision`` in train.yaml.
         has_first_labels: the first training also learns from first labels. Defaults to False.
     """
@@ -76,9 +71,8 @@ def lessons(
     for number, name in enumerate(networks):
         network = NETWORKS[name]
         overlays = list(network.overlays)
-        values = dict(recipe.teacher_values) if number < len(recipe.teachers) else {}
+        values: dict[str, Any] = {}
         if number == 0:
-            overlays += recipe.first_overlays if recipe.teachers and "size" in supervision.split("+") else ()
             overlays += ["mask_supervision.yaml"] if supervision == "mask" else []
             start = "ImageNet features" if network.init == "imagenet" else "random weights"
             reason = f"it starts from {start} and learns from {labels}"

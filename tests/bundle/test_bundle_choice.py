@@ -80,9 +80,7 @@ def test_commands_to_go_on_name_the_bundle_in_short(tmp_path: Path) -> None:
     assert go_on_commands(2, overlay, copy)[3].startswith(f"medsize train '{copy}' --overlay imagenet.yaml ")
 
 
-@pytest.mark.parametrize(
-    ("level", "overlays"), [("slice", ["imagenet.yaml"]), ("volume", ["imagenet.yaml", "volume_sizes.yaml"])]
-)
+@pytest.mark.parametrize(("level", "overlays"), [("slice", ["imagenet.yaml"]), ("volume", ["imagenet.yaml"])])
 def test_commands_to_go_on_take_the_recipe_for_the_sizes_at_hand(
     level: str, overlays: list[str], tmp_path: Path
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import shlex
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,13 +75,8 @@ def test_sizes_of_slices_are_learnt_in_rounds_each_taught_by_the_one_before() ->
     assert "90 have sizes of slices" in decisions(made)
 
 
-def test_first_labels_come_first_where_the_bundle_makes_them(tmp_path: Path) -> None:
-    bundle = shutil.copytree(BUNDLE_2D, tmp_path / "bundle")
-    train = bundle / "configs" / "train.yaml"
-    if "\nmake_first_labels:" not in train.read_text():
-        train.write_text(train.read_text() + "make_first_labels: []\n")
-    wishes = Wishes(bundle=bundle, fold="all")
-    made = plan_fit(FACTS, LIST, bundle, wishes, Machine(memory_bytes=2**40), Path("/out"))
+def test_first_labels_come_first_where_volumes_need_them() -> None:
+    made = plan(VOLUMES, fold="all")
     assert [stage.kind for stage in made.stages[1:5]] == ["first labels", *["training"] * 3]
     for stage in made.stages[1:-2]:
         assert option(stage, "first_labels_dir") == f"/out/fold_{stage.fold}/first_labels"
@@ -93,10 +87,13 @@ def test_first_labels_come_first_where_the_bundle_makes_them(tmp_path: Path) -> 
     assert "first labels" not in [stage.kind for stage in masks.stages]
 
 
-def test_volumes_change_the_first_round() -> None:
-    first, *_ = plan(VOLUMES).trainings
-    assert overlays(first) == ["imagenet.yaml", "volume_sizes.yaml"]
+def test_volumes_need_first_labels_and_sizes_of_slices_do_not() -> None:
+    made = plan(VOLUMES)
+    first, *_ = made.trainings
+    assert overlays(first) == ["imagenet.yaml"]
     assert option(first, "size_level") == "volume"
+    assert "first labels" in [stage.kind for stage in made.stages]
+    assert "first labels" not in [stage.kind for stage in plan().stages]
 
 
 def test_a_3d_network_learns_from_whole_scans() -> None:
@@ -129,7 +126,6 @@ def test_what_the_overlay_of_a_cohort_states_holds(tmp_path: Path) -> None:
         assert option(stage, "supervision") == "size"
         assert option(stage, "dataset_dir") is None
         assert stage.epochs == 70
-    assert "volume_sizes.yaml" in overlays(made.trainings[0])
     assert (
         option(plan({"with_mask": 3}, source=source, supervision="size+mask").trainings[0], "supervision")
         == "size+mask"
