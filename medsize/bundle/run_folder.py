@@ -15,6 +15,7 @@ __all__ = [
     "CONFIG",
     "EPOCHS",
     "EVALUATION",
+    "FIRST_LABELS",
     "INFERENCE",
     "LOCK",
     "LOG",
@@ -39,6 +40,8 @@ CHECKPOINT = "checkpoint.pt"
 """State from which the run can go on after its last epoch."""
 WEIGHTS = "model.pt"
 """The network's best weights."""
+FIRST_LABELS = "first_labels"
+"""Folder of the first labels, if they were made in the run's folder."""
 TENSORBOARD = "tensorboard"
 """Folder of curves and overlays."""
 METRICS = "metrics.csv"

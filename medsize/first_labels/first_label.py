@@ -30,7 +30,6 @@ class FirstLabeld(Transform):
 
     Args:
         folder: see :func:`medsize.first_labels.make_first_labels`.
-        num_classes: K, with the background.
         image_key: key of the scan. Defaults to ``"image"``.
         soft_label_key: key of the result, float32, ``(K, *spatial)``. Defaults to ``"soft_label"``.
 
@@ -40,11 +39,8 @@ class FirstLabeld(Transform):
 
     backend = [TransformBackends.TORCH]
 
-    def __init__(
-        self, folder: str | Path, num_classes: int, image_key: str = "image", soft_label_key: str = "soft_label"
-    ) -> None:
+    def __init__(self, folder: str | Path, image_key: str = "image", soft_label_key: str = "soft_label") -> None:
         self.folder = Path(folder)
-        self.num_classes = num_classes
         self.image_key = image_key
         self.soft_label_key = soft_label_key
         self.shift = ShiftToSize()
@@ -60,8 +56,9 @@ class FirstLabeld(Transform):
         logits = _to_voxels(coarse, volume_shape[:2]).clamp_min(1e-6).log().movedim(1, -1)  # (K, H, W, Z)
         key = size_key(d, SIZE_KEYS)
         if "label" in d:
-            soft = F.one_hot(d["label"].as_tensor()[0].long().clamp(0, self.num_classes - 1), self.num_classes)
-            soft = soft.movedim(-1, 0).float()
+            num_classes = len(coarse)
+            mask = d["label"].as_tensor()[0].long().clamp(0, num_classes - 1)
+            soft = F.one_hot(mask, num_classes).movedim(-1, 0).float()
         elif key is None:
             soft = logits.softmax(dim=0).reshape(-1, *image.shape[1:])
         elif is_per_slice(key):

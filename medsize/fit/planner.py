@@ -15,7 +15,7 @@ import yaml
 
 from medsize.bundle.bundle_choice import bundle_name
 from medsize.bundle.run_command import as_options, config_file, training_command
-from medsize.bundle.run_folder import SUMMARY, WEIGHTS
+from medsize.bundle.run_folder import FIRST_LABELS, SUMMARY, WEIGHTS
 from medsize.fit.cohort_facts import CohortFacts, CohortSource
 from medsize.fit.decisions import Choices, choose, reasons
 from medsize.fit.duration import LEAST_EPOCHS, START_SECONDS, Machine, as_text, guess_seconds, shortened
@@ -32,8 +32,6 @@ SLICES_PER_SCAN = 4
 """Slices of each scan in an epoch, where sizes are of slices: epoch_scans of train.yaml."""
 USUAL_EPOCHS = 60
 """Epochs where the config states an expression."""
-FIRST_LABELS = "first_labels"
-"""Folder of a fold's first labels, which its trainings share."""
 MAKE_FIRST_LABELS = "make_first_labels"
 """Run id of train.yaml."""
 

@@ -42,14 +42,17 @@ def terms_of(output: Path) -> set[str]:
 
 
 def test_sizes_train_the_unet(trained: Path) -> None:
-    assert terms_of(trained) == {"size", "potts", "agreement"}
+    assert terms_of(trained) == {"size", "potts", "agreement", "soft_label"}
     summary = json.loads((trained / "summary.json").read_text())
     assert (summary["training_scans"], summary["cases"]) == (6, 3)
 
 
 @pytest.mark.parametrize(
     ("overlay", "terms"),
-    [("segresnet.yaml", {"size", "potts", "agreement"}), ("mask_supervision.yaml", {"mask", "agreement"})],
+    [
+        ("segresnet.yaml", {"size", "potts", "agreement", "soft_label"}),
+        ("mask_supervision.yaml", {"mask", "agreement"}),
+    ],
     ids=["SegResNet", "masks"],
 )
 def test_every_overlay_trains(run_3d: Callable, tmp_path: Path, overlay: str, terms: set[str]) -> None:
@@ -61,7 +64,7 @@ def test_whole_scans_train_patch_by_patch(run_3d: Callable, tmp_path: Path) -> N
     """A phantom of 32 × 32 × 6 voxels in patches of 16 × 24 × 8, two scans in a step."""
     patches = ["--roi_size", "[16,24,8]", "--halo", "[2,4,0]", "--accumulation_steps", 2]
     run_3d(["whole_volume.yaml"], *patches, "--output_dir", tmp_path / "run", "--potts_ramp", "[0.0,0.1]", cwd=tmp_path)
-    assert terms_of(tmp_path / "run") == {"size", "potts", "agreement"}
+    assert terms_of(tmp_path / "run") == {"size", "potts", "agreement", "soft_label"}
     assert json.loads((tmp_path / "run" / "inference.json").read_text())["roi_size"] == [16, 24, 8]
     assert len(pd.read_csv(tmp_path / "run" / "metrics.csv")) == 9
 
