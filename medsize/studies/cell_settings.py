@@ -12,7 +12,24 @@ from medsize.files import atomic_write
 from medsize.studies.lock import locked
 from medsize.studies.study import Study
 
-__all__ = ["check_settings"]
+__all__ = ["check_settings", "distinguishing"]
+
+
+def distinguishing(settings: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return the settings by which results are told apart.
+
+    Bundles made no first labels once; now they do by default. So ``use_first_labels: false`` counts as nothing: results
+    from before are those of a study that states it. A study that does not state it asks for something else.
+
+    Args:
+        settings: what :meth:`Study.settings` returns.
+    """
+    overrides = {"use_first_labels": "default", **settings["overrides"]}
+    if overrides["use_first_labels"] is False:
+        del overrides["use_first_labels"]
+    before = {need: distinguishing(settings[need]) for need in ("teacher", "locator") if settings.get(need)}
+    return {**settings, "overrides": overrides, **before}
 
 
 def check_settings(study: Study, work_dir: Path) -> None:
@@ -35,7 +52,7 @@ def check_settings(study: Study, work_dir: Path) -> None:
             folder = cell.folder(work_dir)
             file = folder / SETTINGS
             # As JSON reads it: a tuple is a list.
-            now = json.loads(json.dumps(study.settings(cell), default=str))
+            now = json.loads(json.dumps(distinguishing(study.settings(cell)), default=str))
             was_started = (folder / LOG).is_file() or cell.is_finished(work_dir)
             before = json.loads(file.read_text()) if file.is_file() else None
             if before == now:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from medsize.bundle.run_command import as_options
 from medsize.bundle.run_folder import METRICS
 from medsize.bundle.run_summary import RunSummary
 from medsize.files import atomic_write
+from medsize.studies.cell_settings import distinguishing
 from medsize.studies.ladder.study import LadderCell, LadderStudy
 
-__all__ = ["LadderResults", "paired_gain", "summarise_runs"]
+__all__ = ["LadderResults", "mean_of_cohorts", "paired_gain", "summarise_runs"]
 
 CELL = ["cohort", "rung", "seed"]
 
@@ -28,7 +31,8 @@ class LadderResults:
     Tables of a ladder, with the finished runs of a work folder and those that the tables hold already.
 
     The files have the path's name and these endings: ``.csv``, a row for each run; ``_subjects.csv``, the Dice of each
-    subject and structure in each run; ``.md`` and ``.png``, means over the seeds; ``_gains.md``, rungs compared.
+    subject and structure in each run; ``.md`` and ``.png``, means over the seeds; ``_gains.md``, rungs compared. The
+    last three also have the means over cohorts that the study asks for.
 
     Args:
         study: study of the runs.
@@ -113,7 +117,8 @@ class LadderResults:
             with atomic_write(file) as partial:
                 rows.to_csv(partial, index=False)
         references = {name: rung.reference or self.study.reference for name, rung in self.study.rungs.items()}
-        summary = summarise_runs(self.runs, references)
+        means = [mean_of_cohorts(self.runs, name, cohorts) for name, cohorts in self.study.means.items()]
+        summary = summarise_runs(pd.concat([self.runs, *(mean for mean in means if len(mean))]), references)
         with atomic_write(self.table.with_suffix(".md")) as partial:
             partial.write_text(_markdown(summary))
         _draw(summary, self.table.with_suffix(".png"))
@@ -124,15 +129,20 @@ class LadderResults:
 
     def gains(self) -> pd.DataFrame:
         """Return :func:`paired_gain` of every comparison, cohort by cohort, over the seeds that both rungs have."""
-        found = dict(list(self.subjects.groupby(CELL))) if len(self.subjects) else {}
+        found = {
+            run: table.assign(subject=f"{run[0]} / " + table["subject"])  # another cohort may have one of this name
+            for run, table in (self.subjects.groupby(CELL) if len(self.subjects) else ())
+        }
+        seeds_of = {cohort.name: cohort.seeds for cohort in self.study.cohorts}
         rows = []
-        for cohort in self.study.cohorts:
+        for name, cohorts in ({cohort: [cohort] for cohort in seeds_of} | self.study.means).items():
             for pair in self.study.comparisons:
-                first, second = ({s: found.get((cohort.name, rung, s)) for s in cohort.seeds} for rung in pair)
-                seeds = [s for s in cohort.seeds if first[s] is not None and second[s] is not None]
-                if seeds:
-                    gain = paired_gain(*(pd.concat([of_rung[s] for s in seeds]) for of_rung in (first, second)))
-                    rows.append({"cohort": cohort.name, "rung": pair[0], "over": pair[1], "seeds": len(seeds)} | gain)
+                wanted = {s: [[(cohort, rung, s) for cohort in cohorts] for rung in pair] for s in seeds_of[cohorts[0]]}
+                both = [runs for runs in wanted.values() if all(run in found for run in itertools.chain(*runs))]
+                if both:
+                    of_rungs = (itertools.chain(*of_rung) for of_rung in zip(*both, strict=True))
+                    gain = paired_gain(*(pd.concat([found[run] for run in runs]) for runs in of_rungs))
+                    rows.append({"cohort": name, "rung": pair[0], "over": pair[1], "seeds": len(both)} | gain)
         return pd.DataFrame(rows)
 
 
@@ -145,8 +155,8 @@ def _keys(table: pd.DataFrame) -> pd.Index:
 
 
 def _digest(settings: dict[str, Any]) -> str:
-    """Return a short hash of settings."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    """Return a short hash of the settings that distinguish a cell."""
+    return hashlib.sha256(json.dumps(distinguishing(settings), sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def _read(file: Path) -> pd.DataFrame:
@@ -159,6 +169,20 @@ def _dice_of_subjects(cell: LadderCell, work_dir: Path) -> pd.DataFrame:
     cases = pd.read_csv(cell.folder(work_dir) / METRICS, dtype={"subject": str})
     dice = cases.groupby(["subject", "structure"], as_index=False)["dice"].mean().round(4)
     return dice.assign(cohort=cell.cohort, rung=cell.rung, seed=cell.seed)[[*CELL, "subject", "structure", "dice"]]
+
+
+def mean_of_cohorts(runs: pd.DataFrame, name: str, cohorts: Sequence[str]) -> pd.DataFrame:
+    """
+    Return the mean over cohorts of each rung and seed that all of them have, as if these were runs of one cohort.
+
+    Args:
+        runs: one row for each run, with the columns of the CSV file.
+        name: name of the mean, in the column ``cohort``.
+        cohorts: names of the cohorts.
+    """
+    together = runs[runs["cohort"].isin(cohorts)].groupby(["rung", "seed"], sort=False)
+    means = together.mean(numeric_only=True)[together.size() == len(cohorts)]
+    return means.reset_index().assign(cohort=name)
 
 
 def summarise_runs(runs: pd.DataFrame, references: dict[str, str]) -> pd.DataFrame:

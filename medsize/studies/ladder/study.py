@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -72,11 +72,13 @@ class LadderStudy(Study[LadderCell]):
     """Rung that the others' Dice is divided by."""
     comparisons: list[tuple[str, str]] = []
     """Pairs of rungs: the gain in Dice of the first over the second, subject by subject."""
+    means: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
+    """Cohorts whose mean the tables also have, by its name: such as the groups that a cross-validation leaves out."""
     rungs: dict[str, Rung]
     cohorts: list[LadderCohort] = Field(min_length=1)
 
     def check_names(self) -> None:
-        """Check that all named rungs exist, and that each runs after those that it needs."""
+        """Check that all named rungs and cohorts exist, and that each runs after those that it needs."""
         named = {self.reference, *(before for rung in self.rungs.values() for before in rung.needs)}
         named |= {rung.reference for rung in self.rungs.values() if rung.reference}
         named |= {rung for pair in self.comparisons for rung in pair}
@@ -84,6 +86,12 @@ class LadderStudy(Study[LadderCell]):
         unknown = sorted(named - self.rungs.keys())
         if unknown:
             raise ValueError(f"there is no rung {', '.join(unknown)}; there are: {', '.join(self.rungs)}")
+        cohorts = [cohort.name for cohort in self.cohorts]
+        strangers = sorted({name for mean in self.means.values() for name in mean} - set(cohorts))
+        if strangers:
+            raise ValueError(f"means: there is no cohort {', '.join(strangers)}; there are: {'; '.join(cohorts)}")
+        if self.means.keys() & set(cohorts):
+            raise ValueError(f"means: a cohort has the name {', '.join(self.means.keys() & set(cohorts))}, too")
         for cohort in self.cohorts:
             for rung in cohort.rungs:
                 for before in self.rungs[rung].needs:
@@ -120,8 +128,13 @@ class LadderStudy(Study[LadderCell]):
         return self.rungs[cell.rung].bundle or self.bundle
 
     def values(self, cell: LadderCell, data_dir: Path, work_dir: Path) -> dict[str, Any]:
-        """Return the locations of a cell's data, with the regions from its locator, and of its teacher's weights."""
+        """
+        Return the locations of a cell's data, with the regions from its locator, and of its teacher's weights.
+
+        First labels are in the cohort's folder: runs that start from the same ones, seed included, share them.
+        """
         values, rung = super().values(cell, data_dir, work_dir), self.rungs[cell.rung]
+        values["first_labels_dir"] = self.cohort(cell).folder(work_dir) / "first_labels"
         if rung.locator:
             values["data_list"] = located_list(replace(cell, rung=rung.locator).folder(work_dir))
         if rung.teacher:
