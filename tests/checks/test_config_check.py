@@ -48,8 +48,9 @@ def test_configs_of_the_bundles_are_sound(bundle: Path, configs: str) -> None:
     assert problems(bundle, [f"{name}.yaml" for name in configs.split()]) == []
 
 
-def test_every_override_of_the_ladder_is_known() -> None:
-    study = load_study(PROJECT / "benchmarks" / "ladder_2d.yaml", LadderStudy)
+@pytest.mark.parametrize("name", ["ladder_2d", "left_disease_out"])
+def test_every_override_of_the_ladders_is_known(name: str) -> None:
+    study = load_study(PROJECT / "benchmarks" / f"{name}.yaml", LadderStudy)
     for rung in study.rungs.values():
         configs = ("train.yaml", NOISE_OVERLAY, *rung.overlays)
         assert problems(configs=configs, **(study.overrides | rung.overrides)) == []

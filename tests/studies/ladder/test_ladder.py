@@ -96,13 +96,8 @@ def test_the_seeds_of_a_rung_stand_together_however_they_came(phantoms: Path, tm
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(several))
     loaded = load_study(tmp_path / "study.yaml", LadderStudy)
     for rung, seed in [("masks", 0), ("size", 1), ("masks", 1)]:
-        folder = LadderCell("Phantoms, small", rung, seed=seed).folder(tmp_path / "runs")
-        folder.mkdir(parents=True)
-        figures = {"mean": 0.1 * seed + 0.5, "structures": {"liver": {"mean": 0.5}}}
-        results = dict.fromkeys(["dice", "hd95_mm", "volume_error_ml", "relative_size_error"], figures)
-        facts = {"results": results, "training_scans": 6, "epochs": 1, "training_seconds": 1.0}
-        (folder / "summary.json").write_text(json.dumps(facts))
-        cases({"01": [0.5], "02": [0.7 if rung == "size" else 0.6]}).to_csv(folder / "metrics.csv", index=False)
+        cell = LadderCell("Phantoms, small", rung, seed=seed)
+        finish(cell, tmp_path / "runs", 0.1 * seed + 0.5, {"01": [0.5], "02": [0.7 if rung == "size" else 0.6]})
         tables = LadderResults(loaded, tmp_path / "ladder")
         tables.add(tmp_path / "runs")
         tables.write()
@@ -115,6 +110,40 @@ def test_the_seeds_of_a_rung_stand_together_however_they_came(phantoms: Path, tm
     assert set(subjects["subject"]) == {"01", "02"}
     assert tables.has(LadderCell("Phantoms, small", "size", seed=1))
     assert not tables.has(LadderCell("Phantoms, small", "size", seed=0))
+
+
+def finish(cell: LadderCell, work_dir: Path, dice: float, by_subject: dict[str, list[float]]) -> None:
+    """Write the results of a run that never was."""
+    folder = cell.folder(work_dir)
+    folder.mkdir(parents=True)
+    figures = {"mean": dice, "structures": {"liver": {"mean": 0.5}}}
+    results = dict.fromkeys(["dice", "hd95_mm", "volume_error_ml", "relative_size_error"], figures)
+    facts = {"results": results, "training_scans": 6, "epochs": 1, "training_seconds": 1.0}
+    (folder / "summary.json").write_text(json.dumps(facts))
+    cases(by_subject).to_csv(folder / "metrics.csv", index=False)
+
+
+def test_the_mean_over_cohorts_is_of_the_seeds_that_all_of_them_have(phantoms: Path, tmp_path: Path) -> None:
+    grouped = study(phantoms)
+    [cohort] = grouped["cohorts"]  # type: ignore[misc]
+    grouped["cohorts"] = [cohort | {"name": name, "seeds": [0, 1]} for name in ("A", "B")]
+    grouped["means"] = {"both": ["A", "B"]}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(grouped))
+    dice = {("A", 0): (0.8, 0.6), ("B", 0): (0.9, 0.8), ("A", 1): (0.5, 0.1)}
+    for (name, seed), values in dice.items():
+        for rung, value in zip(("masks", "size"), values, strict=True):
+            # The subjects of both cohorts have the same names.
+            by_subject = {"01": [value], "02": [value + (0.1 if rung == "size" else 0.0)]}
+            finish(LadderCell(name, rung, seed=seed), tmp_path / "runs", value, by_subject)
+    tables = LadderResults(load_study(tmp_path / "study.yaml", LadderStudy), tmp_path / "ladder")
+    tables.add(tmp_path / "runs")
+    tables.write()
+    assert set(pd.read_csv(tmp_path / "ladder.csv")["cohort"]) == {"A", "B"}
+    lines = (tmp_path / "ladder.md").read_text().splitlines()
+    assert [line for line in lines if line.startswith("| both | size | 1 | 0.70 | – | 0.50 | 0.82 | masks |")]
+    gains = tables.gains().set_index("cohort")
+    assert gains.loc["both", ["seeds", "subjects", "gain"]].tolist() == [1, 4, pytest.approx(-0.1)]
+    assert gains.loc["A", ["seeds", "subjects", "gain"]].tolist() == [2, 2, pytest.approx(-0.25)]
 
 
 def run_here(folder: Path, phantoms: Path, only: str | None = None, anew: bool = False) -> list[str]:
@@ -234,6 +263,8 @@ def test_a_run_that_fails_is_told_of_and_does_not_stop_the_others(
     [
         ({"reference": "mask"}, "there is no rung mask"),
         ({"bundel": "x"}, "bundel"),
+        ({"means": {"both": ["Phantoms, small", "hearts"]}}, "means: there is no cohort hearts; there are: Phantoms"),
+        ({"means": {"Phantoms, small": ["Phantoms, small"]}}, "means: a cohort has the name Phantoms, small, too"),
         ({"rungs": {"masks": {"overlay": []}}}, "overlay"),
     ],
 )
@@ -269,3 +300,26 @@ def test_the_tables_that_come_along_are_of_the_settings_that_their_studies_have(
     found = load_study(file, LadderStudy)
     tables = LadderResults(found, file.parent / found.table)
     assert sum(tables.has(cell) for cell in found.cells()) == len(tables.runs) > 0
+
+
+def test_runs_of_a_cohort_share_first_labels(phantoms: Path, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(phantoms)))
+    found = load_study(tmp_path / "study.yaml", LadderStudy)
+    commands = [found.command(cell, tmp_path, phantoms.parent, tmp_path / "runs") for cell in found.cells()]
+    folders = {command[command.index("--first_labels_dir") + 1] for command in commands}
+    assert folders == {str(tmp_path / "runs" / "phantoms_small" / "first_labels")}
+
+
+def test_each_disease_is_left_out_once_and_every_network_is_compared_with_its_own_masks() -> None:
+    found = load_study(PROJECT / "benchmarks" / "left_disease_out.yaml", LadderStudy)
+    groups = {"1-20", "21-40", "41-60"}
+    by_name = {cohort.name: cohort for cohort in found.cohorts}
+    assert len(found.means) == 2
+    for cohorts in found.means.values():
+        assert {by_name[name].prepare[-1] for name in cohorts} == groups
+        assert len({str((by_name[name].overrides, by_name[name].rungs, by_name[name].seeds)) for name in cohorts}) == 1
+    for name, rung in found.rungs.items():
+        assert (rung.reference == "UNet, masks") == rung.replace_overlays == name.startswith("UNet")
+    for cohort in found.cohorts:
+        budgets = [found.settings(LadderCell(cohort.name, rung, seed=0))["overrides"] for rung in cohort.rungs]
+        assert len({(budget["max_epochs"], budget["epoch_scans"]) for budget in budgets}) == 1
