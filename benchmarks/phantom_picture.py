@@ -19,9 +19,9 @@ from benchmarks.demo import PROJECT, run_dir
 from medsize.data import PHANTOM_CLASSES
 from medsize.files import atomic_write
 from medsize.pictures import COLOURS, draw_slice
+from medsize.units import MM3_PER_ML
 
-MM2_PER_CM2 = 100.0
-PANELS = {"sizes + clicks": "sizes and clicks", "sizes": "sizes alone"}
+PANELS = {"sizes": "volumes alone", "masks": "masks"}
 """Runs of the demonstration to show, and their names in the picture."""
 
 
@@ -31,7 +31,7 @@ def main(
     training_scan: Annotated[int, typer.Option(help="Number of the phantom on the left.")] = 4,
     unseen_scan: Annotated[int, typer.Option(help="Number of the phantom on the right, of fold 0.")] = 0,
 ) -> None:
-    """Draw a training phantom with its sizes and clicks, and an unseen one with outlines."""
+    """Draw a training phantom with its volumes, and an unseen one with outlines."""
     cohort = demo_dir / "phantom"
     items: list[dict[str, Any]] = json.loads((cohort / "datalist.json").read_text())["training"]
     known, unseen = items[training_scan], items[unseen_scan]
@@ -41,14 +41,11 @@ def main(
     figure = Figure(figsize=(10, 3.4), layout="constrained", facecolor="white")
     axes = figure.subplots(1, 4)
     draw_slice(axes[0], middle_slice(cohort / known["image"]))
-    axes[0].set_title("known of a training slice:\nareas, clicks (+)", fontsize=10)
-    clicks = middle_slice(cohort / known["scribble"])
-    middle = len(known["slice_size"][PHANTOM_CLASSES[1]]) // 2
+    axes[0].set_title("known of a training scan:\nthe volumes of its organs", fontsize=10)
     for index, (name, colour) in enumerate(zip(PHANTOM_CLASSES[1:], COLOURS, strict=False), start=1):
-        text = f"{name}\n{known['slice_size'][name][middle] / MM2_PER_CM2:.1f} cm²"
+        text = f"{name}\n{known['size'][name] / MM3_PER_ML:.0f} mL"
         place = {"x": (index - 0.5) / len(PHANTOM_CLASSES[1:]), "y": -0.03, "transform": axes[0].transAxes}
         axes[0].text(s=text, color=colour, fontsize=10, weight="bold", ha="center", va="top", **place)
-        axes[0].plot(*np.argwhere(clicks == index).mean(axis=0), "+", color=colour, markersize=9, markeredgewidth=2)
 
     predicted = Path(unseen["image"]).name.replace(".nii.gz", "_seg.nii.gz")
     masks = [run_dir(label, demo_dir) / "segmentations" / predicted for label in PANELS]

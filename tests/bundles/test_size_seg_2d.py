@@ -270,11 +270,12 @@ def test_a_cohort_without_any_mask_trains_and_is_evaluated_by_size(
     ("overlays", "options", "terms"),
     [
         (["mask_supervision.yaml"], [], {"mask"}),
-        ([], ["--supervision", "size+scribble"], {"size", "potts", "scribble"}),
-        ([], ["--supervision", "size+mask", "--num_masks", "2"], {"size", "potts", "mask"}),
-        ([], ["--size_level", "volume", "--batch_size", "2"], {"size", "potts"}),
+        ([], ["--supervision", "size+scribble"], {"size", "potts", "soft_label", "scribble"}),
+        ([], ["--supervision", "size+mask", "--num_masks", "2"], {"size", "potts", "soft_label", "mask"}),
+        ([], ["--size_level", "volume"], {"size", "potts", "soft_label"}),
+        (["sizes_only.yaml"], ["--size_level", "volume"], {"size", "potts"}),
     ],
-    ids=["masks", "sizes and clicks", "sizes and some masks", "one size per volume"],
+    ids=["masks", "sizes and clicks", "sizes and some masks", "one size per volume", "sizes only"],
 )
 def test_every_supervision_trains(
     run_bundle: Callable,
@@ -295,7 +296,8 @@ def test_every_supervision_trains(
         cwd=tmp_path,
     )
     rows = list(csv.DictReader((tmp_path / "run" / "epochs.csv").open()))
-    assert {term for term in ("size", "potts", "scribble", "mask") if rows[-1].get(term)} == terms
+    assert {term for term in ("size", "potts", "soft_label", "scribble", "mask") if rows[-1].get(term)} == terms
+    assert (tmp_path / "run" / "first_labels").exists() == ("soft_label" in terms)
     assert all(np.isfinite(losses_of(tmp_path / "run")))
 
 

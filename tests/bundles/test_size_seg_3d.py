@@ -52,12 +52,14 @@ def test_sizes_train_the_unet(trained: Path) -> None:
     [
         ("segresnet.yaml", {"size", "potts", "agreement", "soft_label"}),
         ("mask_supervision.yaml", {"mask", "agreement"}),
+        ("sizes_only.yaml", {"size", "potts", "agreement"}),
     ],
-    ids=["SegResNet", "masks"],
+    ids=["SegResNet", "masks", "sizes only"],
 )
 def test_every_overlay_trains(run_3d: Callable, tmp_path: Path, overlay: str, terms: set[str]) -> None:
     run_3d([overlay], "--output_dir", tmp_path / "run", "--potts_ramp", "[0.0,0.1]", cwd=tmp_path)
     assert terms_of(tmp_path / "run") == terms
+    assert (tmp_path / "run" / "first_labels").exists() == ("soft_label" in terms)
 
 
 def test_whole_scans_train_patch_by_patch(run_3d: Callable, tmp_path: Path) -> None:
