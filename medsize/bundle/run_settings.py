@@ -52,6 +52,8 @@ class RunSettings(BaseModel):
     """Number of the first subjects whose masks are kept; ``None`` for all."""
     num_classes: Whole | None = Field(None, exclude=True)
     """K, with the background, of the network; ``None``: that of the cohort."""
+    first_labels: str | None = None
+    """Features of the first labels, see :class:`medsize.first_labels.SliceFeatures`; ``None`` without first labels."""
     init: str = "random"
     """See :func:`medsize.networks.initialise`."""
     checkpoint: Path | None = Field(None, exclude=True)

@@ -19,7 +19,9 @@ from medsize.checks.scans import check_scans
 from medsize.checks.workflow_check import CONFIG, workflow_findings
 from medsize.data.cohort import Cohort, load_cohort
 from medsize.data.data_list import DataListError
+from medsize.first_labels import FEATURES
 from medsize.items import TrainingItem, ValidationItem, size_key
+from medsize.networks import lite0_file
 from medsize.networks.initialise import INITS
 from medsize.suggest import did_you_mean_path
 
@@ -156,6 +158,8 @@ def _setup_findings(settings: RunSettings, faults: Sequence[str]) -> list[Findin
         problems += _output_problems(settings.output_dir, settings.resume, settings.overwrite)
     if settings.size_level == "slice" and len(settings.roi_size) == 3:
         problems.append("size_level is 'slice': a 3D network learns from sizes of whole scans. Set it to volume.")
+    if settings.first_labels is not None:
+        problems += _feature_problems(settings.first_labels)
     init, checkpoint = settings.init, settings.checkpoint
     if init not in INITS:
         problems.append(f"init is '{init}', expected one of {', '.join(INITS)}.")
@@ -168,6 +172,18 @@ def _setup_findings(settings: RunSettings, faults: Sequence[str]) -> list[Findin
     if settings.cache_dir is not None:
         problems += _unwritable("cache_dir", settings.cache_dir)
     return [Finding(CONFIG, problem) for problem in problems]
+
+
+def _feature_problems(features: str) -> list[str]:
+    """Return why features of first labels cannot be had."""
+    if features not in FEATURES:
+        return [f"first_labels_features is '{features}', expected one of {', '.join(FEATURES)}."]
+    if features == "imagenet":
+        try:
+            lite0_file()
+        except FileNotFoundError as e:
+            return [f"{e}. Or set first_labels_features to intensity, which needs no weights and finds less."]
+    return []
 
 
 def _unwritable(key: str, path: Path) -> list[str]:

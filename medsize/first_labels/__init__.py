@@ -5,7 +5,7 @@ from medsize.first_labels.clicks import ball_radius, click_evidence
 from medsize.first_labels.features import FEATURES, SliceFeatures
 from medsize.first_labels.first_label import FirstLabelD, FirstLabeld, FirstLabelDict
 from medsize.first_labels.first_labels import FirstLabels, label_file, make_first_labels
-from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture, separability
+from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture, rank_of_fractions, separability
 from medsize.first_labels.words import Words
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "fit_mixture",
     "label_file",
     "make_first_labels",
+    "rank_of_fractions",
     "separability",
 ]

@@ -69,13 +69,12 @@ def atlas_rounds(
     num_classes = words[0].shape[0]
     size = _common_size(scans)
     positions: torch.Tensor | None = None
-    labels: list[torch.Tensor] = []
+    labels = [torch.empty(0)] * len(scans)
     biases: list[torch.Tensor | None] = [None] * len(scans)
     for done in range(rounds + 1):
         log_words = [phi.clamp_min(1e-8).log() for phi in words]
         counts = [torch.zeros_like(phi) for phi in words]
         mass, depth = torch.zeros(num_classes, bands, *size), torch.zeros(bands)
-        latest = []
         for number, scan in enumerate(scans):
             band = _band(scan.words[0].shape[0], bands)
             if scan.label is not None:
@@ -85,7 +84,7 @@ def atlas_rounds(
                 score = torch.stack(parts).mean(dim=0)
                 if positions is not None:
                     score = score + _resized(positions, scan.words[0].shape[1:])[:, band]
-                if labels:
+                if done:
                     score = score + smoothness * blur_slices(labels[number].float(), 1.0)
                 if scan.evidence is not None:
                     score = score + scan.evidence
@@ -94,8 +93,7 @@ def atlas_rounds(
                 count.index_add_(1, word.reshape(-1).long(), q.reshape(num_classes, -1))
             mass.index_add_(1, band, _resized(q, size))
             depth.index_add_(0, band, torch.ones(len(band)))
-            latest.append(q.half())
-        labels = latest
+            labels[number] = q.half()
         if done < rounds:
             words = [(count + FEW) / (count + FEW).sum(dim=1, keepdim=True) for count in counts]
             average = blur_slices(mass / depth.clamp_min(1).view(-1, 1, 1), position_blur)

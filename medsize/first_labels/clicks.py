@@ -17,6 +17,8 @@ STEEPNESS = 1.5
 """Log-odds at the click, and their fall at √2 radii from it: within the ball a structure gains, outside it loses."""
 CERTAIN = 50.0
 """Log-odds of a labelled point."""
+FAR = -1000.0
+"""Least evidence, so that half precision holds it."""
 
 
 def ball_radius(volume_mm3: float) -> float:
@@ -58,6 +60,7 @@ def click_evidence(
             elsewhere = torch.ones(evidence.shape[1:], dtype=torch.bool)
             elsewhere[points] = False
             distance = torch.from_numpy(distance_transform_edt(elsewhere.numpy(), sampling=list(point_mm))).float()
-            evidence[k] += AT_THE_CLICK - STEEPNESS * distance.square() / (2 * ball_radius(volumes_mm3[k - 1]) ** 2)
+            ball = AT_THE_CLICK - STEEPNESS * distance.square() / (2 * ball_radius(volumes_mm3[k - 1]) ** 2)
+            evidence[k] = ball.clamp_min(FAR)
         evidence[(k, *points)] = CERTAIN
     return evidence

@@ -11,8 +11,8 @@ from medsize.networks.efficientnet_lite import EfficientNetLiteEncoder
 __all__ = ["FEATURES", "SliceFeatures"]
 
 FEATURES = ("imagenet", "intensity")
-ENLARGED = 2
-"""Factor that slices are enlarged by before the network sees them, for a stride of two voxels."""
+FINE = 4
+"""Pixels of the enlarged slice that the network sees, along each axis, for a point of the grid."""
 TAPS = 4
 """Taps of the encoder in use: 1/2 to 1/16 of the enlarged slice. That at 1/32 mixes in too much of the surroundings."""
 BLURS = (0.0, 1.0, 2.0, 4.0)
@@ -24,7 +24,7 @@ class SliceFeatures(nn.Module):
     Features of slices on a grid of one point for each ``stride`` × ``stride`` voxels.
 
     ``imagenet``: the taps at 1/2, 1/4, 1/8 and 1/16 of EfficientNet-Lite0 with ImageNet weights, interpolated to the
-    grid. The slice is enlarged such that the first tap is four times as fine as the grid. ``intensity``: the slice
+    grid. The network sees four pixels along each axis for a point of the grid. ``intensity``: the slice
     blurred to four degrees, and the magnitudes of their gradients. These know brightness and little else.
 
     Args:
@@ -66,13 +66,10 @@ class SliceFeatures(nn.Module):
         grid = self.grid_size(height, width)
         if self.encoder is None:
             return [F.interpolate(group, size=grid, mode="area") for group in _intensities(slices)]
-        scale = 2 * ENLARGED / self.stride
-        enlarged = F.interpolate(
-            slices, size=[round(grid[0] * self.stride * scale), round(grid[1] * self.stride * scale)], mode="bilinear"
-        )
+        enlarged = F.interpolate(slices, size=[FINE * n for n in grid], mode="bilinear")
         bottom, right = (-enlarged.shape[2]) % 32, (-enlarged.shape[3]) % 32
         padded = F.pad(enlarged, (0, right, 0, bottom), mode="replicate")
-        around = [round(n * self.stride**-1 / scale) for n in padded.shape[2:]]
+        around = [n // FINE for n in padded.shape[2:]]
         taps = self.encoder(padded)[:TAPS]
         return [F.interpolate(tap, size=around, mode="bilinear")[:, :, : grid[0], : grid[1]] for tap in taps]
 

@@ -53,7 +53,8 @@ class FirstLabeld(Transform):
             raise FileNotFoundError(f"{source_of(image)}: found no first label of it in {self.folder}. Make them anew.")
         coarse = torch.load(file, weights_only=True).float()
         volume_shape = (*image.shape[1:], 1)[:3]
-        logits = _to_voxels(coarse, volume_shape[:2]).clamp_min(1e-6).log().movedim(1, -1)  # (K, H, W, Z)
+        fine = F.interpolate(coarse, size=volume_shape[:2], mode="bilinear")
+        logits = fine.clamp_min(1e-6).log().movedim(1, -1)  # (K, H, W, Z)
         key = size_key(d, SIZE_KEYS)
         if "label" in d:
             num_classes = len(coarse)
@@ -69,16 +70,6 @@ class FirstLabeld(Transform):
             soft = self.shift(logits.unsqueeze(0), fraction)[0].reshape(-1, *image.shape[1:])
         d[self.soft_label_key] = MetaTensor(soft, meta=image.meta, applied_operations=image.applied_operations)
         return d
-
-
-def _to_voxels(coarse: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
-    """Return labels ``(K, Z, h, w)`` interpolated to slices of this size; the last rows and columns may repeat."""
-    points = coarse.shape[2:]
-    stride = max(size[0] // points[0], 1), max(size[1] // points[1], 1)
-    covered = [n * s for n, s in zip(points, stride, strict=True)]
-    fine = F.interpolate(coarse, size=covered, mode="bilinear")
-    rest = [n - c for n, c in zip(size, covered, strict=True)]
-    return F.pad(fine, (0, rest[1], 0, rest[0]), mode="replicate") if any(rest) else fine
 
 
 FirstLabelD = FirstLabelDict = FirstLabeld

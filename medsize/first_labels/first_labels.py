@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import tempfile
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,13 @@ import torch
 from monai.data import MetaTensor
 from torch.nn import functional as F
 
-from medsize.data.persistent_cache_dataset import content_hash, file_states
+from medsize import __version__
+from medsize.data.content_hash import content_hash, file_states
 from medsize.files import atomic_write
 from medsize.first_labels.atlas import AtlasScan, atlas_rounds
-from medsize.first_labels.clicks import click_evidence
+from medsize.first_labels.clicks import CERTAIN, click_evidence
 from medsize.first_labels.features import SliceFeatures
-from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture, separability
+from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture, rank_of_fractions, separability
 from medsize.first_labels.report import write_report
 from medsize.first_labels.words import Words
 from medsize.items import SIZE_KEYS, size_key
@@ -36,8 +40,10 @@ SUMMARY = "first_labels.json"
 SAMPLED_SCANS = 200
 SAMPLED_SLICES = 1000
 SAMPLED_POINTS = 60_000
-MOST_POINTS = 64_000_000
-"""Points of the grids of all scans; a larger cohort gets a coarser grid."""
+MOST_VALUES = 256_000_000
+"""Points of the grids of all scans × classes, which labels in memory have; a larger cohort gets a coarser grid."""
+KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "seed")
+"""Settings of the method that the labels depend on."""
 
 
 @dataclass
@@ -67,7 +73,7 @@ class FirstLabels:
         features: see :class:`medsize.first_labels.SliceFeatures`. Defaults to ``"imagenet"``.
         vocabularies: number of words of each. Defaults to ``(200, 400, 600, 800)``.
         rounds: see :func:`medsize.first_labels.atlas_rounds`. Defaults to 10.
-        stride: voxels between two points of the grid. Default: 2, more for a cohort of more than 64 million points.
+        stride: voxels between two points of the grid. Default: 2, more for a large cohort, see :data:`MOST_VALUES`.
         seed: of sampled points and of k-means. Defaults to 0.
         device: where features are computed. Default: the CPU.
     """
@@ -95,7 +101,9 @@ class FirstLabels:
         self.separability = torch.empty(0)
         """See :func:`medsize.first_labels.separability`, the mean over the vocabularies."""
         self.rank = 0
-        """Rank of the fractions of all regions, K at most."""
+        """Rank of the fractions of all regions, see :func:`medsize.first_labels.rank_of_fractions`."""
+        self.pointed_at = torch.zeros(num_classes - 1, dtype=torch.long)
+        """Number of scans in which a click or a mask shows the structure."""
 
     def __call__(self, read: Callable[[int], Mapping[Hashable, Any]], num_scans: int) -> list[torch.Tensor]:
         """
@@ -114,7 +122,7 @@ class FirstLabels:
             ValueError: when no scan has a size or a mask, or all scans are constant images.
         """
         first = read(0)["image"]
-        features = SliceFeatures(first.shape[0], self.features, self.stride or _stride(first, num_scans))
+        features = SliceFeatures(first.shape[0], self.features, self.stride or self._stride(first, num_scans))
         words = Words(features.to(self.device), self.vocabularies, seed=self.seed)
         chosen = np.unique(np.linspace(0, num_scans - 1, min(num_scans, SAMPLED_SCANS)).round().astype(int))
         sampled = (
@@ -126,6 +134,11 @@ class FirstLabels:
         if not any(scan.label is not None or _states_something(scan.fraction) for scan in scans):
             raise ValueError("none of the training scans has a size or a mask: first labels are made from these.")
         return self._solve(scans)
+
+    def _stride(self, image: torch.Tensor, num_scans: int) -> int:
+        """Return the voxels between two points that keep the cohort's labels within :data:`MOST_VALUES`."""
+        values = math.prod(image.shape[1:]) * num_scans * self.num_classes
+        return max(2, math.ceil(math.sqrt(values / MOST_VALUES)))
 
     def _sampled_slices(self, image: torch.Tensor, num_scans: int) -> torch.Tensor:
         volume = _as_volume(image)
@@ -147,7 +160,7 @@ class FirstLabels:
             average = label.mean(dim=(1, 2, 3))
             fraction = torch.stack([average, average])
         elif "scribble" in item:
-            spacing = [float(s) for s in image.pixdim] + [1.0] * (4 - image.ndim)
+            spacing = [*(float(s) for s in image.pixdim), 1.0][:3]
             grid, (height, width) = maps[0].shape[1:], volume.shape[1:3]
             point_mm = (spacing[2], spacing[0] * height / grid[0], spacing[1] * width / grid[1])
             region_mm3 = math.prod(volume.shape[1:]) * math.prod(spacing)
@@ -156,7 +169,7 @@ class FirstLabels:
                 _volumes(fraction, region_mm3),
                 grid,
                 point_mm,
-            )
+            ).half()
         return ScanOnGrid(source_of(image), str(item.get("subject", source_of(image))), maps, fraction, evidence, label)
 
     def _shares(self, label: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
@@ -165,8 +178,9 @@ class FirstLabels:
 
     def _solve(self, scans: Sequence[ScanOnGrid]) -> list[torch.Tensor]:
         unlabelled = [scan for scan in scans if scan.label is None]
+        self.pointed_at = sum((_shown(scan) for scan in scans), torch.zeros_like(self.pointed_at))
         low, high = _regions(unlabelled, self.num_classes).unbind(dim=1)
-        self.rank = int(torch.linalg.matrix_rank((low + high) / 2, rtol=1e-3)) if len(low) else 0
+        self.rank = rank_of_fractions(low, high)
         histograms = [_histograms(unlabelled, number, size) for number, size in enumerate(self.vocabularies)]
         self.iterations = choose_iterations(histograms, low, high, _subjects(unlabelled)) if len(low) else 0
         self.mixtures = [
@@ -210,35 +224,41 @@ def make_first_labels(
 
     Raises:
         ValueError: see :class:`FirstLabels`.
-        OSError: when the folder cannot be written. The message says what to do.
+        OSError: when the folder cannot be written, or the ImageNet weights are missing. The message says what to do.
     """
     settings = {name: value for name, value in vars(first_labels).items() if name in KEYED}
-    key = content_hash([settings, transform, *([item, file_states(item)] for item in items)])
+    key = content_hash([__version__, settings, transform, *([item, file_states(item)] for item in items)])
     made = Path(folder) / key[:12]
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not distributed or torch.distributed.get_rank() == 0:
         try:
             if not (made / SUMMARY).is_file():
                 _make(items, transform, first_labels, made, class_names)
-        except OSError as e:
-            raise OSError(
-                f"{made}: first labels cannot be kept there: {e}. Free space on the disk, or set first_labels_dir to a "
-                "folder elsewhere."
-            ) from e
         finally:
             if distributed:
                 torch.distributed.barrier()
     else:
         torch.distributed.barrier()
+        if not (made / SUMMARY).is_file():
+            raise OSError(f"{made}: found no first labels, expected those of the first process. See its message.")
     return made
 
 
-KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "seed")
-
-
 def label_file(folder: Path, image: str) -> Path:
-    """Return the file of a scan's first label, given the scan's path."""
-    return folder / f"{content_hash(str(image))[:16]}.pt"
+    """Return the file of a scan's first label, given the scan's path, as it is stated or as MONAI loads it."""
+    return folder / f"{content_hash(str(Path(image).expanduser()))[:16]}.pt"
+
+
+@contextmanager
+def _writing_to(made: Path) -> Iterator[None]:
+    """Say what to do if a folder cannot be written."""
+    try:
+        yield
+    except OSError as e:
+        raise OSError(
+            f"{made}: first labels cannot be kept there: {e}. Free space on the disk, or set first_labels_dir to a "
+            "folder elsewhere."
+        ) from e
 
 
 def _make(
@@ -248,11 +268,16 @@ def _make(
     made: Path,
     class_names: Sequence[str],
 ) -> None:
+    with _writing_to(made):  # told before the work, not after it
+        made.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=made).close()
     began = time.monotonic()
     labels = first_labels(lambda number: transform(dict(items[number])), len(items))
     for item, label in zip(items, labels, strict=True):
-        with atomic_write(label_file(made, str(item["image"]))) as partial:
-            torch.save(label, partial)
+        content = io.BytesIO()  # torch.save to a full disk would raise an error that does not say so
+        torch.save(label, content)
+        with _writing_to(made), atomic_write(label_file(made, str(item["image"]))) as partial:
+            partial.write_bytes(content.getbuffer())
     summary = {
         "scans": len(items),
         "seconds": round(time.monotonic() - began, 1),
@@ -263,11 +288,13 @@ def _make(
             name: None if math.isnan(value) else round(value, 2)
             for name, value in zip(class_names[1:], first_labels.separability.tolist(), strict=False)
         },
+        "pointed_at": dict(zip(class_names[1:], first_labels.pointed_at.tolist(), strict=True)),
         "log_likelihood": [round(float(m.log_likelihood[-1]), 4) for m in first_labels.mixtures],
         "log_likelihood_at_start": [round(float(m.log_likelihood[0]), 4) for m in first_labels.mixtures],
     }
-    write_report(made / REPORT, summary, items, transform, labels)
-    with atomic_write(made / SUMMARY) as partial:
+    with _writing_to(made):
+        write_report(made / REPORT, summary, items, transform, labels)
+    with _writing_to(made), atomic_write(made / SUMMARY) as partial:
         partial.write_text(json.dumps(summary, indent=1), encoding="utf-8")
 
 
@@ -276,10 +303,13 @@ def _as_volume(image: torch.Tensor) -> torch.Tensor:
     return plain if plain.ndim == 4 else plain.unsqueeze(-1)
 
 
-def _stride(image: torch.Tensor, num_scans: int) -> int:
-    """Return the voxels between two points that keep the cohort's grids within :data:`MOST_POINTS`."""
-    voxels = math.prod(image.shape[1:]) * num_scans
-    return max(2, math.ceil(math.sqrt(voxels / MOST_POINTS)))
+def _shown(scan: ScanOnGrid) -> torch.Tensor:
+    """Return 1 for each structure that a click or a mask shows, ``(K − 1,)``."""
+    if scan.label is not None:
+        return (scan.label[1:].amax(dim=(1, 2, 3)) > 0).long()
+    if scan.evidence is not None:
+        return (scan.evidence[1:].amax(dim=(1, 2, 3)) >= CERTAIN).long()
+    return torch.zeros(1, dtype=torch.long)
 
 
 def _states_something(fraction: torch.Tensor) -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from medsize.losses.size_target import nearest_in_box
 
-__all__ = ["Mixture", "choose_iterations", "fit_mixture", "separability"]
+__all__ = ["Mixture", "choose_iterations", "fit_mixture", "rank_of_fractions", "separability"]
 
 TINY = 1e-12
 
@@ -25,7 +25,7 @@ class Mixture:
     fractions: torch.Tensor
     """v: fractions of the classes in each region, within their intervals, ``(R, K)``."""
     log_likelihood: torch.Tensor
-    """Mean log-likelihood of a point after each iteration, ``(iterations + 1,)``. It never falls."""
+    """Mean log-likelihood of a point after each iteration, float64, ``(iterations + 1,)``. It never falls."""
 
 
 def fit_mixture(
@@ -64,7 +64,7 @@ def fit_mixture(
         if known is not None:
             log_likelihood, total = log_likelihood + torch.xlogy(known, words).sum(), total + known.sum()
         likelihood.append(log_likelihood / total)
-    return Mixture(words.float(), fractions.float(), torch.stack(likelihood).float())
+    return Mixture(words.float(), fractions.float(), torch.stack(likelihood))
 
 
 def _em(
@@ -116,14 +116,14 @@ def choose_iterations(
         return most
     fold = torch.tensor([numbers[group] % folds for group in (range(len(low)) if groups is None else groups)])
     held_out = torch.zeros(len(low), most + 1, dtype=torch.float64)
+    expected = nearest_in_box(_start(low, high).log(), low, high)
     for part in range(folds):
         out = fold == part
         for histogram in histograms:
             left = histogram[out].double()
             steps = _em(histogram[~out].double(), low[~out].double(), high[~out].double())
-            fractions = nearest_in_box(_start(low[out], high[out]).log(), low[out], high[out])
             for number, (words, _) in enumerate(itertools.islice(steps, most + 1)):
-                held_out[out, number] += (left * (fractions @ words).clamp_min(1e-9).log()).sum(dim=1)
+                held_out[out, number] += (left * (expected[out] @ words).clamp_min(1e-9).log()).sum(dim=1)
     best = int(held_out.mean(dim=0).argmax())
     shortfall = held_out[:, best : best + 1] - held_out
     error = shortfall.std(dim=0) / math.sqrt(len(low))
@@ -171,14 +171,35 @@ def separability(
             order[known] = order[known][torch.randperm(int(known.sum()), generator=generator)]
             shuffled_low, shuffled_high = low.clone(), high.clone()
             shuffled_low[:, k], shuffled_high[:, k] = low[order, k], high[order, k]
+            room = shuffled_low[:, 1:].sum(dim=1, keepdim=True).clamp_min(1)  # large structures must stay possible
+            shuffled_low[:, 1:] /= room
+            shuffled_high[:, 1:] /= room
             shuffled_low[:, 0] = (1 - shuffled_high[:, 1:].sum(1)).clamp_min(0)
             shuffled_high[:, 0] = (1 - shuffled_low[:, 1:].sum(1)).clamp_min(1e-6)
             others.append(
                 fit_mixture(histograms, shuffled_low, shuffled_high, iterations=iterations).log_likelihood[-1]
             )
         spread = torch.stack(others)
-        result[k - 1] = (true - spread.mean()) / spread.std().clamp_min(1e-7)
+        result[k - 1] = (true - spread.mean()) / spread.std().clamp_min(1e-9)
     return result
+
+
+def rank_of_fractions(low: torch.Tensor, high: torch.Tensor) -> int:
+    """
+    Return the rank of the regions' fractions, with each class in units of its own size.
+
+    Below the number of classes that are present somewhere, no data tell all of them apart: all sizes are equal, two
+    structures grow together, or there are fewer regions than classes.
+
+    Args:
+        low: see :func:`fit_mixture`.
+        high: see :func:`fit_mixture`.
+    """
+    if not len(low):
+        return 0
+    fractions = nearest_in_box(_start(low.double(), high.double()).log(), low, high)
+    length = fractions.norm(dim=0)
+    return int(torch.linalg.matrix_rank(fractions[:, length > 0] / length[length > 0], rtol=1e-3))
 
 
 def _start(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,8 @@ __all__ = ["TOLD_APART", "advice", "write_report"]
 
 TOLD_APART = 2.0
 """Least separability of a structure whose first labels can be expected to lie on it."""
+ENOUGH = 3
+"""Scans with clicks or masks that make up for sizes that hardly differ."""
 SHOWN = 12
 """Scans on the page."""
 
@@ -32,17 +34,19 @@ def advice(summary: Mapping[str, Any]) -> list[str]:
         summary: content of ``first_labels.json``.
     """
     sentences = []
-    help_ = "Clicks in three scans help most, then more scans, or a roi around the organs."
     told_apart: Mapping[str, float | None] = summary["told_apart"]
-    if summary["rank"] < summary["classes"] and any(value is not None for value in told_apart.values()):
+    pointed_at: Mapping[str, int] = summary["pointed_at"]
+    present = 1 + sum(value is not None for value in told_apart.values())
+    help_ = "Clicks in three scans help most, then more scans, or a roi around the organs."
+    if told_apart and summary["rank"] < present:
         sentences.append(
-            f"the sizes of {summary['scans']} scans have rank {summary['rank']}, expected {summary['classes']} for as "
-            f"many classes: they vary too little to tell the classes apart. {help_}"
+            f"the sizes of {summary['scans']} scans have rank {summary['rank']}, expected {present} for as many "
+            f"classes: they vary too little to tell the classes apart. {help_}"
         )
     for name, value in told_apart.items():
-        if value is None:
-            sentences.append(f"{name}: no scan has it with a known size, so it gets no first label.")
-        elif value < TOLD_APART:
+        if value is None and not pointed_at[name]:
+            sentences.append(f"{name}: no scan has it with a known size, so first labels cannot find it.")
+        elif value is not None and value < TOLD_APART and pointed_at[name] < ENOUGH:
             sentences.append(
                 f"{name}: its sizes hardly tell it from the rest (separability {value:.1f}, expected at least "
                 f"{TOLD_APART:g}; {summary['scans']} scans). {help_}"

