@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Compose
 from torch.nn import functional as F
 
 from medsize import __version__
@@ -227,7 +228,9 @@ def make_first_labels(
         OSError: when the folder cannot be written, or the ImageNet weights are missing. The message says what to do.
     """
     settings = {name: value for name, value in vars(first_labels).items() if name in KEYED}
-    key = content_hash([__version__, settings, transform, *([item, file_states(item)] for item in items)])
+    # A Compose holds a random state, which says nothing about these transforms.
+    steps = transform.flatten().transforms if isinstance(transform, Compose) else transform
+    key = content_hash([__version__, settings, steps, *([item, file_states(item)] for item in items)])
     made = Path(folder) / key[:12]
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not distributed or torch.distributed.get_rank() == 0:

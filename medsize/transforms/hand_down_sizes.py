@@ -20,8 +20,8 @@ class HandDownSizesd(Transform):
 
     Slice sizes train better than one size a scan, and stand errors. The interval of a slice is the model's own spread:
     it reaches from the area where a structure is likelier than ``sure`` to that where it is likelier than 1 − ``sure``,
-    and holds the soft label's area. A structure with less than ``least_mm2`` in a slice is taken as absent there. Items
-    without ``volume_mm3`` stay as they are.
+    and holds the soft label's area. A structure with less than ``least_mm2`` in a slice is taken as absent there, or,
+    where it is small, with less than half of its largest area. Items without ``volume_mm3`` stay as they are.
 
     Put it after the soft labels, so that a cached dataset hands sizes down once for each scan.
 
@@ -51,7 +51,7 @@ class HandDownSizesd(Transform):
         if self.sure is not None:
             low = torch.minimum(area, (structures > self.sure).sum(dim=(1, 2)) * pixel_mm2)
             high = torch.maximum(area, (structures > 1 - self.sure).sum(dim=(1, 2)) * pixel_mm2)
-        absent = area < self.least_mm2
+        absent = area < (area.amax(dim=1, keepdim=True) / 2).clamp_max(self.least_mm2)
         areas = torch.stack([low.masked_fill(absent, 0), high.masked_fill(absent, 0)])
         box = given if given.ndim == 2 else given.expand(2, -1)
         unknown = (box[0] <= 0) & box[1].isinf()

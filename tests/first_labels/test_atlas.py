@@ -1,0 +1,100 @@
+"""Rounds of the atlas meet every size; clicks count as balls; masks stay."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from medsize.first_labels import AtlasScan, atlas_rounds, ball_radius, click_evidence
+
+WORDS = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.3, 0.4, 0.3]])
+GRID = (5, 12, 10)
+
+
+def scan(seed: int, fraction: torch.Tensor, **others: torch.Tensor) -> AtlasScan:
+    words = torch.randint(0, 3, GRID, generator=torch.Generator().manual_seed(seed), dtype=torch.int16)
+    return AtlasScan([words, words], fraction, **others)
+
+
+def test_sizes_of_scans_and_of_slices_are_met_and_absent_classes_get_nothing() -> None:
+    whole = torch.tensor([0.7, 0.2, 0.1, 0.0]).expand(2, 4)
+    slices = torch.tensor(
+        [[0.9, 0.1, 0.0, 0.0], [0.6, 0.1, 0.3, 0.0], [1.0, 0.0, 0.0, 0.0]] + [[0.5, 0.3, 0.2, 0.0]] * 2
+    )
+    box = torch.stack([torch.tensor([0.0, 0.1, 0.0, 0.0]), torch.tensor([1.0, 0.15, 1.0, 0.0])])
+    scans = [scan(0, whole), scan(1, slices.T.expand(2, 4, 5)), scan(2, box)]
+    first, second, third = (label.float() for label in atlas_rounds(scans, [WORDS, WORDS], rounds=4))
+    torch.testing.assert_close(first.mean(dim=(1, 2, 3)), whole[0], atol=5e-3, rtol=0)
+    torch.testing.assert_close(second.mean(dim=(2, 3)), slices.T, atol=5e-3, rtol=0)
+    assert 0.095 <= float(third[1].mean()) <= 0.155
+    for label in (first, second, third):
+        assert label.shape == (4, *GRID)
+        torch.testing.assert_close(label.sum(dim=0), torch.ones(GRID), atol=5e-3, rtol=0)
+        assert float(label[3].max()) == 0
+
+
+def test_masks_stay_and_teach_the_others_what_equal_sizes_cannot() -> None:
+    """Two structures of equal size, of which only the mask knows the words."""
+    equal = torch.tensor([0.5, 0.25, 0.25]).expand(2, 3)
+    words = torch.zeros(1, 16, 16, dtype=torch.int16)
+    words[:, 8:, :8], words[:, 8:, 8:] = 1, 2
+    mask = torch.stack([(words == k).float() for k in range(3)])
+    alike = torch.full((3, 3), 1 / 3)
+    scans = [AtlasScan([words], equal, label=mask), AtlasScan([words.flip(2)], equal)]
+    first, second = atlas_rounds(scans, [alike], rounds=6, bands=1, position_blur=8.0)
+    torch.testing.assert_close(first.float(), mask)
+    assert bool((second.argmax(dim=0) == words.flip(2)).float().mean() > 0.95)
+
+
+def test_scans_of_other_shapes_share_an_atlas() -> None:
+    fraction = torch.tensor([0.8, 0.2]).expand(2, 2)
+    shapes = [(1, 12, 10), (9, 11, 8), (3, 14, 10)]
+    words = [torch.randint(0, 3, shape, dtype=torch.int16) for shape in shapes]
+    labels = atlas_rounds([AtlasScan([w], fraction) for w in words], [WORDS[:2]], rounds=2)
+    assert [tuple(label.shape[1:]) for label in labels] == shapes
+
+
+def test_the_radius_is_that_of_a_ball() -> None:
+    assert ball_radius(4 / 3 * math.pi * 7**3) == pytest.approx(7)
+
+
+UNLABELLED = torch.full((20, 16, 3), 255)
+POINT_MM = (8.0, 2.0, 4.0)
+
+
+def clicked(**classes: tuple[int, int, int]) -> torch.Tensor:
+    scribble = UNLABELLED.clone()
+    for name, place in classes.items():
+        scribble[place] = int(name[1:])
+    return scribble
+
+
+def test_a_click_is_certain_and_a_ball_around_it_likelier() -> None:
+    volume = 4 / 3 * math.pi * 10**3
+    evidence = click_evidence(clicked(k1=(10, 8, 1)), [volume, math.nan], (10, 8), POINT_MM)
+    assert evidence.shape == (3, 3, 10, 8)
+    assert float(evidence[1, 1, 5, 4]) == 50
+    for step, mm in (((0, 1, 0), 2.0), ((0, 0, 2), 8.0), ((1, 0, 0), 8.0), ((-1, 2, -1), math.sqrt(64 + 16 + 16))):
+        at = tuple(a + b for a, b in zip((1, 5, 4), step, strict=True))
+        assert float(evidence[(1, *at)]) == pytest.approx(1 - 1.5 * mm**2 / (2 * 10**2), abs=1e-4)
+    assert float(evidence[[0, 2]].abs().max()) == 0
+
+
+def test_the_background_and_an_unknown_volume_are_certain_at_their_points_only() -> None:
+    evidence = click_evidence(clicked(k0=(0, 0, 0), k2=(19, 15, 2)), [100.0, math.nan], (10, 8), POINT_MM)
+    assert evidence.nonzero().tolist() == [[0, 0, 0, 0], [2, 2, 9, 7]]
+    assert float(click_evidence(UNLABELLED, [100.0, 1.0], (10, 8), POINT_MM).abs().max()) == 0
+
+
+def test_a_click_decides_between_structures_that_words_do_not_tell_apart() -> None:
+    words = torch.zeros(1, 16, 16, dtype=torch.int16)
+    words[:, 2:6, 2:6], words[:, 10:14, 10:14] = 1, 1
+    evidence = torch.zeros(3, 1, 16, 16)
+    evidence[1, 0, 4, 4] = 50
+    size = torch.tensor([1 - 32 / 256, 16 / 256, 16 / 256]).expand(2, 3)
+    phi = torch.tensor([[0.99, 0.01], [0.01, 0.99], [0.01, 0.99]])
+    (label,) = atlas_rounds([AtlasScan([words], size, evidence)], [phi], bands=1)
+    assert int(label[:, 0, 4, 4].argmax()) == 1
+    assert float(label[1, 0, 2:6, 2:6].mean()) > float(label[1, 0, 10:14, 10:14].mean())

@@ -1,0 +1,71 @@
+"""A scan's volume becomes sizes of its slices, by soft labels that meet it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from medsize.transforms import HandDownSizesd
+
+AFFINE = torch.diag(torch.tensor([2.0, 5.0, 8.0, 1.0]))
+PIXEL_MM2 = 10.0
+
+
+def soft_label(structures: int = 2, slices: int = 5) -> MetaTensor:
+    logits = 2 * torch.randn(structures + 1, 12, 12, slices, generator=torch.Generator().manual_seed(0))
+    return MetaTensor(logits.softmax(dim=0), affine=AFFINE)
+
+
+def item_of(soft: MetaTensor) -> dict:
+    volume = soft.as_tensor()[1:].double().sum(dim=(1, 2, 3)) * PIXEL_MM2 * 8
+    return {"soft_label": soft, "volume_mm3": volume.expand(2, -1), "subject": "a"}
+
+
+def test_areas_are_those_of_the_soft_label_and_sum_to_the_volume() -> None:
+    item = item_of(soft_label())
+    made = HandDownSizesd()(item)
+    assert "volume_mm3" not in made
+    assert "volume_mm3" in item
+    areas = made["slice_area_mm2"]
+    assert areas.shape == (2, 2, 5)
+    torch.testing.assert_close(areas[0], areas[1])
+    torch.testing.assert_close(areas.sum(dim=2) * 8, item["volume_mm3"])
+
+
+def test_little_in_a_slice_is_taken_as_absent_but_not_a_structure_that_is_small_everywhere() -> None:
+    soft = torch.zeros(3, 12, 12, 4)
+    soft[1, :10, 0, 0], soft[1, :5, 0, 1], soft[1, 0, 0, 2] = 1, 1, 1  # 100, 50 and 10 mm²
+    soft[2, :4, 1, 0], soft[2, 0, 1, 1] = 1, 1  # 40 and 10 mm²
+    soft[0] = 1 - soft[1:].sum(dim=0)
+    item = item_of(MetaTensor(soft, affine=AFFINE))
+    areas = HandDownSizesd()(item)["slice_area_mm2"][0]
+    torch.testing.assert_close(areas[0], torch.tensor([100.0, 50, 0, 0], dtype=torch.float64))
+    torch.testing.assert_close(areas[1], torch.tensor([40.0, 0, 0, 0], dtype=torch.float64))
+    kept = HandDownSizesd(least_mm2=0)(item)["slice_area_mm2"][0]
+    torch.testing.assert_close(kept.sum(dim=1) * 8, item["volume_mm3"][0])
+
+
+@pytest.mark.parametrize("sure", [0.5, 0.7, 0.95])
+def test_intervals_contain_the_area_and_grow_with_what_must_be_sure(sure: float) -> None:
+    item = item_of(soft_label())
+    exact = HandDownSizesd(least_mm2=0)(item)["slice_area_mm2"][0]
+    low, high = HandDownSizesd(least_mm2=0, sure=sure)(item)["slice_area_mm2"]
+    assert bool(((low <= exact) & (exact <= high)).all())
+    wider = HandDownSizesd(least_mm2=0, sure=min(sure + 0.04, 1.0))(item)["slice_area_mm2"]
+    assert bool(((wider[0] <= low) & (wider[1] >= high)).all())
+
+
+def test_an_unknown_volume_stays_unknown_in_every_slice() -> None:
+    item = item_of(soft_label())
+    item["volume_mm3"] = torch.tensor([[0.0, 100.0], [torch.inf, 100.0]], dtype=torch.float64)
+    areas = HandDownSizesd()(item)["slice_area_mm2"]
+    assert bool((areas[0, 0] == 0).all())
+    assert bool(areas[1, 0].isinf().all())
+    assert bool(areas[:, 1].isfinite().all())
+
+
+@pytest.mark.parametrize("missing", ["volume_mm3", "soft_label"])
+def test_an_item_without_a_volume_or_a_soft_label_stays_as_it_is(missing: str) -> None:
+    item = {key: value for key, value in item_of(soft_label()).items() if key != missing}
+    assert HandDownSizesd()(item) == item
