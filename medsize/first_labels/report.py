@@ -49,7 +49,7 @@ def advice(summary: Mapping[str, Any]) -> list[str]:
         elif value is not None and value < TOLD_APART and pointed_at[name] < ENOUGH:
             sentences.append(
                 f"{name}: its sizes hardly tell it from the rest (separability {value:.1f}, expected at least "
-                f"{TOLD_APART:g}; {summary['scans']} scans). {help_}"
+                f"{TOLD_APART:g}; {summary['scans']} scans). See whether its first labels lie on it. {help_}"
             )
     return sentences
 
