@@ -43,6 +43,9 @@ SAMPLED_SLICES = 1000
 SAMPLED_POINTS = 60_000
 MOST_VALUES = 256_000_000
 """Points of the grids of all scans × classes, which labels in memory have; a larger cohort gets a coarser grid."""
+JUDGED_REGIONS = 3000
+JUDGED_ITERATIONS = 20
+"""Regions and EM iterations that tell how well sizes are told apart: more cost minutes and change little."""
 KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "seed")
 """Settings of the method that the labels depend on."""
 
@@ -189,7 +192,9 @@ class FirstLabels:
             for number, (histogram, size) in enumerate(zip(histograms, self.vocabularies, strict=True))
         ]
         if len(low):
-            apart = [separability(histogram, low, high, iterations=self.iterations) for histogram in histograms]
+            shown = torch.linspace(0, len(low) - 1, min(len(low), JUDGED_REGIONS)).round().long()
+            few = min(self.iterations, JUDGED_ITERATIONS)
+            apart = [separability(h[shown], low[shown], high[shown], iterations=few) for h in histograms]
             self.separability = torch.stack(apart).mean(dim=0)
         labels = atlas_rounds(
             [AtlasScan(scan.words, scan.fraction, scan.evidence, scan.label) for scan in scans],
