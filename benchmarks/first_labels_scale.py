@@ -13,7 +13,7 @@ from __future__ import annotations
 import resource
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Annotated, Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def main(
     for part, (owner, name) in PARTS.items():
         setattr(owner, name, timed(getattr(owner, name), part, seconds))
 
-    def read(number: int) -> dict[str, Any]:
+    def read(number: int) -> dict[Hashable, Any]:
         began = time.process_time()
         item = make_scan(number, slices, side, structures, per_slice)
         seconds["reading"] += time.process_time() - began
@@ -80,7 +80,7 @@ def timed(function: Callable, part: str, seconds: dict[str, float]) -> Callable:
     return run
 
 
-def make_scan(number: int, slices: int, side: int, structures: int, per_slice: bool) -> dict[str, Any]:
+def make_scan(number: int, slices: int, side: int, structures: int, per_slice: bool) -> dict[Hashable, Any]:
     """Return a scan with its sizes, the same for the same number."""
     rng = np.random.default_rng(number)
     image = rng.random((side, side, slices), dtype=np.float32) * 0.2

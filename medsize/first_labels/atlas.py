@@ -27,7 +27,7 @@ class AtlasScan:
     fraction: torch.Tensor
     """Low and high ends of the classes' fractions, ``(2, K)``, or ``(2, K, Z)`` of each slice."""
     evidence: torch.Tensor | None = None
-    """What clicks say, added to the log-probabilities: ``(K, Z, h, w)``."""
+    """Evidence of clicks, added to the log-probabilities: ``(K, Z, h, w)``."""
     label: torch.Tensor | None = None
     """Share of each class at each point, where a mask is known: ``(K, Z, h, w)``."""
 

@@ -47,7 +47,7 @@ class SliceFeatures(nn.Module):
         if kind == "imagenet":
             self.encoder = EfficientNetLiteEncoder(2, in_channels, pretrained=True).eval().requires_grad_(False)
             self.encoder._blocks = self.encoder._blocks[:BLOCKS]
-            self.encoder.to(memory_format=torch.channels_last)  # faster on CPUs, too
+            self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster on CPUs, too
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the points of the grid along both axes of a slice, at least one."""

@@ -52,7 +52,7 @@ KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "seed")
 
 @dataclass
 class ScanOnGrid:
-    """What is kept of a training scan in memory."""
+    """Parts of a training scan that are kept in memory."""
 
     source: str
     subject: str
