@@ -47,7 +47,7 @@ def made(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_phantoms_are_found_from_one_volume_a_scan(tmp_path: Path) -> None:
     """The masks are used for the evaluation only."""
-    write_phantom_cohort(tmp_path, num_scans=24)
+    write_phantom_cohort(tmp_path, num_scans=18)
     items = items_of(tmp_path)
     assert all("label" not in item and "scribble" not in item for item in items)
     began = time.monotonic()
@@ -57,7 +57,7 @@ def test_phantoms_are_found_from_one_volume_a_scan(tmp_path: Path) -> None:
     for item in load_cohort(tmp_path / "datalist.json", tmp_path).items:
         if item["fold"] == 0:
             continue
-        found = FirstLabeld(made, 4)(loading(keys=("image",))({k: item[k] for k in ("image", "volume_mm3")}))
+        found = FirstLabeld(made)(loading(keys=("image",))({k: item[k] for k in ("image", "volume_mm3")}))
         mask = LoadImaged("label", image_only=True)({"label": item["label"]})["label"]
         predicted = found["soft_label"].as_tensor().argmax(dim=0)
         both = [
@@ -153,7 +153,7 @@ def test_a_scan_that_cannot_be_read_is_not_taken_for_a_full_disk(cohort: Path, t
 
 def test_soft_labels_meet_their_volume_and_lie_on_their_scan(cohort: Path, made: Path) -> None:
     item = loading()(dict(items_of(cohort)[1]))
-    found = FirstLabeld(made, 4)(item)["soft_label"]
+    found = FirstLabeld(made)(item)["soft_label"]
     assert found.shape == (4, 24, 24, 4)
     torch.testing.assert_close(found.as_tensor().sum(dim=0), torch.ones(24, 24, 4))
     volumes = found.as_tensor()[1:].double().sum(dim=(1, 2, 3)) * 8 * 8 * 24
@@ -162,7 +162,7 @@ def test_soft_labels_meet_their_volume_and_lie_on_their_scan(cohort: Path, made:
 
 
 def test_soft_labels_follow_flips_and_crops_of_their_scan(cohort: Path, made: Path) -> None:
-    item = FirstLabeld(made, 4)(loading()(dict(items_of(cohort)[1])))
+    item = FirstLabeld(made)(loading()(dict(items_of(cohort)[1])))
     keys = ("image", "soft_label")
     moved = Compose(
         [RandFlipd(keys, prob=1.0, spatial_axis=0), SpatialCropd(keys, roi_start=(2, 3, 0), roi_end=(20, 20, 4))]
@@ -174,25 +174,25 @@ def test_soft_labels_follow_flips_and_crops_of_their_scan(cohort: Path, made: Pa
 
 def test_every_slice_meets_its_own_size(cohort: Path, made: Path) -> None:
     item = loading()(dict(items_of(cohort, size_level="slice")[1]))
-    found = FirstLabeld(made, 4)(item)["soft_label"].as_tensor()
+    found = FirstLabeld(made)(item)["soft_label"].as_tensor()
     areas = found[1:].double().sum(dim=(1, 2)) * 64
     torch.testing.assert_close(areas, item["slice_area_mm2"][0], atol=2e-4 * 24 * 24 * 64, rtol=0.02)
 
 
 def test_a_mask_becomes_its_own_label_and_a_2d_image_needs_no_size(cohort: Path, made: Path, tmp_path: Path) -> None:
     item = loading()(dict(items_of(cohort, supervision="size+mask")[1]))
-    soft = FirstLabeld(made, 4)(item)["soft_label"].as_tensor()
+    soft = FirstLabeld(made)(item)["soft_label"].as_tensor()
     torch.testing.assert_close(soft.argmax(dim=0), item["label"].as_tensor()[0].long())
     assert set(soft.unique().tolist()) == {0.0, 1.0}
 
     image = MetaTensor(torch.rand(1, 9, 7), affine=torch.eye(3), meta={"filename_or_obj": "flat.png"})
     torch.save(torch.rand(3, 1, 4, 3).softmax(dim=0).half(), label_file(tmp_path, "./flat.png"))
-    soft = FirstLabeld(tmp_path, 3)({"image": image})["soft_label"]
+    soft = FirstLabeld(tmp_path)({"image": image})["soft_label"]
     assert soft.shape == (3, 9, 7)
     torch.testing.assert_close(soft.as_tensor().sum(dim=0), torch.ones(9, 7))
     image.meta["filename_or_obj"] = "other.png"
     with pytest.raises(FileNotFoundError, match=r"other\.png: found no first label of it in .* Make them anew"):
-        FirstLabeld(tmp_path, 3)({"image": image})
+        FirstLabeld(tmp_path)({"image": image})
 
 
 def test_labels_of_a_grid_lie_on_the_voxels_for_sizes_that_are_no_multiple_of_the_stride(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_labels_of_a_grid_lie_on_the_voxels_for_sizes_that_are_no_multiple_of_th
     coarse[0] = 1 - coarse[1]
     torch.save(coarse.half(), label_file(tmp_path, "a"))
     image = MetaTensor(torch.rand(1, 11, 14, 1), affine=torch.eye(4), meta={"filename_or_obj": "a"})
-    soft = FirstLabeld(tmp_path, 2)({"image": image})["soft_label"].as_tensor()[1, :, :, 0]
+    soft = FirstLabeld(tmp_path)({"image": image})["soft_label"].as_tensor()[1, :, :, 0]
     rows, columns = torch.arange(11.0), torch.arange(14.0)
     assert float((soft.sum(dim=1) * rows).sum() / soft.sum()) == pytest.approx(0.9 * 11 - 0.5, abs=0.7)
     assert float((soft.sum(dim=0) * columns).sum() / soft.sum()) == pytest.approx(0.9 * 14 - 0.5, abs=0.7)
