@@ -47,7 +47,7 @@ def made(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_phantoms_are_found_from_one_volume_a_scan(tmp_path: Path) -> None:
     """The masks are used for the evaluation only."""
-    write_phantom_cohort(tmp_path, num_scans=18)
+    write_phantom_cohort(tmp_path, num_scans=24)
     items = items_of(tmp_path)
     assert all("label" not in item and "scribble" not in item for item in items)
     began = time.monotonic()
