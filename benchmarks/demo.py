@@ -49,7 +49,7 @@ SCHEDULE += ["--agreement_weight", "0.0", "--val_interval", "10"]
 def main(
     output_dir: Annotated[Path, typer.Option(help="Folder to write everything to.")] = Path("demo"),
     scans: Annotated[int, typer.Option(help="Phantom scans; a third of them validates.", min=6)] = 36,
-    epochs: Annotated[int, typer.Option(help="Epochs of each training.", min=1)] = 60,
+    epochs: Annotated[int, typer.Option(help="Epochs of each training.", min=1)] = 90,
     seed: Annotated[int, typer.Option(help="Seed of the trainings.", min=0)] = 0,
 ) -> None:
     """Make a phantom cohort, train and evaluate under each supervision, print a table and draw a figure."""
