@@ -41,7 +41,8 @@ SUPERVISIONS: dict[str, tuple[list[str], list[str]]] = {  # the longest runs fir
     "masks": (["mask_supervision.yaml"], []),
 }
 """Overlays and options of each run."""
-SCHEDULE = ["--learning_rate", "0.003", "--start_at_mean_sizes", "True", "--potts_weight", "0.0", "--val_interval", "10"]
+SCHEDULE = ["--learning_rate", "0.003", "--start_at_mean_sizes", "True", "--potts_weight", "0.0"]
+SCHEDULE += ["--val_interval", "10"]
 """The same for all runs. Fast and short: a longer training learns the faults of the first labels by heart."""
 
 
