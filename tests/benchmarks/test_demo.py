@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,4 +15,8 @@ def test_demo_prints_one_table_and_draws_a_figure(command: Callable, tmp_path: P
     assert "phantom cohort, validation scans" in result.stdout
     for supervision in ("masks", "sizes + clicks", "sizes"):
         assert f"│ {supervision} " in result.stdout
+    for run in ("sizes", "sizes_and_clicks"):
+        assert json.loads((tmp_path / "demo" / run / "summary.json").read_text())["size_level"] == "volume"
+        assert list((tmp_path / "demo" / run / "first_labels").glob("*/first_labels.html"))
+    assert not (tmp_path / "demo" / "masks" / "first_labels").exists()
     assert (tmp_path / "demo" / "phantom_overlays.png").read_bytes().startswith(b"\x89PNG")
