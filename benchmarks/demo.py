@@ -128,7 +128,7 @@ def results_table(output_dir: Path) -> Table:
         "supervision",
         "Dice",
         "of masks",
-        *(f"Dice {name}" for name in PHANTOM_CLASSES[1:]),
+        *(name for name in PHANTOM_CLASSES[1:]),
         "HD95 mm",
         "mRE",
         "s",
