@@ -74,8 +74,11 @@ def schema(real_scans: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_bundle(command: Callable) -> Callable[..., subprocess.CompletedProcess]:
+def run_bundle(
+    command: Callable, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., subprocess.CompletedProcess]:
     """``monai.bundle run`` of the 2D bundle with some of its configs, from a foreign folder."""
+    first_labels = tmp_path_factory.mktemp("first_labels")  # runs from equal sizes share them, to save time
 
     def run(configs: list[str | Path], *options: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
         files = [str(BUNDLE_2D / "configs" / config) if isinstance(config, str) else str(config) for config in configs]
@@ -86,6 +89,7 @@ def run_bundle(command: Callable) -> Callable[..., subprocess.CompletedProcess]:
             BUNDLE_2D,
             "--config_file",
             files,
+            *(["--first_labels_dir", first_labels] if "train.yaml" in configs else []),
             *options,
             cwd=cwd,
             check=check,
