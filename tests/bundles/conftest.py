@@ -80,6 +80,9 @@ def run_bundle(
     """``monai.bundle run`` of the 2D bundle with some of its configs, from a foreign folder."""
     first_labels = tmp_path_factory.mktemp("first_labels")  # runs from equal sizes share them, to save time
 
+    def shares(configs: list[str | Path], options: tuple[object, ...]) -> bool:
+        return "train.yaml" in configs and "--first_labels_dir" not in options
+
     def run(configs: list[str | Path], *options: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
         files = [str(BUNDLE_2D / "configs" / config) if isinstance(config, str) else str(config) for config in configs]
         return command(
@@ -89,7 +92,7 @@ def run_bundle(
             BUNDLE_2D,
             "--config_file",
             files,
-            *(["--first_labels_dir", first_labels] if "train.yaml" in configs else []),
+            *(["--first_labels_dir", first_labels] if shares(configs, options) else []),
             *options,
             cwd=cwd,
             check=check,

@@ -291,6 +291,8 @@ def test_every_supervision_trains(
         phantoms,
         "--output_dir",
         tmp_path / "run",
+        "--first_labels_dir",
+        tmp_path / "run" / "first_labels",
         *SMALL,
         *options,
         cwd=tmp_path,
