@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from medsize.first_labels.features import blur_slices
 from medsize.losses.size_target import nearest_in_box
+from medsize.transforms.soft_label import ABSENT
 
 __all__ = ["AtlasScan", "atlas_rounds"]
 
-ABSENT = -1e4
 FEW = 1e-3
 """Count that is added to each word of each class, so that no word is impossible."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from monai.data import MetaTensor
 from torch import nn
 from torch.nn import functional as F
 
@@ -84,6 +85,12 @@ def _intensities(slices: torch.Tensor) -> list[torch.Tensor]:
         down, across = torch.gradient(copy, dim=(2, 3))
         gradients.append((down.square() + across.square()).sqrt())
     return copies + gradients
+
+
+def as_volume(image: torch.Tensor) -> torch.Tensor:
+    """Return ``(C, H, W, Z)`` or ``(C, H, W)`` as a plain tensor ``(C, H, W, Z)``; Z is 1 for a 2D image."""
+    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+    return plain if plain.ndim == 4 else plain.unsqueeze(-1)
 
 
 def blur_slices(x: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -13,9 +13,7 @@ from monai.utils import TransformBackends
 from torch.nn import functional as F
 
 from medsize.first_labels.first_labels import label_file
-from medsize.items import SIZE_KEYS, is_per_slice, size_key
-from medsize.transforms.size_to_fraction import to_fraction
-from medsize.transforms.soft_label import ShiftToSize
+from medsize.transforms.soft_label import ShiftToSize, meet_size
 from medsize.transforms.voxel_size import source_of
 
 __all__ = ["FirstLabelD", "FirstLabelDict", "FirstLabeld"]
@@ -55,19 +53,12 @@ class FirstLabeld(Transform):
         volume_shape = (*image.shape[1:], 1)[:3]
         fine = F.interpolate(coarse, size=volume_shape[:2], mode="bilinear")
         logits = fine.clamp_min(1e-6).log().movedim(1, -1)  # (K, H, W, Z)
-        key = size_key(d, SIZE_KEYS)
         if "label" in d:
             num_classes = len(coarse)
             mask = d["label"].as_tensor()[0].long().clamp(0, num_classes - 1)
             soft = F.one_hot(mask, num_classes).movedim(-1, 0).float()
-        elif key is None:
-            soft = logits.softmax(dim=0).reshape(-1, *image.shape[1:])
-        elif is_per_slice(key):
-            fraction = to_fraction(key, d[key], image).movedim(-1, 0)
-            soft = self.shift(logits.movedim(-1, 0), fraction).movedim(0, -1)
         else:
-            fraction = to_fraction(key, d[key], image).unsqueeze(0)
-            soft = self.shift(logits.unsqueeze(0), fraction)[0].reshape(-1, *image.shape[1:])
+            soft = meet_size(logits.reshape(-1, *image.shape[1:]), d, image, self.shift)
         d[self.soft_label_key] = MetaTensor(soft, meta=image.meta, applied_operations=image.applied_operations)
         return d
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from monai.transforms import Compose
 from torch.nn import functional as F
 
@@ -24,7 +23,7 @@ from medsize.data.content_hash import content_hash, file_states
 from medsize.files import atomic_write
 from medsize.first_labels.atlas import AtlasScan, atlas_rounds
 from medsize.first_labels.clicks import CERTAIN, click_evidence
-from medsize.first_labels.features import SliceFeatures
+from medsize.first_labels.features import SliceFeatures, as_volume
 from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture, rank_of_fractions, separability
 from medsize.first_labels.report import write_report
 from medsize.first_labels.words import Words
@@ -145,7 +144,7 @@ class FirstLabels:
         return max(2, math.ceil(math.sqrt(values / MOST_VALUES)))
 
     def _sampled_slices(self, image: torch.Tensor, num_scans: int) -> torch.Tensor:
-        volume = _as_volume(image)
+        volume = as_volume(image)
         wanted = max(2, SAMPLED_SLICES // num_scans)
         if volume.shape[-1] <= wanted:
             return volume.to(self.device)
@@ -153,14 +152,14 @@ class FirstLabels:
 
     def _on_grid(self, item: Mapping[Hashable, Any], words: Words) -> ScanOnGrid:
         image = item["image"]
-        volume = _as_volume(image)
+        volume = as_volume(image)
         maps = words.transform(volume.to(self.device))
         key = size_key(item, SIZE_KEYS)
         unknown = torch.stack([torch.zeros(self.num_classes), torch.ones(self.num_classes)])
         fraction = unknown if key is None else to_fraction(key, item[key], image)
         label = evidence = None
         if "label" in item:
-            label = self._shares(_as_volume(item["label"])[0], maps[0].shape[1:])
+            label = self._shares(as_volume(item["label"])[0], maps[0].shape[1:])
             average = label.mean(dim=(1, 2, 3))
             fraction = torch.stack([average, average])
         elif "scribble" in item:
@@ -169,7 +168,7 @@ class FirstLabels:
             point_mm = (spacing[2], spacing[0] * height / grid[0], spacing[1] * width / grid[1])
             region_mm3 = math.prod(volume.shape[1:]) * math.prod(spacing)
             evidence = click_evidence(
-                _as_volume(item["scribble"])[0].as_subclass(torch.Tensor),
+                as_volume(item["scribble"])[0].as_subclass(torch.Tensor),
                 _volumes(fraction, region_mm3),
                 grid,
                 point_mm,
@@ -304,11 +303,6 @@ def _make(
         write_report(made / REPORT, summary, items, transform, labels)
     with _writing_to(made), atomic_write(made / SUMMARY) as partial:
         partial.write_text(json.dumps(summary, indent=1), encoding="utf-8")
-
-
-def _as_volume(image: torch.Tensor) -> torch.Tensor:
-    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-    return plain if plain.ndim == 4 else plain.unsqueeze(-1)
 
 
 def _shown(scan: ScanOnGrid) -> torch.Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from medsize import __version__
 from medsize.files import atomic_write
+from medsize.first_labels.features import as_volume
 from medsize.pictures import data_url, fullest_slice, slice_png
 
 __all__ = ["TOLD_APART", "advice", "write_report"]
@@ -91,8 +92,7 @@ def write_report(
 
 def _picture(image: torch.Tensor, label: torch.Tensor) -> str:
     """Return a picture of the slice that shows most, as a data URL."""
-    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-    volume = plain if plain.ndim == 4 else plain.unsqueeze(-1)
+    volume = as_volume(image)
     classes = F.interpolate(label.movedim(0, 1), size=list(volume.shape[1:3]), mode="bilinear").argmax(dim=1)
     mask = classes.movedim(0, -1).numpy()  # (H, W, Z)
     shown = fullest_slice(mask)

@@ -10,7 +10,7 @@ import torch
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 
-from medsize.first_labels.features import SliceFeatures
+from medsize.first_labels.features import SliceFeatures, as_volume
 
 __all__ = ["Words"]
 
@@ -111,8 +111,7 @@ class Words:
         return [torch.cat(parts).cpu() for parts in zip(*slices, strict=True)]
 
     def _batches(self, image: torch.Tensor) -> Iterator[list[torch.Tensor]]:
-        volume = image if image.ndim == 4 else image.unsqueeze(-1)
-        slices = volume.movedim(-1, 0).float()
+        slices = as_volume(image).movedim(-1, 0).float()
         for batch in slices.split(max(1, BATCH_VOXELS // slices[0, 0].numel())):
             yield self.features(batch)
 

@@ -17,7 +17,7 @@ from medsize.items import SIZE_KEYS, is_per_slice, size_key
 from medsize.losses.size_target import nearest_in_box
 from medsize.transforms.size_to_fraction import to_fraction
 
-__all__ = ["ShiftToSize", "SoftLabelD", "SoftLabelDict", "SoftLabeld"]
+__all__ = ["ABSENT", "ShiftToSize", "SoftLabelD", "SoftLabelDict", "SoftLabeld", "meet_size"]
 
 ABSENT = -1e4
 """Logit whose softmax is 0 in float32. −∞ would make the target NaN, as differences of it are not defined."""
@@ -109,6 +109,35 @@ def _newton_step(soft: torch.Tensor, average: torch.Tensor, miss: torch.Tensor) 
     return step * (10 / step.abs().amax(dim=1, keepdim=True).clamp_min(10))
 
 
+def meet_size(
+    logits: torch.Tensor,
+    item: Mapping[Hashable, Any],
+    image: MetaTensor,
+    shift: ShiftToSize,
+    size_keys: Sequence[str] = SIZE_KEYS,
+) -> torch.Tensor:
+    """
+    Return the soft label of a scan, shifted to the size that its item has, if any.
+
+    Args:
+        logits: shape ``(K, *spatial)``.
+        item: item with one of ``size_keys`` or none; of a size of slices, each slice is shifted to its own.
+        image: the scan, channel-first.
+        shift: transform that shifts.
+        size_keys: see :class:`SoftLabeld`.
+
+    Returns:
+        probabilities, float32, shape ``(K, *spatial)``.
+    """
+    key = size_key(item, size_keys)
+    if key is None:
+        return logits.float().softmax(dim=0)
+    fraction = to_fraction(key, item[key], image)
+    if is_per_slice(key):  # each slice is a region of its own
+        return shift(logits.movedim(-1, 0), fraction.movedim(-1, 0)).movedim(0, -1)
+    return shift(logits.unsqueeze(0), fraction.unsqueeze(0))[0]
+
+
 class SoftLabeld(Transform):
     """
     Soft labels that a teacher gives to a scan, shifted to the scan's size where it is known.
@@ -151,14 +180,7 @@ class SoftLabeld(Transform):
             logits = self.inferer(image.as_tensor().unsqueeze(0), self.network)
         if logits.shape[1] != self.num_classes:
             raise ValueError(f"the teacher knows {logits.shape[1]} classes, the cohort has {self.num_classes}.")
-        key = size_key(d, self.size_keys)
-        if key is None:
-            soft = logits.float().softmax(dim=1)[0]
-        elif is_per_slice(key):  # each slice is a region of its own
-            fraction = to_fraction(key, d[key], image).movedim(-1, 0)
-            soft = self.shift(logits[0].movedim(-1, 0), fraction).movedim(0, -1)
-        else:
-            soft = self.shift(logits, to_fraction(key, d[key], image).unsqueeze(0))[0]
+        soft = meet_size(logits[0], d, image, self.shift, self.size_keys)
         d[self.soft_label_key] = MetaTensor(soft, meta=image.meta, applied_operations=image.applied_operations)
         return d
 
