@@ -69,6 +69,7 @@ SubjectPattern = Annotated[str | None, typer.Option(help="Regular expression tha
 Suv = Annotated[bool, typer.Option(help="Convert PET to SUV by body weight.")]
 LaterWins = Annotated[bool, typer.Option(help="Let the later structure win where two overlap. Default: refuse.")]
 KeepIdentifiers = Annotated[bool, typer.Option(help="Also write the subjects of all codes to OUTPUT_identifiers.csv.")]
+Sheet = Annotated[str | None, typer.Option(help="Sheet of the size table. Default: the only one that is not empty.")]
 KeyFile = Annotated[Path | None, typer.Option(help="File of the codes' secret key. Default: OUTPUT_key.txt.")]
 StudyFile = Annotated[Path, typer.Argument(help="Study to run: a YAML file, such as those in benchmarks/.")]
 Data = Annotated[Path, typer.Option(help="Folder with the cohorts.")]
@@ -120,6 +121,7 @@ def init(
     sizes: Annotated[
         Path | None, typer.Option(help="Size table, CSV or XLSX. Default: measure masks.", dir_okay=False)
     ] = None,
+    sheet: Sheet = None,
     structure: Annotated[
         list[str] | None, typer.Option(help="Structure of the next class. May be repeated. Default: those found.")
     ] = None,
@@ -170,7 +172,7 @@ def init(
         prepared = init_cohort(
             cohort,
             output,
-            None if sizes is None else read_size_table(sizes),
+            None if sizes is None else read_size_table(sizes, sheet),
             options,
             commands=lambda dimensions, overlay: go_on_commands(dimensions, overlay, bundle),
             report=typer.echo,
@@ -377,6 +379,7 @@ def predict(
     sizes: Annotated[
         Path | None, typer.Option(help="Size table, CSV or XLSX, to compare with.", exists=True, dir_okay=False)
     ] = None,
+    sheet: Sheet = None,
     bundle: RunBundle = None,
     dicom_seg: Annotated[
         bool,
@@ -391,7 +394,7 @@ def predict(
     from medsize.sizes.size_table import read_size_table
 
     with refusals():
-        table = None if sizes is None else read_size_table(sizes)
+        table = None if sizes is None else read_size_table(sizes, sheet)
         problems = segment(run, scans, output, table, bundle, dicom_seg, report=typer.echo)
     typer.echo(f"{output}: masks, predictions.csv, montage.png{', dicom_seg' if dicom_seg else ''}")
     if problems:

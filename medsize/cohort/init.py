@@ -270,6 +270,8 @@ def faults(cohort: Cohort) -> list[str]:
 
 def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options: InitOptions) -> Iterator[str]:
     """Yield doubts about the sizes, the scans and their subjects, and options that had no effect."""
+    if matched.table is not None:
+        yield from (f"{matched.table.source.name}: {doubt}" for doubt in matched.table.doubts)
     yield from suspicions(cohort.items, cohort.class_names)
     counts = Counter(modalities)
     if len(counts) > 1:

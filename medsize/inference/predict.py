@@ -90,6 +90,8 @@ def predict(
             f"{size_table.source}: no row is of a scan in {folder}, expected paths such as "
             f"'{paths[0]}', but its first row is of '{size_table.rows[0].image}'."
         )
+    for doubt in size_table.doubts if size_table is not None else ():
+        report(f"{size_table.source}: {doubt}")  # type: ignore[union-attr]
     named, faults = _convert(named, output_dir / "images")
     problems += faults
     if not named:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from openpyxl.utils import get_column_letter
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
-from medsize.sizes.spreadsheet import Cell, parse_number
+from medsize.sizes.spreadsheet import Cell, Shown, parse_number
 from medsize.suggest import did_you_mean
 
 __all__ = ["SIZE_KINDS", "Column", "read_columns"]
@@ -54,6 +54,11 @@ class Column:
         """
         if isinstance(cell, ValueError):
             raise cell
+        if isinstance(cell, Shown):
+            if (unit := _plain_unit(cell.text)) not in UNITS.get(self.kind, {unit}):
+                expected = f"expected {self.name.split()[-1]}. Convert the number, and correct the cell's format."
+                raise ValueError(f"is {float(cell):.15g}, but shown with '{cell.text}': {expected}")
+            cell = float(cell)
         try:
             return CELLS[self.kind].validate_python(cell, context={"decimal_comma": decimal_comma})
         except ValidationError as e:
@@ -136,6 +141,10 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
     return Column(name, letter, kind, structure, bound)
 
 
+def _plain_unit(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).lower().replace("^", "").strip(" .()[]")
+
+
 def _text(cell: str | int | float) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
@@ -191,6 +200,15 @@ CELLS: dict[str, TypeAdapter] = {
     "mask": RelativePath,
 }
 
+UNITS = {
+    "volume_ml": {"ml", "milliliter", "millilitre", "cm3", "ccm", "cc"},
+    "volume_mm3": {"mm3", "cmm"},
+    "diameters_mm": {"mm", "millimeter", "millimetre"},
+    "area_mm2": {"mm2"},
+    "fraction": set(),
+    "error_percent": {"percent", "%"},
+}
+"""Units that a cell's format may show, by the kind of its column; in other columns it may show anything."""
 EMPTY_OR_ZERO = "leave the cell empty where the size is unknown, and write 0 where the structure is absent."
 PATH = "Write a path from the data set's folder, such as scans/scan_01.nii.gz."
 EXPECTED = {

@@ -41,6 +41,7 @@ diameter: an error of 10 percent there is about 30 percent of the volume.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +63,15 @@ from medsize.suggest import did_you_mean
 __all__ = ["SizeRow", "SizeTable", "SizeTableError", "StatedSize", "add_sizes", "read_size_table"]
 
 NUMBERS = {*SIZE_KINDS, "error_percent"} - {"mask"}
+TOTALS = {
+    *("total", "totals", "sum", "sums", "mean", "means", "average", "averages", "avg", "median", "sd", "std", "stdev"),
+    *("min", "max", "minimum", "maximum", "count", "range", "summe", "gesamt", "mittelwert", "mittel"),
+}
+"""Words in place of a scan's path, in rows that sum up a column."""
+HEADER_WORD = re.compile(
+    r"(volume|size|diameters?|fraction|area|error|percent|in|m[lL]|mm[23²³]?|cm[23²³]?|cc|[%_()\[\]^ ])+", re.IGNORECASE
+)
+"""Second name or unit of a column."""
 
 
 class SizeTableError(ProblemsError):
@@ -89,6 +99,8 @@ class SizeTable:
     source: Path
     columns: tuple[Column, ...]
     rows: tuple[SizeRow, ...]
+    doubts: tuple[str, ...] = ()
+    """Rows that are hidden or struck through, and read nevertheless; rows of totals, which are left out."""
 
     @cached_property
     def structures(self) -> tuple[str, ...]:
@@ -191,9 +203,10 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
     """
     path = Path(path)
     try:
-        (header, *body), separator = read_cells(path, sheet)
+        table_cells = read_cells(path, sheet)
     except ValueError as e:
         raise SizeTableError(path, [str(e)]) from e
+    header, *body = table_cells.rows
     columns, problems = read_columns(header)
     filled = {number: cells for number, cells in enumerate(body, start=2) if any(cell != "" for cell in cells)}
     if not filled:
@@ -210,21 +223,28 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
             for column, cell in zip(columns, cells, strict=False)
             if column and column.kind in NUMBERS and isinstance(cell, str)
         ),
-        separator,
+        table_cells.separator,
     )
     rows = []
+    doubts = list(table_cells.doubts)
     for number, cells in filled.items():
+        if number == 2 and (names := _second_header(columns, cells)):
+            problems.append(f"row 2 looks like a second row of names or units ({names}), expected a scan. Delete it.")
+            continue
+        if (total := _total(columns, cells)) is not None:
+            doubts.append(f"row {number} is '{total}', not a scan: it was left out.")
+            continue
         if len(cells) != len(header):
             problems.append(
                 f"row {number} has {len(cells)} cells, but row 1 has {len(header)}. Put cells that hold the separator "
-                f"'{separator}' in quotation marks, and separate empty cells, too."
+                f"'{table_cells.separator}' in quotation marks, and separate empty cells, too."
             )
             continue
         row, faults = _read_row(number, columns, cells, decimal_comma)
         problems += [f"row {number}, {fault}" for fault in faults]
         if row is not None:
             rows.append(row)
-    table = SizeTable(path, tuple(column for column in columns if column), tuple(rows))
+    table = SizeTable(path, tuple(column for column in columns if column), tuple(rows), tuple(doubts))
     problems += _contradictions(table)
     if problems:
         raise SizeTableError(path, problems)
@@ -273,6 +293,21 @@ def add_sizes(
     if problems:
         raise SizeTableError(table.source, list(dict.fromkeys(problems)))
     return sized
+
+
+def _second_header(columns: Sequence[Column | None], cells: Sequence[Cell]) -> str:
+    """Return the words of a row that has no number, yet a word in each filled cell of numbers."""
+    numbers = zip(columns, cells, strict=False)
+    filled = [cell for column, cell in numbers if column and column.kind in NUMBERS and cell != ""]
+    words = [cell for cell in filled if isinstance(cell, str) and HEADER_WORD.fullmatch(cell)]
+    return ", ".join(f"'{word}'" for word in words[:5]) if len(words) == len(filled) else ""
+
+
+def _total(columns: Sequence[Column | None], cells: Sequence[Cell]) -> str | None:
+    """Return the word in place of a path in a row that sums up a column, such as ``"Total"``."""
+    named = [cell for column, cell in zip(columns, cells, strict=False) if column and column.kind == "image"]
+    word = named[0] if named else ""
+    return word if isinstance(word, str) and word.lower().strip(" :.=∑Σ") in TOTALS else None
 
 
 def comparable_path(path: str) -> str:

@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import re
+import time
 import unicodedata
 import zipfile
 from collections.abc import Sequence
@@ -210,10 +211,80 @@ def test_one_sheet_of_several(tmp_path: Path) -> None:
     assert read_size_table(path).structures == ("liver",)
     workbook.create_sheet("ages").append(["age", 40])
     workbook.save(path)
-    assert "several of its sheets are not empty: Sheet, ages. Name the one" in problems_of(path)[0]
+    assert (
+        "several of its sheets are not empty: Sheet, ages. Name the one to read: --sheet 'Sheet'"
+        in problems_of(path)[0]
+    )
     assert read_size_table(path, sheet="Sheet").sizes_of("a.nii.gz")["size"] == {"liver": 1000}
     with pytest.raises(SizeTableError, match=r"has no sheet 'sizes'. It has: Sheet, empty, ages"):
         read_size_table(path, sheet="sizes")
+
+
+def formatted(path: Path, kind: str, value: float, number_format: str) -> Path:
+    write_xlsx(path, ["image", f"liver {kind}"], ["a.nii.gz", value])
+    workbook = openpyxl.load_workbook(path)
+    workbook.active["B2"].number_format = number_format
+    workbook.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "number_format", "message"),
+    [
+        ("volume_ml", 1.51, '0.00" L"', "row 2, column 'liver volume_ml' (B) is 1.51, but shown with 'L': expected"),
+        (
+            "volume_ml",
+            1.51,
+            r"0.00\ \L",
+            "is 1.51, but shown with 'L'",
+        ),
+        ("volume_ml", 1.51, "0.00[$ l]", "is 1.51, but shown with 'l'"),
+        ("volume_ml", 1510.0, '0.00," L"', "holds 1510, but its format shows 1.51 L"),
+        ("volume_ml", 0.0, '0;-0;"unknown"', "is 0, but shown with 'unknown'"),
+        ("diameters_mm", 3.4, '0.0" cm"', "is 3.4, but shown with 'cm'"),
+        ("area_mm2", 3.4, '0.0" cm²"', "is 3.4, but shown with 'cm²'"),
+        ("error_percent", 10.0, '0" mL"', "is 10, but shown with 'mL'"),
+    ],
+)
+def test_another_unit_in_a_cells_format_is_refused(
+    tmp_path: Path, kind: str, value: float, number_format: str, message: str
+) -> None:
+    assert message in " ".join(problems_of(formatted(tmp_path / "sizes.xlsx", kind, value, number_format)))
+
+
+@pytest.mark.parametrize(
+    "number_format", ['0.0" mL"', "[Red]#,##0.0_ ", '0.0" (cm³)"', '0.0;-0.0;"unknown"', "General"]
+)
+def test_the_same_unit_and_other_formats_are_read(tmp_path: Path, number_format: str) -> None:
+    path = formatted(tmp_path / "sizes.xlsx", "volume_ml", 1510.5, number_format)
+    assert read_size_table(path).sizes_of("a.nii.gz")["size"] == {"liver": 1510500}
+
+
+def test_hidden_and_struck_rows_and_totals_are_named(tmp_path: Path) -> None:
+    rows = [[f"{n}.nii.gz", n] for n in range(1, 5)]
+    path = write_xlsx(tmp_path / "sizes.xlsx", LIVER, *rows, ["TOTAL:", "=SUM(B2:B5)"])
+    workbook = openpyxl.load_workbook(path)
+    for row in (3, 4):
+        workbook.active.row_dimensions[row].hidden = True
+    workbook.active["A5"].font = openpyxl.styles.Font(strike=True)
+    workbook.save(path)
+    table = read_size_table(path)
+    assert len(table.rows) == 4
+    hidden, struck, total = table.doubts
+    assert hidden.startswith("rows 3, 4 of the sheet 'Sheet' are hidden but read like the others")
+    assert struck.startswith("row 5 of the sheet 'Sheet' is struck through")
+    assert total == "row 6 is 'TOTAL:', not a scan: it was left out."
+
+
+def test_only_used_cells_of_a_sheet_are_read(tmp_path: Path) -> None:
+    path = write_xlsx(tmp_path / "sizes.xlsx", LIVER, ["a.nii.gz", 1])
+    workbook = openpyxl.load_workbook(path)
+    for corner in ("C1048576", "XFD2", *(f"C{row}" for row in range(3, 60_000))):
+        workbook.active[corner].number_format = "0.0"
+    workbook.save(path)
+    started = time.process_time()
+    assert len(read_size_table(path).rows) == 1
+    assert time.process_time() - started < 3
 
 
 LIVER = ["image", "liver volume_ml"]
