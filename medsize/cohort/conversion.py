@@ -9,9 +9,10 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from medsize.cohort.pseudonym import pseudonym, subject_key
+from medsize.cohort.subjects import bids_subject, comparable_subject, subject_folder
 from medsize.files import atomic_write
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import MAX_BYTES, write_nifti
@@ -108,7 +109,7 @@ class Converter:
 
     def identifier(self, scan: FoundScan) -> str:
         """
-        Return the subject of a scan: from the pattern, else the PatientID, or for an image file its path.
+        Return the subject of a scan: from the pattern, else the PatientID, or for an image file its path or BIDS label.
 
         Raises:
             ValueError: when no subject is found.
@@ -123,13 +124,18 @@ class Converter:
                 )
             return match[match.lastindex or 0]
         if scan.kind is ScanKind.FILE:
-            return path
+            return bids_subject(path, self.folder) or path
         if not scan.subject:
             raise ValueError(
                 f"{scan.source}: it states no PatientID, expected one. "
                 "Give --subject-pattern to find the subject in the path."
             )
         return scan.subject
+
+    def code(self, scan: FoundScan, identifier: str) -> str:
+        """Return the code of a scan's subject. Paths are compared as they are, other names as people write them."""
+        by_path = scan.kind is ScanKind.FILE and self.subject_pattern is None
+        return pseudonym(identifier if by_path else comparable_subject(identifier), self.key)
 
     def convert(
         self, scan: FoundScan, identifier: str, masks: MaskFiles, earlier: Mapping[str, Mapping[str, str]]
@@ -149,7 +155,7 @@ class Converter:
         Raises:
             ValueError: naming the faulty file. Then nothing is written.
         """
-        subject = pseudonym(identifier, self.key)
+        subject = self.code(scan, identifier)
         modality = re.sub("[^A-Za-z0-9]", "", scan.modality) or "image"
         own = scan.series if scan.kind is ScanKind.SERIES else self._path(scan.files[0])
         name = f"{subject}_{modality}_{pseudonym(own, self.key, 8)}.nii.gz"
@@ -209,6 +215,13 @@ class Converted:
         subjects = len({row["subject"] for row in self.rows.values()})
         return f"converted {len(self.rows)} scans of {subjects} subjects, {self.num_kept} of them before"
 
+    def written_alike(self) -> list[list[str]]:
+        """Return the names of each subject that is written in several ways, such as 007 and 7."""
+        names: dict[str, set[str]] = {}
+        for image, row in self.rows.items():
+            names.setdefault(row["subject"], set()).add(self.identifiers[image])
+        return [sorted(of_one) for of_one in names.values() if len(of_one) > 1]
+
     def write_identifiers(self, output_dir: Path) -> Path:
         """Write the table of subjects and their codes beside the folder of their scans, readable only for its owner."""
         table = output_dir.with_name(f"{output_dir.name}_identifiers.csv")
@@ -229,7 +242,8 @@ def identify_by_folder(converter: Converter, scans: Sequence[FoundScan]) -> Call
     """
     Return a function that finds the subject of a scan.
 
-    It is :meth:`Converter.identifier`. But if image files lie in folders with few images each, a folder is a subject.
+    It is :meth:`Converter.identifier`. But if image files without a BIDS label lie in folders with few images each, a
+    folder is a subject; folders of visits and of kinds of images belong to the folder above.
 
     Args:
         converter: converter of the cohort. If it has a subject pattern, folders do not count.
@@ -240,8 +254,9 @@ def identify_by_folder(converter: Converter, scans: Sequence[FoundScan]) -> Call
     by_folder = len(counts) > 2 and statistics.median(counts.values()) <= MAX_PER_FOLDER
 
     def identify(scan: FoundScan) -> str:
+        path = PurePosixPath(scan.files[0].relative_to(converter.folder).as_posix())
         if scan.kind is ScanKind.FILE and converter.subject_pattern is None and by_folder:
-            return scan.files[0].parent.relative_to(converter.folder).as_posix()
+            return bids_subject(str(path), converter.folder) or subject_folder(path.parent)
         return converter.identifier(scan)
 
     return identify

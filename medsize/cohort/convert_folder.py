@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from medsize.cohort.conversion import Converted, Converter, ConvertOptions, convert_scans
+from medsize.cohort.conversion import Converted, Converter, ConvertOptions, convert_scans, identify_by_folder
 from medsize.progress_bar import with_progress
 from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.find_scans import find_scans
@@ -58,7 +58,8 @@ def convert_folder(
     if not images and not problems:
         problems = ["found no scan, expected DICOM, NIfTI, NRRD or MetaImage files. Check folder and options."]
     pairs = [(scan, masks_of.get(scan.series, [])) for scan in images]
-    converted = convert_scans(converter, with_progress(pairs, "converting"))
+    identify = identify_by_folder(converter, images)
+    converted = convert_scans(converter, with_progress(pairs, "converting"), identify)
     if converted.rows and options.keep_identifiers:
         converted.write_identifiers(converter.output_dir)
     return replace(converted, problems=[*problems, *converted.problems])

@@ -12,12 +12,13 @@ from medsize.checks.plausibility import suspicions
 from medsize.checks.scans import check_scans
 from medsize.cohort.conversion import Converted, Converter, ConvertOptions, MaskFiles, convert_scans, identify_by_folder
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
-from medsize.cohort.match_rows import match_rows, rows_of
+from medsize.cohort.match_rows import MatchedRows, match_rows, rows_of
 from medsize.cohort.measure import measured_items, stated_items
 from medsize.cohort.proposal import propose_run
-from medsize.cohort.pseudonym import path_codes, renamed
+from medsize.cohort.pseudonym import path_codes, pseudonym, renamed
 from medsize.cohort.report import write_report
 from medsize.cohort.structures import choose_structures, holds, masks_of
+from medsize.cohort.subjects import comparable_subject
 from medsize.data.cohort import Cohort, load_cohort
 from medsize.data.data_list import write_data_list
 from medsize.data.folds import folds_of_subjects
@@ -62,8 +63,7 @@ class Matched:
     structures: tuple[str, ...]
     """Names of the classes but the background."""
     table: SizeTable | None
-    rows: Mapping[str, CohortScan]
-    """Scans by the names that the table gives them."""
+    rows: MatchedRows
 
     def masks(self, scan: CohortScan) -> MaskFiles:
         """Return the masks of a scan; none if a table has the sizes, and the masks do not show all structures."""
@@ -150,7 +150,8 @@ def init_cohort(
     # Codes go into the report; the person at the terminal may know the scans.
     at_terminal = {str(output_dir / image): f"{source} ({image})" for image, source in sources.items()}
     in_report = {str(output_dir / image): image for image in sources}
-    problems = [*found.problems, *converted.problems, *measured.problems]
+    in_report |= named_codes(converted, table, converter.key)
+    problems = [*found.problems, *matched.rows.without_scan, *converted.problems, *measured.problems]
     if not measured.items:
         raise ProblemsError(folder, [renamed(problem, at_terminal) for problem in problems])
     cohort = write_cohort(output_dir, matched.structures, measured.items, options.num_folds)
@@ -158,13 +159,13 @@ def init_cohort(
     proposal = propose_run(cohort, modalities, options.dimensions, options.window, output_dir / "cohort.yaml")
 
     problems += faults(cohort)
-    doubtful = list(doubts(cohort, matched, modalities, options))
+    doubtful = [*doubts(cohort, matched, modalities, options), *joined(converted, matched)]
     page = write_report(
         output_dir / "report.html",
         cohort,
         proposal.settings,
         [renamed(problem, in_report | path_codes(folder, found.files, converter.key)) for problem in problems],
-        [renamed(doubt, in_report) for doubt in doubtful],
+        [renamed(doubt, in_report | path_codes(folder, found.files, converter.key)) for doubt in doubtful],
         commands(proposal.dimensions, proposal.overlay),
         left_out=bool(found.left_out),
     )
@@ -190,7 +191,8 @@ def match(found: FoundCohort, table: SizeTable | None, wanted: Sequence[str]) ->
     Raises:
         ProblemsError: with all problems, when nothing can be prepared.
     """
-    rows, of_table = ({}, []) if table is None else match_rows(table, found.scans)
+    rows = MatchedRows() if table is None else match_rows(table, found.scans)
+    of_table = [*rows.problems, *([] if rows.scans else rows.without_scan)]
     structures: list[str] = []
     others = list(found.problems)
     try:
@@ -233,10 +235,10 @@ def measure(
     items, problems = measured_items(converted.rows.values(), output_dir, matched.structures, roi_margin_mm)
     if matched.table is not None:
         images = {sources[item["image"]]: item["image"] for item in items}
-        listed = {name: images[scan.name] for name, scan in matched.rows.items() if scan.name in images}
+        listed = {name: images[scan.name] for name, scan in matched.rows.scans.items() if scan.name in images}
         of_images = rows_of(matched.table, listed, converter.folder)
         items = stated_items(items, of_images, output_dir, converter.key, sources)
-    with_row = {scan.name for scan in matched.rows.values()}
+    with_row = {scan.name for scan in matched.rows.scans.values()}
     unsized = [item["image"] for item in items if "size" not in item]
     untold = [image for image in unsized if sources[image] not in with_row]
     problems += [f"{output_dir / image}: found no size: it has no row and no mask. Add one." for image in untold]
@@ -266,6 +268,26 @@ def faults(cohort: Cohort) -> list[str]:
     if len({item["fold"] for item in cohort.items}) < 2:
         return ["all scans are from one subject, so that none is left to train on. Add scans of others.", *found]
     return found
+
+
+def joined(converted: Converted, matched: Matched) -> Iterator[str]:
+    """Yield a doubt for each subject that is written in several ways, and for each row that fits its scan nearly."""
+    yield from matched.rows.joined
+    names: dict[str, set[str]] = {}
+    for row in matched.table.rows if matched.table is not None else ():
+        if row.subject:
+            names.setdefault(comparable_subject(row.subject), set()).add(row.subject)
+    for alike in (*converted.written_alike(), *(sorted(of_one) for of_one in names.values() if len(of_one) > 1)):
+        listed = " and ".join(f"'{name}'" for name in alike)
+        yield f"{listed} count as one subject. If they are several, let more than zeros, case or spaces differ."
+
+
+def named_codes(converted: Converted, table: SizeTable | None, key: bytes) -> dict[str, str]:
+    """Return codes for the names of subjects and scans in quotation marks, since a table may name patients."""
+    names = set(converted.identifiers.values())
+    for row in table.rows if table is not None else ():
+        names |= {row.image, row.subject or row.image}
+    return {f"'{name}'": f"'{pseudonym(name, key, 8)}'" for name in names}
 
 
 def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options: InitOptions) -> Iterator[str]:

@@ -3,46 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from medsize.cohort.find import CohortScan, without_ending
+from medsize.cohort.subjects import BIDS, comparable_subject
 from medsize.sizes.size_table import SizeTable, comparable_path
 from medsize.suggest import did_you_mean
 
-__all__ = ["match_rows", "rows_of"]
+__all__ = ["MatchedRows", "match_rows", "rows_of"]
 
 WAYS: tuple[Callable[[CohortScan], set[str]], ...] = (
     lambda scan: {scan.name},
     lambda scan: {without_ending(scan.name)},
     lambda scan: {PurePosixPath(scan.name).name, without_ending(PurePosixPath(scan.name).name)},
     lambda scan: {str(parent) for parent in PurePosixPath(scan.name).parents},
-    lambda scan: {scan.scan.subject},
+    lambda scan: {scan.scan.subject} - {""},
+    lambda scan: {label for match in BIDS.finditer(scan.name) for label in match.groups() if label},
 )
 """Ways to name a scan in a table. The first way that fits any scan must fit exactly one."""
 
 
-def match_rows(table: SizeTable, scans: Sequence[CohortScan]) -> tuple[dict[str, CohortScan], list[str]]:
+@dataclass(frozen=True)
+class MatchedRows:
+    """Scans of the rows of a size table."""
+
+    scans: dict[str, CohortScan] = field(default_factory=dict)
+    """By the names that the table gives them."""
+    problems: list[str] = field(default_factory=list)
+    """Names that fit several scans, and scans with several names."""
+    without_scan: list[str] = field(default_factory=list)
+    """Problems of names that fit no scan."""
+    joined: list[str] = field(default_factory=list)
+    """Names that fit a scan but for case, spaces or zeros, such as 7 for 007."""
+
+
+def match_rows(table: SizeTable, scans: Sequence[CohortScan]) -> MatchedRows:
     """
     Find the scan of each name in a size table's column ``image``.
 
-    The name is the scan's path, with or without its ending; its name alone; a folder with no other scan; or its
-    PatientID.
-
-    Returns:
-        the scans, by the names; and the problems of other names.
+    The name is the scan's path, with or without its ending; its name alone; a folder with no other scan; its PatientID;
+    or its label in BIDS. If no scan has exactly this name, case, spaces and leading zeros do not count.
     """
     named: list[dict[str, list[CohortScan]]] = [{} for _ in WAYS]
-    for way, by_name in zip(WAYS, named, strict=True):
+    alike: list[dict[str, list[CohortScan]]] = [{} for _ in WAYS]
+    for way, by_name, by_likeness in zip(WAYS, named, alike, strict=True):
         for scan in scans:
-            for name in way(scan):
-                by_name.setdefault(comparable_path(name), []).append(scan)
-    matched: dict[str, CohortScan] = {}
+            names = {comparable_path(name) for name in way(scan)}
+            for name in names:
+                by_name.setdefault(name, []).append(scan)
+            for name in {comparable_subject(name) for name in names}:
+                by_likeness.setdefault(name, []).append(scan)
+    result = MatchedRows()
+    matched, problems = result.scans, result.problems
     called: dict[str, str] = {}
-    problems = []
     for key, rows in table.rows_by_image.items():
         where = table.where(rows[0], "image")
         fitting = next((by_name[key] for by_name in named if key in by_name), [])
+        likeness = comparable_subject(key)
+        if not fitting and (fitting := next((names[likeness] for names in alike if likeness in names), [])):
+            result.joined.append(f"{where} is '{rows[0].image}': taken for '{fitting[0].name}', which is alike.")
         if len(fitting) == 1 and called.setdefault(fitting[0].name, key) == key:
             matched[key] = fitting[0]
         elif len(fitting) == 1:
@@ -53,8 +73,8 @@ def match_rows(table: SizeTable, scans: Sequence[CohortScan]) -> tuple[dict[str,
             problems.append(f"{where} is '{rows[0].image}': {len(fitting)} scans fit, {listed}. Write the path of one.")
         else:
             hint = did_you_mean(key, (scan.name for scan in scans)) or " Correct the path, or delete the row."
-            problems.append(f"{where}: there is no scan '{rows[0].image}'.{hint}")
-    return matched, problems
+            result.without_scan.append(f"{where}: there is no scan '{rows[0].image}'.{hint}")
+    return result
 
 
 def rows_of(table: SizeTable, images: Mapping[str, str], folder: Path) -> SizeTable:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from medsize.cohort.pseudonym import pseudonym, renamed
+from medsize.cohort.subjects import comparable_subject
 from medsize.progress_bar import with_progress
 from medsize.scans.fact_cache import cached_facts
 from medsize.scans.scan_facts import UNREADABLE, mask_facts
@@ -67,6 +68,9 @@ def stated_items(
     """
     Replace the sizes and subjects of items by those of a table, if it has a row for them.
 
+    A scan whose row names no subject keeps together with the other scans of its own subject, whatever the table calls
+    that.
+
     Args:
         items: from :func:`measured_items`.
         table: sizes by the items' images.
@@ -84,12 +88,29 @@ def stated_items(
     except SizeTableError as e:
         raise SizeTableError(table.source, [renamed(problem, sources) for problem in e.problems]) from e
     joined = []
+    named: dict[str, list[str]] = {}
     for item in items:
         of_table = by_image.get(item["image"], {})
         kept = {k: v for k, v in item.items() if k not in ("size", "slice_size") or "size" not in of_table}
-        subject = {"subject": pseudonym(of_table["subject"], key)} if "subject" in of_table else {}
+        subject = {}
+        if "subject" in of_table:
+            subject = {"subject": pseudonym(comparable_subject(of_table["subject"]), key)}
+            named.setdefault(item["subject"], []).append(subject["subject"])
         joined.append({**kept, **of_table, **subject})
-    return joined
+    same: dict[str, str] = {}
+
+    def first(subject: str) -> str:
+        while subject in same:
+            subject = same[subject]
+        return subject
+
+    for item in items:
+        if "subject" not in by_image.get(item["image"], {}):
+            for other in named.get(item["subject"], []):
+                one, of_other = first(item["subject"]), first(other)
+                if one != of_other:
+                    same[one] = of_other
+    return [{**item, "subject": first(item["subject"])} for item in joined]
 
 
 def _measured(mask: Path, class_names: Sequence[str]) -> _Measured:

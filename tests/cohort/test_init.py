@@ -283,7 +283,7 @@ def test_all_that_is_wrong_is_listed_and_the_rest_prepared(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("header", "rows", "message"),
     [
-        ("image,cube volume_ml", ["scan 00,1", "scan 99,2"], "row 3, column 'image' (A): there is no scan 'scan 99'"),
+        ("image,cube volume_ml", ["scan 98,1", "scan 99,2"], "row 3, column 'image' (A): there is no scan 'scan 99'"),
         ("image,cube volume_ml", ["scan 00,1", "scan 00.nii.gz,2"], "'scan 00' is the same scan"),
         ("image,cube volume_ml", ["deep,1"], "2 scans fit, 'deep/a.nii.gz', 'deep/b.nii.gz'. Write the path of one."),
         ("image,cube volume_ml", ["scan 00,-1"], "greater than or equal to 0"),
@@ -291,7 +291,7 @@ def test_all_that_is_wrong_is_listed_and_the_rest_prepared(tmp_path: Path) -> No
         ("image,cube fraction", ["scan 00,4"], "less than or equal to 1"),
     ],
 )
-def test_rows_that_fit_no_scan_or_several_stop_it_before_anything_is_written(
+def test_a_table_that_fits_no_scan_or_a_row_that_fits_several_stops_it_before_anything_is_written(
     tmp_path: Path, header: str, rows: list[str], message: str
 ) -> None:
     write_images(tmp_path / "scans", 2)
