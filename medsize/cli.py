@@ -66,6 +66,9 @@ Modality = Annotated[
     list[str] | None, typer.Option(help="Use only DICOM of this modality, such as CT. May be repeated.")
 ]
 SubjectPattern = Annotated[str | None, typer.Option(help="Regular expression that finds the subject in a scan's path.")]
+Rtstruct = Annotated[
+    str | None, typer.Option(help="Use only RTSTRUCT and SEG whose files have this name. May have wildcards: 'anna*'.")
+]
 Suv = Annotated[bool, typer.Option(help="Convert PET to SUV by body weight.")]
 LaterWins = Annotated[bool, typer.Option(help="Let the later structure win where two overlap. Default: refuse.")]
 KeepIdentifiers = Annotated[bool, typer.Option(help="Also write the subjects of all codes to OUTPUT_identifiers.csv.")]
@@ -138,6 +141,7 @@ def init(
     roi_margin_mm: Annotated[
         float | None, typer.Option(help="Crop to the masks with this margin in mm. All scans need masks.", min=0)
     ] = None,
+    rtstruct: Rtstruct = None,
     suv: Suv = False,
     later_wins: LaterWins = False,
     keep_identifiers: KeepIdentifiers = False,
@@ -163,6 +167,7 @@ def init(
             window=window,
             roi_margin_mm=roi_margin_mm,
             num_folds=folds,
+            rtstruct=rtstruct,
             suv=suv,
             later_wins=later_wins,
             keep_identifiers=keep_identifiers,
@@ -196,6 +201,7 @@ def convert(
         typer.Option(help="Structure of the next class in masks from SEG and RTSTRUCT. May be repeated."),
     ] = None,
     subject_pattern: SubjectPattern = None,
+    rtstruct: Rtstruct = None,
     suv: Suv = False,
     later_wins: LaterWins = False,
     keep_identifiers: KeepIdentifiers = False,
@@ -217,6 +223,7 @@ def convert(
             structures=tuple(structure or ()),
             modalities=tuple(modality or ()),
             subject_pattern=subject_pattern,
+            rtstruct=rtstruct,
             suv=suv,
             later_wins=later_wins,
             keep_identifiers=keep_identifiers,
@@ -247,6 +254,7 @@ def diameters(
             "beginning of its name in the contours. May be repeated.",
         ),
     ] = None,
+    rtstruct: Rtstruct = None,
 ) -> None:
     """
     Measure three diameters of each structure in its contours (RTSTRUCT), like a reader, and write a size table.
@@ -258,7 +266,7 @@ def diameters(
 
     named = {name: beginning or name for name, _, beginning in (text.partition("=") for text in structure or ())}
     with refusals(f"No table was written. Correct these scans, or move them out of {folder}."):
-        scans = measure_diameters(folder, named or None, modality or ())
+        scans = measure_diameters(folder, named or None, modality or (), rtstruct)
     write_diameters(output, scans)
     typer.echo(f"{output}: {summary(scans)}")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["did_you_mean", "did_you_mean_path"]
+__all__ = ["did_you_mean", "did_you_mean_path", "first_few"]
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -34,3 +34,9 @@ def did_you_mean_path(path: Path) -> str:
         if meant.exists():
             return f" Did you mean '{meant}'?"
     return ""
+
+
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """Return names for a message: the first of them, and how many more there are."""
+    more = len(names) - most
+    return f"{', '.join(names[:most])} and {more} more" if more > 0 else ", ".join(names)

@@ -57,6 +57,8 @@ class ConvertOptions:
     """Regular expression that finds the subject in a scan's path."""
     suv: bool = False
     """Convert PET to SUV by body weight."""
+    rtstruct: str | None = None
+    """Name of the files of SEG and RTSTRUCT to use, with wildcards. Default: all."""
     later_wins: bool = False
     """Let the later of two overlapping structures win. Default: refuse them."""
     keep_identifiers: bool = False
@@ -157,7 +159,7 @@ class Converter:
         """
         subject = self.code(scan, identifier)
         modality = re.sub("[^A-Za-z0-9]", "", scan.modality) or "image"
-        own = scan.series if scan.kind is ScanKind.SERIES else self._path(scan.files[0])
+        own = scan.series if scan.kind is ScanKind.SERIES and scan.series_is_unique else self._path(scan.files[0])
         name = f"{subject}_{modality}_{pseudonym(own, self.key, 8)}.nii.gz"
         source = self._source((*scan.files, *mask_files(masks)))
         known = earlier.get(f"images/{name}", {})

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from medsize.cohort.conversion import Converted, Converter, ConvertOptions, convert_scans, identify_by_folder
+from medsize.cohort.find import is_named, left_out_lines
 from medsize.progress_bar import with_progress
 from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.find_scans import find_scans
-from medsize.scans.scan import MASKS, UNUSABLE, ScanKind
+from medsize.scans.scan import LEFT_OUT, MASKS, UNUSABLE, said_once
 
 __all__ = ["convert_folder"]
 
@@ -45,19 +46,22 @@ def convert_folder(
         raise ValueError(f"{folder} is a file, expected a folder. Unpack an archive first.")
     converter = Converter.of(folder, output_dir, options)
     found = find_scans(converter.folder)
+    if options.rtstruct is not None:
+        found = [s for s in found if s.kind not in MASKS or is_named(s.files[0], options.rtstruct, converter.folder)]
     chosen = [s for s in found if not options.modalities or s.modality in options.modalities or s.kind in UNUSABLE]
-    for scan in chosen:
-        if scan.kind is ScanKind.LOCALIZER:
-            report(f"left out, a localizer: {scan.source}")
-    images = [scan for scan in chosen if scan.kind is not ScanKind.LOCALIZER]
-    masks_of: dict[str, list[Path]] = {}
+    for line in left_out_lines([scan for scan in chosen if scan.kind in LEFT_OUT]):
+        report(f"left out: {line}")
+    for line in said_once((scan.source, scan.note) for scan in chosen if scan.note):
+        report(f"note: {line}")
+    images = [scan for scan in chosen if scan.kind not in LEFT_OUT]
+    masks_of: dict[Path, list[Path]] = {}
     problems: list[str] = []
     if options.structures:
         images = [scan for scan in images if scan.kind not in MASKS]
         masks_of, problems = pair_masks(found)
     if not images and not problems:
         problems = ["found no scan, expected DICOM, NIfTI, NRRD or MetaImage files. Check folder and options."]
-    pairs = [(scan, masks_of.get(scan.series, [])) for scan in images]
+    pairs = [(scan, masks_of.get(scan.files[0], [])) for scan in images]
     identify = identify_by_folder(converter, images)
     converted = convert_scans(converter, with_progress(pairs, "converting"), identify)
     if converted.rows and options.keep_identifiers:

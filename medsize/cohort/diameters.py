@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from medsize.cohort.find import scan_names
+from medsize.cohort.find import is_named, scan_names
 from medsize.errors import ProblemsError
 from medsize.files import atomic_write
 from medsize.progress_bar import with_progress
 from medsize.scans.dicom.polygons import contour_area
 from medsize.scans.dicom.referenced_series import pair_masks
-from medsize.scans.dicom.rtstruct import contours_by_slice, read_contours, region_names
+from medsize.scans.dicom.rtstruct import contours_by_slice, interpolated_slices, read_contours, region_names
 from medsize.scans.find_scans import find_scans, read_scan
-from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
+from medsize.scans.scan import MASKS, UNUSABLE, FoundScan, ScanKind
 from medsize.scans.structure_name import matching_structures
 from medsize.sizes.ellipsoid import ellipsoid_volume
+from medsize.suggest import first_few
 
 __all__ = ["Diameters", "MeasuredScan", "measure_diameters", "reader_diameters", "summary", "write_diameters"]
 
@@ -56,7 +58,10 @@ class MeasuredScan:
 
 
 def measure_diameters(
-    folder: Path, structures: Mapping[str, str] | None = None, modalities: Sequence[str] = ()
+    folder: Path,
+    structures: Mapping[str, str] | None = None,
+    modalities: Sequence[str] = (),
+    rtstruct: str | None = None,
 ) -> list[MeasuredScan]:
     """
     Measure the structures that an RTSTRUCT outlines on the DICOM series of a folder.
@@ -68,6 +73,7 @@ def measure_diameters(
         structures: new names, each with the name in the RTSTRUCT, or its beginning. Default: all regions under their
             own names.
         modalities: modalities of the series to measure, such as ``CT``. Default: all.
+        rtstruct: name of the files of RTSTRUCT to use, with wildcards. Default: all.
 
     Returns:
         the scans that have contours.
@@ -76,13 +82,15 @@ def measure_diameters(
         ProblemsError: with all problems, when any scan cannot be measured.
     """
     found = find_scans(folder)
+    if rtstruct is not None:
+        found = [scan for scan in found if scan.kind not in MASKS or is_named(scan.files[0], rtstruct, folder)]
     contours, faults = pair_masks([scan for scan in found if scan.kind is not ScanKind.SEGMENTS])
     problems = [*(scan.fault for scan in found if scan.kind in UNUSABLE), *faults]
     scans = [
         scan
         for scan in found
         if scan.kind in (ScanKind.SERIES, ScanKind.MULTIFRAME)
-        and scan.series in contours
+        and scan.files[0] in contours
         and (not modalities or scan.modality in modalities)
     ]
     if not scans and not problems:
@@ -91,7 +99,7 @@ def measure_diameters(
     named = zip(scans, scan_names(scans, folder), strict=True)
     for scan, name in with_progress(named, "measuring", total=len(scans)):
         try:
-            measured.append(MeasuredScan(name, scan.subject, _measure(scan, contours[scan.series], structures)))
+            measured.append(MeasuredScan(name, scan.subject, _measure(scan, contours[scan.files[0]], structures)))
         except ValueError as e:
             problems.append(str(e))
     if problems:
@@ -143,7 +151,8 @@ def reader_diameters(by_slice: Sequence[Sequence[np.ndarray]], spacing: Sequence
 def _measure(scan: FoundScan, files: Sequence[Path], structures: Mapping[str, str] | None) -> dict[str, Diameters]:
     held = [(file, name) for file in files for name in region_names(file)]
     if structures is None:
-        chosen = {name: (file, name) for file, name in held}
+        counts = Counter(name for _, name in held)
+        chosen = {name: _holding(scan, name, held) if counts[name] > 1 else (file, name) for file, name in held}
     else:
         chosen = {wanted: _holding(scan, beginning, held) for wanted, beginning in structures.items()}
     image = read_scan(scan)
@@ -155,19 +164,28 @@ def _measure(scan: FoundScan, files: Sequence[Path], structures: Mapping[str, st
             by_slice = contours_by_slice(contours, image)
         except ValueError as e:
             raise ValueError(f"{file} on {scan.source}: {e}") from e
-        volume = sum(map(contour_area, by_slice)) * math.prod(spacing)
+        volume = _area(by_slice) * math.prod(spacing)
         measured[wanted] = Diameters(*reader_diameters(by_slice, spacing), volume_mm3=volume)
     return measured
+
+
+def _area(by_slice: Sequence[Sequence[np.ndarray]]) -> float:
+    """Return the sum of the areas of all slices, also of those between others that were not drawn."""
+    drawn = [index for index, polygons in enumerate(by_slice) if polygons]
+    areas = [contour_area(by_slice[index]) for index in drawn]
+    return sum(areas) + float(np.interp(interpolated_slices(drawn), drawn, areas).sum())
 
 
 def _holding(scan: FoundScan, wanted: str, held: Sequence[tuple[Path, str]]) -> tuple[Path, str]:
     """Return the one region with the name, or a name that begins with it, and its file."""
     matching = matching_structures(wanted, [name for _, name in held])
     if len(matching) != 1:
-        listed = ", ".join(f"'{name}' in {file.name}" for file, name in held) or "none"
+        shown = [held[i] for i in matching] or held
+        listed = first_few([f"'{name}' in {file.name}" for file, name in shown]) or "none"
         raise ValueError(
             f"{scan.source}: found {len(matching)} regions named '{wanted}…' in its contours, expected one. "
-            f"There are: {listed}. Give the name of one of these."
+            f"There are: {listed}. Give the name of one of these, or "
+            "choose a file: --rtstruct NAME."
         )
     return held[matching[0]]
 

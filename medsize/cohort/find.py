@@ -6,15 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.find_scans import find_scans
 from medsize.scans.image_file import ENDINGS
-from medsize.scans.masks import names_held
-from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
+from medsize.scans.masks import structures_held
+from medsize.scans.scan import LEFT_OUT, MASKS, UNUSABLE, FoundScan, ScanKind, said_once
 
-__all__ = ["CohortScan", "FoundCohort", "find_cohort", "scan_names"]
+__all__ = ["CohortScan", "FoundCohort", "find_cohort", "is_named", "left_out_lines", "scan_names"]
 
 IMAGES = (ScanKind.FILE, ScanKind.SERIES, ScanKind.MULTIFRAME)
 IMAGE_WORDS = {"image", "images", "imagestr", "imagests", "img", "imgs", "scan", "scans", "volume", "volumes"}
@@ -55,6 +56,8 @@ class FoundCohort:
     scans: tuple[CohortScan, ...]
     left_out: tuple[str, ...]
     """Files that are not scans, with the reasons."""
+    notes: tuple[str, ...]
+    """How files are read where they leave a choice."""
     problems: tuple[str, ...]
     """Problems of other files."""
     files: tuple[Path, ...] = field(default=(), repr=False)
@@ -67,7 +70,7 @@ class FoundCohort:
         return [f"found {len(self.scans)} scans: {counted}", *(f"left out: {line}" for line in self.left_out)]
 
 
-def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
+def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | None = None) -> FoundCohort:
     """
     Find scans of any format and their masks, by headers and names; no voxels are read.
 
@@ -80,18 +83,19 @@ def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
     Args:
         folder: the cohort's folder.
         modalities: modalities of DICOM to find, such as ``CT``. Default: all.
+        rtstruct: name of the files of SEG and RTSTRUCT to use, with wildcards. Default: all.
     """
     found = find_scans(folder)
+    if rtstruct is not None:
+        found = [scan for scan in found if scan.kind not in MASKS or is_named(scan.files[0], rtstruct, folder)]
     problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
-    left_out = []
+    left_out = left_out_lines([scan for scan in found if scan.kind in LEFT_OUT and _is_chosen(scan, modalities)])
     clicks = 0
     scans: list[FoundScan] = []
     masks: list[Path] = []
     for scan in found:
         words = set(_words(scan.files[0], folder))
-        if scan.kind in (ScanKind.LOCALIZER, ScanKind.OTHER):
-            left_out += [scan.fault] if _is_chosen(scan, modalities) else []
-        elif scan.kind is ScanKind.FILE and words & CLICK_WORDS:
+        if scan.kind is ScanKind.FILE and words & CLICK_WORDS:
             clicks += 1
         elif scan.kind is ScanKind.FILE and words & MASK_WORDS:
             masks.append(scan.files[0])
@@ -118,22 +122,37 @@ def find_cohort(folder: Path, modalities: Sequence[str] = ()) -> FoundCohort:
         else:
             named.setdefault(owners[0], {})[name] = mask
     cohort_scans = []
+    said: list[tuple[str, str]] = []
     for i, (scan, name) in enumerate(zip(scans, scan_names(scans, folder), strict=True)):
         if not _is_chosen(scan, modalities):
             continue
-        files = tuple(drawn.get(scan.series, ())) if scan.series else ()
+        files = tuple(drawn.get(scan.files[0], ()))
         try:
-            held = tuple(structure for file in files for structure in names_held(file))
+            held = [structures_held(file, scan.grid) for file in files]
         except ValueError as e:
             problems.append(str(e))
-            files = held = ()
-        cohort_scans.append(CohortScan(scan, name, files, held, named.get(i, {})))
+            files, held = (), []
+        said += [(str(file), note) for file, (_, notes) in zip(files, held, strict=True) for note in notes]
+        said += [(scan.source, scan.note)] if scan.note else []
+        names = tuple(dict.fromkeys(structure for structures, _ in held for structure in structures))
+        cohort_scans.append(CohortScan(scan, name, files, names, named.get(i, {})))
+    notes = tuple(f"{line}." for line in said_once(said))
     files = tuple(file for scan in found for file in scan.files)
-    return FoundCohort(folder, tuple(cohort_scans), tuple(left_out), tuple(problems), files)
+    return FoundCohort(folder, tuple(cohort_scans), tuple(left_out), notes, tuple(problems), files)
+
+
+def is_named(file: Path, pattern: str, folder: Path) -> bool:
+    """Return whether a file's name, or its path from the folder, is that of a pattern with wildcards."""
+    return fnmatch(file.name, pattern) or fnmatch(file.relative_to(folder).as_posix(), pattern)
+
+
+def left_out_lines(scans: Sequence[FoundScan]) -> list[str]:
+    """Return a line for each reason why files are not scans."""
+    return said_once((scan.source, scan.fault.removeprefix(f"{scan.source}: ")) for scan in scans)
 
 
 def _is_chosen(scan: FoundScan, modalities: Sequence[str]) -> bool:
-    return not modalities or scan.modality in modalities
+    return not modalities or scan.kind is ScanKind.COPY or scan.modality in modalities
 
 
 def without_ending(path: str) -> str:

@@ -17,7 +17,7 @@ from medsize.cohort.measure import measured_items, stated_items
 from medsize.cohort.proposal import propose_run
 from medsize.cohort.pseudonym import path_codes, pseudonym, renamed
 from medsize.cohort.report import write_report
-from medsize.cohort.structures import choose_structures, holds, masks_of
+from medsize.cohort.structures import choose_structures, holds, masks_of, names_used
 from medsize.cohort.subjects import comparable_subject
 from medsize.data.cohort import Cohort, load_cohort
 from medsize.data.data_list import write_data_list
@@ -25,6 +25,7 @@ from medsize.data.folds import folds_of_subjects
 from medsize.errors import ProblemsError
 from medsize.progress_bar import with_progress
 from medsize.sizes.size_table import SizeTable
+from medsize.suggest import first_few
 
 __all__ = ["InitOptions", "Prepared", "init_cohort"]
 
@@ -128,7 +129,7 @@ def init_cohort(
     if options.window is not None and options.window[0] >= options.window[1]:
         low, high = options.window
         raise ValueError(f"the window is {low:g} to {high:g}, expected the lower end first. Exchange them.")
-    found = find_cohort(folder, options.modalities)
+    found = find_cohort(folder, options.modalities, options.rtstruct)
     for line in found.summary():
         report(line)
 
@@ -159,15 +160,16 @@ def init_cohort(
     proposal = propose_run(cohort, modalities, options.dimensions, options.window, output_dir / "cohort.yaml")
 
     problems += faults(cohort)
-    doubtful = [*doubts(cohort, matched, modalities, options), *joined(converted, matched)]
+    doubtful = [*found.notes, *doubts(cohort, matched, modalities, options), *joined(converted, matched)]
+    codes = in_report | path_codes(folder, found.files, converter.key)
     page = write_report(
         output_dir / "report.html",
         cohort,
         proposal.settings,
-        [renamed(problem, in_report | path_codes(folder, found.files, converter.key)) for problem in problems],
-        [renamed(doubt, in_report | path_codes(folder, found.files, converter.key)) for doubt in doubtful],
+        [renamed(problem, codes) for problem in problems],
+        [renamed(doubt, codes) for doubt in doubtful],
         commands(proposal.dimensions, proposal.overlay),
-        left_out=bool(found.left_out),
+        left_out=[renamed(line, codes) for line in found.left_out],
     )
     return Prepared(
         cohort,
@@ -295,6 +297,11 @@ def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options:
     if matched.table is not None:
         yield from (f"{matched.table.source.name}: {doubt}" for doubt in matched.table.doubts)
     yield from suspicions(cohort.items, cohort.class_names)
+    for structure in matched.structures:
+        used = names_used(matched.found, structure)
+        if len(used) > 1:
+            counted = first_few([f"'{name}' ({n} scans)" for name, n in used.most_common()])
+            yield f"'{structure}' stands for masks of several names: {counted}. Do they show the same?"
     counts = Counter(modalities)
     if len(counts) > 1:
         counted = ", ".join(f"{n} {modality or 'unknown'}" for modality, n in counts.items())

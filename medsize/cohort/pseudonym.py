@@ -27,7 +27,7 @@ def pseudonym(identifier: str, key: bytes, length: int = 12) -> str:
     Returns:
         the first digits of HMAC-SHA256.
     """
-    return hmac.new(key, identifier.encode(), hashlib.sha256).hexdigest()[:length]
+    return hmac.new(key, identifier.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[:length]
 
 
 def subject_key(file: Path) -> bytes:

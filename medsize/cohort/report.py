@@ -37,7 +37,7 @@ def write_report(
     problems: Sequence[str],
     suspicions: Sequence[str],
     commands: Sequence[str],
-    left_out: bool = False,
+    left_out: Sequence[str] = (),
 ) -> Path:
     """
     Write a cohort's report: problems, pictures, spacing, shapes, sizes, folds and the proposed settings.
@@ -49,7 +49,7 @@ def write_report(
         problems: problems found.
         suspicions: possible problems.
         commands: next commands, one a line.
-        left_out: whether some files are not scans.
+        left_out: files that are not scans, with the reasons.
     """
     items: list[dict[str, Any]] = [{**item, "name": Path(item["image"]).name.split(".")[0]} for item in cohort.items]
     volumes = np.stack([size_volumes(item) for item in cohort.items]) / MM3_PER_ML

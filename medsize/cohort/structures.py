@@ -19,8 +19,9 @@ from medsize.scans.image_file import read_image_file
 from medsize.scans.scan_facts import first_line
 from medsize.scans.structure_name import matching_structures
 from medsize.sizes.size_table import SizeTable
+from medsize.suggest import first_few
 
-__all__ = ["choose_structures", "decathlon_labels", "holds", "masks_of"]
+__all__ = ["choose_structures", "decathlon_labels", "holds", "masks_of", "names_used"]
 
 
 DECATHLON = "dataset.json"
@@ -49,16 +50,36 @@ def choose_structures(found: FoundCohort, wanted: Sequence[str], table: SizeTabl
 
     Raises:
         ValueError: when there is no scan, or no mask and no table; when the masks share no structure, naming theirs;
-            when ``dataset.json`` names none, or others than the table.
+            when a wanted name fits several of them in every scan, naming these; when ``dataset.json`` names none, or
+            others than the table.
     """
     if not found.scans:
         raise ValueError("found no scan, expected DICOM, NIfTI, NRRD or MetaImage files. Check folder and options.")
     if wanted:
+        _check_wanted(found, wanted)
         return list(wanted)
     structures = _of_masks(found.scans, found.folder) if table is None else _of_table(table, found)
     if not structures:
         raise ValueError("found no mask, expected masks or a size table. Give a size table: --sizes FILE.")
     return structures
+
+
+def _check_wanted(found: FoundCohort, wanted: Sequence[str]) -> None:
+    """Refuse a wanted name that no scan has, where it is the beginning of several."""
+    for name in wanted:
+        held = [names for scan in found.scans if (names := _names(scan))]
+        fitting = [[names[i] for i in matching_structures(name, names)] for names in held]
+        if any(len(fits) > 1 for fits in fitting) and not any(len(fits) == 1 for fits in fitting):
+            several = first_few([f"'{fit}'" for fit in dict.fromkeys(fit for fits in fitting for fit in fits)])
+            raise ValueError(
+                f"--structure '{name}' fits several structures: {several}. Give the whole name of one, or of each."
+            )
+
+
+def names_used(found: FoundCohort, structure: str) -> Counter[str]:
+    """Count the scans in which each name of SEG or RTSTRUCT stands for a structure."""
+    names = [(scan.drawn_names, matching_structures(structure, scan.drawn_names)) for scan in found.scans if scan.drawn]
+    return Counter(held[matching[0]] for held, matching in names if len(matching) == 1)
 
 
 def _of_table(table: SizeTable, found: FoundCohort) -> list[str]:
@@ -86,7 +107,12 @@ def _of_masks(scans: Sequence[CohortScan], folder: Path) -> list[str]:
             shared = [start] if len(start) >= 3 else []
         if not shared:
             counts = Counter(name for names in held for name in names)
-            listed = ", ".join(f"'{name}' ({n})" for name, n in counts.most_common(30))
+            if not counts:
+                raise ValueError(
+                    f"{scans[0].drawn[0] if scans[0].drawn else folder}: the masks of {len(held)} scans hold no "
+                    "structure with a name and an area, expected one. Name and draw it, or give a size table."
+                )
+            listed = first_few([f"'{name}' ({n})" for name, n in counts.most_common()])
             raise ValueError(
                 f"the masks of {len(held)} scans have no structure in common; they hold {listed}. Name the structures "
                 "to use: --structure NAME, once for each."
@@ -118,7 +144,7 @@ def holds(scan: CohortScan, structures: Sequence[str]) -> bool:
     if names is None:
         return bool(scan.named)
     if scan.drawn:
-        return all(matching_structures(name, names) for name in structures)
+        return all(len(matching_structures(name, names)) == 1 for name in structures)
     return {_plain(name) for name in structures} <= {_plain(name) for name in names}
 
 

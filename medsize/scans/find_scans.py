@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import warnings
+import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK
@@ -29,21 +30,21 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
     """
     Find all scans and masks in a folder and below it, by their headers.
 
-    Image files (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd) are recognised by their names, DICOM files by their content.
-    Hidden files and all other files are passed over. Links are followed. DICOM needs pydicom
-    (``pip install 'medsize[dicom]'``).
+    Image files (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd) are recognised by their names, DICOM files by their content,
+    also if compressed (.dcm.gz). Hidden files and all other files are passed over. Links are followed. DICOM needs
+    pydicom (``pip install 'medsize[dicom]'``).
 
     Args:
         folder: the folder.
 
     Returns:
         one entry for each image file, DICOM series, multi-frame file, SEG, RTSTRUCT, DICOM object without an image,
-        archive and unreadable file or folder, in the order of their paths. Entries that cannot be used state the reason
-        as ``fault``.
+        folder of copies, archive and unreadable file or folder, in the order of their paths. Entries that cannot be
+        used state the reason as ``fault``.
     """
     scans: list[FoundScan] = []
-    groups: dict[tuple[str, Path | None], list[DicomFile]] = {}
-    known: dict[str, DicomSeries] = {}
+    headers: list[DicomFile] = []
+    known: dict[tuple[Any, ...], DicomSeries] = {}
     for file in with_progress(list(_files_below(Path(folder), scans)), "reading headers"):
         if is_image_file(file):
             scans.append(FoundScan(ScanKind.FILE, (file,)))
@@ -57,10 +58,14 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
         except (OSError, ValueError) as e:
             scans.append(FoundScan(ScanKind.UNREADABLE, (file,), fault=str(e)))
             continue
-        if header is not None:
-            groups.setdefault((header.series.uid, None if header.is_slice else file), []).append(header)
-    unreadable = {scan.files[0].parent: scan.files[0].name for scan in scans if scan.kind is ScanKind.UNREADABLE}
-    scans += [_grouped(headers, unreadable) for headers in groups.values()]
+        if isinstance(header, FoundScan):
+            scans.append(header)
+        elif header is not None:
+            headers.append(header)
+    if headers:
+        from medsize.scans.dicom.groups import grouped_scans
+
+        scans = grouped_scans(headers, scans)
     return sorted(scans, key=lambda scan: scan.files[0])
 
 
@@ -131,14 +136,19 @@ def _files_below(folder: Path, scans: list[FoundScan]) -> Iterator[Path]:
                 refuse(str(path), "it is a link to nowhere, or not a file, expected a file. Mend it, or remove it.")
 
 
-def _read_header(file: Path, known: dict[str, DicomSeries]) -> DicomFile | None:
+def _read_header(file: Path, known: dict[tuple[Any, ...], DicomSeries]) -> DicomFile | FoundScan | None:
     """Read the header of a DICOM file, whose series may be known; return ``None`` for another file."""
-    with open(file, "rb") as opened:
-        start = opened.read(132)
+    is_packed = file.suffix.lower() == ".gz"
+    with gzip.open(file) if is_packed else open(file, "rb") as opened:
+        try:
+            start = opened.read(132)
+        except (OSError, EOFError, zlib.error):  # it is not gzip
+            start = b""
+    ending = Path(file.stem).suffix if is_packed else file.suffix
     # Some files lack the preamble and begin with the first element, of group 8.
-    is_dicom = start[128:] == b"DICM" or start[:2] == b"\x08\x00" or file.name.lower().endswith(DICOM_ENDINGS)
-    # Scanners name files by numbers, without an ending.
-    empty_slice = not start and not file.suffix[1:].isalpha()
+    is_dicom = start[128:] == b"DICM" or start[:2] == b"\x08\x00" or ending.lower() in DICOM_ENDINGS
+    # Scanners name files by numbers, without an ending; viewers have empty files of other names.
+    empty_slice = not start and not file.suffix[1:].isalpha() and any(c.isdigit() for c in file.name)
     if not is_dicom and not empty_slice:
         return None
     from pydicom.config import disable_value_validation
@@ -148,16 +158,7 @@ def _read_header(file: Path, known: dict[str, DicomSeries]) -> DicomFile | None:
     # pydicom's checks of each value against the standard only warn, and take time.
     with warnings.catch_warnings(), disable_value_validation():
         warnings.simplefilter("ignore")
-        return read_dicom_file(file, known)
-
-
-def _grouped(headers: list[DicomFile], unreadable: dict[Path, str]) -> FoundScan:
-    """Return the scan of these files, with a fault if an unreadable file beside them may be a slice of it."""
-    from medsize.scans.dicom.series import found_series
-
-    scan = found_series(headers)
-    doubtful = sorted({unreadable[file.parent] for file in scan.files if file.parent in unreadable})
-    if scan.kind is ScanKind.SERIES and doubtful and not scan.fault:
-        beside = f"{doubtful[0]} beside them cannot be read and may be one of the slices. Mend or remove it first."
-        return replace(scan, fault=f"{scan.source}: {beside}")
-    return scan
+        header = read_dicom_file(file, known)
+    if header is None:
+        return FoundScan(ScanKind.OTHER, (file,), fault=f"{file}: it is an index of other files (DICOMDIR).")
+    return header

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK
 
-from medsize.scans.dicom.rtstruct import read_contour_mask, region_names
+from medsize.scans.dicom.rtstruct import held_regions, read_contour_mask, region_names
 from medsize.scans.grid import Grid, on_grid
 from medsize.scans.image_file import MAX_BYTES, is_image_file, read_image_file
 from medsize.scans.structure_name import matching_structures
+from medsize.suggest import did_you_mean, first_few
 
-__all__ = ["names_held", "read_masks"]
+__all__ = ["names_held", "read_masks", "structures_held"]
 
 
 def read_masks(
@@ -106,11 +107,15 @@ def _read_from_dicom(
 ) -> tuple[Path, np.ndarray]:
     held = {file: names_held(file) for file in files}
     holding = [file for file, names in held.items() if matching_structures(name, names)]
+    if not holding:  # let its reader say what is drawn in place of an area
+        named = [f for f in files if not _is_seg(f) and matching_structures(name, region_names(f, undrawn=True))]
+        holding = named[:1]
     if len(holding) != 1:
-        listed = "; ".join(f"{file}: {', '.join(names)}" for file, names in held.items())
+        listed = "; ".join(f"{file}: {first_few(names) or 'none'}" for file, names in held.items())
+        close = did_you_mean(name, [name for names in held.values() for name in names])
         raise ValueError(
-            f"'{name}' is in {len(holding)} of the {len(files)} files, expected in one. They hold: {listed}. "
-            "Give a name that one of them holds."
+            f"'{name}' is in {len(holding)} of the {len(files)} files, expected in one. They hold: {listed}.{close} "
+            + ("Choose a file by its name: --rtstruct NAME." if holding else "Give a name that one of them holds.")
         )
     (file,) = holding
     if _is_seg(file):
@@ -127,18 +132,34 @@ def names_held(file: Path) -> list[str]:
     Raises:
         ValueError: naming the file, when it is not a SEG or RTSTRUCT.
     """
-    if _is_seg(file):
-        from medsize.scans.dicom.seg_reader import segment_names
+    return structures_held(file)[0]
 
-        return segment_names(file)
-    return region_names(file)
+
+def structures_held(file: Path, grid: Grid | None = None) -> tuple[list[str], list[str]]:
+    """
+    Return the names of the structures in a SEG or RTSTRUCT, and what there is to say about what was left out.
+
+    Args:
+        file: the file.
+        grid: grid of the image, to tell slices without a contour between others.
+
+    Raises:
+        ValueError: naming the file, when it is not a SEG or RTSTRUCT.
+    """
+    if _is_seg(file):
+        from medsize.scans.dicom.seg_reader import held_segments
+
+        return held_segments(file)
+    return held_regions(file, grid)
 
 
 def _is_seg(file: Path) -> bool:
-    from medsize.scans.dicom.header import read_dicom_file
+    from pydicom.uid import RTStructureSetStorage
+
+    from medsize.scans.dicom.header import SEGMENTATIONS, read_dicom_file
 
     header = read_dicom_file(file)
-    modality = "DICOMDIR" if header is None else header.series.modality
-    if modality not in ("SEG", "RTSTRUCT"):
+    if header is None or header.sop_class not in (*SEGMENTATIONS, RTStructureSetStorage):
+        modality = "DICOMDIR" if header is None else header.series.modality
         raise ValueError(f"{file}: its modality is {modality}, expected a mask: SEG or RTSTRUCT.")
-    return modality == "SEG"
+    return header.sop_class in SEGMENTATIONS

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from medsize.scans.grid import Grid
 
-__all__ = ["MASKS", "UNUSABLE", "FoundScan", "ScanKind"]
+__all__ = ["LEFT_OUT", "MASKS", "UNUSABLE", "FoundScan", "ScanKind", "said_once"]
 
 
 class ScanKind(str, Enum):
@@ -21,12 +22,15 @@ class ScanKind(str, Enum):
     SEGMENTS = "DICOM SEG"
     CONTOURS = "RTSTRUCT"
     OTHER = "no image"
+    COPY = "copy"
     ARCHIVE = "archive"
     UNREADABLE = "unreadable file"
 
 
 MASKS = (ScanKind.SEGMENTS, ScanKind.CONTOURS)
 UNUSABLE = (ScanKind.UNREADABLE, ScanKind.ARCHIVE)
+LEFT_OUT = (ScanKind.LOCALIZER, ScanKind.OTHER, ScanKind.COPY)
+"""Kinds that are neither scans nor masks: no reason to stop."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class FoundScan:
     """PatientID."""
     series: str = ""
     """SeriesInstanceUID."""
+    series_is_unique: bool = True
+    """False if another scan here states the same SeriesInstanceUID."""
     frame_of_reference: str = ""
     drawn_on: tuple[str, ...] = ()
     """For a mask: UIDs of the series that it names."""
@@ -57,8 +63,29 @@ class FoundScan:
     whole_numbers: bool = False
     """For a DICOM series: True if its intensities are whole numbers, rescaled alike on all slices."""
 
+    rewritten: bool = False
+    """For a DICOM series: True if SimpleITK needs copies of its files."""
+    note: str = ""
+    """How it is read where its headers leave a choice."""
+
     @property
     def source(self) -> str:
         """Its place, for messages: its file, or its folder and the first of its slices."""
         first = self.files[0]
         return str(first) if len(self.files) == 1 else f"{first.parent} ({len(self.files)} files from {first.name})"
+
+
+def said_once(messages: Iterable[tuple[str, str]]) -> list[str]:
+    """
+    Return a line for each reason: where it was found first, and at how many places more.
+
+    Args:
+        messages: places and reasons.
+    """
+    places: dict[str, list[str]] = {}
+    for place, reason in messages:
+        places.setdefault(reason, []).append(place)
+    return [
+        f"{found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {reason}"
+        for reason, found in places.items()
+    ]

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from medsize.suggest import did_you_mean, first_few
 
 __all__ = ["choose_structure", "matching_structures"]
 
 
 def matching_structures(wanted: str, names: Sequence[str]) -> list[int]:
-    """Return the positions of the names that equal the wanted one, or if none does, that begin with it."""
+    """
+    Return the positions of the names that equal the wanted one, or if none does, that begin with it.
+
+    Case and the signs between words count only where they tell names apart.
+    """
+    plain = [_plain(name) for name in names]
     same = [i for i, name in enumerate(names) if name == wanted]
-    return same or [i for i, name in enumerate(names) if name.startswith(wanted)]
+    alike = [i for i, name in enumerate(plain) if name == _plain(wanted)]
+    return same or alike or [i for i, name in enumerate(plain) if name.startswith(_plain(wanted))]
 
 
 def choose_structure(file: Path, wanted: str, names: Sequence[str]) -> int:
@@ -23,9 +32,13 @@ def choose_structure(file: Path, wanted: str, names: Sequence[str]) -> int:
     """
     matching = matching_structures(wanted, names)
     if len(matching) != 1:
-        held = ", ".join(f"'{name}'" for name in names) or "none"
+        held = first_few([f"'{names[i]}'" for i in matching or range(len(names))]) or "none"
         raise ValueError(
             f"{file}: {len(matching)} of its regions are named '{wanted}…', expected one. "
-            f"It holds: {held}. Give the name of one of these."
+            f"It holds: {held}.{did_you_mean(wanted, names)} Give the name of one of these."
         )
     return matching[0]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "_", name.strip().casefold())

@@ -229,7 +229,7 @@ def test_masks_and_reports_are_refused_unless_images_are_picked(
     assert "RS.dcm: it is a mask (RTSTRUCT), expected an image" in refusal(cohort, tmp_path / "out")
     convert(cohort, tmp_path / "ct", modality=["CT"])
     assert [row["modality"] for row in rows(tmp_path / "ct")] == ["CT", "CT"]
-    assert f"left out, a localizer: {cohort}/localizer (2 files from 0.dcm)" in capsys.readouterr().out
+    assert f"left out: {cohort}/localizer (2 files from 0.dcm): it is a localizer" in capsys.readouterr().out
 
 
 def test_masks_whose_series_is_unknown_are_named(tmp_path: Path) -> None:

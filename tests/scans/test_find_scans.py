@@ -348,10 +348,12 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
     assert "closed: the folder cannot be read" in only_scan(tmp_path).fault
 
 
-def test_an_index_of_a_disc_is_passed_over(tmp_path: Path) -> None:
+def test_an_index_of_a_disc_is_no_scan(tmp_path: Path) -> None:
     index = Dataset()
     save(index, tmp_path / "DICOMDIR", "1.2.840.10008.1.3.10")
-    assert find_scans(tmp_path) == []
+    scan = only_scan(tmp_path)
+    assert scan.kind is ScanKind.OTHER
+    assert "it is an index of other files (DICOMDIR)" in scan.fault
 
 
 def test_masks_tell_what_they_were_drawn_on(tmp_path: Path) -> None:

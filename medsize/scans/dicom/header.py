@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import math
 import re
+import sqlite3
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage, RTStructureSetStorage, SegmentationStorage
 
-__all__ = ["PYDICOM_ERRORS", "DicomFile", "DicomSeries", "read_dicom_file"]
+__all__ = [
+    "PYDICOM_ERRORS",
+    "SEGMENTATIONS",
+    "DicomFile",
+    "DicomSeries",
+    "open_dicom",
+    "read_dicom_file",
+    "read_header",
+]
 
 PYDICOM_ERRORS = (
     OSError,
@@ -24,11 +36,21 @@ PYDICOM_ERRORS = (
     LookupError,
     AttributeError,
     RuntimeError,
+    sqlite3.Error,  # highdicom keeps the frames' attributes in a database
     struct.error,
+    zlib.error,
     BytesLengthException,
     InvalidDicomError,
 )
 """Exceptions of pydicom and highdicom for files that break off or do not follow the standard."""
+SEGMENTATIONS = (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7")
+"""SOP classes of DICOM SEG; the second is that of label maps, which pydicom does not know yet."""
+MAX_UNPACKED = 2**31
+"""Bytes that a compressed file (.dcm.gz) may unpack to."""
+MOSAICS = {"MOSAIC", "VFRAME"}
+"""Words in ImageType: many slices as tiles of one image, of Siemens and of United Imaging."""
+SIEMENS_TILES = (0x0019, 0x100A)
+"""NumberOfImagesInMosaic."""
 IDENTIFYING = [
     "PatientName",
     "PatientID",
@@ -51,6 +73,8 @@ class DicomSeries:
     """Series of a DICOM file, by its header. Missing attributes are empty."""
 
     uid: str
+    number: str
+    """SeriesNumber."""
     modality: str
     description: str
     subject: str
@@ -74,6 +98,13 @@ class DicomFile:
     """Columns and rows."""
     frames: int
     channels: int
+    photometric: str
+    """PhotometricInterpretation."""
+    is_deflated: bool
+    is_mosaic: bool
+    """True if slices are the tiles of one image."""
+    has_place: bool
+    """True if it states a place in space, or its frames do."""
     position: tuple[float, ...]
     orientation: tuple[float, ...]
     spacing: tuple[float, ...]
@@ -90,17 +121,39 @@ class DicomFile:
     @property
     def is_slice(self) -> bool:
         """True if the file is a part of a series, and not a scan or mask of its own."""
-        return self.frames == 1 and self.sop_class not in (SegmentationStorage, RTStructureSetStorage)
+        return self.frames == 1 and self.sop_class not in (*SEGMENTATIONS, RTStructureSetStorage)
 
 
-def read_dicom_file(file: Path, known: dict[str, DicomSeries] | None = None) -> DicomFile | None:
+def open_dicom(file: Path) -> BinaryIO:
+    """
+    Open a DICOM file, unpacked if it is compressed as a whole (.dcm.gz).
+
+    Raises:
+        ValueError: when it unpacks to too many bytes.
+    """
+    if file.suffix.lower() != ".gz":
+        return open(file, "rb")
+    with gzip.open(file) as packed:
+        content = packed.read(MAX_UNPACKED + 1)
+    if len(content) > MAX_UNPACKED:
+        raise ValueError(f"it unpacks to more than {MAX_UNPACKED / 2**30:.0f} GiB")
+    return io.BytesIO(content)
+
+
+def read_header(file: Path) -> pydicom.Dataset:
+    """Read all attributes of a DICOM file but its pixels."""
+    with open_dicom(file) as opened:
+        return pydicom.dcmread(opened, stop_before_pixels=True, force=True)
+
+
+def read_dicom_file(file: Path, known: dict[tuple[Any, ...], DicomSeries] | None = None) -> DicomFile | None:
     """
     Read the header of a DICOM file.
 
     Args:
         file: the file.
-        known: series of the files read before, by UID. A new series is added, so that the attributes that all slices
-            share are read once.
+        known: series of the files read before. A new series is added, so that the attributes that all slices share are
+            read once.
 
     Returns:
         the header; ``None`` for an index of other files (DICOMDIR).
@@ -109,20 +162,30 @@ def read_dicom_file(file: Path, known: dict[str, DicomSeries] | None = None) -> 
         ValueError: when the file cannot be read as DICOM.
     """
     try:
-        with open(file, "rb") as opened:
+        with open_dicom(file) as opened:
             dataset = pydicom.dcmread(opened, stop_before_pixels=True, force=True)
             # The tag, type and length of the pixels come first.
-            bytes_left = file.stat().st_size - opened.tell() - (8 if dataset.original_encoding[0] else 12)
-        if dataset.get("SOPClassUID") == MediaStorageDirectoryStorage:
+            at_pixels = opened.tell() + (8 if dataset.original_encoding[0] else 12)
+            bytes_left = max(opened.seek(0, io.SEEK_END) - at_pixels, 0)
+        stated = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+        if stated == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in dataset:
             return None
-        if not dataset.get("SOPClassUID") or not dataset.get("SeriesInstanceUID"):
-            raise ValueError("it states no SOPClassUID or SeriesInstanceUID")
+        if not stated:
+            raise ValueError("it states no SOPClassUID")
+        if "SeriesInstanceUID" not in dataset and not ("Rows" in dataset or "StructureSetROISequence" in dataset):
+            raise ValueError("it states no SeriesInstanceUID and no image")
+        if not dataset.get("SOPClassUID"):  # blanked, unlike that of the file
+            dataset.SOPClassUID = stated
         if "Image" in dataset.SOPClassUID.name and not (dataset.get("Rows") and dataset.get("Columns")):
             raise ValueError(f"it is a {dataset.SOPClassUID.name} without Rows and Columns")
         known = {} if known is None else known
-        if dataset.SeriesInstanceUID not in known:
-            known[dataset.SeriesInstanceUID] = _series(dataset)
-        return _described(file, dataset, known[dataset.SeriesInstanceUID], bytes_left)
+        uid = dataset.get("SeriesInstanceUID")
+        # Careless anonymisation gives one UID to several patients, or blanks it.
+        own = uid or (file.parent, str(dataset.get("SeriesNumber")), str(dataset.get("SeriesDescription")))
+        key = (own, str(dataset.get("PatientID")), dataset.get("Modality"))
+        if key not in known:
+            known[key] = _series(dataset)
+        return _described(file, dataset, known[key], bytes_left)
     except PYDICOM_ERRORS as e:
         size = file.stat().st_size if file.exists() else 0
         reason = str(e) or type(e).__name__
@@ -133,7 +196,8 @@ def read_dicom_file(file: Path, known: dict[str, DicomSeries] | None = None) -> 
 
 def _series(dataset: pydicom.Dataset) -> DicomSeries:
     return DicomSeries(
-        uid=str(dataset.SeriesInstanceUID),
+        uid=str(dataset.get("SeriesInstanceUID") or ""),
+        number=str(dataset.get("SeriesNumber") or ""),
         modality=str(dataset.get("Modality") or ""),
         description=_without_identifiers(dataset),
         subject=str(dataset.get("PatientID") or "").strip(),
@@ -146,20 +210,27 @@ def _described(file: Path, dataset: pydicom.Dataset, series: DicomSeries, bytes_
     columns, rows = int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0)
     frames, channels = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
     bits = int(dataset.get("BitsAllocated") or 16)
-    syntax = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
-    compressed = syntax is not None and (syntax.is_encapsulated or syntax.is_deflated)
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    is_deflated = syntax is not None and syntax.is_deflated
+    compressed = syntax is not None and (syntax.is_encapsulated or is_deflated)
     expected = 0 if compressed else (columns * rows * frames * channels * bits + 7) // 8
+    image_type = tuple(map(str, dataset.get("ImageType") or ()))
+    position = _numbers(dataset, "ImagePositionPatient", 3)
     return DicomFile(
         file=file,
         sop_class=str(dataset.SOPClassUID),
-        instance=str(dataset.get("SOPInstanceUID", "")),
+        instance=str(dataset.get("SOPInstanceUID") or ""),
         series=series,
-        image_type=tuple(map(str, dataset.get("ImageType") or ())),
+        image_type=image_type,
         burned_in=dataset.get("BurnedInAnnotation") == "YES",
         size=(columns, rows),
         frames=frames,
         channels=channels,
-        position=_numbers(dataset, "ImagePositionPatient", 3),
+        photometric=str(dataset.get("PhotometricInterpretation") or ""),
+        is_deflated=is_deflated,
+        is_mosaic=bool(MOSAICS.intersection(image_type)) or SIEMENS_TILES in dataset,
+        has_place=bool(position) or "PerFrameFunctionalGroupsSequence" in dataset,
+        position=position,
         orientation=_numbers(dataset, "ImageOrientationPatient", 6),
         spacing=_numbers(dataset, "PixelSpacing", 2),
         thickness=float(dataset.get("SpacingBetweenSlices") or dataset.get("SliceThickness") or 0),

@@ -7,18 +7,25 @@ from pathlib import Path
 import highdicom
 import numpy as np
 
-from medsize.scans.dicom.header import PYDICOM_ERRORS
+from medsize.scans.dicom.header import PYDICOM_ERRORS, open_dicom
 from medsize.scans.grid import Grid, on_grid
 from medsize.scans.image_file import MAX_BYTES, check_memory
 from medsize.scans.structure_name import choose_structure
 
-__all__ = ["read_segment", "segment_names"]
+__all__ = ["held_segments", "read_segment", "segment_names"]
 
 
 def segment_names(file: Path) -> list[str]:
-    """Return the labels of a SEG's segments, in the order of their numbers."""
-    segments = _open(file)
-    return [segments.get_segment_description(n).segment_label for n in segments.segment_numbers]
+    """Return the labels of a SEG's segments that have one, in the order of their numbers."""
+    return held_segments(file)[0]
+
+
+def held_segments(file: Path) -> tuple[list[str], list[str]]:
+    """Return the labels of a SEG's segments, and what there is to say about those without one."""
+    labels = [label for _, label in _numbered(_open(file))]
+    unnamed = labels.count("")
+    notes = [f"{unnamed} segments without a name (SegmentLabel) were left out"] if unnamed else []
+    return [label for label in labels if label], notes
 
 
 def read_segment(
@@ -45,12 +52,13 @@ def read_segment(
     if segments.SegmentationType == "FRACTIONAL":
         raise ValueError(f"{file}: it is FRACTIONAL, expected BINARY segments. Save the segmentation as BINARY.")
     found_frame = segments.get("FrameOfReferenceUID")
-    if frame_of_reference and found_frame != frame_of_reference:
+    if frame_of_reference and found_frame and found_frame != frame_of_reference:
         raise ValueError(
             f"{file}: it was drawn in the frame of reference {found_frame}, but the image is in {frame_of_reference}. "
             "Use the SEG of this image, or register the two."
         )
-    number = segments.segment_numbers[choose_structure(file, name, segment_names(file))]
+    labels = [(label, number) for number, label in _numbered(segments) if label]
+    _, number = labels[choose_structure(file, name, [label for label, _ in labels])]
     check_memory(file, (segments.Columns, segments.Rows, segments.number_of_frames), 1, max_bytes)
     try:
         volume = segments.get_volume(segment_numbers=[number], dtype=np.uint8)
@@ -62,8 +70,17 @@ def read_segment(
         raise ValueError(f"{file}: '{name}': {e}") from e
 
 
+def _numbered(segments: highdicom.seg.Segmentation) -> list[tuple[int, str]]:
+    """Return the numbers of the segments, without that of a label map's background, and their labels or ""."""
+    described = {
+        int(item.SegmentNumber): str(item.get("SegmentLabel") or "").strip() for item in segments.SegmentSequence
+    }
+    return [(number, described.get(number, "")) for number in segments.segment_numbers if number != 0]
+
+
 def _open(file: Path) -> highdicom.seg.Segmentation:
     try:
-        return highdicom.seg.segread(file, lazy_frame_retrieval=True)
+        packed = file.suffix.lower() == ".gz"
+        return highdicom.seg.segread(open_dicom(file) if packed else file, lazy_frame_retrieval=True)
     except PYDICOM_ERRORS as e:
         raise ValueError(f"{file}: it cannot be read as DICOM SEG: {e}") from e

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import highdicom
 import numpy as np
-import pydicom
 import SimpleITK
 from matplotlib import colormaps
 from pydicom.sr.codedict import codes
 
 from medsize import __version__
 from medsize.files import atomic_write
-from medsize.scans.dicom.header import PYDICOM_ERRORS
+from medsize.scans.dicom.header import PYDICOM_ERRORS, read_header
 from medsize.scans.grid import Grid, on_grid
 from medsize.scans.scan import FoundScan, ScanKind
 
@@ -84,7 +83,7 @@ def write_dicom_seg(
         for number, name in enumerate(structures, start=1)
     ]
     try:
-        headers = [pydicom.dcmread(source, stop_before_pixels=True) for source in scan.files]
+        headers = [read_header(source) for source in scan.files]
         for header in headers:
             for keyword in MAY_BE_EMPTY:
                 if keyword not in header:

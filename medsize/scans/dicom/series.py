@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pydicom
 import SimpleITK
-from pydicom.uid import RTStructureSetStorage, SegmentationStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, RTStructureSetStorage
 
-from medsize.scans.dicom.header import DicomFile
+from medsize.scans.dicom.header import PYDICOM_ERRORS, SEGMENTATIONS, DicomFile, open_dicom, read_header
 from medsize.scans.grid import Grid
 from medsize.scans.scan import FoundScan, ScanKind
 
@@ -23,6 +28,15 @@ TURNED = 1e-3
 """Largest difference of the direction cosines within one orientation: they are stored rounded."""
 SAME_PLACE = 0.01
 """mm within which two slices are at the same place."""
+VOLUMES_BY_NAME = ("Image", "Parametric Map", "US Volume")
+"""Words in the names of the SOP classes that hold images. A name without them is that of a dose, a spectrum, …"""
+PROJECTIONS = re.compile(
+    r"^(Secondary Capture|Computed Radiography|Digital|X-Ray (Angiographic|Radiofluoroscopic)|RT Image|Ultrasound|VL|"
+    r"Video|Multi-frame .* Secondary Capture)"
+)
+"""Names of the SOP classes that are volumes only if they state a place in space."""
+SHEETS = re.compile(r"screen ?save|\b(dose|protocol|report|results?)\b", re.IGNORECASE)
+"""Words of images that are printed sheets, in ImageType or SeriesDescription."""
 LOCALIZER = re.compile(r"locali[sz]er|scout|topogram|surview|survey", re.IGNORECASE)
 
 
@@ -39,7 +53,7 @@ def found_series(slices: Sequence[DicomFile]) -> FoundScan:
         into the image.
     """
     kind = _kind(slices)
-    fault = _kind_fault(kind, slices[0]) or _pixel_fault(slices)
+    fault = _kind_fault(kind, slices[0], _nature(slices)) or _pixel_fault(slices)
     if kind is ScanKind.SERIES:
         fault = fault or _attribute_fault(slices)
         if not fault:
@@ -51,11 +65,13 @@ def found_series(slices: Sequence[DicomFile]) -> FoundScan:
         files=tuple(s.file for s in slices),
         modality=first.series.modality,
         description=first.series.description,
-        subject=first.series.subject,
-        series=first.series.uid,
-        frame_of_reference=first.series.frame_of_reference,
+        subject=next((s.series.subject for s in slices if s.series.subject), ""),
+        series=next((s.series.uid for s in slices if s.series.uid), ""),
+        frame_of_reference=next((s.series.frame_of_reference for s in slices if s.series.frame_of_reference), ""),
         drawn_on=first.series.drawn_on,
         grid=_grid(slices) if kind is ScanKind.SERIES and not fault else None,
+        rewritten=any(map(_is_rewritten, slices)),
+        note=_note(slices),
         whole_numbers=len({(s.rescale, s.stored) for s in slices}) == 1 and all(v.is_integer() for v in first.rescale),
     )
     return replace(found, fault=f"{found.source}: {fault}.") if fault else found
@@ -70,14 +86,17 @@ def read_series(found: FoundScan) -> SimpleITK.Image:
     """
     assert found.grid is not None
     reader = SimpleITK.ImageSeriesReader()
-    reader.SetFileNames([str(file) for file in found.files])
     if not found.whole_numbers:
         # The type that the reader takes from the first slice may not hold the others.
         reader.SetOutputPixelType(SimpleITK.sitkFloat32)
     try:
-        image = reader.Execute()
-    except RuntimeError as e:
-        raise ValueError(f"{found.source}: its voxels cannot be read: {str(e).strip().splitlines()[-1]}") from e
+        with _readable_files(found) as files:
+            reader.SetFileNames(files)
+            image = reader.Execute()
+    except PYDICOM_ERRORS as e:
+        raise ValueError(
+            f"{found.source}: its voxels cannot be read: {str(e).strip().splitlines()[-1]}{_syntax(found)}"
+        ) from e
     if image.GetSize() != found.grid.size:
         raise ValueError(
             f"{found.source}: {image.GetSize()} voxels were read, expected {found.grid.size} by its headers."
@@ -86,18 +105,75 @@ def read_series(found: FoundScan) -> SimpleITK.Image:
     return image
 
 
+@contextmanager
+def _readable_files(found: FoundScan) -> Iterator[list[str]]:
+    """Yield the paths of a series for SimpleITK: of temporary copies or links where it cannot take the files."""
+    names = [str(file) for file in found.files]
+    if not found.rewritten and all(name.isprintable() for name in names):
+        yield names
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copies = [Path(folder, f"{number:06d}.dcm") for number in range(len(names))]
+        for file, copy in zip(found.files, copies, strict=True):
+            if not found.rewritten:  # it is a name that is not UTF-8
+                copy.symlink_to(file)
+                continue
+            with open_dicom(file) as opened:
+                dataset = pydicom.dcmread(opened, force=True)
+            if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+                dataset.PhotometricInterpretation = "MONOCHROME2"  # SimpleITK would invert the voxels for display
+            if dataset.file_meta.get("TransferSyntaxUID", UID("")).is_deflated:
+                dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            dataset.save_as(copy)
+        yield [os.fspath(copy) for copy in copies]
+
+
+def _is_rewritten(s: DicomFile) -> bool:
+    return s.is_deflated or s.photometric == "MONOCHROME1" or s.file.suffix.lower() == ".gz"
+
+
+def _syntax(found: FoundScan) -> str:
+    """Return the name of a series' transfer syntax, if it is compressed, for messages."""
+    try:
+        syntax = read_header(found.files[0]).file_meta.TransferSyntaxUID
+    except PYDICOM_ERRORS:
+        return ""
+    if not syntax.is_compressed:
+        return ""
+    return f" Its transfer syntax is {syntax.name}. Decompress it first, for example by gdcmconv --raw"
+
+
+def _note(slices: Sequence[DicomFile]) -> str:
+    if any(s.photometric == "MONOCHROME1" for s in slices):
+        return "it says MONOCHROME1, to be shown inverted; its stored values were kept"
+    return ""
+
+
 def _kind(slices: Sequence[DicomFile]) -> ScanKind:
     first = slices[0]
-    if first.sop_class == SegmentationStorage:
+    if first.sop_class in SEGMENTATIONS:
         return ScanKind.SEGMENTS
     if first.sop_class == RTStructureSetStorage:
         return ScanKind.CONTOURS
-    if not all(all(s.size) for s in slices):
+    if not all(all(s.size) for s in slices) or _nature(slices):
         return ScanKind.OTHER
     # CT states it; MR shows it by slices of several orientations and its name.
     if "LOCALIZER" in first.image_type or (LOCALIZER.search(first.series.description) and _turned(slices)):
         return ScanKind.LOCALIZER
     return ScanKind.MULTIFRAME if first.frames > 1 else ScanKind.SERIES
+
+
+def _nature(slices: Sequence[DicomFile]) -> str:
+    """Return the name of what has pixels, yet is not a volume; else an empty string."""
+    first = slices[0]
+    name = UID(first.sop_class).name.removesuffix(" Storage")
+    if name != first.sop_class and not any(word in name for word in VOLUMES_BY_NAME):
+        return name
+    if any(s.has_place for s in slices):
+        return ""
+    if PROJECTIONS.search(name):
+        return f"{name} without a place in space"
+    return "printed sheet" if SHEETS.search(" ".join((*first.image_type, first.series.description))) else ""
 
 
 def _turned(slices: Sequence[DicomFile]) -> int:
@@ -106,11 +182,13 @@ def _turned(slices: Sequence[DicomFile]) -> int:
     return sum(len(s.orientation) != len(first) or math.dist(s.orientation, first) > TURNED for s in slices)
 
 
-def _kind_fault(kind: ScanKind, first: DicomFile) -> str:
+def _kind_fault(kind: ScanKind, first: DicomFile, nature: str) -> str:
     if kind is ScanKind.LOCALIZER:
         return "it is a localizer, slices for planning, expected a volume. Leave it out"
     if kind in (ScanKind.SEGMENTS, ScanKind.CONTOURS):
         return f"it is a mask ({kind.value}), expected an image. Read it by read_masks, or leave it out"
+    if kind is ScanKind.OTHER and all(first.size):
+        return f"it is not a scan ({nature}), expected an image. Leave it out"
     if kind is ScanKind.OTHER:
         return f"it holds no pixels (modality {first.series.modality or 'not stated'}), expected an image. Leave it out"
     return ""
@@ -118,6 +196,13 @@ def _kind_fault(kind: ScanKind, first: DicomFile) -> str:
 
 def _pixel_fault(slices: Sequence[DicomFile]) -> str:
     for s in slices:
+        if s.is_mosaic:
+            return (
+                f"{s.file.name} is a mosaic, whose tiles are the slices, expected a slice in each file. Convert it "
+                "first, for example by dcm2niix"
+            )
+        if s.photometric == "PALETTE COLOR":
+            return f"{s.file.name} holds indices of colours (PALETTE COLOR), expected grey values. Export these"
         if s.channels != 1:
             return f"{s.file.name} has {s.channels} values per voxel (colour), expected one. Export the grey values"
         if s.burned_in:
@@ -190,10 +275,13 @@ def _stack_fault(slices: Sequence[DicomFile]) -> str:
     if (gaps < SAME_PLACE).any():
         at = int(np.argmax(gaps < SAME_PLACE))
         one, other = slices[at], slices[at + 1]
-        if one.instance == other.instance:
-            return f"{one.file.name} and {other.file.name} are the same slice twice. Remove one"
+        pair = f"{one.file.name} and {other.file.name}"
+        if one.file.parent != other.file.parent:
+            pair = f"{one.file} and {other.file}"
+        if one.instance and one.instance == other.instance:
+            return f"{pair} are the same slice twice. Remove one"
         return (
-            f"{one.file.name} and {other.file.name} lie at the same place ({(gaps < SAME_PLACE).sum()} such pairs), "
+            f"{pair} lie at the same place ({(gaps < SAME_PLACE).sum()} such pairs), "
             "expected one volume: slices are there twice, or it holds several times, echoes or b-values. Export each "
             "volume as a series of its own"
         )

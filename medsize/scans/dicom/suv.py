@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pydicom
 import SimpleITK
 
+from medsize.scans.dicom.header import read_header
 from medsize.scans.scan import FoundScan
 
 __all__ = ["suv_factor", "to_suv"]
@@ -26,7 +27,7 @@ def to_suv(image: SimpleITK.Image, scan: FoundScan) -> SimpleITK.Image:
         ValueError: naming the series; see :func:`suv_factor`.
     """
     try:
-        return image * suv_factor([pydicom.dcmread(file, stop_before_pixels=True) for file in scan.files])
+        return image * suv_factor([read_header(file) for file in scan.files])
     except ValueError as e:
         raise ValueError(f"{scan.source}: {e}") from e
 
