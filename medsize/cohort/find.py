@@ -57,7 +57,7 @@ class FoundCohort:
     left_out: tuple[str, ...]
     """Files that are not scans, with the reasons."""
     notes: tuple[str, ...]
-    """How files are read where they leave a choice."""
+    """Remarks on how files are read where they leave a choice."""
     problems: tuple[str, ...]
     """Problems of other files."""
     files: tuple[Path, ...] = field(default=(), repr=False)

@@ -66,7 +66,7 @@ class FoundScan:
     rewritten: bool = False
     """For a DICOM series: True if SimpleITK needs copies of its files."""
     note: str = ""
-    """How it is read where its headers leave a choice."""
+    """Remark on how it is read where its headers leave a choice."""
 
     @property
     def source(self) -> str:
