@@ -47,6 +47,11 @@ def refusals(last_line: str | None = None) -> Iterator[None]:
         raise typer.Exit(e.returncode) from e
 
 
+def echo(message: str) -> None:
+    """Print a message; bytes of names of files that are no text are shown as codes."""
+    typer.echo(message.encode(errors="backslashreplace").decode())
+
+
 def _bundle(name: str) -> Path:
     from medsize.bundle.bundle_choice import find_bundle
 
@@ -180,11 +185,11 @@ def init(
             None if sizes is None else read_size_table(sizes, sheet),
             options,
             commands=lambda dimensions, overlay: go_on_commands(dimensions, overlay, bundle),
-            report=typer.echo,
+            report=echo,
         )
     if prepared.suspicions:
-        typer.echo("\n".join(["what may be wrong:", *(f"  - {text}" for text in prepared.suspicions)]))
-    typer.echo(f"{output}: datalist.json with {len(prepared.cohort.items)} scans, cohort.yaml, report.html. To go on:")
+        echo("\n".join(["what may be wrong:", *(f"  - {text}" for text in prepared.suspicions)]))
+    echo(f"{output}: datalist.json with {len(prepared.cohort.items)} scans, cohort.yaml, report.html. To go on:")
     for command in go_on_commands(prepared.dimensions, prepared.overlay, bundle):
         typer.echo(f"  {command}")
     if prepared.problems:
@@ -230,8 +235,8 @@ def convert(
             key_file=key_file,
             max_bytes=int(max_gib * 2**30),
         )
-        converted = convert_folder(folder, output, options, report=typer.echo)
-    typer.echo(f"{output / 'index.csv'}: {converted.summary()}")
+        converted = convert_folder(folder, output, options, report=echo)
+    echo(f"{output / 'index.csv'}: {converted.summary()}")
     if converted.problems:
         raise SystemExit(
             f"{ProblemsError(folder, converted.problems)}\nThese were not converted; all others were. "
@@ -268,7 +273,7 @@ def diameters(
     with refusals(f"No table was written. Correct these scans, or move them out of {folder}."):
         scans = measure_diameters(folder, named or None, modality or (), rtstruct)
     write_diameters(output, scans)
-    typer.echo(f"{output}: {summary(scans)}")
+    echo(f"{output}: {summary(scans)}")
 
 
 @app.command()
@@ -284,7 +289,7 @@ def ladder(
     from medsize.studies.ladder import run_ladder
 
     with refusals():
-        succeeded = run_ladder(study, data.resolve(), work_dir.resolve(), workers, only, anew, report=typer.echo)
+        succeeded = run_ladder(study, data.resolve(), work_dir.resolve(), workers, only, anew, report=echo)
     raise typer.Exit(0 if succeeded else 1)
 
 
@@ -371,7 +376,7 @@ def fit(
             overrides={name: value for name, _, value in pairs},
         )
         try:
-            fit_cohort(cohort, output_dir, wishes, plan_only, report=typer.echo)
+            fit_cohort(cohort, output_dir, wishes, plan_only, report=echo)
         except StageFailed as e:
             raise SystemExit(str(e)) from e
         except KeyboardInterrupt as e:
@@ -403,8 +408,8 @@ def predict(
 
     with refusals():
         table = None if sizes is None else read_size_table(sizes, sheet)
-        problems = segment(run, scans, output, table, bundle, dicom_seg, report=typer.echo)
-    typer.echo(f"{output}: masks, predictions.csv, montage.png{', dicom_seg' if dicom_seg else ''}")
+        problems = segment(run, scans, output, table, bundle, dicom_seg, report=echo)
+    echo(f"{output}: masks, predictions.csv, montage.png{', dicom_seg' if dicom_seg else ''}")
     if problems:
         raise SystemExit(f"{ProblemsError(scans, problems)}\nEverything else is in {output}.")
 
@@ -423,8 +428,8 @@ def locate(
     from medsize.inference.locate import locate as find_regions
 
     with refusals():
-        missed = find_regions(run, data_list, dataset_dir or data_list.parent, output, bundle, report=typer.echo)
-    typer.echo(f"{output}: the same scans, each with a roi")
+        missed = find_regions(run, data_list, dataset_dir or data_list.parent, output, bundle, report=echo)
+    echo(f"{output}: the same scans, each with a roi")
     for image in missed:
         typer.echo(
             f"{image}: found no structure in it, expected one. State its roi by hand, or leave it out.", err=True
@@ -449,7 +454,7 @@ def export(
 
     with refusals():
         export_bundle(bundle, output, run, network, vendor)
-    typer.echo(f"{output}: a bundle with {network}")
+    echo(f"{output}: a bundle with {network}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["atomic_write", "is_newer"]
+__all__ = ["atomic_write", "encodable", "is_newer"]
 
 
 @contextmanager
@@ -37,3 +38,29 @@ def atomic_write(path: Path, many_writers: bool = False) -> Iterator[Path]:
 def is_newer(file: Path, source: Path) -> bool:
     """Return whether a file exists, and was written after its source."""
     return file.is_file() and file.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
+@contextmanager
+def encodable(path: Path) -> Iterator[Path]:
+    """
+    Yield a path to the same file whose name is UTF-8, for libraries that take no other.
+
+    Names of old file systems may have other bytes. A link to the file's folder then stands for it; a file whose own
+    name is not UTF-8 has a link of its own.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder, "folder")
+            link.symlink_to(path.parent.absolute(), target_is_directory=True)
+            try:
+                path.name.encode()
+            except UnicodeEncodeError:
+                link = Path(folder, f"file{''.join(path.suffixes[-2:])}")
+                link.symlink_to(path.absolute())
+                yield link
+            else:
+                yield link / path.name
+    else:
+        yield path

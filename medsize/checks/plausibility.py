@@ -81,6 +81,7 @@ def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[
     images = _images(items)  # once: asking for facts costs a look at the file, for each scan and structure too much
     readable = [item for item in items if item["image"] in images]
     found = [*_doubles(readable, images), *_mask_likes(images)]
+    found += [f"{file}: {doubt}" for file, facts in images.items() for doubt in facts.doubts]
     sized = [item for item in readable if "volume_mm3" in item]
     if not sized:
         return found

@@ -59,6 +59,8 @@ class ConvertOptions:
     """Convert PET to SUV by body weight."""
     rtstruct: str | None = None
     """Name of the files of SEG and RTSTRUCT to use, with wildcards. Default: all."""
+    label_values: tuple[int, ...] = ()
+    """Value of each structure in label maps. Default: 1, 2, …"""
     later_wins: bool = False
     """Let the later of two overlapping structures win. Default: refuse them."""
     keep_identifiers: bool = False
@@ -83,6 +85,7 @@ class Converter:
     key: bytes
     subject_pattern: re.Pattern[str] | None
     structures: tuple[str, ...]
+    label_values: tuple[int, ...] = ()
     later_wins: bool = False
     suv: bool = False
     max_bytes: int = MAX_BYTES
@@ -104,6 +107,7 @@ class Converter:
             key=subject_key(options.key_file or output_dir.with_name(f"{output_dir.name}_key.txt")),
             subject_pattern=None if options.subject_pattern is None else re.compile(options.subject_pattern),
             structures=options.structures,
+            label_values=options.label_values,
             later_wins=options.later_wins,
             suv=options.suv,
             max_bytes=options.max_bytes,
@@ -173,7 +177,15 @@ class Converter:
             image = to_suv(image, scan)
         label = ""
         if masks:
-            mask = read_masks(masks, image, self.structures, scan.frame_of_reference, self.later_wins, self.max_bytes)
+            mask = read_masks(
+                masks,
+                image,
+                self.structures,
+                scan.frame_of_reference,
+                self.later_wins,
+                self.max_bytes,
+                self.label_values,
+            )
             label = f"masks/{name}"
             write_nifti(mask, self.output_dir / label)
         write_nifti(image, self.output_dir / "images" / name)
@@ -194,7 +206,9 @@ class Converter:
     def _source(self, files: Sequence[Path]) -> str:
         """Return a code of these files, their state and these options; nobody can reverse it without the key."""
         state = [(self._path(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        return pseudonym(json.dumps([state, self.structures, self.later_wins, self.suv]), self.key, 32)
+        return pseudonym(
+            json.dumps([state, self.structures, self.label_values, self.later_wins, self.suv]), self.key, 32
+        )
 
 
 @dataclass(frozen=True)
@@ -320,7 +334,7 @@ def write_table(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         if private:
             partial.unlink(missing_ok=True)
             partial.touch(mode=0o600)
-        with partial.open("w", newline="", encoding="utf-8") as opened:
+        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as opened:
             writer = csv.DictWriter(opened, columns)
             writer.writeheader()
             writer.writerows(rows)

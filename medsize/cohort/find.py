@@ -111,6 +111,8 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
     for mask in masks:
         of = _plain_words(mask, folder)
         owners, name = _owners(of, keys, folders)
+        if len(owners) > 1:
+            owners = [owner for owner in owners if not scans[owner].fault] or owners
         if len(owners) != 1:
             problems.append(
                 f"{mask}: found {len(owners)} scans that this mask may belong to, expected one. Name it like the scan, "

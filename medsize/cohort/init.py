@@ -17,13 +17,14 @@ from medsize.cohort.measure import measured_items, stated_items
 from medsize.cohort.proposal import propose_run
 from medsize.cohort.pseudonym import path_codes, pseudonym, renamed
 from medsize.cohort.report import write_report
-from medsize.cohort.structures import choose_structures, holds, masks_of, names_used
+from medsize.cohort.structures import choose_structures, holds, label_map_values, masks_of, names_used
 from medsize.cohort.subjects import comparable_subject
 from medsize.data.cohort import Cohort, load_cohort
 from medsize.data.data_list import write_data_list
 from medsize.data.folds import folds_of_subjects
 from medsize.errors import ProblemsError
 from medsize.progress_bar import with_progress
+from medsize.scans.scan_facts import mask_facts
 from medsize.sizes.size_table import SizeTable
 from medsize.suggest import first_few
 
@@ -137,7 +138,10 @@ def init_cohort(
     for line in matched.summary():
         report(line)
 
-    converter = Converter.of(folder, output_dir, replace(options, structures=matched.structures))
+    values = label_map_values(found, matched.structures)
+    converter = Converter.of(
+        folder, output_dir, replace(options, structures=matched.structures, label_values=options.label_values or values)
+    )
     converted = convert(matched, converter)
     if options.keep_identifiers and converted.rows:
         converted.write_identifiers(output_dir)
@@ -302,6 +306,9 @@ def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options:
         if len(used) > 1:
             counted = first_few([f"'{name}' ({n} scans)" for name, n in used.most_common()])
             yield f"'{structure}' stands for masks of several names: {counted}. Do they show the same?"
+    empty = [item["image"] for item in cohort.items if "label" in item and mask_facts(item["label"]).box is None]
+    if empty:
+        yield f"the masks of {len(empty)} scans are empty, so that all sizes are 0: {first_few(empty)}. Is that right?"
     counts = Counter(modalities)
     if len(counts) > 1:
         counted = ", ".join(f"{n} {modality or 'unknown'}" for modality, n in counts.items())

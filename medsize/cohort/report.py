@@ -81,7 +81,7 @@ def write_report(
         ],
     )
     with atomic_write(file) as partial:
-        partial.write_text(page, encoding="utf-8")
+        partial.write_text(page, encoding="utf-8", errors="backslashreplace")  # names of files may be no text
     return file
 
 

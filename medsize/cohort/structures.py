@@ -5,31 +5,24 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
-import numpy as np
-import SimpleITK
-from pydantic import BaseModel
-
 from medsize.cohort.conversion import MaskFiles
 from medsize.cohort.find import CohortScan, FoundCohort
-from medsize.scans.fact_cache import cached_facts
-from medsize.scans.image_file import read_image_file
+from medsize.scans.label_names import named_labels, segment_values
+from medsize.scans.masks import label_values
 from medsize.scans.scan_facts import first_line
 from medsize.scans.structure_name import matching_structures
 from medsize.sizes.size_table import SizeTable
 from medsize.suggest import first_few
 
-__all__ = ["choose_structures", "decathlon_labels", "holds", "masks_of", "names_used"]
+__all__ = ["choose_structures", "decathlon_labels", "holds", "label_map_values", "masks_of", "names_used"]
 
 
 DECATHLON = "dataset.json"
 """File beside label maps that names their values."""
-
-
-class _Values(BaseModel):
-    highest: int
 
 
 def choose_structures(found: FoundCohort, wanted: Sequence[str], table: SizeTable | None) -> list[str]:
@@ -37,8 +30,8 @@ def choose_structures(found: FoundCohort, wanted: Sequence[str], table: SizeTabl
     Choose the structures: those wanted, else those of the size table, if there is one, else those of the masks.
 
     The masks have the structures that every SEG and RTSTRUCT, or every set of files, holds. If each holds only one, it
-    is the common beginning of their names. Label maps have the names in a ``dataset.json`` (Decathlon or nnU-Net)
-    beside them.
+    is the common beginning of their names. Label maps have the names in a ``dataset.json`` (Decathlon or nnU-Net), or
+    in a table of labels of ITK-SNAP, 3D Slicer or BIDS beside them; else those of their values: ``structure_4``.
 
     Args:
         found: the cohort.
@@ -77,9 +70,10 @@ def _check_wanted(found: FoundCohort, wanted: Sequence[str]) -> None:
 
 
 def names_used(found: FoundCohort, structure: str) -> Counter[str]:
-    """Count the scans in which each name of SEG or RTSTRUCT stands for a structure."""
-    names = [(scan.drawn_names, matching_structures(structure, scan.drawn_names)) for scan in found.scans if scan.drawn]
-    return Counter(held[matching[0]] for held, matching in names if len(matching) == 1)
+    """Count the scans in which each name of a mask stands for a structure."""
+    held = [names for scan in found.scans if (names := _names(scan))]
+    matching = [(names, matching_structures(structure, names)) for names in held]
+    return Counter(names[at[0]] for names, at in matching if len(at) == 1)
 
 
 def _of_table(table: SizeTable, found: FoundCohort) -> list[str]:
@@ -118,14 +112,64 @@ def _of_masks(scans: Sequence[CohortScan], folder: Path) -> list[str]:
                 "to use: --structure NAME, once for each."
             )
         return shared
-    maps = [scan.named[""] for scan in scans if "" in scan.named] or [
-        file for scan in scans for file in scan.named.values()
-    ]
+    maps = _label_maps(scans)
     if not maps:
         return []
-    named = decathlon_labels(folder)[1:]
-    highest = max(_highest(file) for file in maps)
-    return named or [f"structure_{index}" for index in range(1, highest + 1)]
+    if named := decathlon_labels(folder)[1:]:
+        return named
+    values = _all_values(maps)
+    of_table = named_labels([folder, *(file.parent for file in maps)])[1]
+    return [of_table.get(value, f"structure_{value}") for value in values or [1]]
+
+
+def label_map_values(found: FoundCohort, structures: Sequence[str]) -> tuple[int, ...]:
+    """Return the value of each structure in label maps; none if these are 1, 2, …, or not known."""
+    maps = _label_maps(found.scans)
+    if not maps or (found.folder / DECATHLON).is_file():
+        return ()
+    names = named_labels([found.folder, *(file.parent for file in maps)])[1]
+    by_name = {f"structure_{value}": value for value in range(1, 256)} | {name: v for v, name in names.items()}
+    if all(name in by_name for name in structures):
+        return tuple(by_name[name] for name in structures)
+    with suppress(ValueError):  # the conversion names the faulty file
+        values = _all_values(maps)
+        return tuple(values) if len(values) == len(structures) and values != [1] else ()
+    return ()
+
+
+def _label_maps(scans: Sequence[CohortScan]) -> list[Path]:
+    """Return the label maps without names of their own."""
+    return [
+        file
+        for scan in scans
+        if not scan.drawn and _is_label_map(scan)
+        for file in scan.named.values()
+        if not segment_values(file)
+    ]
+
+
+def _all_values(maps: Sequence[Path]) -> list[int]:
+    """Return the values of label maps; a single value of 255 is 1."""
+    held: dict[Path, set[int]] = {}
+    faults = []
+    for file in maps:
+        try:
+            held[file] = set(label_values(file))
+        except ValueError as e:  # the conversion names it
+            faults.append(str(e))
+    if not held:
+        raise ValueError(first_few(faults))
+    values = set().union(*held.values())
+    if 255 in values:
+        if values <= {1, 255} and all(len(of_one) <= 1 for of_one in held.values()):
+            return [1]
+        file = next(file for file, of_one in held.items() if 255 in of_one)
+        others = ", ".join(map(str, sorted(values - {255})))
+        raise ValueError(
+            f"{file}: it holds the value 255, the label maps of this cohort also {others}: 255 often means 'to be "
+            "ignored'. Let a value mean the same in all of them."
+        )
+    return sorted(values)
 
 
 def masks_of(scan: CohortScan, structures: Sequence[str]) -> MaskFiles:
@@ -134,8 +178,9 @@ def masks_of(scan: CohortScan, structures: Sequence[str]) -> MaskFiles:
         return scan.drawn
     if _is_label_map(scan):
         return next(iter(scan.named.values()))
-    by_name = {_plain(name): file for name, file in scan.named.items()}
-    return {name: by_name[_plain(name)] for name in structures if _plain(name) in by_name}
+    names = list(scan.named)
+    fitting = {name: matching_structures(name, names) for name in structures}
+    return {name: scan.named[names[at[0]]] for name, at in fitting.items() if len(at) == 1}
 
 
 def holds(scan: CohortScan, structures: Sequence[str]) -> bool:
@@ -143,16 +188,18 @@ def holds(scan: CohortScan, structures: Sequence[str]) -> bool:
     names = _names(scan)
     if names is None:
         return bool(scan.named)
-    if scan.drawn:
-        return all(len(matching_structures(name, names)) == 1 for name in structures)
-    return {_plain(name) for name in structures} <= {_plain(name) for name in names}
+    return all(len(matching_structures(name, names)) == 1 for name in structures)
 
 
 def _names(scan: CohortScan) -> list[str] | None:
     """Return the names of the structures in a scan's masks; ``None`` if it has none, or a label map without names."""
     if scan.drawn:
         return list(scan.drawn_names)
-    return None if not scan.named or _is_label_map(scan) else list(scan.named)
+    if not scan.named:
+        return None
+    if _is_label_map(scan):
+        return list(segment_values(next(iter(scan.named.values())))) or None
+    return list(scan.named)
 
 
 def _is_label_map(scan: CohortScan) -> bool:
@@ -160,21 +207,11 @@ def _is_label_map(scan: CohortScan) -> bool:
     if len(scan.named) != 1:
         return False
     ((name, file),) = scan.named.items()
-    return name == "" or _highest(file) > 1
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace(" ", "_").replace("-", "_")
-
-
-def _highest(file: Path) -> int:
-    """Return the highest value of a mask."""
-
-    def find() -> _Values:
-        mask = read_image_file(file)
-        return _Values(highest=int(np.nan_to_num(SimpleITK.GetArrayViewFromImage(mask)).max(initial=0)))
-
-    return cached_facts(file, "highest value", _Values, find).highest
+    if name == "" or segment_values(file):
+        return True
+    with suppress(ValueError):  # the conversion says so
+        return len(label_values(file)) > 1 and max(label_values(file)) < 255
+    return False
 
 
 def decathlon_labels(folder: Path) -> list[str]:

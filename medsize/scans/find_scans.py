@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK
 
 from medsize.progress_bar import with_progress
-from medsize.scans.image_file import MAX_BYTES, check_memory, is_image_file, read_image_file
+from medsize.scans.image_file import MAX_BYTES, check_memory, header_notes, is_image_file, read_image_file
 from medsize.scans.scan import FoundScan, ScanKind
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
     known: dict[tuple[Any, ...], DicomSeries] = {}
     for file in with_progress(list(_files_below(Path(folder), scans)), "reading headers"):
         if is_image_file(file):
-            scans.append(FoundScan(ScanKind.FILE, (file,)))
+            fault, note = header_notes(file)
+            scans.append(FoundScan(ScanKind.FILE, (file,), fault=fault, note=note))
             continue
         if file.name.lower().endswith(ARCHIVE_ENDINGS):
             fault = f"{file}: it is an archive, expected scans. Unpack it first, and name the folder; or leave it out."

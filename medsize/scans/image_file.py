@@ -6,22 +6,64 @@ import gzip
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import SimpleITK
 from nibabel.openers import Opener
+from pydantic import BaseModel
 
-from medsize.files import atomic_write
-from medsize.scans.scan_facts import UNREADABLE, first_line, geometry_faults
+from medsize.files import atomic_write, encodable
+from medsize.scans.fact_cache import cached_facts
+from medsize.scans.geometry import geometry_doubts, geometry_faults
+from medsize.scans.scan_facts import UNREADABLE, first_line
 
-__all__ = ["MAX_BYTES", "check_memory", "is_image_file", "read_image_file", "write_nifti"]
+__all__ = [
+    "MAX_BYTES",
+    "check_memory",
+    "header_notes",
+    "is_image_file",
+    "is_nifti",
+    "read_image_file",
+    "write_nifti",
+]
 
 ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 MAX_BYTES = 4 * 2**30
 """Memory for one scan's voxels; a scan that needs more is refused before they are read."""
 HEADER_BYTES = 64 * 1024
+NO_LENGTHS = {"s", "ms", "sec", "none", "unknown"}
+"""Units of axes that are not in space."""
+
+
+def is_nifti(file: Path) -> bool:
+    """Return whether a file has the ending of NIfTI; 3D Slicer names a mask of ct.nii ``ct.nii-label.nrrd``."""
+    return file.name.lower().endswith((".nii", ".nii.gz"))
+
+
+class _Notes(BaseModel):
+    """What the header of a NIfTI file gives reason to say, from the cache if it was read before."""
+
+    fault: str = ""
+    doubt: str = ""
+
+
+def header_notes(file: Path) -> tuple[str, str]:
+    """Return the fault of the number of a NIfTI file's axes, and a doubt about its geometry; empty if there is none."""
+
+    def find() -> _Notes:
+        image = nibabel.load(file)
+        fault = _axes(image.shape) if any(length > 1 for length in image.shape[3:]) else ""
+        is_faulty = next(geometry_faults(image), None) is not None
+        return _Notes(fault=fault, doubt="" if is_faulty else " ".join(geometry_doubts(image)))
+
+    if is_nifti(file):
+        with suppress(*UNREADABLE):  # its reader says so
+            notes = cached_facts(file, "notes", _Notes, find)
+            return f"{file}: {notes.fault}" if notes.fault else "", notes.doubt
+    return "", ""
 
 
 def is_image_file(file: Path) -> bool:
@@ -44,14 +86,16 @@ def read_image_file(file: Path, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
         ValueError: naming the file, when it is cut off or broken, larger than allowed, has no valid spacing or place in
             space, has another number of axes, or has colours.
     """
-    image = _read_nifti(file, max_bytes) if ".nii" in file.name.lower() else _read_by_itk(file, max_bytes)
+    image = _read_nifti(file, max_bytes) if is_nifti(file) else _read_by_itk(file, max_bytes)
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3:
-        raise ValueError(
-            f"{file}: it has {image.GetDimension()} axes, {image.GetSize()}, expected 3. Save each volume as a file."
-        )
+        raise ValueError(f"{file}: {_axes(image.GetSize())}")
     return image
+
+
+def _axes(shape: Sequence[int]) -> str:
+    return f"it has {len(shape)} axes, {tuple(shape)}, expected 3. Save each volume as a file."
 
 
 def write_nifti(image: SimpleITK.Image, file: str | Path) -> None:
@@ -63,7 +107,8 @@ def write_nifti(image: SimpleITK.Image, file: str | Path) -> None:
     """
     with atomic_write(Path(file)) as partial:
         try:
-            SimpleITK.WriteImage(without_metadata(image), partial)
+            with encodable(partial) as target:
+                SimpleITK.WriteImage(without_metadata(image), target)
         except RuntimeError as e:
             partial.unlink(missing_ok=True)
             raise OSError(f"{file}: it cannot be written: {last_line(e)}. Is the disk full?") from e
@@ -115,6 +160,11 @@ def _read_nifti(file: Path, max_bytes: int) -> SimpleITK.Image:
         )
     scaled = not isinstance(nifti.dataobj, np.ndarray) and (nifti.dataobj.slope, nifti.dataobj.inter) != (1, 0)
     kept = np.dtype(np.float32 if scaled else dtype).newbyteorder("=")
+    shape = list(nifti.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape.pop()
+    if len(shape) > 4:  # SimpleITK holds no more
+        raise ValueError(f"{file}: {_axes(shape)}")
     check_memory(file, nifti.shape, 8 if scaled else dtype.itemsize, max_bytes)
     try:
         if file.name.lower().endswith(".gz"):
@@ -122,8 +172,7 @@ def _read_nifti(file: Path, max_bytes: int) -> SimpleITK.Image:
         array = np.asarray(nifti.dataobj).astype(kept, copy=False)
     except UNREADABLE as e:
         raise ValueError(f"{file}: its voxels cannot be read: {first_line(e)}. Is the file complete?") from e
-    if array.shape[3:] == (1,):
-        array = array[..., 0]
+    array = array.reshape(shape)
     image = SimpleITK.GetImageFromArray(array.T, isVector=False)
     to_mm = np.diag([-1, -1, 1, 1]) @ nifti.affine  # RAS+ to LPS+
     lengths = np.linalg.norm(to_mm[:3, :3], axis=0)
@@ -148,9 +197,16 @@ def _check_sum(file: Path) -> None:
 
 
 def _read_by_itk(file: Path, max_bytes: int) -> SimpleITK.Image:
-    _refuse_voxels_elsewhere(file)
+    header = _header(file)
+    _refuse_voxels_elsewhere(file, header)
+    _refuse_missing_spacing(file, header)
+    with encodable(file) as readable:
+        return _read_checked(file, readable, max_bytes)
+
+
+def _read_checked(file: Path, readable: Path, max_bytes: int) -> SimpleITK.Image:
     reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(file))
+    reader.SetFileName(str(readable))
     try:
         reader.ReadImageInformation()
     except RuntimeError as e:
@@ -173,9 +229,46 @@ def _read_by_itk(file: Path, max_bytes: int) -> SimpleITK.Image:
     return without_metadata(image)
 
 
-def _refuse_voxels_elsewhere(file: Path) -> None:
+def _header(file: Path) -> str:
+    """Return the text at the beginning of an NRRD or MetaImage file."""
+    with file.open("rb") as opened:
+        start = re.sub(rb"\r\n?", b"\n", opened.read(HEADER_BYTES))
+    if start.startswith(b"NRRD"):
+        return start.split(b"\n\n")[0].decode("latin-1")
+    return re.split(rb"(?<=\n)(?=ElementDataFile)", start)[0].decode("latin-1") + _line(start, b"ElementDataFile")
+
+
+def _line(text: bytes, begin: bytes) -> str:
+    match = re.search(rb"^" + begin + rb"[^\n]*", text, re.MULTILINE)
+    return match[0].decode("latin-1") if match else ""
+
+
+def _refuse_missing_spacing(file: Path, header: str) -> None:
+    """Refuse a header that states no spacing in mm: ITK takes it for 1 mm."""
+    fields = {
+        name.strip().lower(): value.strip()
+        for name, value in re.findall(r"^([\w ]+?)\s*[:=](.*)$", header, re.MULTILINE)
+    }
+    is_nrrd = header.startswith("NRRD")
+    names = ("space directions", "spacings") if is_nrrd else ("elementspacing", "elementsize")
+    stated = [fields[name] for name in names if name in fields]
+    expected = "'space directions' or 'spacings'" if is_nrrd else "'ElementSpacing'"
+    if not header or not (is_nrrd or "ndims" in fields):
+        return  # its reader says that it is something else
+    if not stated:
+        raise ValueError(f"{file}: its header states no spacing, expected {expected} in mm. Add them.")
+    if re.search(r"\bnan\b|\binf", stated[0], re.IGNORECASE):
+        raise ValueError(f"{file}: its header states the spacing '{stated[0]}', expected numbers in mm. Correct it.")
+    units = fields.get("space units", "") or fields.get("units", "") or fields.get("distanceunits", "")
+    foreign = sorted(set(re.findall(r"[^\s\"?]+", units)) - {"mm", "MM", "millimeter", "millimeters"} - NO_LENGTHS)
+    if foreign:
+        raise ValueError(
+            f"{file}: its header states the spacing in {', '.join(foreign)}, expected mm. Convert it first."
+        )
+
+
+def _refuse_voxels_elsewhere(file: Path, header: str) -> None:
     """Refuse a header that takes its voxels from another folder: it could name any file of the computer."""
-    header = file.open("rb").read(HEADER_BYTES).split(b"\n\n")[0].decode("latin-1")
     named = re.search(r"^\s*(?:data ?file\s*:|ElementDataFile\s*=)\s*(.*?)\s*$", header, re.IGNORECASE | re.MULTILINE)
     if named is None or named[1] == "LOCAL":
         return

@@ -7,14 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
+from pydantic import BaseModel
 
 from medsize.scans.dicom.rtstruct import held_regions, read_contour_mask, region_names
+from medsize.scans.fact_cache import cached_facts
 from medsize.scans.grid import Grid, on_grid
 from medsize.scans.image_file import MAX_BYTES, is_image_file, read_image_file
-from medsize.scans.structure_name import matching_structures
+from medsize.scans.label_names import segment_values
+from medsize.scans.structure_name import choose_structure, matching_structures
 from medsize.suggest import did_you_mean, first_few
 
-__all__ = ["names_held", "read_masks", "structures_held"]
+__all__ = ["label_values", "names_held", "read_masks", "structures_held"]
+
+SOFT_EDGES = 16
+"""Number of values above which a mask of 0 to 255 is a picture with soft edges."""
+
+
+class _Values(BaseModel):
+    values: tuple[int, ...]
 
 
 def read_masks(
@@ -24,6 +34,7 @@ def read_masks(
     frame_of_reference: str | None = None,
     later_wins: bool = False,
     max_bytes: int = MAX_BYTES,
+    values: Sequence[int] = (),
 ) -> SimpleITK.Image:
     """
     Read the masks of an image's structures as one label map.
@@ -31,8 +42,9 @@ def read_masks(
     Args:
         source: one of
 
-            - a label map: an image file of class indices;
-            - an image file for each structure, by its name, in which every voxel other than 0 is inside;
+            - a label map: an image file of class indices, or of segments with names (``.seg.nrrd``);
+            - an image file for each structure, by its name, in which every voxel other than 0 is inside; of
+              probabilities, those from 0.5;
             - one or several DICOM files, SEG or RTSTRUCT, of which exactly one holds each structure.
 
         image: the image that they were drawn on.
@@ -43,6 +55,7 @@ def read_masks(
         later_wins: give a voxel of several structures to the last of them, as for a lesion within an organ. Default:
             structures that overlap are refused.
         max_bytes: memory that the voxels of a file may take.
+        values: value of each structure in a label map without names. Default: 1, 2, …
 
     Returns:
         class indices on the image's voxels, uint8; 0 is background.
@@ -55,7 +68,7 @@ def read_masks(
         raise ValueError(f"structures are {list(structures)}: expected 1 to 255 different names.")
     grid = Grid.of(image)
     if isinstance(source, (str, Path)) and is_image_file(Path(source)):
-        labels = _read_label_map(Path(source), grid, structures, max_bytes)
+        labels = _read_label_map(Path(source), grid, structures, max_bytes, values)
     else:
         labels = np.zeros(grid.size[::-1], dtype=np.uint8)
         for index, name in enumerate(structures, start=1):
@@ -77,29 +90,86 @@ def read_masks(
     return result
 
 
-def _read_label_map(file: Path, grid: Grid, structures: Sequence[str], max_bytes: int) -> np.ndarray:
+def label_values(file: Path) -> tuple[int, ...]:
+    """
+    Return the values of a label map other than 0, from the cache if it was read before.
+
+    Raises:
+        ValueError: naming the file, when it cannot be read, or holds neither classes nor probabilities.
+    """
+
+    def find() -> _Values:
+        mask = _as_classes(file, read_image_file(file))  # kept, for a view does not keep it
+        values = np.unique(SimpleITK.GetArrayViewFromImage(mask))
+        return _Values(values=tuple(int(value) for value in values if value))
+
+    return cached_facts(file, "label values", _Values, find).values
+
+
+def _read_label_map(
+    file: Path, grid: Grid, structures: Sequence[str], max_bytes: int, values: Sequence[int]
+) -> np.ndarray:
     labels = _on_grid(file, grid, max_bytes)
-    if wrong := sorted(set(np.unique(labels).tolist()) - set(range(len(structures) + 1))):
-        named = ", ".join(f"{index} {name}" for index, name in enumerate(("background", *structures)))
+    held = [value for value in np.unique(labels).tolist() if value]
+    if segments := segment_values(file):
+        names = list(segments)
+        values = [segments[names[choose_structure(file, name, names)]] for name in structures]
+        held = [value for value in held if value not in segments.values()]
+    elif held == [255] and len(structures) == 1:  # as pictures store a mask
+        values = held
+    values = values or range(1, len(structures) + 1)
+    if wrong := sorted(set(held) - set(values)):
+        named = ", ".join(
+            f"{value} {name}" for value, name in ((0, "background"), *zip(values, structures, strict=True))
+        )
         raise ValueError(f"{file}: it holds the values {wrong[:5]}, expected the classes {named}.")
-    return labels.astype(np.uint8)
+    classes = np.zeros(labels.shape, dtype=np.uint8)
+    for index, value in enumerate(values, start=1):
+        classes[labels == value] = index
+    return classes
 
 
 def _read_own_file(files: Mapping[str, str | Path], name: str, grid: Grid, max_bytes: int) -> tuple[Path, np.ndarray]:
     if name not in files:
         raise ValueError(f"no mask is given for '{name}', only for {', '.join(files) or 'none'}. Name its file.")
     file = Path(files[name])
-    return file, _on_grid(file, grid, max_bytes) != 0
+    values = _on_grid(file, grid, max_bytes)
+    if values.max(initial=0) == 255 and len(np.unique(values)) > SOFT_EDGES:
+        return file, values >= 128
+    return file, values != 0
 
 
 def _on_grid(file: Path, grid: Grid, max_bytes: int) -> np.ndarray:
-    mask = read_image_file(file, max_bytes)
-    if not np.isfinite(SimpleITK.GetArrayViewFromImage(mask)).all():
-        raise ValueError(f"{file}: the mask holds values that are NaN or infinite, expected class indices. Correct it.")
+    mask = _as_classes(file, read_image_file(file, max_bytes))
     try:
         return on_grid(mask, grid)
     except ValueError as e:
         raise ValueError(f"{file}: {e}") from e
+
+
+def _as_classes(file: Path, mask: SimpleITK.Image) -> SimpleITK.Image:
+    """Return a mask of whole numbers; probabilities become 1 from 0.5."""
+    values = SimpleITK.GetArrayViewFromImage(mask)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{file}: the mask holds values that are NaN or infinite, expected class indices. Correct it.")
+    low, high = values.min(initial=0), values.max(initial=0)
+    if low < 0:
+        raise ValueError(f"{file}: the mask holds values down to {low:g}, expected class indices from 0. Correct it.")
+    if values.dtype.kind != "f":
+        return mask
+    whole = values == np.round(values)
+    if whole.all():
+        classes = values.astype(np.int32)
+    elif high <= 1:
+        classes = (values >= 0.5).astype(np.uint8)
+    else:
+        raise ValueError(
+            f"{file}: the mask holds the values {values[~whole][0]:g} and {high:g}, expected class indices, or "
+            "probabilities from 0 to 1. Correct it."
+        )
+    result = SimpleITK.GetImageFromArray(classes)
+    result.CopyInformation(mask)
+    return result
 
 
 def _read_from_dicom(

@@ -6,7 +6,6 @@ import hashlib
 import math
 import os
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from nibabel.spatialimages import HeaderDataError
 from pydantic import BaseModel, ConfigDict
 
 from medsize.scans.fact_cache import cached_facts
+from medsize.scans.geometry import geometry_doubts, geometry_faults, geometry_of
 
 __all__ = [
     "UNREADABLE",
@@ -24,7 +24,6 @@ __all__ = [
     "ImagePlace",
     "MaskFacts",
     "first_line",
-    "geometry_faults",
     "image_facts",
     "image_place",
     "mask_facts",
@@ -66,6 +65,8 @@ class ImagePlace(_Placed):
 
     faults: tuple[str, ...]
     """Faults of its place in space."""
+    doubts: tuple[str, ...] = ()
+    """What its header says twice and differently."""
 
 
 class ImageFacts(ImagePlace):
@@ -136,23 +137,6 @@ def mask_facts(file: str | Path) -> MaskFacts:
     return cached_facts(file, "mask", MaskFacts, lambda: _read_mask(file))
 
 
-def geometry_faults(image: Any) -> Iterator[str]:
-    """Yield a message for each fault of a nibabel image's place in space."""
-    zooms = image.header.get_zooms()[:3]
-    if isinstance(image, nibabel.Nifti1Image):
-        if image.header["qform_code"] == 0 and image.header["sform_code"] == 0:
-            yield "the image states no spacing (qform and sform are not set). Sizes in mm need it."
-            return
-        unit = int(image.header["xyzt_units"]) % 8
-        if unit not in (0, 2):  # not stated, or mm
-            stated = {1: "meter", 3: "micron"}.get(unit, f"the unknown unit {unit}")
-            yield f"the image's spacing is in {stated}, expected mm. Correct its header."
-    if not all(math.isfinite(z) and z > 0 for z in zooms):
-        yield f"the image's spacing is {tuple(float(z) for z in zooms)}, expected positive numbers. Correct its header."
-    elif not abs(np.linalg.det(image.affine[:3, :3])) > 1e-9:
-        yield f"the image's affine is degenerate, a voxel has no volume: {image.affine.tolist()}."
-
-
 def first_line(error: Exception) -> str:
     """Return the first line of an error's message, without a full stop."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
@@ -170,12 +154,13 @@ def _load(file: str | Path) -> Any:
 
 
 def _grid(image: Any) -> dict[str, Any]:
-    zooms = [float(zoom) for zoom in image.header.get_zooms()[:3]]
-    return {"shape": image.shape, "zooms": zooms, "affine": image.affine.tolist()}
+    grid = geometry_of(image)
+    return {"shape": grid.shape, "zooms": grid.zooms[: len(grid.shape)], "affine": grid.affine.tolist()}
 
 
 def _place(image: Any) -> dict[str, Any]:
-    return {**_grid(image), "faults": tuple(geometry_faults(image))}
+    faults = tuple(geometry_faults(image))
+    return {**_grid(image), "faults": faults, "doubts": () if faults else tuple(geometry_doubts(image))}
 
 
 def _read_image(file: str | Path) -> ImageFacts:

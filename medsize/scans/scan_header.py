@@ -6,6 +6,9 @@ from pathlib import Path
 
 import nibabel
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from medsize.scans.geometry import geometry_faults, geometry_of
 
 __all__ = ["scan_header"]
 
@@ -21,11 +24,13 @@ def scan_header(image: str | Path) -> tuple[list[float], list[int]]:
         mm along each axis, and voxels along each axis.
 
     Raises:
-        ValueError: naming the file, when it cannot be read.
+        ValueError: naming the file, when it cannot be read or states no spacing in mm.
     """
     try:
-        header = nibabel.load(image).header
-        zooms, shape = [float(z) for z in header.get_zooms()[:3]], list(header.get_data_shape()[:3])
-    except (OSError, EOFError, ImageFileError) as e:
+        opened = nibabel.load(image)
+        if fault := next(geometry_faults(opened), None):
+            raise ValueError(f"the image {image} cannot be measured: {fault}")
+        grid = geometry_of(opened)
+    except (OSError, EOFError, ImageFileError, HeaderDataError) as e:
         raise ValueError(f"the image {image} cannot be read: {e}") from e
-    return zooms + [1.0] * (3 - len(zooms)), shape + [1] * (3 - len(shape))
+    return list(grid.zooms), [*grid.shape, 1, 1][:3]

@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 from monai.data import MetaTensor
 
+from medsize.scans.geometry import geometry_faults
 from medsize.scans.scan_facts import UNREADABLE
 from medsize.transforms.compute_size_target import ComputeSizeTarget
 
@@ -82,8 +83,15 @@ def measure_structure(mask_file: Path, num_slices: int) -> tuple[float, list[flo
 
 
 def read_mask(mask_file: Path) -> MetaTensor:
-    """Read a mask of class indices as ``(1, *spatial)``, int64."""
+    """
+    Read a mask of class indices as ``(1, *spatial)``, int64.
+
+    Raises:
+        ValueError: when it states no spacing in mm.
+    """
     mask = nibabel.load(mask_file)
+    if fault := next(geometry_faults(mask), None):
+        raise ValueError(f"{mask_file}: {fault}")
     return MetaTensor(
         np.asarray(mask.dataobj)[None].astype(np.int64),
         affine=mask.affine,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import nibabel
 import torch
 
 from medsize.items import SizeKey, TrainingItem, is_per_slice
+from medsize.scans.scan_header import scan_header
 
 __all__ = ["FULLEST", "fit_into_region", "region_measure"]
 
@@ -28,8 +28,8 @@ def region_measure(item: TrainingItem, key: SizeKey, region_mm: Sequence[float])
     axes = 2 if is_per_slice(key) else 3
     if min(region_mm[:axes]) >= 0:
         return math.prod(region_mm[:axes])
-    header = nibabel.load(item["image"]).header
-    extents = [n * float(zoom) for n, zoom in zip(header.get_data_shape(), header.get_zooms(), strict=False)]
+    zooms, shape = scan_header(item["image"])
+    extents = [n * zoom for n, zoom in zip(shape, zooms, strict=True)]
     return math.prod(mm if mm >= 0 else extents[axis] for axis, mm in enumerate(region_mm[:axes]))
 
 

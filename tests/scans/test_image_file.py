@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,9 @@ import SimpleITK
 
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import write_nifti
+from medsize.scans.scan_facts import image_facts
+from medsize.scans.scan_header import scan_header
+from medsize.sizes.mask_sizes import describe_mask
 
 SECRET = "Doe Jane 4711"
 DIRECTION = (0.0, 1.0, 0.0, -0.8, 0.0, 0.6, 0.6, 0.0, 0.8)
@@ -210,3 +214,87 @@ def test_each_fault_of_an_image_file_is_named(tmp_path: Path, damage: Callable, 
     with pytest.raises(ValueError, match=str(tmp_path)) as caught:
         read(tmp_path)
     assert message in str(caught.value)
+
+
+def nrrd(file: Path, *fields: str) -> Path:
+    head = ["NRRD0004", "type: uchar", "dimension: 3", "sizes: 2 2 2", *fields, "encoding: raw", "endian: little"]
+    file.write_bytes(("\n".join(head) + "\n\n").encode() + bytes(8))
+    return file
+
+
+def meta_image(file: Path, *fields: str) -> Path:
+    head = ["ObjectType = Image", "NDims = 3", "DimSize = 2 2 2", *fields, "ElementType = MET_UCHAR"]
+    file.write_bytes(("\n".join([*head, "ElementDataFile = LOCAL"]) + "\n").encode() + bytes(8))
+    return file
+
+
+DIRECTIONS = ("space: left-posterior-superior", "space directions: (2,0,0) (0,2,0) (0,0,3)")
+
+
+@pytest.mark.parametrize(
+    ("write", "fields", "message"),
+    [
+        (nrrd, (), "states no spacing, expected 'space directions' or 'spacings'"),
+        (nrrd, ("spacings: nan nan nan",), "states the spacing 'nan nan nan'"),
+        (nrrd, ("spacings: 2 2 3", 'units: "cm" "cm" "cm"'), "states the spacing in cm, expected mm"),
+        (nrrd, (*DIRECTIONS, 'space units: "um" "um" "um"'), "states the spacing in um, expected mm"),
+        (meta_image, (), "states no spacing, expected 'ElementSpacing'"),
+        (meta_image, ("ElementSpacing = 2 2 nan",), "states the spacing '2 2 nan'"),
+        (meta_image, ("ElementSpacing = 2 2 3", "DistanceUnits = um"), "states the spacing in um"),
+    ],
+)
+def test_a_spacing_that_is_missing_or_not_in_mm_is_refused(
+    tmp_path: Path, write: Callable, fields: tuple[str, ...], message: str
+) -> None:
+    write(tmp_path / f"scan.{'nrrd' if write is nrrd else 'mha'}", *fields)
+    with pytest.raises(ValueError, match=r"scan\.(nrrd|mha): its header ") as caught:
+        read(tmp_path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("write", "fields"),
+    [
+        (nrrd, ("spacings: 2 2 3",)),
+        (nrrd, (*DIRECTIONS, 'space units: "mm" "mm" "mm"')),
+        (meta_image, ("ElementSpacing = 2 2 3", "DistanceUnits = mm")),
+        (meta_image, ("ElementSize = 2 2 3",)),
+    ],
+)
+def test_a_spacing_in_mm_is_read(tmp_path: Path, write: Callable, fields: tuple[str, ...]) -> None:
+    write(tmp_path / f"scan.{'nrrd' if write is nrrd else 'mha'}", *fields)
+    assert read(tmp_path).GetSpacing() == (2, 2, 3)
+
+
+def test_one_geometry_counts_where_sform_and_pixdim_disagree(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4))
+    image.set_qform(np.diag([0.6, 0.6, 0.6, 1]), code=1)
+    image.set_sform(np.diag([0.8, 0.8, 0.8, 1]), code=1)
+    nibabel.save(image, tmp_path / "scan.nii.gz")
+    (scan,) = find_scans(tmp_path)
+    assert "its sform states a spacing of 0.8 × 0.8 × 0.8 mm, its pixdim 0.6 × 0.6 × 0.6 mm" in scan.note
+    facts = image_facts(scan.files[0])
+    spacings = read_scan(scan).GetSpacing(), scan_header(scan.files[0])[0], facts.zooms
+    assert all(spacing == pytest.approx([0.8] * 3) for spacing in spacings)
+    assert facts.voxel_mm3 == pytest.approx(0.512)
+    assert describe_mask(scan.files[0], ("background", "all"))["size"]["all"] == pytest.approx(64 * 0.512)
+    assert facts.doubts == (scan.note,)
+
+
+def test_more_axes_than_simpleitk_holds_are_named(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 1, 2, 2), np.float32), np.eye(4)), tmp_path / "field.nii.gz")
+    with pytest.raises(ValueError, match=r"field.nii.gz: it has 6 axes, \(4, 4, 4, 1, 2, 2\), expected 3"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["nii.gz", "nrrd"])
+def test_names_that_are_no_text_are_read_and_written(volume: SimpleITK.Image, tmp_path: Path, ending: str) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    file = folder / os.fsdecode(f"\u00e9.{ending}".encode("latin-1"))
+    if ending == "nrrd":
+        SimpleITK.WriteImage(volume, tmp_path / "a.nrrd")
+        (tmp_path / "a.nrrd").rename(file)
+    else:
+        write_nifti(volume, file)
+    assert read(folder).GetSpacing() == pytest.approx((0.75, 1.5, 4.0))
