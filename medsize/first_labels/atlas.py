@@ -12,10 +12,12 @@ from medsize.first_labels.features import blur_slices
 from medsize.losses.size_target import nearest_in_box
 from medsize.transforms.soft_label import ABSENT
 
-__all__ = ["AtlasScan", "atlas_rounds"]
+__all__ = ["AtlasScan", "atlas_rounds", "best_offset"]
 
 FEW = 1e-3
 """Count that is added to each word of each class, so that no word is impossible."""
+FIRST_MOVE = 3
+"""Round from which on the atlas is moved: before, it does not show enough."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,12 @@ class AtlasScan:
 def atlas_rounds(
     scans: Sequence[AtlasScan],
     words: Sequence[torch.Tensor],
-    rounds: int = 10,
+    rounds: int = 8,
     trust: float = 0.7,
     smoothness: float = 5.0,
     bands: int = 8,
     position_blur: float = 1.5,
+    reach: float = 0.2,
     shift_steps: int = 10,
 ) -> list[torch.Tensor]:
     """
@@ -48,7 +51,8 @@ def atlas_rounds(
     The class at a point follows from its words (φ), its position (ψ), its neighbours and clicks: ln p_k = trust ·
     (ln φ_kw + ln ψ_k + smoothness · q̄_k + evidence_k). ln φ is the mean over the vocabularies, q̄ the last round's
     labels, blurred within the slice. It is shifted so that each region has its sizes. φ and ψ are then counted anew
-    from the result, q. Positions are relative to the scan.
+    from the result, q. Positions are relative to the scan, and from the third round on to where its structures lie: the
+    atlas is moved within the slice to the place where it fits the scan best.
 
     Source: Van Leemput et al. "Automated model-based tissue classification of MR images of the brain" 1999 (EM with an
     atlas and neighbours); here the atlas is made from the scans at hand, and the sizes are given.
@@ -56,11 +60,12 @@ def atlas_rounds(
     Args:
         scans: the training scans.
         words: φ of each vocabulary to start from, ``(K, W)``, see :func:`medsize.first_labels.fit_mixture`.
-        rounds: number of alternations. Defaults to 10.
+        rounds: number of alternations. Defaults to 8: with many more, errors of the first rounds confirm themselves.
         trust: factor of the log-probabilities, below 1 since neighbours are not independent. Defaults to 0.7.
         smoothness: weight of the neighbours. Defaults to 5.
         bands: parts of the last axis with a position map each. Defaults to 8.
         position_blur: standard deviation of the blur of ψ, points of the grid. Defaults to 1.5.
+        reach: how far the atlas may be moved, as a part of the grid's extent. 0 holds it in place. Defaults to 0.2.
         shift_steps: steps towards the sizes in each round. Defaults to 10.
 
     Returns:
@@ -71,6 +76,7 @@ def atlas_rounds(
     positions: torch.Tensor | None = None
     labels = [torch.empty(0)] * len(scans)
     biases: list[torch.Tensor | None] = [None] * len(scans)
+    offsets = [(0, 0)] * len(scans)
     for done in range(rounds + 1):
         log_words = [phi.clamp_min(1e-8).log() for phi in words]
         counts = [torch.zeros_like(phi) for phi in words]
@@ -82,16 +88,21 @@ def atlas_rounds(
             else:
                 parts = [log_phi[:, word.long()] for log_phi, word in zip(log_words, scan.words, strict=True)]
                 score = torch.stack(parts).mean(dim=0)
-                if positions is not None:
-                    score = score + _resized(positions, scan.words[0].shape[1:])[:, band]
                 if done:
                     score = score + smoothness * blur_slices(labels[number].float(), 1.0)
                 if scan.evidence is not None:
                     score = score + scan.evidence
+                if positions is not None:
+                    here = _resized(positions, scan.words[0].shape[1:])[:, band]
+                    if reach > 0 and done >= FIRST_MOVE:
+                        seen, _ = shift_on_grid(trust * score, scan.fraction, steps=3)
+                        offsets[number] = best_offset(seen, here, reach)
+                    score = score + _moved(here, offsets[number])
                 q, biases[number] = shift_on_grid(trust * score, scan.fraction, biases[number], shift_steps)
             for count, word in zip(counts, scan.words, strict=True):
                 count.index_add_(1, word.reshape(-1).long(), q.reshape(num_classes, -1))
-            mass.index_add_(1, band, _resized(q, size))
+            back = _moved(q, (-offsets[number][0], -offsets[number][1]))
+            mass.index_add_(1, band, _resized(back, size))
             depth.index_add_(0, band, torch.ones(len(band)))
             labels[number] = q.half()
         if done < rounds:
@@ -132,6 +143,37 @@ def shift_on_grid(
     if per_slice:
         return soft.reshape(score.shape[1], score.shape[0], *score.shape[2:]).movedim(0, 1), shift
     return soft[0].reshape(score.shape), shift
+
+
+def best_offset(labels: torch.Tensor, positions: torch.Tensor, reach: float) -> tuple[int, int]:
+    """
+    Return the move of an atlas, in points along both axes of a slice, that makes the labels most likely.
+
+    All moves are tried at once, by Fourier transforms.
+
+    Args:
+        labels: soft labels without the atlas, ``(K, Z, h, w)``.
+        positions: log-probabilities ψ of the atlas, likewise. Beyond its border the atlas repeats.
+        reach: largest move as a part of h and of w.
+    """
+    height, width = labels.shape[-2:]
+    down, across = int(reach * height), int(reach * width)
+    around = F.pad(positions, (across, across, down, down), mode="replicate")
+    full = list(around.shape[-2:])
+    spectrum = torch.fft.rfft2(around) * torch.fft.rfft2(labels, s=full).conj()
+    fit = torch.fft.irfft2(spectrum.sum(dim=(0, 1)), s=full)[: 2 * down + 1, : 2 * across + 1]
+    best = int(fit.argmax())
+    return down - best // fit.shape[1], across - best % fit.shape[1]
+
+
+def _moved(maps: torch.Tensor, offset: tuple[int, int]) -> torch.Tensor:
+    """Return maps ``(…, h, w)`` moved by points along both axes; borders repeat."""
+    if offset == (0, 0):
+        return maps
+    height, width = maps.shape[-2:]
+    rows = (torch.arange(height) - offset[0]).clamp(0, height - 1)
+    columns = (torch.arange(width) - offset[1]).clamp(0, width - 1)
+    return maps[..., rows[:, None], columns]
 
 
 def _common_size(scans: Sequence[AtlasScan]) -> list[int]:

@@ -75,7 +75,7 @@ class FirstLabels:
         num_classes: K, with the background.
         features: see :class:`medsize.first_labels.SliceFeatures`. Defaults to ``"imagenet"``.
         vocabularies: number of words of each. Defaults to ``(200, 400, 600, 800)``.
-        rounds: see :func:`medsize.first_labels.atlas_rounds`. Defaults to 10.
+        rounds: see :func:`medsize.first_labels.atlas_rounds`. Defaults to 8.
         stride: voxels between two points of the grid. Default: 2, more for a large cohort, see :data:`MOST_VALUES`.
         seed: of sampled points and of k-means. Defaults to 0.
         device: where features are computed. Default: the CPU.
@@ -86,7 +86,7 @@ class FirstLabels:
         num_classes: int,
         features: str = "imagenet",
         vocabularies: Sequence[int] = (200, 400, 600, 800),
-        rounds: int = 10,
+        rounds: int = 8,
         stride: int | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
@@ -185,9 +185,12 @@ class FirstLabels:
         low, high = _regions(unlabelled, self.num_classes).unbind(dim=1)
         self.rank = rank_of_fractions(low, high)
         histograms = [_histograms(unlabelled, number, size) for number, size in enumerate(self.vocabularies)]
-        self.iterations = choose_iterations(histograms, low, high, _subjects(unlabelled)) if len(low) else 0
+        subjects = _subjects(unlabelled)
+        self.iterations = choose_iterations(histograms, low, high, subjects) if len(low) else 0
         self.mixtures = [
-            fit_mixture(histogram, low, high, _certain(scans, number, size, self.num_classes), self.iterations)
+            fit_mixture(
+                histogram, low, high, _certain(scans, number, size, self.num_classes), self.iterations, subjects
+            )
             for number, (histogram, size) in enumerate(zip(histograms, self.vocabularies, strict=True))
         ]
         if len(low):

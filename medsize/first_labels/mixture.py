@@ -14,6 +14,8 @@ from medsize.losses.size_target import nearest_in_box
 __all__ = ["Mixture", "choose_iterations", "fit_mixture", "rank_of_fractions", "separability"]
 
 TINY = 1e-12
+OWN = 0.05
+"""Part of a group's background that is its own, where groups are given."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Mixture:
     fractions: torch.Tensor
     """v: fractions of the classes in each region, within their intervals, ``(R, K)``."""
     log_likelihood: torch.Tensor
-    """Mean log-likelihood of a point after each iteration, float64, ``(iterations + 1,)``. It never falls."""
+    """Mean log-likelihood of a point after each iteration, float64, ``(iterations + 1,)``. Without groups it never
+    falls."""
 
 
 def fit_mixture(
@@ -34,6 +37,7 @@ def fit_mixture(
     high: torch.Tensor,
     certain: torch.Tensor | None = None,
     iterations: int = 300,
+    groups: Sequence[Hashable] | None = None,
 ) -> Mixture:
     """
     Find the word distributions of the classes by EM, given the classes' fractions in each region.
@@ -41,6 +45,9 @@ def fit_mixture(
     It maximises Σ_r Σ_w h_rw ln Σ_k v_rk φ_kw over φ and over each v_r in its box, starting from the classes' weighted
     mean histograms. With exact fractions the problem is convex. The M-step of v_r is v_rk = clip(c · n_rk, low, high),
     with n the expected counts (see :func:`medsize.losses.size_target.nearest_in_box`).
+
+    People differ in their surroundings more than in their organs. With ``groups``, the background of a group is a mix
+    of what all groups share and, to a part of :data:`OWN`, of what was found in the group itself.
 
     Source: Quadrianto et al. "Estimating labels from label proportions" 2009 (the problem); Hofmann. "Probabilistic
     latent semantic analysis" 1999 (the mixture, there with unknown proportions).
@@ -51,15 +58,17 @@ def fit_mixture(
         high: high ends, likewise; equal to ``low`` where exact, [0, 1] where unknown.
         certain: counts of words whose class is certain, as from masks and clicks, in units of a region: ``(K, W)``.
         iterations: number of EM iterations. Defaults to 300.
+        groups: group of each region, such as its subject. Default: all regions have one background.
 
     Returns:
-        the distributions, and the likelihood of each iteration.
+        the distributions, and the likelihood of each iteration. That of the background is what all groups share.
     """
     histograms, low, high = histograms.double(), low.double(), high.double()
     known = None if certain is None else certain.double()
     likelihood = []
-    for words, fractions in itertools.islice(_em(histograms, low, high, known), iterations + 1):
-        log_likelihood = (histograms * (fractions @ words).clamp_min(TINY).log()).sum()
+    for state in itertools.islice(_em(histograms, low, high, known, groups), iterations + 1):
+        words, fractions, mixed = state
+        log_likelihood = (histograms * mixed.clamp_min(TINY).log()).sum()
         total = histograms.sum()
         if known is not None:
             log_likelihood, total = log_likelihood + torch.xlogy(known, words).sum(), total + known.sum()
@@ -68,20 +77,40 @@ def fit_mixture(
 
 
 def _em(
-    histograms: torch.Tensor, low: torch.Tensor, high: torch.Tensor, known: torch.Tensor | None = None
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield φ ``(K, W)`` and v ``(R, K)`` at the start and after each iteration, without an end."""
+    histograms: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    known: torch.Tensor | None = None,
+    groups: Sequence[Hashable] | None = None,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Yield φ ``(K, W)``, v ``(R, K)`` and Σ_k v φ ``(R, W)`` at the start and after each iteration, without an end."""
     exact = bool((high - low).abs().amax() < 1e-9) if len(low) else True
     fractions = nearest_in_box(_start(low, high).log(), low, high) if len(low) else low
     extra = torch.zeros(low.shape[1], histograms.shape[1], dtype=torch.float64) if known is None else known
     words = _normalised(fractions.T @ histograms + extra)
+    group = torch.tensor([0] * len(low) if groups is None else _numbered(groups, len(low)), dtype=torch.long)
+    own = OWN if groups is not None else 0.0
+    behind = words[:1].expand(max(group.tolist(), default=0) + 1, -1)  # background of each group
     while True:
-        yield words, fractions
-        ratio = histograms / (fractions @ words).clamp_min(TINY)
-        counts = words * (fractions.T @ ratio) + extra
+        mixed = fractions[:, 1:] @ words[1:] + fractions[:, :1] * behind[group]
+        yield words, fractions, mixed
+        ratio = histograms / mixed.clamp_min(TINY)
+        found = behind * torch.zeros_like(behind).index_add_(0, group, fractions[:, :1] * ratio)
+        counts = torch.cat([found.sum(dim=0, keepdim=True), words[1:] * (fractions[:, 1:].T @ ratio)]) + extra
         if not exact:
-            fractions = nearest_in_box((fractions * (ratio @ words.T)).clamp_min(1e-30).log(), low, high)
+            background = (ratio * behind[group]).sum(dim=1, keepdim=True)
+            expected = fractions * torch.cat([background, ratio @ words[1:].T], dim=1)
+            fractions = nearest_in_box(expected.clamp_min(1e-30).log(), low, high)
         words = _normalised(counts)
+        behind = (1 - own) * words[:1] + own * _normalised(found)
+
+
+def _numbered(groups: Sequence[Hashable], number: int) -> list[int]:
+    """Return the number of each region's group, in order of appearance."""
+    if len(groups) != number:
+        raise ValueError(f"groups has {len(groups)} entries, expected one for each of {number} regions.")
+    numbers = {group: n for n, group in enumerate(dict.fromkeys(groups))}
+    return [numbers[group] for group in groups]
 
 
 def choose_iterations(
@@ -111,10 +140,10 @@ def choose_iterations(
     Returns:
         the number of iterations; ``most`` for fewer groups than folds.
     """
-    numbers = {group: n for n, group in enumerate(dict.fromkeys(range(len(low)) if groups is None else groups))}
-    if len(numbers) < folds:
+    numbers = _numbered(range(len(low)) if groups is None else groups, len(low))
+    if len(set(numbers)) < folds:
         return most
-    fold = torch.tensor([numbers[group] % folds for group in (range(len(low)) if groups is None else groups)])
+    fold = torch.tensor(numbers) % folds
     held_out = torch.zeros(len(low), most + 1, dtype=torch.float64)
     expected = nearest_in_box(_start(low, high).log(), low, high)
     for part in range(folds):
@@ -122,7 +151,7 @@ def choose_iterations(
         for histogram in histograms:
             left = histogram[out].double()
             steps = _em(histogram[~out].double(), low[~out].double(), high[~out].double())
-            for number, (words, _) in enumerate(itertools.islice(steps, most + 1)):
+            for number, (words, *_) in enumerate(itertools.islice(steps, most + 1)):
                 held_out[out, number] += (left * (expected[out] @ words).clamp_min(1e-9).log()).sum(dim=1)
     best = int(held_out.mean(dim=0).argmax())
     shortfall = held_out[:, best : best + 1] - held_out

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from medsize.first_labels import AtlasScan, atlas_rounds, ball_radius, click_evidence
+from medsize.first_labels.atlas import best_offset
 
 WORDS = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.3, 0.4, 0.3]])
 GRID = (5, 12, 10)
@@ -54,6 +55,37 @@ def test_scans_of_other_shapes_share_an_atlas() -> None:
     words = [torch.randint(0, 3, shape, dtype=torch.int16) for shape in shapes]
     labels = atlas_rounds([AtlasScan([w], fraction) for w in words], [WORDS[:2]], rounds=2)
     assert [tuple(label.shape[1:]) for label in labels] == shapes
+
+
+@pytest.mark.parametrize("move", [(0, 0), (3, -2), (-4, 4)])
+def test_an_atlas_is_moved_to_where_its_structure_lies(move: tuple[int, int]) -> None:
+    atlas = torch.full((2, 1, 24, 24), 0.05)
+    atlas[1, :, 10:15, 9:13] = 0.95
+    atlas[0] = 1 - atlas[1]
+    labels = atlas.roll(move, dims=(2, 3))
+    assert best_offset(labels, atlas.log(), reach=0.25) == move
+    assert best_offset(labels, atlas.log(), reach=0.0) == (0, 0)
+
+
+def test_scans_whose_structure_lies_elsewhere_are_found_by_an_atlas_that_moves() -> None:
+    """Most points that look like the structure are background: the place tells them."""
+    drawn = torch.Generator().manual_seed(0)
+    scans, masks = [], []
+    for _ in range(12):
+        mask = torch.zeros(1, 30, 30, dtype=torch.bool)
+        row, column = torch.randint(7, 17, (2,), generator=drawn).tolist()
+        mask[:, row : row + 6, column : column + 6] = True
+        seen = torch.rand(mask.shape, generator=drawn) < torch.where(mask, 0.9, 0.15)
+        fraction = torch.tensor([1 - float(mask.float().mean()), float(mask.float().mean())])
+        scans.append(AtlasScan([seen.to(torch.int16)], fraction.expand(2, 2)))
+        masks.append(mask)
+    start = [torch.tensor([[0.85, 0.15], [0.1, 0.9]])]
+
+    def found(reach: float) -> float:
+        labels = atlas_rounds(scans, start, bands=1, smoothness=2.0, reach=reach)
+        return sum(float(q[1][mask].float().mean()) for q, mask in zip(labels, masks, strict=True)) / len(scans)
+
+    assert found(0.3) > found(0.0) + 0.2
 
 
 def test_the_radius_is_that_of_a_ball() -> None:

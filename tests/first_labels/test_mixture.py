@@ -98,6 +98,22 @@ def test_the_likelihood_never_falls_and_fractions_stay_in_their_boxes(
     torch.testing.assert_close(found.words.sum(dim=1), torch.ones(classes))
 
 
+def test_what_only_one_group_shows_is_its_own_background_and_no_structure() -> None:
+    """Each subject has a word of its own, more of it in the scan where its structure is smaller by chance."""
+    v = torch.tensor([[0.9, 0.1], [0.8, 0.2]] * 4)
+    common = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    histograms = torch.cat([0.8 * (v @ common), torch.zeros(8, 4)], dim=1)
+    for region in range(8):
+        histograms[region, 2 + region // 2] = 0.2
+    groups = [region // 2 for region in range(8)]
+    shared = fit_mixture(histograms, v, v, iterations=40).words[1]
+    apart = fit_mixture(histograms, v, v, iterations=40, groups=groups).words[1]
+    assert float(apart[2:].sum()) < 0.8 * float(shared[2:].sum())
+    assert float(apart[1]) > float(shared[1])
+    with pytest.raises(ValueError, match="groups has 3 entries, expected one for each of 8 regions"):
+        fit_mixture(histograms, v, v, groups=[0, 1, 2])
+
+
 def test_many_iterations_for_a_clear_signal_and_few_for_noise() -> None:
     v = random_fractions(60, 3)
     clear = [observed(v, APPEARANCE, points=5000, seed=n) for n in range(2)]
