@@ -49,7 +49,7 @@ MAX_UNPACKED = 2**31
 """Bytes that a compressed file (.dcm.gz) may unpack to."""
 MOSAICS = {"MOSAIC", "VFRAME"}
 """Words in ImageType: many slices as tiles of one image, of Siemens and of United Imaging."""
-SIEMENS_TILES = (0x0019, 0x100A)
+SIEMENS_TILES = 0x0019100A
 """NumberOfImagesInMosaic."""
 IDENTIFYING = [
     "PatientName",
@@ -167,31 +167,41 @@ def read_dicom_file(file: Path, known: dict[tuple[Any, ...], DicomSeries] | None
             # The tag, type and length of the pixels come first.
             at_pixels = opened.tell() + (8 if dataset.original_encoding[0] else 12)
             bytes_left = max(opened.seek(0, io.SEEK_END) - at_pixels, 0)
-        stated = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
-        if stated == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in dataset:
+        sop_class = dataset.get("SOPClassUID")
+        if not sop_class:  # blanked, or that of an index stands before the data set
+            sop_class = dataset.file_meta.get("MediaStorageSOPClassUID")
+            if "DirectoryRecordSequence" in dataset:
+                return None
+            if not sop_class:
+                raise ValueError("it states no SOPClassUID")
+            dataset.SOPClassUID = sop_class
+        if sop_class == MediaStorageDirectoryStorage:
             return None
-        if not stated:
-            raise ValueError("it states no SOPClassUID")
-        if "SeriesInstanceUID" not in dataset and not ("Rows" in dataset or "StructureSetROISequence" in dataset):
-            raise ValueError("it states no SeriesInstanceUID and no image")
-        if not dataset.get("SOPClassUID"):  # blanked, unlike that of the file
-            dataset.SOPClassUID = stated
-        if "Image" in dataset.SOPClassUID.name and not (dataset.get("Rows") and dataset.get("Columns")):
-            raise ValueError(f"it is a {dataset.SOPClassUID.name} without Rows and Columns")
-        known = {} if known is None else known
-        uid = dataset.get("SeriesInstanceUID")
         # Careless anonymisation gives one UID to several patients, or blanks it.
-        own = uid or (file.parent, str(dataset.get("SeriesNumber")), str(dataset.get("SeriesDescription")))
-        key = (own, str(dataset.get("PatientID")), dataset.get("Modality"))
+        uid, subject, modality = (_stored(dataset, tag) for tag in (0x0020000E, 0x00100020, 0x00080060))
+        if not uid and "SeriesInstanceUID" not in dataset and not ({"Rows", "StructureSetROISequence"} & set(dataset.dir())):
+            raise ValueError("it states no SeriesInstanceUID and no image")
+        known = {} if known is None else known
+        unnamed = () if uid else (file.parent, str(dataset.get("SeriesNumber")), str(dataset.get("SeriesDescription")))
+        key = (uid, subject, modality, *unnamed)
         if key not in known:
             known[key] = _series(dataset)
-        return _described(file, dataset, known[key], bytes_left)
+        described = _described(file, dataset, known[key], bytes_left)
+        if not all(described.size) and "Image" in sop_class.name:
+            raise ValueError(f"it is a {sop_class.name} without Rows and Columns")
+        return described
     except PYDICOM_ERRORS as e:
         size = file.stat().st_size if file.exists() else 0
         reason = str(e) or type(e).__name__
         raise ValueError(
             f"{file}: it cannot be read as DICOM ({size} bytes): {reason}. Copy it again from its source, or remove it."
         ) from e
+
+
+def _stored(dataset: pydicom.Dataset, tag: int) -> Any:
+    """Return the value of an element as it is stored, for comparison only: its conversion takes time."""
+    element = dataset.get_item(tag)
+    return "" if element is None else element.value or ""
 
 
 def _series(dataset: pydicom.Dataset) -> DicomSeries:
