@@ -145,9 +145,12 @@ def write_seg(file: Path, series: Path, segments: dict[str, np.ndarray], kind: s
         highdicom.seg.SegmentDescription(number, name, tissue, tissue, highdicom.seg.SegmentAlgorithmTypeValues.MANUAL)
         for number, name in enumerate(segments, start=1)
     ]
+    stored = np.stack(list(segments.values()), axis=-1).astype(np.uint8)
     dataset = highdicom.seg.Segmentation(
         source_images=sources,
-        pixel_array=np.stack(list(segments.values()), axis=-1).astype(np.uint8),
+        pixel_array=(stored * np.arange(1, len(segments) + 1, dtype=np.uint8)).max(-1)
+        if kind == "LABELMAP"
+        else stored,
         segmentation_type=kind,
         segment_descriptions=descriptions,
         series_instance_uid=generate_uid(),

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from medsize.cohort.conversion import Converted, Converter, ConvertOptions, convert_scans, identify_by_folder
-from medsize.cohort.find import is_named, left_out_lines
+from medsize.cohort.find import chosen_masks
 from medsize.progress_bar import with_progress
 from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.find_scans import find_scans
-from medsize.scans.scan import LEFT_OUT, MASKS, UNUSABLE, said_once
+from medsize.scans.scan import LEFT_OUT, MASKS, UNUSABLE, left_out_lines, said_once
 
 __all__ = ["convert_folder"]
 
@@ -45,11 +45,9 @@ def convert_folder(
     if not folder.is_dir():
         raise ValueError(f"{folder} is a file, expected a folder. Unpack an archive first.")
     converter = Converter.of(folder, output_dir, options)
-    found = find_scans(converter.folder)
-    if options.rtstruct is not None:
-        found = [s for s in found if s.kind not in MASKS or is_named(s.files[0], options.rtstruct, converter.folder)]
+    found = chosen_masks(find_scans(converter.folder), options.rtstruct, converter.folder)
     chosen = [s for s in found if not options.modalities or s.modality in options.modalities or s.kind in UNUSABLE]
-    for line in left_out_lines([scan for scan in chosen if scan.kind in LEFT_OUT]):
+    for line in left_out_lines(chosen):
         report(f"left out: {line}")
     for line in said_once((scan.source, scan.note) for scan in chosen if scan.note):
         report(f"note: {line}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medsize.cohort.find import is_named, scan_names
+from medsize.cohort.find import chosen_masks, scan_names
 from medsize.errors import ProblemsError
 from medsize.files import atomic_write
 from medsize.progress_bar import with_progress
@@ -19,7 +19,7 @@ from medsize.scans.dicom.polygons import contour_area
 from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.dicom.rtstruct import contours_by_slice, interpolated_slices, read_contours, region_names
 from medsize.scans.find_scans import find_scans, read_scan
-from medsize.scans.scan import MASKS, UNUSABLE, FoundScan, ScanKind
+from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
 from medsize.scans.structure_name import matching_structures
 from medsize.sizes.ellipsoid import ellipsoid_volume
 from medsize.suggest import first_few
@@ -81,9 +81,7 @@ def measure_diameters(
     Raises:
         ProblemsError: with all problems, when any scan cannot be measured.
     """
-    found = find_scans(folder)
-    if rtstruct is not None:
-        found = [scan for scan in found if scan.kind not in MASKS or is_named(scan.files[0], rtstruct, folder)]
+    found = chosen_masks(find_scans(folder), rtstruct, folder)
     contours, faults = pair_masks([scan for scan in found if scan.kind is not ScanKind.SEGMENTS])
     problems = [*(scan.fault for scan in found if scan.kind in UNUSABLE), *faults]
     scans = [

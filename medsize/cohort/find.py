@@ -13,9 +13,10 @@ from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.find_scans import find_scans
 from medsize.scans.image_file import ENDINGS
 from medsize.scans.masks import structures_held
-from medsize.scans.scan import LEFT_OUT, MASKS, UNUSABLE, FoundScan, ScanKind, said_once
+from medsize.scans.scan import MASKS, UNUSABLE, FoundScan, ScanKind, left_out_lines, said_once
+from medsize.suggest import first_few
 
-__all__ = ["CohortScan", "FoundCohort", "find_cohort", "is_named", "left_out_lines", "scan_names"]
+__all__ = ["CohortScan", "FoundCohort", "chosen_masks", "find_cohort", "scan_names"]
 
 IMAGES = (ScanKind.FILE, ScanKind.SERIES, ScanKind.MULTIFRAME)
 IMAGE_WORDS = {"image", "images", "imagestr", "imagests", "img", "imgs", "scan", "scans", "volume", "volumes"}
@@ -85,11 +86,9 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
         modalities: modalities of DICOM to find, such as ``CT``. Default: all.
         rtstruct: name of the files of SEG and RTSTRUCT to use, with wildcards. Default: all.
     """
-    found = find_scans(folder)
-    if rtstruct is not None:
-        found = [scan for scan in found if scan.kind not in MASKS or is_named(scan.files[0], rtstruct, folder)]
+    found = chosen_masks(find_scans(folder), rtstruct, folder)
     problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
-    left_out = left_out_lines([scan for scan in found if scan.kind in LEFT_OUT and _is_chosen(scan, modalities)])
+    left_out = left_out_lines(scan for scan in found if _is_chosen(scan, modalities))
     clicks = 0
     scans: list[FoundScan] = []
     masks: list[Path] = []
@@ -143,14 +142,26 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
     return FoundCohort(folder, tuple(cohort_scans), tuple(left_out), notes, tuple(problems), files)
 
 
-def is_named(file: Path, pattern: str, folder: Path) -> bool:
-    """Return whether a file's name, or its path from the folder, is that of a pattern with wildcards."""
-    return fnmatch(file.name, pattern) or fnmatch(file.relative_to(folder).as_posix(), pattern)
+def chosen_masks(found: Sequence[FoundScan], pattern: str | None, folder: Path) -> list[FoundScan]:
+    """
+    Return what was found without SEG and RTSTRUCT of other names.
 
+    Args:
+        found: scans and masks.
+        pattern: name of the files to keep, or their path from the folder, with wildcards. Default: all.
+        folder: the cohort's folder.
 
-def left_out_lines(scans: Sequence[FoundScan]) -> list[str]:
-    """Return a line for each reason why files are not scans."""
-    return said_once((scan.source, scan.fault.removeprefix(f"{scan.source}: ")) for scan in scans)
+    Raises:
+        ValueError: when no file has the name.
+    """
+    masks = [scan.files[0] for scan in found if scan.kind in MASKS]
+    if pattern is None or not masks:
+        return list(found)
+    kept = {f for f in masks if fnmatch(f.name, pattern) or fnmatch(f.relative_to(folder).as_posix(), pattern)}
+    if not kept:
+        names = first_few(sorted({file.name for file in masks}))
+        raise ValueError(f"--rtstruct '{pattern}': {folder} has no SEG or RTSTRUCT of this name, but {names}.")
+    return [scan for scan in found if scan.kind not in MASKS or scan.files[0] in kept]
 
 
 def _is_chosen(scan: FoundScan, modalities: Sequence[str]) -> bool:

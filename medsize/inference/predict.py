@@ -24,7 +24,7 @@ from medsize.metrics.size_error import relative_size_error
 from medsize.pictures import draw_slice, fullest_slice
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import read_image_file, write_nifti
-from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
+from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind, left_out_lines, said_once
 from medsize.sizes.size_table import SizeTable, SizeTableError, comparable_path
 from medsize.units import MM3_PER_ML
 
@@ -79,6 +79,10 @@ def predict(
     structures = json.loads((run / INFERENCE).read_text())["structures"]
     folder = scans.parent if scans.is_file() else scans
     found = [scan for scan in find_scans(folder) if scans.is_dir() or scan.files == (scans,)]
+    for line in left_out_lines(found):
+        report(f"left out: {line}")
+    for line in said_once((scan.source, scan.note) for scan in found if scan.note):
+        report(f"note: {line}")
     problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
     found = [scan for scan in found if scan.kind in IMAGES]
     if dicom_seg:

@@ -57,7 +57,8 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
         try:
             header = _read_header(file, known)
         except (OSError, ValueError) as e:
-            scans.append(FoundScan(ScanKind.UNREADABLE, (file,), fault=str(e)))
+            kind = ScanKind.OTHER if file.name.upper() == "DICOMDIR" else ScanKind.UNREADABLE
+            scans.append(FoundScan(kind, (file,), fault=str(e)))
             continue
         if isinstance(header, FoundScan):
             scans.append(header)

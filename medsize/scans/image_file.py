@@ -281,4 +281,5 @@ def _refuse_voxels_elsewhere(file: Path, header: str) -> None:
 
 def last_line(error: Exception) -> str:
     """Return the message of SimpleITK's error, without the place in its source."""
-    return str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ").rstrip(".")
+    line = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    return re.sub(r"^ITK ERROR: (\w+\(0x\w+\): )?", "", line).rstrip(".")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medsize.scans.grid import Grid
 
-__all__ = ["LEFT_OUT", "MASKS", "UNUSABLE", "FoundScan", "ScanKind", "said_once"]
+__all__ = ["LEFT_OUT", "MASKS", "UNUSABLE", "FoundScan", "ScanKind", "left_out_lines", "said_once"]
 
 
 class ScanKind(str, Enum):
@@ -89,3 +89,9 @@ def said_once(messages: Iterable[tuple[str, str]]) -> list[str]:
         f"{found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {reason}"
         for reason, found in places.items()
     ]
+
+
+def left_out_lines(scans: Iterable[FoundScan]) -> list[str]:
+    """Return a line for each reason why what was found is neither a scan nor a mask."""
+    left_out = (scan for scan in scans if scan.kind in LEFT_OUT)
+    return said_once((scan.source, scan.fault.removeprefix(f"{scan.source}: ")) for scan in left_out)

@@ -145,3 +145,68 @@ def by_simpleitk(folder: Path) -> Any:
     reader = SimpleITK.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
     return reader.Execute()
+
+
+def test_what_was_left_out_and_assumed_is_in_the_report_by_codes(export: Path, tmp_path: Path) -> None:
+    frame = ct(export / "p1" / "late", 1)
+    every_second = [square(1.5, 7.5, k) for k in (0, 2, 4)]
+    write_rtstruct(export / "p1" / "late.dcm", frame, {"Liver": every_second, "": every_second})
+    shutil.copytree(export / "p1" / "ct", export / "backup of Doe")
+    result = init(export, tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "out" / "report.html").read_text()
+    for said in (
+        "it is a localizer, slices for planning",
+        "copies, such as that of",
+        "1 regions without a name were left out",
+        "interpolated between others: &#39;Liver&#39; (slices 1, 3)",
+    ):
+        assert said.replace("&#39;", "'") in result.output
+        assert said in text
+    assert "Doe" not in text
+    content = json.loads((tmp_path / "out" / "datalist.json").read_text())
+    sizes = sorted(item["size"]["Liver"] for item in content["training"])
+    assert sizes == pytest.approx([LIVER_MM3] * 3 + [LIVER_MM3 / 3 * 5])
+
+
+def test_readers_who_drew_the_same_are_chosen_by_file(export: Path, tmp_path: Path) -> None:
+    frame = pydicom.dcmread(next((export / "p1" / "ct").iterdir())).FrameOfReferenceUID
+    write_rtstruct(export / "p1" / "second.dcm", frame, {"Liver": [square(1.5, 7.5, 1)]})
+    result = init(export, tmp_path / "out")
+    assert result.exit_code == 1
+    assert "'Liver' is in 2 of the 2 files" in result.output
+    assert "RS.dcm: Liver" in result.output
+    assert "second.dcm: Liver" in result.output
+    assert "--rtstruct NAME" in result.output
+    content = prepared(export, tmp_path / "chosen", "--rtstruct", "[Rs][Se]*[!d].dcm")
+    assert [item["size"]["Liver"] for item in content["training"]] == [LIVER_MM3] * 3
+    result = init(export, tmp_path / "none", "--rtstruct", "third.dcm")
+    assert "has no SEG or RTSTRUCT of this name, but RS.dcm" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_name_that_fits_several_structures_is_refused_or_told(tmp_path: Path) -> None:
+    sides = [{"Kidney_L": 1, "kidney_R": 3}, {"Kidney_L": 1}, {"kidney_R": 3}]
+    for patient, drawn in enumerate(sides):
+        frame = ct(tmp_path / "in" / f"p{patient}" / "ct", patient)
+        write_rtstruct(
+            tmp_path / "in" / f"p{patient}" / "RS.dcm",
+            frame,
+            {name: [square(1.5, 7.5, k)] for name, k in drawn.items()},
+        )
+    both = tmp_path / "both"
+    shutil.copytree(tmp_path / "in" / "p0", both / "p0")
+    result = init(both, tmp_path / "refused", "--structure", "Kidney")
+    assert result.exit_code == 1
+    assert "--structure 'Kidney' fits several structures: 'Kidney_L', 'kidney_R'" in result.output
+    shutil.rmtree(tmp_path / "in" / "p0")
+    result = init(tmp_path / "in", tmp_path / "told", "--structure", "Kidney")
+    assert "'Kidney' stands for masks of several names: 'Kidney_L' (1 scans), 'kidney_R' (1 scans)" in result.output
+
+
+def test_of_many_names_the_first_few_are_listed(export: Path, tmp_path: Path) -> None:
+    frame = pydicom.dcmread(next((export / "p1" / "ct").iterdir())).FrameOfReferenceUID
+    names = [f"PTV_{number:03d}" for number in range(820)]
+    write_rtstruct(export / "p1" / "RS.dcm", frame, {name: [square(1.5, 7.5, 1)] for name in names})
+    result = init(export, tmp_path / "out", "--structure", "PTV_82")
+    assert "PTV_000, PTV_001, PTV_002, PTV_003, PTV_004 and 815 more" in result.output
+    assert result.output.count("PTV_0") < 20

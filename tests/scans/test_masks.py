@@ -12,7 +12,7 @@ import SimpleITK
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
 
 from medsize.scans.find_scans import find_scans, read_scan  # noqa: E402
-from medsize.scans.masks import read_masks  # noqa: E402
+from medsize.scans.masks import read_masks, structures_held  # noqa: E402
 from medsize.scans.scan import ScanKind  # noqa: E402
 from tests.dicom import COLUMNS, ROWS, SLICES, square, write_rtstruct, write_seg, write_series  # noqa: E402
 
@@ -90,6 +90,21 @@ def test_segments(series: Path, image: SimpleITK.Image, tmp_path: Path) -> None:
     frame = find_scans(series)[0].frame_of_reference
     write_seg(tmp_path / "seg.dcm", series, {"other": ~LIVER, "liver": LIVER, "lesion": LESION})
     np.testing.assert_array_equal(values(read_masks(tmp_path / "seg.dcm", image, STRUCTURES, frame)), EXPECTED)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_segments_without_a_label_are_left_out_with_a_word(
+    series: Path, image: SimpleITK.Image, tmp_path: Path, kind: str
+) -> None:
+    write_seg(tmp_path / "seg.dcm", series, {"liver": LIVER, "lesion": LESION, "x": LESION[::-1]}, kind)
+    assert [scan.kind for scan in find_scans(tmp_path) if scan.files[0].name == "seg.dcm"] == [ScanKind.SEGMENTS]
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    del dataset.SegmentSequence[-1].SegmentLabel
+    dataset.SegmentSequence[-2].SegmentLabel = ""
+    dataset.save_as(tmp_path / "seg.dcm")
+    names, notes = structures_held(tmp_path / "seg.dcm")
+    assert (names, notes) == (["liver"], ["2 segments without a name (SegmentLabel) were left out"])
+    np.testing.assert_array_equal(values(read_masks(tmp_path / "seg.dcm", image, ["liver"])), LIVER)
 
 
 def test_a_segment_with_gaps_between_its_slices(series: Path, image: SimpleITK.Image, tmp_path: Path) -> None:

@@ -28,22 +28,20 @@ def grouped_scans(headers: Sequence[DicomFile], others: Sequence[FoundScan]) -> 
         others: image files, archives and unreadable files.
     """
     headers, copied = _without_copies(headers)
-    copies: dict[Path, list[Path]] = {}
-    for file in copied:
-        copies.setdefault(file.parent, []).append(file)
-    origins = {_apart(file.parent, original.parent) for file, original in copied.items()}
+    copies: dict[tuple[Path, Path], dict[Path, Path]] = {}
+    for file, original in copied.items():
+        copies.setdefault(_apart(file.parent, original.parent), {})[file] = original
     kept = []
     for scan in others:
-        file = scan.files[0]
-        if scan.kind is ScanKind.FILE and any(_is_copy_below(file, *pair) for pair in origins):
-            copies.setdefault(file.parent, []).append(file)
+        of = next((pair for pair in copies if _is_copy_below(scan.files[0], *pair)), None)
+        if scan.kind is ScanKind.FILE and of is not None:
+            copies[of][scan.files[0]] = of[1] / scan.files[0].relative_to(of[0])
         else:
             kept.append(scan)
-    found = [FoundScan(ScanKind.COPY, tuple(sorted(files))) for files in copies.values()]
-    kept += [
-        replace(scan, fault=f"{scan.source}: it is a copy of what is in {_origin(scan, copied, origins)}. Remove it.")
-        for scan in found
-    ]
+    for originals in copies.values():
+        scan = FoundScan(ScanKind.COPY, tuple(sorted(originals)))
+        same = originals[scan.files[0]]
+        kept.append(replace(scan, fault=f"{scan.source}: copies, such as that of {same}. Remove them."))
     unreadable = {scan.files[0].parent: scan.files[0].name for scan in kept if scan.kind is ScanKind.UNREADABLE}
     scans = [_checked(scan, unreadable) for scan in _joined(headers)]
     stated = Counter(scan.series for scan in scans)
@@ -78,14 +76,6 @@ def _is_copy_below(file: Path, folder: Path, original: Path) -> bool:
         return False
     other = original / file.relative_to(folder)
     return other != file and other.is_file() and filecmp.cmp(other, file, shallow=False)
-
-
-def _origin(scan: FoundScan, copied: dict[Path, Path], origins: set[tuple[Path, Path]]) -> Path:
-    """Return the folder that copies were made from."""
-    file = scan.files[0]
-    if file in copied:
-        return copied[file].parent
-    return next(other / file.relative_to(folder) for folder, other in origins if file.is_relative_to(folder)).parent
 
 
 def _joined(headers: Sequence[DicomFile]) -> list[FoundScan]:

@@ -51,6 +51,11 @@ MOSAICS = {"MOSAIC", "VFRAME"}
 """Words in ImageType: many slices as tiles of one image, of Siemens and of United Imaging."""
 SIEMENS_TILES = 0x0019100A
 """NumberOfImagesInMosaic."""
+OF_FRAME = (
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+    *("RescaleSlope", "RescaleIntercept"),
+)
+"""Attributes that an enhanced image states for each frame."""
 IDENTIFYING = [
     "PatientName",
     "PatientID",
@@ -179,7 +184,11 @@ def read_dicom_file(file: Path, known: dict[tuple[Any, ...], DicomSeries] | None
             return None
         # Careless anonymisation gives one UID to several patients, or blanks it.
         uid, subject, modality = (_stored(dataset, tag) for tag in (0x0020000E, 0x00100020, 0x00080060))
-        if not uid and "SeriesInstanceUID" not in dataset and not ({"Rows", "StructureSetROISequence"} & set(dataset.dir())):
+        if (
+            not uid
+            and "SeriesInstanceUID" not in dataset
+            and not ({"Rows", "StructureSetROISequence"} & set(dataset.dir()))
+        ):
             raise ValueError("it states no SeriesInstanceUID and no image")
         known = {} if known is None else known
         unnamed = () if uid else (file.parent, str(dataset.get("SeriesNumber")), str(dataset.get("SeriesDescription")))
@@ -217,6 +226,8 @@ def _series(dataset: pydicom.Dataset) -> DicomSeries:
 
 
 def _described(file: Path, dataset: pydicom.Dataset, series: DicomSeries, bytes_left: int) -> DicomFile:
+    if "PerFrameFunctionalGroupsSequence" in dataset and int(dataset.get("NumberOfFrames") or 1) == 1:
+        _copy_from_frame(dataset)
     columns, rows = int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0)
     frames, channels = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
     bits = int(dataset.get("BitsAllocated") or 16)
@@ -248,6 +259,15 @@ def _described(file: Path, dataset: pydicom.Dataset, series: DicomSeries, bytes_
         rescale=(_number(dataset, "RescaleSlope", 1.0), _number(dataset, "RescaleIntercept", 0.0)),
         missing_bytes=max(expected - bytes_left, 0),
     )
+
+
+def _copy_from_frame(dataset: pydicom.Dataset) -> None:
+    """Copy the place of an enhanced image's only frame to where other images have it."""
+    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in (element.value for groups in (dataset.get(name) or ())[:1] for element in groups):
+            for keyword in OF_FRAME:
+                if isinstance(group, Sequence) and group and keyword in group[0]:
+                    dataset[keyword] = group[0][keyword]
 
 
 def _number(dataset: pydicom.Dataset, keyword: str, default: float) -> float:

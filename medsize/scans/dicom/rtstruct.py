@@ -116,7 +116,7 @@ def held_regions(rtstruct: Path, grid: Grid | None = None) -> tuple[list[str], l
         f"'{r.name}' ({n} {what})" for r in regions if r.name and r.contours for what, n in sorted(r.skipped.items())
     ]
     if parts:
-        notes.append(f"contours that enclose no area were left out: {first_few(parts)}")
+        notes.append(f"contours that enclose no area, or the same again, were left out: {first_few(parts)}")
     if grid is not None:
         notes += _gaps([region for region in regions if region.name and region.contours], grid)
     return names, notes
@@ -274,7 +274,7 @@ def _read_regions(dataset: pydicom.Dataset) -> list[_Region]:
             continue
         seen = set()
         for contour in drawn.get("ContourSequence") or []:
-            kind = str(contour.get("ContourGeometricType") or "unknown kind")
+            kind = str(contour.get("ContourGeometricType") or CLOSED[0])
             points = _points(contour)
             if kind not in CLOSED:
                 region.skipped[kind] += 1
@@ -282,10 +282,10 @@ def _read_regions(dataset: pydicom.Dataset) -> list[_Region]:
                 region.skipped["without valid points"] += 1
             elif len(points) < 3:
                 region.skipped["of fewer than 3 points"] += 1
-            elif points.tobytes() in seen:
-                region.skipped["repeated"] += 1
+            elif (corners := np.unique(points.round(3), axis=0).tobytes()) in seen:
+                region.skipped["repeated"] += 1  # maybe from another corner on, or the other way round
             else:
-                seen.add(points.tobytes())
+                seen.add(corners)
                 region.contours.append(points)
     return regions
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import highdicom
 import numpy as np
+import pydicom
 
-from medsize.scans.dicom.header import PYDICOM_ERRORS, open_dicom
+from medsize.scans.dicom.header import PYDICOM_ERRORS, open_dicom, read_header
 from medsize.scans.grid import Grid, on_grid
 from medsize.scans.image_file import MAX_BYTES, check_memory
 from medsize.scans.structure_name import choose_structure
@@ -80,7 +81,14 @@ def _numbered(segments: highdicom.seg.Segmentation) -> list[tuple[int, str]]:
 
 def _open(file: Path) -> highdicom.seg.Segmentation:
     try:
-        packed = file.suffix.lower() == ".gz"
-        return highdicom.seg.segread(open_dicom(file) if packed else file, lazy_frame_retrieval=True)
+        header = read_header(file)
+        if all("SegmentLabel" in segment for segment in header.get("SegmentSequence") or ()):
+            packed = file.suffix.lower() == ".gz"
+            return highdicom.seg.segread(open_dicom(file) if packed else file, lazy_frame_retrieval=True)
+        with open_dicom(file) as opened:
+            dataset = pydicom.dcmread(opened)
+        for segment in dataset.SegmentSequence:  # highdicom requires a label
+            segment.SegmentLabel = segment.get("SegmentLabel") or ""
+        return highdicom.seg.Segmentation.from_dataset(dataset, copy=False)
     except PYDICOM_ERRORS as e:
         raise ValueError(f"{file}: it cannot be read as DICOM SEG: {e}") from e

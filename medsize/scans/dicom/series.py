@@ -18,6 +18,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, RTStructureSetStorage
 
 from medsize.scans.dicom.header import PYDICOM_ERRORS, SEGMENTATIONS, DicomFile, open_dicom, read_header
 from medsize.scans.grid import Grid
+from medsize.scans.image_file import last_line
 from medsize.scans.scan import FoundScan, ScanKind
 
 __all__ = ["found_series", "read_series"]
@@ -94,9 +95,7 @@ def read_series(found: FoundScan) -> SimpleITK.Image:
             reader.SetFileNames(files)
             image = reader.Execute()
     except PYDICOM_ERRORS as e:
-        raise ValueError(
-            f"{found.source}: its voxels cannot be read: {str(e).strip().splitlines()[-1]}{_syntax(found)}"
-        ) from e
+        raise ValueError(f"{found.source}: its voxels cannot be read: {last_line(e)}.{_syntax(found)}") from e
     if image.GetSize() != found.grid.size:
         raise ValueError(
             f"{found.source}: {image.GetSize()} voxels were read, expected {found.grid.size} by its headers."
@@ -122,7 +121,8 @@ def _readable_files(found: FoundScan) -> Iterator[list[str]]:
                 dataset = pydicom.dcmread(opened, force=True)
             if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
                 dataset.PhotometricInterpretation = "MONOCHROME2"  # SimpleITK would invert the voxels for display
-            if dataset.file_meta.get("TransferSyntaxUID", UID("")).is_deflated:
+            syntax = dataset.file_meta.get("TransferSyntaxUID")
+            if syntax is not None and syntax.is_deflated:
                 dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
             dataset.save_as(copy)
         yield [os.fspath(copy) for copy in copies]
@@ -140,7 +140,7 @@ def _syntax(found: FoundScan) -> str:
         return ""
     if not syntax.is_compressed:
         return ""
-    return f" Its transfer syntax is {syntax.name}. Decompress it first, for example by gdcmconv --raw"
+    return f" Copy it again from its source, or decompress it first: its transfer syntax is {syntax.name}."
 
 
 def _note(slices: Sequence[DicomFile]) -> str:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
 from medsize.scans.dicom.polygons import contour_area, contour_mask
-from medsize.scans.dicom.rtstruct import contours_by_slice
+from medsize.scans.dicom.rtstruct import (
+    contours_by_slice,
+    held_regions,
+    interpolated_slices,
+    read_contours,
+    volume_mask,
+)
+from medsize.scans.grid import Grid
+from tests.dicom import COLUMNS, FIRST_SLICE, ROWS, SLICES, square, write_rtstruct
 
 
 def rectangle(low: float, high: float, shift: float = 0.0) -> np.ndarray:
@@ -102,3 +113,78 @@ def test_a_contour_along_the_border_is_inside(oblique: SimpleITK.Image) -> None:
     border = np.array([[-0.5, -0.5], [9.5, -0.5], [9.5, 7.5], [-0.5, 7.5]])
     by_slice = contours_by_slice([drawn(oblique, border, 0)], oblique)
     assert contour_mask(by_slice[0], (10, 8)).all()
+
+
+def test_planes_drawn_in_turn_are_filled_and_wide_gaps_are_not() -> None:
+    assert interpolated_slices([2, 4, 6, 8]) == [3, 5, 7]
+    assert interpolated_slices([2, 5, 8, 9]) == [3, 4, 6, 7]
+    assert interpolated_slices([2, 3, 5, 6, 7]) == []  # a slice was forgotten, or there are two parts
+    assert interpolated_slices([2, 4, 6, 12, 14, 16]) == [3, 5, 13, 15]
+    assert interpolated_slices([1, 9]) == interpolated_slices([3]) == interpolated_slices([]) == []
+    small, large = rectangle(5.5, 9.5), rectangle(3.5, 11.5)
+    mask = volume_mask([[], [small], [], [large], [], [small], []], (20, 14))
+    assert mask.sum(axis=(1, 2)).tolist() == [0, 16, 36, 64, 36, 16, 0]
+
+
+CUBE = [square(1.5, 7.5, k) for k in (1, 2, 3)]
+
+
+@pytest.fixture
+def rtstruct(tmp_path: Path) -> Callable[..., Path]:
+    def write(change: Callable[[pydicom.Dataset], object], **regions: list[list[float]]) -> Path:
+        write_rtstruct(tmp_path / "RS.dcm", "1.2.3", regions)
+        dataset = pydicom.dcmread(tmp_path / "RS.dcm")
+        change(dataset)
+        dataset.save_as(tmp_path / "RS.dcm")
+        return tmp_path / "RS.dcm"
+
+    return write
+
+
+def contour(dataset: pydicom.Dataset, region: int = 1, number: int = 0) -> pydicom.Dataset:
+    return dataset.ROIContourSequence[region].ContourSequence[number]
+
+
+REGIONS = [
+    (lambda d: delattr(d.StructureSetROISequence[1], "ROIName"), ["liver"], "1 regions without a name were left out"),
+    (lambda d: setattr(d.StructureSetROISequence[1], "ROIName", " "), ["liver"], "1 regions without a name"),
+    (lambda d: delattr(d.StructureSetROISequence[1], "ROINumber"), ["liver"], "without contours were left out: 'x'"),
+    (lambda d: delattr(d.ROIContourSequence[1], "ContourSequence"), ["liver"], "without contours were left out: 'x'"),
+    (
+        lambda d: setattr(contour(d), "ContourGeometricType", "POINT"),
+        ["liver"],
+        "enclose no area were left out: 'x' (POI",
+    ),
+    (lambda d: delattr(contour(d), "ContourData"), ["liver"], "'x' (without valid points)"),
+    (lambda d: setattr(contour(d), "ContourData", [1, 2, 3, 4]), ["liver"], "'x' (without valid points)"),
+    (lambda d: setattr(contour(d), "ContourData", [1, 2, 3, 4, 5, 3]), ["liver"], "'x' (of fewer than 3 points)"),
+    (lambda d: delattr(contour(d, 0, 1), "ContourGeometricType"), ["liver", "x"], ""),
+]
+
+
+@pytest.mark.parametrize(("change", "names", "note"), REGIONS, ids=[note[-25:] for _, _, note in REGIONS])
+def test_regions_that_enclose_nothing_are_left_out_with_a_word(
+    rtstruct: Callable, change: Callable, names: list[str], note: str
+) -> None:
+    file = rtstruct(change, liver=CUBE, x=CUBE[:1])
+    held, notes = held_regions(file)
+    assert held == names
+    assert note in " ".join(notes)
+    assert bool(note) == bool(notes)
+    assert len(read_contours(file, "liver")) == 3
+
+
+def test_contours_that_are_there_twice_do_not_cancel(rtstruct: Callable) -> None:
+    turned = [np.roll(np.reshape(points, (-1, 3)), 1, axis=0)[::-1].ravel().tolist() for points in CUBE]
+    file = rtstruct(lambda d: None, liver=CUBE + turned)
+    assert len(read_contours(file, "liver")) == 3
+    assert "'liver' (3 repeated)" in held_regions(file)[1][0]
+
+
+def test_slices_without_a_contour_are_told(rtstruct: Callable) -> None:
+    planes = [square(1.5, 7.5, k) for k in range(6)]
+    file = rtstruct(lambda d: None, liver=planes[::2], spleen=[planes[k] for k in (0, 1, 2, 4, 5)])
+    grid = Grid((COLUMNS, ROWS, SLICES), (4.0, 4.0, 3.0), (0.0, 0.0, FIRST_SLICE), tuple(np.eye(3).ravel()))
+    filled, empty = held_regions(file, grid)[1]
+    assert filled == "slices without a contour were interpolated between others: 'liver' (slices 1, 3)"
+    assert empty == "slices without a contour between others stay empty: 'spleen' (slices 3)"
