@@ -72,7 +72,7 @@ Modality = Annotated[
 ]
 SubjectPattern = Annotated[str | None, typer.Option(help="Regular expression that finds the subject in a scan's path.")]
 Rtstruct = Annotated[
-    str | None, typer.Option(help="Use only RTSTRUCT and SEG whose files have this name. May have wildcards: 'anna*'.")
+    str | None, typer.Option(help="Use only RTSTRUCT, or SEG, whose files have this name. May have wildcards: 'anna*'.")
 ]
 Suv = Annotated[bool, typer.Option(help="Convert PET to SUV by body weight.")]
 LaterWins = Annotated[bool, typer.Option(help="Let the later structure win where two overlap. Default: refuse.")]

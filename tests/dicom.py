@@ -146,11 +146,11 @@ def write_seg(file: Path, series: Path, segments: dict[str, np.ndarray], kind: s
         for number, name in enumerate(segments, start=1)
     ]
     stored = np.stack(list(segments.values()), axis=-1).astype(np.uint8)
+    if kind == "LABELMAP":
+        stored = (stored * np.arange(1, len(segments) + 1, dtype=np.uint8)).max(axis=-1)
     dataset = highdicom.seg.Segmentation(
         source_images=sources,
-        pixel_array=(stored * np.arange(1, len(segments) + 1, dtype=np.uint8)).max(-1)
-        if kind == "LABELMAP"
-        else stored,
+        pixel_array=stored,
         segmentation_type=kind,
         segment_descriptions=descriptions,
         series_instance_uid=generate_uid(),

@@ -58,7 +58,7 @@ class ConvertOptions:
     suv: bool = False
     """Convert PET to SUV by body weight."""
     rtstruct: str | None = None
-    """Name of the files of SEG and RTSTRUCT to use, with wildcards. Default: all."""
+    """Name of the files of RTSTRUCT, or of SEG, to use, with wildcards. Default: all."""
     label_values: tuple[int, ...] = ()
     """Value of each structure in label maps. Default: 1, 2, …"""
     later_wins: bool = False

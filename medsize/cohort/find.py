@@ -84,7 +84,7 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
     Args:
         folder: the cohort's folder.
         modalities: modalities of DICOM to find, such as ``CT``. Default: all.
-        rtstruct: name of the files of SEG and RTSTRUCT to use, with wildcards. Default: all.
+        rtstruct: name of the files of RTSTRUCT, or of SEG, to use, with wildcards. Default: all.
     """
     found = chosen_masks(find_scans(folder), rtstruct, folder)
     problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
@@ -144,24 +144,26 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
 
 def chosen_masks(found: Sequence[FoundScan], pattern: str | None, folder: Path) -> list[FoundScan]:
     """
-    Return what was found without SEG and RTSTRUCT of other names.
+    Return what was found without RTSTRUCT, or SEG, of other names.
 
     Args:
         found: scans and masks.
-        pattern: name of the files to keep, or their path from the folder, with wildcards. Default: all.
+        pattern: name of the files to keep, or their path from the folder, with wildcards. If it is that of RTSTRUCT
+            alone, all SEG are kept, and the other way round. Default: all.
         folder: the cohort's folder.
 
     Raises:
         ValueError: when no file has the name.
     """
-    masks = [scan.files[0] for scan in found if scan.kind in MASKS]
+    masks = {scan.files[0]: scan.kind for scan in found if scan.kind in MASKS}
     if pattern is None or not masks:
         return list(found)
     kept = {f for f in masks if fnmatch(f.name, pattern) or fnmatch(f.relative_to(folder).as_posix(), pattern)}
     if not kept:
         names = first_few(sorted({file.name for file in masks}))
         raise ValueError(f"--rtstruct '{pattern}': {folder} has no SEG or RTSTRUCT of this name, but {names}.")
-    return [scan for scan in found if scan.kind not in MASKS or scan.files[0] in kept]
+    kinds = {masks[file] for file in kept}
+    return [scan for scan in found if scan.kind not in kinds or scan.files[0] in kept]
 
 
 def _is_chosen(scan: FoundScan, modalities: Sequence[str]) -> bool:

@@ -178,21 +178,20 @@ def test_readers_who_drew_the_same_are_chosen_by_file(export: Path, tmp_path: Pa
     assert "RS.dcm: Liver" in result.output
     assert "second.dcm: Liver" in result.output
     assert "--rtstruct NAME" in result.output
-    content = prepared(export, tmp_path / "chosen", "--rtstruct", "[Rs][Se]*[!d].dcm")
+    content = prepared(export, tmp_path / "chosen", "--rtstruct", "RS*")
     assert [item["size"]["Liver"] for item in content["training"]] == [LIVER_MM3] * 3
     result = init(export, tmp_path / "none", "--rtstruct", "third.dcm")
-    assert "has no SEG or RTSTRUCT of this name, but RS.dcm" in " ".join(result.output.replace("│", " ").split())
+    assert "has no SEG or RTSTRUCT of this name, but RS.dcm, second.dcm, seg.dcm" in " ".join(
+        result.output.replace("│", " ").split()
+    )
 
 
 def test_a_name_that_fits_several_structures_is_refused_or_told(tmp_path: Path) -> None:
     sides = [{"Kidney_L": 1, "kidney_R": 3}, {"Kidney_L": 1}, {"kidney_R": 3}]
     for patient, drawn in enumerate(sides):
         frame = ct(tmp_path / "in" / f"p{patient}" / "ct", patient)
-        write_rtstruct(
-            tmp_path / "in" / f"p{patient}" / "RS.dcm",
-            frame,
-            {name: [square(1.5, 7.5, k)] for name, k in drawn.items()},
-        )
+        regions = {name: [square(1.5, 7.5, k)] for name, k in drawn.items()}
+        write_rtstruct(tmp_path / "in" / f"p{patient}" / "RS.dcm", frame, regions)
     both = tmp_path / "both"
     shutil.copytree(tmp_path / "in" / "p0", both / "p0")
     result = init(both, tmp_path / "refused", "--structure", "Kidney")

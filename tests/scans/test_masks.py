@@ -96,7 +96,7 @@ def test_segments(series: Path, image: SimpleITK.Image, tmp_path: Path) -> None:
 def test_segments_without_a_label_are_left_out_with_a_word(
     series: Path, image: SimpleITK.Image, tmp_path: Path, kind: str
 ) -> None:
-    write_seg(tmp_path / "seg.dcm", series, {"liver": LIVER, "lesion": LESION, "x": LESION[::-1]}, kind)
+    write_seg(tmp_path / "seg.dcm", series, {"liver": LIVER, "lesion": LESION, "x": LESION[:, ::-1]}, kind)
     assert [scan.kind for scan in find_scans(tmp_path) if scan.files[0].name == "seg.dcm"] == [ScanKind.SEGMENTS]
     dataset = pydicom.dcmread(tmp_path / "seg.dcm")
     del dataset.SegmentSequence[-1].SegmentLabel

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medsize.scans.dicom.header import DicomFile
-from medsize.scans.dicom.series import found_series
+from medsize.scans.dicom.series import found_series, is_apart
 from medsize.scans.scan import FoundScan, ScanKind
 
 __all__ = ["grouped_scans"]
@@ -99,7 +99,7 @@ def _key(header: DicomFile) -> Any:
         return header.file
     series = header.series
     unnamed = (header.file.parent, series.modality, series.number, series.description, header.size)
-    return (series.uid or unnamed, series.subject, header.sop_class, "LOCALIZER" in header.image_type)
+    return (series.uid or unnamed, series.subject, header.sop_class, is_apart(header))
 
 
 def _may_be_one(lacking: DicomFile, other: DicomFile) -> bool:

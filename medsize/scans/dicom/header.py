@@ -184,11 +184,7 @@ def read_dicom_file(file: Path, known: dict[tuple[Any, ...], DicomSeries] | None
             return None
         # Careless anonymisation gives one UID to several patients, or blanks it.
         uid, subject, modality = (_stored(dataset, tag) for tag in (0x0020000E, 0x00100020, 0x00080060))
-        if (
-            not uid
-            and "SeriesInstanceUID" not in dataset
-            and not ({"Rows", "StructureSetROISequence"} & set(dataset.dir()))
-        ):
+        if not (uid or "SeriesInstanceUID" in dataset or "Rows" in dataset or "StructureSetROISequence" in dataset):
             raise ValueError("it states no SeriesInstanceUID and no image")
         known = {} if known is None else known
         unnamed = () if uid else (file.parent, str(dataset.get("SeriesNumber")), str(dataset.get("SeriesDescription")))

@@ -21,7 +21,7 @@ from medsize.scans.grid import Grid
 from medsize.scans.image_file import last_line
 from medsize.scans.scan import FoundScan, ScanKind
 
-__all__ = ["found_series", "read_series"]
+__all__ = ["found_series", "is_apart", "read_series"]
 
 OFF_GRID = 0.1
 """Largest distance of a slice from its place, in slice distances: positions are stored rounded."""
@@ -76,6 +76,11 @@ def found_series(slices: Sequence[DicomFile]) -> FoundScan:
         whole_numbers=len({(s.rescale, s.stored) for s in slices}) == 1 and all(v.is_integer() for v in first.rescale),
     )
     return replace(found, fault=f"{found.source}: {fault}.") if fault else found
+
+
+def is_apart(s: DicomFile) -> bool:
+    """Return whether a file cannot belong to the volume of its series: a localizer or a printed sheet."""
+    return "LOCALIZER" in s.image_type or (not s.has_place and bool(SHEETS.search(" ".join(s.image_type))))
 
 
 def read_series(found: FoundScan) -> SimpleITK.Image:

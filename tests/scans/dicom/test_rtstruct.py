@@ -153,7 +153,7 @@ REGIONS = [
     (
         lambda d: setattr(contour(d), "ContourGeometricType", "POINT"),
         ["liver"],
-        "enclose no area were left out: 'x' (POI",
+        "no area were left out: 'x' (POINT)",
     ),
     (lambda d: delattr(contour(d), "ContourData"), ["liver"], "'x' (without valid points)"),
     (lambda d: setattr(contour(d), "ContourData", [1, 2, 3, 4]), ["liver"], "'x' (without valid points)"),

@@ -134,7 +134,7 @@ def unknown_syntax(dataset: Dataset) -> None:
     [
         (mosaic, "is a mosaic, whose tiles are the slices"),
         (mosaic_by_its_tiles, "is a mosaic, whose tiles are the slices"),
-        (palette, "holds indices of colours (PALETTE COLOR)"),
+        (palette, r"holds indices of colours \(PALETTE COLOR\)"),
         (unknown_syntax, "its transfer syntax is High-Throughput JPEG 2000"),
     ],
 )
@@ -142,16 +142,15 @@ def test_what_would_be_read_wrongly_is_refused(tmp_path: Path, how: Callable[[Da
     write_series(tmp_path)
     change(tmp_path, how)
     (scan,) = find_scans(tmp_path)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=message):
         read_scan(scan)
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("rewrite", [deflate, pack, lambda f: change(f, lambda d: d.compress(RLELossless))])
 def test_a_compressed_slice_that_is_cut_off_is_refused(tmp_path: Path, rewrite: Callable[[Path], None]) -> None:
     write_series(tmp_path)
     rewrite(tmp_path)
-    file = max(tmp_path.iterdir())
+    file = max(tmp_path.glob("*.dcm*"))
     file.write_bytes(file.read_bytes()[:-60])
     for scan in find_scans(tmp_path):
         with pytest.raises(ValueError, match=str(tmp_path)):
