@@ -37,6 +37,7 @@ def main(
         str | None,
         typer.Option(help="Patients of fold 0, such as 46-60. Default: dealt out to the folds in turn."),
     ] = None,
+    without: Annotated[list[int] | None, typer.Option(help="Number of a patient to leave out.")] = None,
     folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 4,
     clicks: Annotated[
         bool, typer.Option(help="Simulate one click per class and slice, in place of scribbles.")
@@ -49,6 +50,8 @@ def main(
 ) -> None:
     """Write a data list for ACDC."""
     masks = sorted(folder.rglob("patient*_frame*_gt.nii.gz"))
+    left_out = {f"patient{number:03d}" for number in without or ()}
+    masks = [mask for mask in masks if mask.name.split("_")[0] not in left_out]
     if not masks:
         raise typer.BadParameter(f"no patientNNN_frameMM_gt.nii.gz below {folder}.", param_hint="FOLDER")
     if structure is not None and structure not in CLASSES[1:]:

@@ -48,6 +48,11 @@ def test_official_layout(command: Callable, small_acdc: Path, tmp_path: Path) ->
     assert cohort.items[0]["volume_mm3"][0].sum().item() == pytest.approx(25 * 1.5 * 1.5 * 10)
 
 
+def test_patients_are_left_out(command: Callable, small_acdc: Path, tmp_path: Path) -> None:
+    prepared = prepare(command, small_acdc, tmp_path / "out", "--without", "2", "--without", "4")
+    assert {item["subject"] for item in prepared["training"]} == {"patient001", "patient003"}
+
+
 def test_running_again_measures_only_what_changed(command: Callable, small_acdc: Path, tmp_path: Path) -> None:
     first = prepare(command, small_acdc, tmp_path / "out")
     data_list = tmp_path / "out" / "datalist.json"
