@@ -145,7 +145,7 @@ def write_seg(file: Path, series: Path, segments: dict[str, np.ndarray], kind: s
         highdicom.seg.SegmentDescription(number, name, tissue, tissue, highdicom.seg.SegmentAlgorithmTypeValues.MANUAL)
         for number, name in enumerate(segments, start=1)
     ]
-    stored = np.stack(list(segments.values()), axis=-1).astype(np.uint8)
+    stored = np.stack(list(segments.values()), axis=-1).astype(float if kind == "FRACTIONAL" else np.uint8)
     if kind == "LABELMAP":
         stored = (stored * np.arange(1, len(segments) + 1, dtype=np.uint8)).max(axis=-1)
     dataset = highdicom.seg.Segmentation(

@@ -79,7 +79,7 @@ def read_masks(
                 file, inside = _read_from_dicom(files, name, image, frame_of_reference, max_bytes)
             others = np.unique(labels[inside])
             if not later_wins and others.any():
-                overlapping = ", ".join(f"'{structures[other - 1]}'" for other in others if other)
+                overlapping = first_few([f"'{structures[other - 1]}'" for other in others if other])
                 raise ValueError(
                     f"{file}: '{name}' overlaps {overlapping} in {np.count_nonzero(labels[inside])} voxels, expected "
                     "each voxel in one structure. Leave one out, or let the later one win."
@@ -131,7 +131,7 @@ def _read_label_map(
 
 def _read_own_file(files: Mapping[str, str | Path], name: str, grid: Grid, max_bytes: int) -> tuple[Path, np.ndarray]:
     if name not in files:
-        raise ValueError(f"no mask is given for '{name}', only for {', '.join(files) or 'none'}. Name its file.")
+        raise ValueError(f"no mask is given for '{name}', only for {first_few(list(files)) or 'none'}. Name its file.")
     file = Path(files[name])
     values = _on_grid(file, grid, max_bytes)
     if values.max(initial=0) == 255 and len(np.unique(values)) > SOFT_EDGES:

@@ -12,7 +12,7 @@ import SimpleITK
 from medsize.scans.dicom.header import PYDICOM_ERRORS, open_dicom, read_header
 from medsize.scans.image_file import check_memory
 
-__all__ = ["read_multiframe"]
+__all__ = ["open_multiframe", "read_multiframe"]
 
 
 def read_multiframe(file: Path, max_bytes: int) -> SimpleITK.Image:
@@ -23,7 +23,7 @@ def read_multiframe(file: Path, max_bytes: int) -> SimpleITK.Image:
         ValueError: naming the file, when its frames do not fill a box evenly, or would need more memory than allowed.
     """
     try:
-        image, size = _open(file, max_bytes)
+        image, size = open_multiframe(file, max_bytes)
     except PYDICOM_ERRORS as e:
         raise ValueError(f"{file}: it cannot be read as multi-frame DICOM: {e}") from e
     check_memory(file, size, 4, max_bytes)
@@ -43,8 +43,13 @@ def read_multiframe(file: Path, max_bytes: int) -> SimpleITK.Image:
     return volume.to_simpleitk()
 
 
-def _open(file: Path, max_bytes: int) -> tuple[highdicom.Image, tuple[int, int, int]]:
-    """Open an image, and return its columns, rows and frames. Its voxels are read later if its header allows that."""
+def open_multiframe(file: Path, max_bytes: int) -> tuple[highdicom.Image, tuple[int, int, int]]:
+    """
+    Open a multi-frame image, and return its columns, rows and frames, too. Its voxels are read later where possible.
+
+    Raises:
+        ValueError and others of ``PYDICOM_ERRORS``: when it cannot be read.
+    """
     dataset = read_header(file)
     size = (dataset.Columns, dataset.Rows, int(dataset.NumberOfFrames))
     if dataset.get("FrameOfReferenceUID") and not dataset.file_meta.TransferSyntaxUID.is_deflated:

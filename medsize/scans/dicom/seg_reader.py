@@ -35,6 +35,8 @@ def read_segment(
     """
     Read the mask of one segment on an image's grid. Slices that the SEG leaves out are empty.
 
+    Of a FRACTIONAL segment, the voxels from 0.5 are inside.
+
     Args:
         file: the SEG.
         name: label of the segment, or the beginning of its label if no other label begins alike.
@@ -46,12 +48,10 @@ def read_segment(
         a boolean array of shape ``grid.size[::-1]``.
 
     Raises:
-        ValueError: naming the file, when it is not a SEG, is fractional, does not hold the segment exactly once, or was
+        ValueError: naming the file, when it is not a SEG, does not hold the segment exactly once, or was
             drawn on other voxels.
     """
     segments = _open(file)
-    if segments.SegmentationType == "FRACTIONAL":
-        raise ValueError(f"{file}: it is FRACTIONAL, expected BINARY segments. Save the segmentation as BINARY.")
     found_frame = segments.get("FrameOfReferenceUID")
     if frame_of_reference and found_frame and found_frame != frame_of_reference:
         raise ValueError(
@@ -62,11 +62,12 @@ def read_segment(
     _, number = labels[choose_structure(file, name, [label for label, _ in labels])]
     check_memory(file, (segments.Columns, segments.Rows, segments.number_of_frames), 1, max_bytes)
     try:
-        volume = segments.get_volume(segment_numbers=[number], dtype=np.uint8)
+        kind = np.float32 if segments.SegmentationType == "FRACTIONAL" else np.uint8
+        volume = segments.get_volume(segment_numbers=[number], dtype=kind)
     except PYDICOM_ERRORS as e:
         raise ValueError(f"{file}: '{name}' cannot be read: {e}. Is the file complete?") from e
     try:
-        return on_grid(volume.squeeze_channel().to_simpleitk(), grid) > 0
+        return on_grid(volume.squeeze_channel().to_simpleitk(), grid) >= 0.5
     except ValueError as e:
         raise ValueError(f"{file}: '{name}': {e}") from e
 

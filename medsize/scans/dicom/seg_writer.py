@@ -14,7 +14,9 @@ from pydicom.sr.codedict import codes
 from medsize import __version__
 from medsize.files import atomic_write
 from medsize.scans.dicom.header import PYDICOM_ERRORS, read_header
+from medsize.scans.dicom.multiframe import open_multiframe
 from medsize.scans.grid import Grid, on_grid
+from medsize.scans.image_file import MAX_BYTES
 from medsize.scans.scan import FoundScan, ScanKind
 
 __all__ = ["check_segment_labels", "write_dicom_seg"]
@@ -117,7 +119,7 @@ def _voxels(labels: SimpleITK.Image, scan: FoundScan) -> np.ndarray | highdicom.
     if scan.kind is ScanKind.SERIES:
         assert scan.grid is not None
         return on_grid(labels, scan.grid)
-    frames = highdicom.imread(scan.files[0], lazy_frame_retrieval=True).get_volume_geometry()
+    frames = open_multiframe(scan.files[0], MAX_BYTES)[0].get_volume_geometry()
     if frames is None:
         raise ValueError("its frames make no volume")
     axes = frames.affine[:3, 2::-1]  # columns, rows, slices
