@@ -13,6 +13,7 @@ IEEE Transactions on Medical Imaging 2018. Licence of the data: CC BY-NC-SA 4.0.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from pathlib import Path
@@ -49,7 +50,8 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of the shifts.")] = 0,
 ) -> None:
     """Write a data list for ACDC."""
-    masks = sorted(folder.rglob("patient*_frame*_gt.nii.gz"))
+    pattern = "**/patient*_frame*_gt.nii.gz"
+    masks = sorted(folder / file for file in glob.glob(pattern, root_dir=folder, recursive=True))  # it follows links
     left_out = {f"patient{number:03d}" for number in without or ()}
     masks = [mask for mask in masks if mask.name.split("_")[0] not in left_out]
     if not masks:

@@ -11,7 +11,9 @@ from medsize.cohort.find import chosen_masks
 from medsize.progress_bar import with_progress
 from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.find_scans import find_scans
+from medsize.scans.roles import roles_of
 from medsize.scans.scan import LEFT_OUT, MASKS, UNUSABLE, left_out_lines, said_once
+from medsize.suggest import first_few
 
 __all__ = ["convert_folder"]
 
@@ -51,7 +53,11 @@ def convert_folder(
         report(f"left out: {line}")
     for line in said_once((scan.source, scan.note) for scan in chosen if scan.note):
         report(f"note: {line}")
-    images = [scan for scan in chosen if scan.kind not in LEFT_OUT]
+    roles = roles_of(found, converter.folder)
+    if drawn := {*roles.masks, *roles.clicks}:
+        named = first_few(sorted(map(str, drawn)))
+        report(f"left out: {len(drawn)} image files of masks or clicks, by their names: {named}")
+    images = [scan for scan in chosen if scan.kind not in LEFT_OUT and scan.files[0] not in drawn]
     masks_of: dict[Path, list[Path]] = {}
     problems: list[str] = []
     if options.structures:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,22 +10,12 @@ from pathlib import Path
 
 from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.find_scans import find_scans
-from medsize.scans.image_file import ENDINGS
 from medsize.scans.masks import structures_held
+from medsize.scans.roles import num_shared, plain_words, roles_of
 from medsize.scans.scan import MASKS, UNUSABLE, FoundScan, ScanKind, left_out_lines, said_once
 from medsize.suggest import first_few
 
 __all__ = ["CohortScan", "FoundCohort", "chosen_masks", "find_cohort", "scan_names"]
-
-IMAGES = (ScanKind.FILE, ScanKind.SERIES, ScanKind.MULTIFRAME)
-IMAGE_WORDS = {"image", "images", "imagestr", "imagests", "img", "imgs", "scan", "scans", "volume", "volumes"}
-MASK_WORDS = {
-    *("mask", "masks", "label", "labels", "labelstr", "labelsts", "gt", "groundtruth", "annotation", "annotations"),
-    *("seg", "segs", "segment", "segments", "segmentation", "segmentations"),
-}
-CLICK_WORDS = {"scribble", "scribbles", "click", "clicks"}
-FIRST_CHANNEL = "0000"
-"""Ending of the names of images in nnU-Net; those of their masks lack it."""
 
 
 @dataclass(frozen=True)
@@ -89,26 +78,20 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
     found = chosen_masks(find_scans(folder), rtstruct, folder)
     problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
     left_out = left_out_lines(scan for scan in found if _is_chosen(scan, modalities))
-    clicks = 0
-    scans: list[FoundScan] = []
-    masks: list[Path] = []
-    for scan in found:
-        words = set(_words(scan.files[0], folder))
-        if scan.kind is ScanKind.FILE and words & CLICK_WORDS:
-            clicks += 1
-        elif scan.kind is ScanKind.FILE and words & MASK_WORDS:
-            masks.append(scan.files[0])
-        elif scan.kind in IMAGES:
-            scans.append(scan)
+    roles = roles_of(found, folder)
+    scans, masks, clicks = roles.images, roles.masks, len(roles.clicks)
     if clicks:
         left_out.append(f"{clicks} files of clicks or scribbles. Name them as 'scribble' in the data list.")
     drawn, faults = pair_masks(found)
     problems += faults
     named: dict[int, dict[str, Path]] = {}
-    keys = [_key(scan, folder) for scan in scans]
-    folders = [_key(scan, folder, of_folder=True) for scan in scans]
+    folders = [_key(scan.files[0].parent, folder) for scan in scans]
+    keys = [
+        _key(scan.files[0], folder) if scan.kind is ScanKind.FILE else of_folder
+        for scan, of_folder in zip(scans, folders, strict=True)
+    ]
     for mask in masks:
-        of = _plain_words(mask, folder)
+        of = _key(mask, folder)
         owners, name = _owners(of, keys, folders)
         if len(owners) > 1:
             owners = [owner for owner in owners if not scans[owner].fault] or owners
@@ -170,27 +153,8 @@ def _is_chosen(scan: FoundScan, modalities: Sequence[str]) -> bool:
     return not modalities or scan.kind is ScanKind.COPY or scan.modality in modalities
 
 
-def without_ending(path: str) -> str:
-    """Return a path without the ending of image files."""
-    ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if path.lower().endswith(e)), "")
-    return path[: len(path) - len(ending)] if ending else path
-
-
-def _words(file: Path, folder: Path) -> list[str]:
-    """Return the words of a path, in lower case."""
-    path = without_ending(file.relative_to(folder).as_posix())
-    return [word for word in re.split(r"[\W_]+", path.lower()) if word]
-
-
-def _plain_words(file: Path, folder: Path) -> tuple[str, ...]:
-    """Return the words of a path that do not distinguish images from masks."""
-    words = [word for word in _words(file, folder) if word not in IMAGE_WORDS | MASK_WORDS]
-    return tuple(words[:-1] if words[-1:] == [FIRST_CHANNEL] else words)
-
-
-def _key(scan: FoundScan, folder: Path, of_folder: bool = False) -> tuple[str, ...]:
-    in_folder = of_folder or scan.kind is not ScanKind.FILE
-    return _plain_words(scan.files[0].parent if in_folder else scan.files[0], folder)
+def _key(path: Path, folder: Path) -> tuple[str, ...]:
+    return plain_words(path.relative_to(folder).as_posix())
 
 
 def _owners(
@@ -209,7 +173,12 @@ def _owners(
     if ends:
         return ends, "_".join(mask[: -len(keys[ends[0]])])
     inside = longest([mask[: len(key)] == key for key in folders], folders)
-    return inside, "_".join(mask[len(folders[inside[0]]) :]) if inside else ""
+    # fMRIPrep calls the mask of sub-1_desc-preproc_T1w sub-1_dseg.
+    if begun := [i for i in inside if len(mask) > len(folders[i]) and keys[i][: len(mask)] == mask]:
+        return begun, ""
+    if len(inside) != 1:
+        return inside, ""
+    return inside, "_".join(mask[num_shared(mask, keys[inside[0]]) :])
 
 
 def scan_names(scans: Sequence[FoundScan], folder: Path) -> list[str]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from medsize.cohort.find import CohortScan, without_ending
+from medsize.cohort.find import CohortScan
 from medsize.cohort.subjects import BIDS, comparable_subject
+from medsize.scans.roles import without_ending
 from medsize.sizes.size_table import SizeTable, comparable_path
 from medsize.suggest import did_you_mean
 

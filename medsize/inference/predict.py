@@ -24,8 +24,10 @@ from medsize.metrics.size_error import relative_size_error
 from medsize.pictures import draw_slice, fullest_slice
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import read_image_file, write_nifti
+from medsize.scans.roles import roles_of
 from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind, left_out_lines, said_once
 from medsize.sizes.size_table import SizeTable, SizeTableError, comparable_path
+from medsize.suggest import first_few
 from medsize.units import MM3_PER_ML
 
 __all__ = ["predict"]
@@ -78,12 +80,18 @@ def predict(
         raise ValueError(f"{output_dir} is not empty. Name a new folder.")
     structures = json.loads((run / INFERENCE).read_text())["structures"]
     folder = scans.parent if scans.is_file() else scans
-    found = [scan for scan in find_scans(folder) if scans.is_dir() or scan.files == (scans,)]
+    found = find_scans(scans)
     for line in left_out_lines(found):
         report(f"left out: {line}")
     for line in said_once((scan.source, scan.note) for scan in found if scan.note):
         report(f"note: {line}")
     problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
+    if scans.is_dir():
+        roles = roles_of(found, folder)
+        if drawn := {*roles.masks, *roles.clicks}:
+            named_files = first_few(sorted(map(str, drawn)))
+            report(f"left out: {len(drawn)} image files of masks or clicks, by their names: {named_files}")
+        found = roles.images
     found = [scan for scan in found if scan.kind in IMAGES]
     if dicom_seg:
         _check_dicom_seg(found, structures)

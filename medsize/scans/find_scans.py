@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["find_scans", "read_scan"]
 
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
+CIFTI = re.compile(r"\.(d|p)(scalar|tseries|label|conn|dconn|pconn|fan|trajectory|series)\w*\.nii$", re.IGNORECASE)
+OTHER_ENDINGS = {
+    **dict.fromkeys((".gii", ".vtk", ".vtp", ".stl", ".obj", ".ply"), "it is a surface."),
+    **dict.fromkeys((".mgz", ".mgh"), "it is of FreeSurfer, which medsize cannot read. Convert it to NIfTI first."),
+    **dict.fromkeys((".mrml", ".mrb", ".mitk", ".itksnap"), "it is a scene of a viewer."),
+    **dict.fromkeys((".mnc", ".img", ".minc"), "medsize cannot read this format. Convert it to NIfTI (.nii) first."),
+}
+"""Reasons why files of these endings, if they are not DICOM, are not scans."""
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 
@@ -35,7 +44,7 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
     pydicom (``pip install 'medsize[dicom]'``).
 
     Args:
-        folder: the folder.
+        folder: the folder, or a single file.
 
     Returns:
         one entry for each image file, DICOM series, multi-frame file, SEG, RTSTRUCT, DICOM object without an image,
@@ -46,6 +55,9 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
     headers: list[DicomFile] = []
     known: dict[tuple[Any, ...], DicomSeries] = {}
     for file in with_progress(list(_files_below(Path(folder), scans)), "reading headers"):
+        if CIFTI.search(file.name):
+            scans.append(FoundScan(ScanKind.OTHER, (file,), fault=f"{file}: it is CIFTI, values on a surface."))
+            continue
         if is_image_file(file):
             fault, note = header_notes(file)
             scans.append(FoundScan(ScanKind.FILE, (file,), fault=fault, note=note))
@@ -64,6 +76,8 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
             scans.append(header)
         elif header is not None:
             headers.append(header)
+        elif reason := OTHER_ENDINGS.get(file.suffix.lower() if file.suffix != ".gz" else Path(file.stem).suffix):
+            scans.append(FoundScan(ScanKind.OTHER, (file,), fault=f"{file}: {reason}"))
     if headers:
         from medsize.scans.dicom.groups import grouped_scans
 
@@ -111,7 +125,10 @@ def read_scan(found: FoundScan, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
 
 
 def _files_below(folder: Path, scans: list[FoundScan]) -> Iterator[Path]:
-    """Yield the files in their order; add a scan with a fault for each folder that cannot be read."""
+    """Yield the files in their order, or the file itself; add a scan with a fault for each unreadable folder."""
+    if folder.is_file():
+        yield folder
+        return
 
     def refuse(path: str, fault: str) -> None:
         scans.append(FoundScan(ScanKind.UNREADABLE, (Path(path),), fault=f"{path}: {fault}"))

@@ -44,7 +44,7 @@ def is_nifti(file: Path) -> bool:
 
 
 class _Notes(BaseModel):
-    """What the header of a NIfTI file gives reason to say, from the cache if it was read before."""
+    """Remarks on the header of a NIfTI file."""
 
     fault: str = ""
     doubt: str = ""

@@ -66,7 +66,7 @@ class ImagePlace(_Placed):
     faults: tuple[str, ...]
     """Faults of its place in space."""
     doubts: tuple[str, ...] = ()
-    """What its header says twice and differently."""
+    """Disagreements within its header."""
 
 
 class ImageFacts(ImagePlace):

@@ -147,3 +147,21 @@ def test_a_name_that_fits_several_sides_lists_them(tmp_path: Path) -> None:
     (tmp_path / "in" / "p1" / "masks" / "Kidney_R.nii.gz").unlink()
     sides = init(tmp_path / "in", tmp_path / "sides", "--structure", "kidney")
     assert "'kidney' stands for masks of several names: 'kidney_r' (1 scans), 'kidney_l' (1 scans)" in sides.output
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "name"),
+    [
+        ("img{:04d}.nii", "label{:04d}.nii", "structure_1"),
+        ("sub-{0}/anat/sub-{0}_desc-preproc_T1w.nii", "sub-{0}/anat/sub-{0}_dseg.nii", "structure_1"),
+        ("sub-{0}/sub-{0}_desc-preproc_T1w.nii", "sub-{0}/sub-{0}_desc-brain_mask.nii", "brain"),
+        ("p{}/ct.nii", "p{}/LiverMask.nii", "liver"),
+    ],
+)
+def test_a_mask_finds_its_scan_by_their_names(tmp_path: Path, image: str, mask: str, name: str) -> None:
+    for number in range(3):
+        save(tmp_path / "liver seg" / image.format(number + 1), phantom(number)[0])
+        save(tmp_path / "liver seg" / mask.format(number + 1), cubes(number, 1))
+    content = prepared(tmp_path / "liver seg", tmp_path / "out")
+    assert list(content["labels"].values())[1:] == [name]
+    assert sizes_in_ml(content) == FIRST

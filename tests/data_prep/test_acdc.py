@@ -53,6 +53,15 @@ def test_patients_are_left_out(command: Callable, small_acdc: Path, tmp_path: Pa
     assert {item["subject"] for item in prepared["training"]} == {"patient001", "patient003"}
 
 
+def test_links_to_patients_are_followed(command: Callable, small_acdc: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for patient in {mask.parent for mask in small_acdc.rglob("*_gt.nii.gz")}:
+        (linked / patient.name).symlink_to(patient)
+    found = [prepare(command, folder, tmp_path / folder.name / "out")["training"] for folder in (linked, small_acdc)]
+    assert len(found[0]) == len(found[1]) > 0
+
+
 def test_running_again_measures_only_what_changed(command: Callable, small_acdc: Path, tmp_path: Path) -> None:
     first = prepare(command, small_acdc, tmp_path / "out")
     data_list = tmp_path / "out" / "datalist.json"
