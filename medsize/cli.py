@@ -13,6 +13,7 @@ import typer
 
 from medsize import __version__
 from medsize.errors import ProblemsError
+from medsize.files import OutputError
 
 app = typer.Typer(help="Train medical image segmenters from approximate sizes.", no_args_is_help=True)
 
@@ -35,6 +36,8 @@ def refusals(last_line: str | None = None) -> Iterator[None]:
         if last_line is not None and isinstance(e, ProblemsError):
             raise SystemExit(f"{e}\n{last_line}") from e
         raise typer.BadParameter(str(e)) from e
+    except OutputError as e:
+        raise SystemExit(str(e)) from e
     except OSError as e:
         if e.filename is None:
             raise

@@ -5,11 +5,24 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["atomic_write", "encodable", "is_newer"]
+__all__ = ["OutputError", "atomic_write", "encodable", "is_newer"]
+
+
+class OutputError(OSError):
+    """
+    Error of an output that cannot be written: no other one will be, either.
+
+    Args:
+        path: the output.
+        reason: reason why.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: it cannot be written: {reason}. Is the disk full, and may you write there?")
 
 
 @contextmanager
@@ -24,15 +37,21 @@ def atomic_write(path: Path, many_writers: bool = False) -> Iterator[Path]:
 
     Yields:
         the temporary name, with the same ending.
+
+    Raises:
+        OutputError: naming the file, when it cannot be written. Then nothing is left of it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial_{uuid4().hex if many_writers else ''}{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-    except BaseException:
-        partial.unlink(missing_ok=True)
+        os.replace(partial, path)
+    except BaseException as e:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(e, OSError) and not isinstance(e, OutputError):
+            raise OutputError(path, e.strerror or str(e)) from e
         raise
-    os.replace(partial, path)
 
 
 def is_newer(file: Path, source: Path) -> bool:

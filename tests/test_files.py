@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medsize.files import atomic_write, is_newer
+from medsize.files import OutputError, atomic_write, is_newer
 
 
 def write_half(file: Path, many_writers: bool) -> None:
@@ -25,6 +25,15 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_beside(tmp_path: P
     with pytest.raises(OSError, match="disk full"):
         write_half(file, many_writers)
     assert [(found.name, found.read_text()) for found in file.parent.iterdir()] == [("table.csv", "whole")]
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"table.csv: it cannot be written: disk full. Is the disk full"):
+        write_half(tmp_path / "table.csv", False)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match=r"file/table.csv: it cannot be written: File exists"):
+        write_half(tmp_path / "file" / "table.csv", False)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_many_writers_do_not_meet(tmp_path: Path) -> None:

@@ -93,8 +93,9 @@ def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[
         known = np.flatnonzero(np.isfinite(volumes[:, index]) & (volumes[:, index] > 0))
         stated, of_masks = volumes[known, index], drawn[known, index]
         compared = [names[i] for i in known]
-        found += _against_usual(structure, stated, voxels[known])
-        found += _against_each_other(structure, stated, compared, measured=np.isclose(stated, of_masks, rtol=0.02))
+        measured = np.isclose(stated, of_masks, rtol=0.02)
+        found += _against_usual(structure, stated, voxels[known], bool(measured.all()))
+        found += _against_each_other(structure, stated, compared, measured)
         found += _against_masks(structure, stated, of_masks, compared)
     return found
 
@@ -142,8 +143,16 @@ def _mask_likes(images: Mapping[str, ImageFacts]) -> Iterator[str]:
             )
 
 
-def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray) -> Iterator[str]:
-    """Yield a message if all sizes of a structure, mm³, are in another unit; ``voxels`` are the mm³ of their voxels."""
+def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray, measured: bool) -> Iterator[str]:
+    """
+    Yield a message if all sizes of a structure, mm³, are in another unit.
+
+    Args:
+        structure: its name.
+        volumes: its sizes.
+        voxels: mm³ of a voxel of each scan.
+        measured: whether the sizes were measured in masks, so that no unit explains them.
+    """
     if not len(volumes):
         return
     median = float(np.median(volumes))
@@ -159,7 +168,12 @@ def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray) -> I
     if usual is not None and not 1 / UNUSUAL < median / usual < UNUSUAL:
         yield (
             f"'{structure}': its sizes are {median / MM3_PER_ML:.3g} mL in the middle, those of adults about "
-            f"{usual / MM3_PER_ML:.3g} mL. {_explained(median / usual, tolerance=4.0) or 'Is the unit right?'}"
+            f"{usual / MM3_PER_ML:.3g} mL. "
+            + (
+                "They were measured in masks: do these show it, and is the scans' spacing right?"
+                if measured
+                else _explained(median / usual, tolerance=4.0) or "Is the unit right?"
+            )
         )
 
 
@@ -181,7 +195,7 @@ def _against_each_other(
         yield (
             f"'{structure}': {len(few)} of {len(volumes)} sizes are about {max(ratio, 1 / ratio):.0f} times "
             f"{'smaller' if ratio < 1 else 'larger'} than the others: {listed}{' …' if len(few) > 10 else ''}. "
-            f"{_explained(ratio)}"
+            f"{'They were measured in masks: are these right?' if measured[few].all() else _explained(ratio)}"
         )
         many = np.sort(many)
         logs, names, volumes, measured = logs[many], [names[i] for i in many], volumes[many], measured[many]

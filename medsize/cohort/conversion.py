@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from medsize.cohort.pseudonym import pseudonym, subject_key
 from medsize.cohort.subjects import bids_subject, comparable_subject, subject_folder
-from medsize.files import atomic_write
+from medsize.files import OutputError, atomic_write
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import MAX_BYTES, write_nifti
 from medsize.scans.masks import read_masks
@@ -290,6 +290,9 @@ def convert_scans(
         converter: converter of the cohort. Results of an earlier call, finished or interrupted, are kept.
         scans: scans and their masks.
         identify: function that finds the subject of a scan. Default: :meth:`Converter.identifier`.
+
+    Raises:
+        OutputError: when a scan cannot be written.
     """
     index_file = converter.output_dir / "index.csv"
     earlier = read_table(index_file)
@@ -301,6 +304,8 @@ def convert_scans(
                 raise ValueError(scan.fault)
             identifier = (identify or converter.identifier)(scan)
             row = converter.convert(scan, identifier, masks, earlier)
+        except OutputError:
+            raise
         except (OSError, ValueError) as e:
             converted.problems.append(str(e))
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel
@@ -9,6 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from medsize.data.describe_scans import describe_mask, write_clicks, write_data_list
+from medsize.files import atomic_write
 
 __all__ = ["PHANTOM_CLASSES", "make_phantom", "write_phantom_cohort"]
 
@@ -81,18 +83,22 @@ def write_phantom_cohort(
 
     Returns:
         path of the data list.
+
+    Raises:
+        ValueError: when the folder holds another cohort.
     """
     root = Path(output_dir)
+    _refuse_others_cohort(root)
     affine = np.diag([*spacing, 1.0])
     items = []
     for number in range(num_scans):
         image, mask = make_phantom(shape, np.random.default_rng([seed, number]))
         name = f"phantom_{number:03d}"
         for folder, array in (("images", image), ("masks", mask)):
-            (root / folder).mkdir(parents=True, exist_ok=True)
             nifti = nibabel.Nifti1Image(array, affine)
             nifti.header.set_xyzt_units("mm")
-            nibabel.save(nifti, root / folder / f"{name}.nii.gz")
+            with atomic_write(root / folder / f"{name}.nii.gz") as partial:
+                nibabel.save(nifti, partial)
         mask_file = root / "masks" / f"{name}.nii.gz"
         click_file = root / "clicks" / f"{name}.nii.gz"
         click_file.unlink(missing_ok=True)
@@ -122,3 +128,19 @@ def write_phantom_cohort(
         size_unit="mm3",
     )
     return path
+
+
+def _refuse_others_cohort(root: Path) -> None:
+    """Refuse a folder whose data list, or whose scans, are not those of a phantom."""
+    data_list = root / "datalist.json"
+    try:
+        is_phantom = json.loads(data_list.read_bytes()).get("name") == "phantom"
+    except (OSError, ValueError, AttributeError):
+        is_phantom = False
+    kept = [file for name in ("images", "masks", "clicks") for file in (root / name).glob("*")]
+    others = [file for file in kept if not file.name.startswith("phantom_")]
+    if (data_list.exists() and not is_phantom) or others:
+        raise ValueError(
+            f"{root}: found another cohort, {(others or [data_list])[0].relative_to(root)}, expected "
+            "none, or a phantom. Name another folder."
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import re
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -103,15 +104,18 @@ def write_nifti(image: SimpleITK.Image, file: str | Path) -> None:
     Write a volume as NIfTI, whole or not at all, with only its place in space in the header.
 
     Raises:
-        OSError: when it cannot be written.
+        OutputError: when it cannot be written.
     """
     with atomic_write(Path(file)) as partial:
         try:
             with encodable(partial) as target:
                 SimpleITK.WriteImage(without_metadata(image), target)
-        except RuntimeError as e:
-            partial.unlink(missing_ok=True)
-            raise OSError(f"{file}: it cannot be written: {last_line(e)}. Is the disk full?") from e
+            if partial.suffix == ".gz":  # a full disk is no error to SimpleITK
+                _check_sum(partial)
+            elif partial.stat().st_size < image.GetNumberOfPixels() * image.GetSizeOfPixelComponent():
+                raise OSError("it is cut off")
+        except (RuntimeError, EOFError, zlib.error) as e:
+            raise OSError(last_line(e)) from e
 
 
 def check_memory(file: Path, size: Sequence[int], voxel_bytes: int, max_bytes: int) -> None:

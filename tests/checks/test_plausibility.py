@@ -109,6 +109,19 @@ def test_sizes_are_compared_with_masks(images: list[str], tmp_path: Path) -> Non
     assert "Is it a radius, read as a diameter?" in message
 
 
+def test_sizes_measured_in_masks_have_no_hint_about_units(images: list[str], tmp_path: Path) -> None:
+    found = items(images, alike(0))
+    for number, item in enumerate(found):
+        mask = np.zeros((20, 20, 10), np.uint8)
+        mask.ravel()[: 4 if number < 4 else 3990] = 1
+        nibabel.save(nibabel.Nifti1Image(mask, AFFINE), tmp_path / f"{number}.nii.gz")
+        volume = float(mask.sum() * abs(np.linalg.det(AFFINE[:3, :3])))
+        item |= {"label": str(tmp_path / f"{number}.nii.gz"), "volume_mm3": torch.full((2, 1), volume).double()}
+    said = suspicions(found, ("background", "liver"))
+    assert any("They were measured in masks" in message for message in said)
+    assert not [message for message in said if "read as" in message or "unit" in message]
+
+
 def test_scans_that_are_there_twice_are_named_with_their_folds(images: list[str], tmp_path: Path) -> None:
     cohort = items(images, alike(2))
     copy = nibabel.load(images[3])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 
 from medsize.checks import check_scans
 from medsize.data import load_cohort, make_phantom, write_phantom_cohort
@@ -42,3 +43,14 @@ def test_stated_sizes_are_those_of_the_masks(phantoms: Path) -> None:
 def test_flat_phantoms_can_be_made(tmp_path: Path) -> None:
     path = write_phantom_cohort(tmp_path, num_scans=3, shape=(32, 32, 1))
     assert check_scans(list(load_cohort(path, tmp_path).items), 4) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("datalist.json", '{"name": "livers", "training": []}'), ("images/patient_1.nii.gz", "")]
+)
+def test_another_cohort_is_not_overwritten(tmp_path: Path, file: str, content: str) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / file).write_text(content)
+    with pytest.raises(ValueError, match=f"found another cohort, {file}, expected none, or a phantom"):
+        write_phantom_cohort(tmp_path, 1)
+    assert [path.name for path in tmp_path.rglob("*.*")] == [Path(file).name]

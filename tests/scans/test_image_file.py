@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from medsize.files import OutputError
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import write_nifti
 from medsize.scans.scan_facts import image_facts
@@ -298,3 +299,16 @@ def test_names_that_are_no_text_are_read_and_written(volume: SimpleITK.Image, tm
     else:
         write_nifti(volume, file)
     assert read(folder).GetSpacing() == pytest.approx((0.75, 1.5, 4.0))
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz"])
+def test_a_disk_that_is_full_leaves_nothing(volume: SimpleITK.Image, tmp_path: Path, ending: str) -> None:
+    resource = pytest.importorskip("resource")
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, allowed[1]))  # a limit on each file stands for it
+    try:
+        with pytest.raises(OutputError, match=rf"scan.{ending}: it cannot be written"):
+            write_nifti(volume, tmp_path / f"scan.{ending}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert not list(tmp_path.iterdir())

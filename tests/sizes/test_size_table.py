@@ -276,6 +276,12 @@ def test_hidden_and_struck_rows_and_totals_are_named(tmp_path: Path) -> None:
     assert total == "row 6 is 'TOTAL:', not a scan: it was left out."
 
 
+@pytest.mark.parametrize("cells", [["path", "mL"], ["", "(mm^3)"], ["case", "volume in mL"]])
+def test_a_second_row_of_names_is_refused(tmp_path: Path, cells: list[str]) -> None:
+    (problem,) = problems_of(write_csv(tmp_path / "sizes.csv", LIVER, cells, ["a.nii.gz", 1]))
+    assert problem.startswith("row 2 looks like a second row of names or units")
+
+
 def test_only_used_cells_of_a_sheet_are_read(tmp_path: Path) -> None:
     path = write_xlsx(tmp_path / "sizes.xlsx", LIVER, ["a.nii.gz", 1])
     workbook = openpyxl.load_workbook(path)
@@ -408,10 +414,11 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_a_number_between_semicolons_may_have_a_thousands_point(tmp_path: Path) -> None:
+def test_a_number_between_semicolons_or_tabs_may_have_a_thousands_point(tmp_path: Path) -> None:
     table = [["image", "liver volume_ml"], ["a", "1.510"]]
     path = tmp_path / "sizes.csv"
-    assert "'1.510': it may mean 1510 or 1.5100" in problems_of(write_csv(path, *table, separator=";"))[0]
+    for separator in (";", "\t"):
+        assert "'1.510': it may mean 1510 or 1.5100" in problems_of(write_csv(path, *table, separator=separator))[0]
     read_size_table(write_csv(path, *table, ["b", "0.25"], separator=";"))
     read_size_table(write_csv(path, *table))
 
