@@ -69,7 +69,8 @@ TOTALS = {
 }
 """Words in place of a scan's path, in rows that sum up a column."""
 HEADER_WORD = re.compile(
-    r"(volume|size|diameters?|fraction|area|error|percent|in|m[lL]|mm[23²³]?|cm[23²³]?|cc|[%_()\[\]^ ])+", re.IGNORECASE
+    r"(volume|size|diameters?|fraction|area|error|percent|in|m[lL]|mm\^?[23²³]?|cm\^?[23²³]?|cc|[%_()\[\]^ ])+",
+    re.IGNORECASE,
 )
 """Second name or unit of a column."""
 
