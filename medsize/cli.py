@@ -412,7 +412,7 @@ def predict(
     with refusals():
         table = None if sizes is None else read_size_table(sizes, sheet)
         problems = segment(run, scans, output, table, bundle, dicom_seg, report=echo)
-    echo(f"{output}: masks, predictions.csv, montage.png{', dicom_seg' if dicom_seg else ''}")
+    echo(f"{output}: masks, predictions.csv, .json and .html, montage.png{', dicom_seg' if dicom_seg else ''}")
     if problems:
         raise SystemExit(f"{ProblemsError(scans, problems)}\nEverything else is in {output}.")
 

@@ -87,6 +87,7 @@ def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[
         return found
     volumes = np.stack([size_volumes(item) for item in sized])
     drawn = np.stack([_drawn(item, len(class_names)) for item in sized])
+    cut_off = np.stack([_cut_off(item, len(class_names)) for item in sized])
     names = [str(item["image"]) for item in sized]
     voxels = np.array([images[item["image"]].voxel_mm3 for item in sized])
     for index, structure in enumerate(class_names[1:]):
@@ -96,7 +97,7 @@ def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[
         measured = np.isclose(stated, of_masks, rtol=0.02)
         found += _against_usual(structure, stated, voxels[known], bool(measured.all()))
         found += _against_each_other(structure, stated, compared, measured)
-        found += _against_masks(structure, stated, of_masks, compared)
+        found += _against_masks(structure, stated, of_masks, compared, cut_off[known, index])
     return found
 
 
@@ -115,6 +116,14 @@ def _drawn(item: CohortItem, num_classes: int) -> np.ndarray:
         with suppress(*UNREADABLE):  # the check of scans names it
             return mask_volumes(item["label"], num_classes)
     return np.full(num_classes - 1, np.nan)
+
+
+def _cut_off(item: CohortItem, num_classes: int) -> np.ndarray:
+    """Return for each structure whether it reaches the edge of the view in an item's mask."""
+    if "label" in item:
+        with suppress(*UNREADABLE):
+            return np.isin(np.arange(1, num_classes), mask_facts(item["label"]).cut_off)
+    return np.zeros(num_classes - 1, dtype=bool)
 
 
 def _doubles(items: Sequence[CohortItem], images: Mapping[str, ImageFacts]) -> Iterator[str]:
@@ -214,11 +223,14 @@ def _against_each_other(
             )
 
 
-def _against_masks(structure: str, volumes: np.ndarray, drawn: np.ndarray, names: Sequence[str]) -> Iterator[str]:
+def _against_masks(
+    structure: str, volumes: np.ndarray, drawn: np.ndarray, names: Sequence[str], cut_off: np.ndarray
+) -> Iterator[str]:
     """Yield messages for sizes that differ from those of the scans' masks by as much as a unit."""
     both = np.flatnonzero(drawn > 0)
     ratios = volumes[both] / drawn[both]
-    wrong = (ratios > 4) | (ratios < 0.25)
+    # A structure that is cut off is larger than its mask.
+    wrong = (ratios > np.where(cut_off[both], UNUSUAL, 4)) | (ratios < 0.25)
     if not wrong.any():
         return
     ratio = float(np.exp(np.median(np.log(ratios[wrong]))))

@@ -276,6 +276,18 @@ def faults(cohort: Cohort) -> list[str]:
     return found
 
 
+def cut_off(cohort: Cohort) -> Iterator[str]:
+    """Yield a doubt for each structure that reaches an edge of the view in some masks."""
+    drawn = {item["image"]: mask_facts(item["label"]).cut_off for item in cohort.items if "label" in item}
+    for value, structure in enumerate(cohort.class_names[1:], start=1):
+        if cut := [image for image, values in drawn.items() if value in values]:
+            yield (
+                f"'{structure}' reaches the first or last slice or the edge of the view in {len(cut)} of {len(drawn)} "
+                f"masks: {first_few(cut)}. It may be cut off: its stated size may be larger than what is in view, its "
+                "size in the mask is a lower bound."
+            )
+
+
 def joined(converted: Converted, matched: Matched) -> Iterator[str]:
     """Yield a doubt for each subject that is written in several ways, and for each row that fits its scan nearly."""
     yield from matched.rows.joined
@@ -309,6 +321,7 @@ def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options:
     empty = [item["image"] for item in cohort.items if "label" in item and mask_facts(item["label"]).box is None]
     if empty:
         yield f"the masks of {len(empty)} scans are empty, so that all sizes are 0: {first_few(empty)}. Is that right?"
+    yield from cut_off(cohort)
     counts = Counter(modalities)
     if len(counts) > 1:
         counted = ", ".join(f"{n} {modality or 'unknown'}" for modality, n in counts.items())

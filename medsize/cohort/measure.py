@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from medsize.checks.plausibility import UNUSUAL
 from medsize.cohort.pseudonym import pseudonym, renamed
 from medsize.cohort.subjects import comparable_subject
 from medsize.progress_bar import with_progress
@@ -68,8 +69,9 @@ def stated_items(
     """
     Replace the sizes and subjects of items by those of a table, if it has a row for them.
 
-    A scan whose row names no subject keeps together with the other scans of its own subject, whatever the table calls
-    that.
+    A stated size above that of a mask in which the structure is cut off becomes an interval: at least what the mask
+    shows, at most what is stated. A scan whose row names no subject keeps together with the other scans of its own
+    subject, whatever the table calls that.
 
     Args:
         items: from :func:`measured_items`.
@@ -90,7 +92,9 @@ def stated_items(
     joined = []
     named: dict[str, list[str]] = {}
     for item in items:
-        of_table = by_image.get(item["image"], {})
+        of_table = dict(by_image.get(item["image"], {}))
+        if "size" in of_table and "label" in item:
+            of_table["size"] = _from_view(of_table["size"], item["size"], dataset_dir / item["label"])
         kept = {k: v for k, v in item.items() if k not in ("size", "slice_size") or "size" not in of_table}
         subject = {}
         if "subject" in of_table:
@@ -111,6 +115,20 @@ def stated_items(
                 if one != of_other:
                     same[one] = of_other
     return [{**item, "subject": first(item["subject"])} for item in joined]
+
+
+def _from_view(stated: Mapping[str, Any], measured: Mapping[str, float], mask: Path) -> dict[str, Any]:
+    """Return the sizes of a scan, those of structures that its mask cuts off as intervals."""
+    cut_off = mask_facts(mask).cut_off
+    sizes = dict(stated)
+    for value, (structure, shown) in enumerate(measured.items(), start=1):
+        size = sizes.get(structure)
+        if size is None or value not in cut_off:
+            continue
+        low, high = size if isinstance(size, list | tuple) else (size, size)
+        if shown < low and high <= UNUSUAL * shown:  # above, it has another unit
+            sizes[structure] = [shown, high]
+    return sizes
 
 
 def _measured(mask: Path, class_names: Sequence[str]) -> _Measured:

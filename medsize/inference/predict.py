@@ -14,6 +14,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from medsize.bundle.run_command import as_typed, run_command
@@ -34,6 +35,8 @@ __all__ = ["predict"]
 
 IMAGES = (ScanKind.FILE, ScanKind.SERIES, ScanKind.MULTIFRAME)
 MAX_SHOWN = 24
+CUT_OFF = "cut off"
+"""Column of the volumes' table; those of bundles that were exported before lack it."""
 
 
 def predict(
@@ -49,8 +52,9 @@ def predict(
     Segment scans with the network that a run has trained.
 
     ``output_dir`` gets ``images/``, the scans as NIfTI; ``masks/``, in the space of the scans, with their volumes;
-    ``predictions.csv``, the volume of each structure in each scan and, with a size table, its error
-    (:class:`medsize.metrics.RelativeSizeError`); and ``montage.png``.
+    ``predictions.csv`` and ``predictions.json``, the volume of each structure in each scan, whether it is a lower bound
+    since the structure reaches the edge of the view, and, with a size table, its error
+    (:class:`medsize.metrics.RelativeSizeError`); ``montage.png``; and ``predictions.html``, a page of these.
 
     Args:
         run: output folder of a run on whole scans.
@@ -111,11 +115,17 @@ def predict(
 
     named, faults = _segment(named, run, bundle, output_dir, report)
     problems += faults
-    volumes = pd.read_csv(output_dir / MASKS / VOLUMES)
+    volumes = pd.read_csv(output_dir / MASKS / VOLUMES, dtype={CUT_OFF: str}, keep_default_na=False)
     stated, faults = _stated_sizes(named, folder, size_table)
     problems += faults
+    table = pd.DataFrame(_rows(volumes, named, folder, stated))
     with atomic_write(output_dir / "predictions.csv") as file:
-        pd.DataFrame(_rows(volumes, named, folder, stated)).to_csv(file, index=False, float_format="%.6g")
+        table.to_csv(file, index=False, float_format="%.6g")
+    with atomic_write(output_dir / "predictions.json") as file:
+        table.to_json(file, orient="records", indent=1, double_precision=6)
+    if bounds := int(table["lower_bound"].sum()):
+        report(f"{bounds} of {len(table)} volumes are lower bounds: the structure reaches the edge of the view")
+    _write_page(output_dir, table)
     _draw(output_dir, list(named)[:MAX_SHOWN])
     return problems + (_write_dicom_seg(named, run, output_dir, structures) if dicom_seg else [])
 
@@ -222,10 +232,11 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     for _, row in volumes.iterrows():
         name = _stem(Path(row["image"]))
-        for column in volumes.columns[1:]:
+        cut_off = str(row.get(CUT_OFF, "")).split("; ")
+        for column in volumes.columns.drop(["image", CUT_OFF], errors="ignore"):
             structure = column.removesuffix(" (mL)")
             entry: dict[str, Any] = {"image": _path(named[name], folder), "mask": f"{MASKS}/{name}_seg.nii.gz"}
-            entry |= {"structure": structure, "volume_ml": row[column]}
+            entry |= {"structure": structure, "volume_ml": row[column], "lower_bound": structure in cut_off}
             if stated is not None:
                 low, high = _ends(stated.get(name, {}).get(structure))
                 entry |= {"low_ml": low, "high_ml": high}
@@ -237,6 +248,18 @@ def _ends(size: float | list[float] | None) -> tuple[float, float]:
     """Return both ends of a size in mm³, in mL."""
     low, high = (math.nan, math.nan) if size is None else size if isinstance(size, list) else (size, size)
     return low / MM3_PER_ML, high / MM3_PER_ML
+
+
+def _write_page(output_dir: Path, table: pd.DataFrame) -> None:
+    """Write the table and the montage as a page."""
+    environment = Environment(
+        loader=PackageLoader("medsize.inference", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("predictions.html").render(
+        rows=table.to_dict("records"), compared="low_ml" in table, bounds=int(table["lower_bound"].sum())
+    )
+    with atomic_write(output_dir / "predictions.html") as file:
+        file.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def _draw(output_dir: Path, names: list[str]) -> None:

@@ -92,6 +92,8 @@ class MaskFacts(_Placed):
     """Number of voxels of each value."""
     box: tuple[tuple[int, ...], tuple[int, ...]] | None
     """First and last voxel along each axis that is not 0; ``None`` if all voxels are 0."""
+    cut_off: tuple[float, ...]
+    """Values other than 0 in the first or last slice, or at the edge of the view."""
 
     def volume_mm3(self, value: int) -> float:
         """Return the volume of a class in mm³."""
@@ -201,4 +203,12 @@ def _read_mask(file: str | Path) -> MaskFacts:
         values=tuple(map(float, values[:MAX_VALUES])),
         counts=tuple(map(int, counts[:MAX_VALUES])),
         box=box,
+        cut_off=_at_edges(labels),
     )
+
+
+def _at_edges(labels: np.ndarray) -> tuple[float, ...]:
+    """Return the values other than 0 in the outermost voxels; an axis of one voxel, as of a picture, has no ends."""
+    axes = [axis for axis, voxels in enumerate(labels.shape) if voxels > 1]
+    ends = [np.unique(labels.take(end, axis=axis)) for axis in axes for end in (0, -1)]
+    return tuple(float(value) for value in np.unique(np.concatenate([[0], *ends])) if value)[:MAX_VALUES]

@@ -107,7 +107,7 @@ def test_inference_of_a_shipped_bundle_finds_what_evaluation_finds(
         **phantom_options(shipped),
     )
     volumes = pd.read_csv(tmp_path / "segmentations" / "volumes.csv").set_index("image")
-    assert list(volumes.columns) == ["liver (mL)", "kidney (mL)", "lesion (mL)"]
+    assert list(volumes.columns) == ["liver (mL)", "kidney (mL)", "lesion (mL)", "cut off"]
     assert len(volumes) == 9
     for file in volumes.index:
         scan = nibabel.load(file)

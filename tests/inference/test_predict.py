@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -66,6 +67,15 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     assert liver["volume_ml"] == pytest.approx(counted * 6 * 6 * 16 / 1000, rel=1e-4)
     assert liver["relative_size_error"] == pytest.approx(abs(liver["volume_ml"] - 100) / 100, rel=1e-4)
     assert np.isnan(table.loc["two.nrrd", "liver"]["low_ml"])
+    labels = np.asarray(mask.dataobj).astype(int)
+    ends = np.concatenate([labels.take(end, axis=axis).ravel() for axis in range(3) for end in (0, -1)])
+    bounds = {s: v in ends for v, s in enumerate(("liver", "kidney", "lesion"), start=1)}
+    assert table.loc["a/one.nii.gz", "lower_bound"].to_dict() == bounds
+    records = json.loads((output / "predictions.json").read_text())
+    told = {(r["image"], r["structure"]): r["lower_bound"] for r in records}
+    assert told == table["lower_bound"].to_dict()
+    page = (output / "predictions.html").read_text()
+    assert page.count("<td>≥ ") == table["lower_bound"].sum() > 0
     assert (output / "montage.png").read_bytes().startswith(b"\x89PNG")
 
 
