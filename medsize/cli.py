@@ -271,11 +271,14 @@ def diameters(
     The volumes of their ellipsoids are compared with the volumes within the contours.
     """
     from medsize.cohort.diameters import measure_diameters, summary, write_diameters
+    from medsize.scans.scan import said_once
 
     named = {name: beginning or name for name, _, beginning in (text.partition("=") for text in structure or ())}
     with refusals(f"No table was written. Correct these scans, or move them out of {folder}."):
         scans = measure_diameters(folder, named or None, modality or (), rtstruct)
     write_diameters(output, scans)
+    for line in said_once(note for scan in scans for note in scan.notes):
+        typer.echo(f"note: {line}")
     echo(f"{output}: {summary(scans)}")
 
 

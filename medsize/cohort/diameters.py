@@ -17,7 +17,13 @@ from medsize.files import atomic_write
 from medsize.progress_bar import with_progress
 from medsize.scans.dicom.polygons import contour_area
 from medsize.scans.dicom.referenced_series import pair_masks
-from medsize.scans.dicom.rtstruct import contours_by_slice, interpolated_slices, read_contours, region_names
+from medsize.scans.dicom.rtstruct import (
+    contours_by_slice,
+    held_regions,
+    interpolated_slices,
+    read_contours,
+    region_names,
+)
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
 from medsize.scans.structure_name import matching_structures
@@ -55,6 +61,8 @@ class MeasuredScan:
     subject: str
     """PatientID."""
     structures: dict[str, Diameters]
+    notes: tuple[tuple[str, str], ...] = ()
+    """Files of contours, and remarks on what was left out of them."""
 
 
 def measure_diameters(
@@ -97,7 +105,9 @@ def measure_diameters(
     named = zip(scans, scan_names(scans, folder), strict=True)
     for scan, name in with_progress(named, "measuring", total=len(scans)):
         try:
-            measured.append(MeasuredScan(name, scan.subject, _measure(scan, contours[scan.files[0]], structures)))
+            files = contours[scan.files[0]]
+            notes = tuple((str(file), note) for file in files for note in held_regions(file, scan.grid)[1])
+            measured.append(MeasuredScan(name, scan.subject, _measure(scan, files, structures), notes))
         except ValueError as e:
             problems.append(str(e))
     if problems:

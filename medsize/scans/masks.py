@@ -182,7 +182,7 @@ def _read_from_dicom(
         holding = named[:1]
     if len(holding) != 1:
         listed = "; ".join(f"{file}: {first_few(names) or 'none'}" for file, names in held.items())
-        close = did_you_mean(name, [name for names in held.values() for name in names])
+        close = "" if holding else did_you_mean(name, [name for names in held.values() for name in names])
         raise ValueError(
             f"'{name}' is in {len(holding)} of the {len(files)} files, expected in one. They hold: {listed}.{close} "
             + ("Choose a file by its name: --rtstruct NAME." if holding else "Give a name that one of them holds.")

@@ -33,9 +33,10 @@ def choose_structure(file: Path, wanted: str, names: Sequence[str]) -> int:
     matching = matching_structures(wanted, names)
     if len(matching) != 1:
         held = first_few([f"'{names[i]}'" for i in matching or range(len(names))]) or "none"
+        close = "" if matching else did_you_mean(wanted, names)
         raise ValueError(
             f"{file}: {len(matching)} of its regions are named '{wanted}…', expected one. "
-            f"It holds: {held}.{did_you_mean(wanted, names)} Give the name of one of these."
+            f"It holds: {held}.{close} Give the name of one of these."
         )
     return matching[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -247,7 +248,13 @@ def _gaps(regions: Sequence[_Region], grid: Grid) -> Iterator[str]:
         yield f"slices without a contour between others stay empty: {first_few(empty)}"
 
 
-def _regions(rtstruct: Path) -> list[_Region]:
+def _regions(rtstruct: Path) -> Sequence[_Region]:
+    state = rtstruct.stat() if rtstruct.exists() else None
+    return _regions_of(rtstruct, state and (state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)  # each region of a file is asked for by itself
+def _regions_of(rtstruct: Path, state: object) -> Sequence[_Region]:
     from medsize.scans.dicom.header import PYDICOM_ERRORS
 
     try:

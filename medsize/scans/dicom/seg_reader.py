@@ -23,7 +23,7 @@ def segment_names(file: Path) -> list[str]:
 
 def held_segments(file: Path) -> tuple[list[str], list[str]]:
     """Return the labels of a SEG's segments, and what there is to say about those without one."""
-    labels = [label for _, label in _numbered(_open(file))]
+    labels = [label for _, label in _numbered(file, _open(file))]
     unnamed = labels.count("")
     notes = [f"{unnamed} segments without a name (SegmentLabel) were left out"] if unnamed else []
     return [label for label in labels if label], notes
@@ -58,7 +58,7 @@ def read_segment(
             f"{file}: it was drawn in the frame of reference {found_frame}, but the image is in {frame_of_reference}. "
             "Use the SEG of this image, or register the two."
         )
-    labels = [(label, number) for number, label in _numbered(segments) if label]
+    labels = [(label, number) for number, label in _numbered(file, segments) if label]
     _, number = labels[choose_structure(file, name, [label for label, _ in labels])]
     check_memory(file, (segments.Columns, segments.Rows, segments.number_of_frames), 1, max_bytes)
     try:
@@ -72,12 +72,13 @@ def read_segment(
         raise ValueError(f"{file}: '{name}': {e}") from e
 
 
-def _numbered(segments: highdicom.seg.Segmentation) -> list[tuple[int, str]]:
+def _numbered(file: Path, segments: highdicom.seg.Segmentation) -> list[tuple[int, str]]:
     """Return the numbers of the segments, without that of a label map's background, and their labels or ""."""
-    described = {
-        int(item.SegmentNumber): str(item.get("SegmentLabel") or "").strip() for item in segments.SegmentSequence
-    }
-    return [(number, described.get(number, "")) for number in segments.segment_numbers if number != 0]
+    try:
+        labels = {int(item.SegmentNumber): item.get("SegmentLabel") or "" for item in segments.SegmentSequence}
+        return [(number, str(labels.get(number, "")).strip()) for number in segments.segment_numbers if number != 0]
+    except PYDICOM_ERRORS as e:
+        raise ValueError(f"{file}: its segments cannot be read: {e}") from e
 
 
 def _open(file: Path) -> highdicom.seg.Segmentation:
