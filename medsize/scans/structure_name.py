@@ -17,10 +17,11 @@ def matching_structures(wanted: str, names: Sequence[str]) -> list[int]:
 
     Case and the signs between words count only where they tell names apart.
     """
+    if same := [i for i, name in enumerate(names) if name == wanted]:
+        return same
     plain = [_plain(name) for name in names]
-    same = [i for i, name in enumerate(names) if name == wanted]
     alike = [i for i, name in enumerate(plain) if name == _plain(wanted)]
-    return same or alike or [i for i, name in enumerate(plain) if name.startswith(_plain(wanted))]
+    return alike or [i for i, name in enumerate(plain) if name.startswith(_plain(wanted))]
 
 
 def choose_structure(file: Path, wanted: str, names: Sequence[str]) -> int:
