@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from medsize.scans.scan import MASKS, UNUSABLE, FoundScan, ScanKind, left_out_li
 from medsize.suggest import first_few
 
 __all__ = ["CohortScan", "FoundCohort", "chosen_masks", "find_cohort", "scan_names"]
+
+DERIVATIVES = re.compile(r"^derivatives/[^/]+/")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,9 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
     for mask in masks:
         of = _key(mask, folder)
         owners, name = _owners(of, keys, folders)
+        if not owners and of[:1] == ("derivatives",):  # BIDS repeats the folders of the scans there
+            above = DERIVATIVES.sub("", mask.relative_to(folder).as_posix())
+            owners, name = _owners(plain_words(above), keys, folders)
         if len(owners) > 1:
             owners = [owner for owner in owners if not scans[owner].fault] or owners
         if len(owners) != 1:

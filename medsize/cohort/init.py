@@ -17,7 +17,15 @@ from medsize.cohort.measure import measured_items, stated_items
 from medsize.cohort.proposal import propose_run
 from medsize.cohort.pseudonym import path_codes, pseudonym, renamed
 from medsize.cohort.report import write_report
-from medsize.cohort.structures import choose_structures, holds, label_map_values, masks_of, names_used
+from medsize.cohort.structures import (
+    choose_structures,
+    doubtful_values,
+    holds,
+    label_map_values,
+    masks_of,
+    names_used,
+    with_label_maps,
+)
 from medsize.cohort.subjects import comparable_subject
 from medsize.data.cohort import Cohort, load_cohort
 from medsize.data.data_list import write_data_list
@@ -130,7 +138,7 @@ def init_cohort(
     if options.window is not None and options.window[0] >= options.window[1]:
         low, high = options.window
         raise ValueError(f"the window is {low:g} to {high:g}, expected the lower end first. Exchange them.")
-    found = find_cohort(folder, options.modalities, options.rtstruct)
+    found = with_label_maps(find_cohort(folder, options.modalities, options.rtstruct))
     for line in found.summary():
         report(line)
 
@@ -318,6 +326,7 @@ def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options:
         if len(used) > 1:
             counted = first_few([f"'{name}' ({n} scans)" for name, n in used.most_common()])
             yield f"'{structure}' stands for masks of several names: {counted}. Do they show the same?"
+    yield from doubtful_values(matched.found)
     empty = [item["image"] for item in cohort.items if "label" in item and mask_facts(item["label"]).box is None]
     if empty:
         yield f"the masks of {len(empty)} scans are empty, so that all sizes are 0: {first_few(empty)}. Is that right?"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -18,7 +19,16 @@ from medsize.scans.structure_name import matching_structures
 from medsize.sizes.size_table import SizeTable
 from medsize.suggest import first_few
 
-__all__ = ["choose_structures", "decathlon_labels", "holds", "label_map_values", "masks_of", "names_used"]
+__all__ = [
+    "choose_structures",
+    "decathlon_labels",
+    "doubtful_values",
+    "holds",
+    "label_map_values",
+    "masks_of",
+    "names_used",
+    "with_label_maps",
+]
 
 
 DECATHLON = "dataset.json"
@@ -137,6 +147,20 @@ def label_map_values(found: FoundCohort, structures: Sequence[str]) -> tuple[int
     return ()
 
 
+def doubtful_values(found: FoundCohort) -> Iterator[str]:
+    """Yield a doubt if each label map holds one value, yet not the same: it may be one structure."""
+    held: dict[int, list[Path]] = {}
+    for file in _label_maps(found.scans):
+        with suppress(ValueError):  # the conversion names the faulty file
+            for value in (values := label_values(file)):
+                if len(values) > 1:
+                    return
+                held.setdefault(1 if value == 255 else value, []).append(file)
+    if len(held) > 1:
+        listed = "; ".join(f"{value} in {len(files)}, such as {files[0]}" for value, files in sorted(held.items()))
+        yield f"each label map holds one value, and they differ: {listed}. Do all show the same structure?"
+
+
 def _label_maps(scans: Sequence[CohortScan]) -> list[Path]:
     """Return the label maps without names of their own."""
     return [
@@ -170,6 +194,18 @@ def _all_values(maps: Sequence[Path]) -> list[int]:
             "ignored'. Let a value mean the same in all of them."
         )
     return sorted(values)
+
+
+def with_label_maps(found: FoundCohort) -> FoundCohort:
+    """Return the cohort with all masks of a name as label maps if one of them holds several classes."""
+    names = {name for scan in found.scans if scan.named and _is_label_map(scan) for name in scan.named} - {""}
+    scans = tuple(
+        replace(scan, named={"": next(iter(scan.named.values()))})
+        if len(scan.named) == 1 and names & scan.named.keys()
+        else scan
+        for scan in found.scans
+    )
+    return replace(found, scans=scans)
 
 
 def masks_of(scan: CohortScan, structures: Sequence[str]) -> MaskFiles:

@@ -51,7 +51,9 @@ def test_values_of_label_maps(
     assert sizes is None or sizes_in_ml(content) == sizes
 
 
-def test_values_that_label_maps_disagree_on_are_refused(tmp_path: Path) -> None:
+def test_values_that_label_maps_disagree_on_are_refused_or_named(tmp_path: Path) -> None:
+    result = init(cohort(tmp_path / "single", [cubes(0, 1), cubes(1, 2)]), tmp_path / "named")
+    assert "each label map holds one value, and they differ: 1 in 1, such as" in result.output
     folder = cohort(tmp_path / "in", [cubes(0, 1, 2), cubes(1, 1, 255)])
     result = init(folder, tmp_path / "out")
     assert result.exit_code == 1
@@ -156,6 +158,7 @@ def test_a_name_that_fits_several_sides_lists_them(tmp_path: Path) -> None:
         ("sub-{0}/anat/sub-{0}_desc-preproc_T1w.nii", "sub-{0}/anat/sub-{0}_dseg.nii", "structure_1"),
         ("sub-{0}/sub-{0}_desc-preproc_T1w.nii", "sub-{0}/sub-{0}_desc-brain_mask.nii", "brain"),
         ("p{}/ct.nii", "p{}/LiverMask.nii", "liver"),
+        ("sub-{0}/sub-{0}_T1w.nii", "derivatives/manual/sub-{0}/sub-{0}_T1w_label-lesion_mask.nii", "lesion"),
     ],
 )
 def test_a_mask_finds_its_scan_by_their_names(tmp_path: Path, image: str, mask: str, name: str) -> None:
@@ -165,3 +168,9 @@ def test_a_mask_finds_its_scan_by_their_names(tmp_path: Path, image: str, mask: 
     content = prepared(tmp_path / "liver seg", tmp_path / "out")
     assert list(content["labels"].values())[1:] == [name]
     assert sizes_in_ml(content) == FIRST
+
+
+def test_a_name_is_of_label_maps_in_all_scans_or_in_none(tmp_path: Path) -> None:
+    masks = [cubes(number, 1, 2 if number else 0) for number in range(3)]
+    content = prepared(cohort(tmp_path / "in", masks, "ct_manual_seg.nii.gz"), tmp_path / "out")
+    assert sizes_in_ml(content) == [pytest.approx([volumes_ml(0)[0], 0]), *BOTH[1:]]
