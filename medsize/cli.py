@@ -37,7 +37,7 @@ def refusals(last_line: str | None = None) -> Iterator[None]:
             raise SystemExit(f"{e}\n{last_line}") from e
         raise typer.BadParameter(str(e)) from e
     except OutputError as e:
-        raise SystemExit(str(e)) from e
+        raise typer.BadParameter(str(e)) from e
     except OSError as e:
         if e.filename is None:
             raise
