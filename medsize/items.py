@@ -13,12 +13,13 @@ A size travels by these keys:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict, get_args, overload
+from typing import Any, Literal, NamedTuple, TypedDict, get_args, overload
 
 import torch
 
 __all__ = [
     "SIZE_KEYS",
+    "Click",
     "CohortItem",
     "LabelledItem",
     "RoiMm",
@@ -44,6 +45,15 @@ class RoiMm(TypedDict, total=False):
     """Two opposite corners."""
 
 
+class Click(NamedTuple):
+    """Place of a structure in scanner mm (RAS+): a point, or a line between two ends."""
+
+    class_index: int
+    start_mm: tuple[float, float, float]
+    end_mm: tuple[float, float, float]
+    """The same as ``start_mm`` for a point."""
+
+
 class ScanItem(TypedDict):
     """Keys that the items of all stages have."""
 
@@ -64,6 +74,7 @@ class LabelledItem(ScanItem, total=False):
     label: str
     """Path of the mask of class indices."""
     scribble: str
+    clicks: tuple[Click, ...]
 
 
 class CohortItem(LabelledItem, total=False):

@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
+import nibabel
 import numpy as np
+import torch
 
 from medsize.items import CohortItem
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, image_facts, mask_facts
+from medsize.transforms.draw_clicks import voxels_of_click
 from medsize.units import MM3_PER_ML
 
 __all__ = ["mask_volumes", "size_volumes", "suspicions"]
@@ -45,6 +48,8 @@ half of both). Air-filled lungs, one hippocampus and the left ventricle's muscle
 """
 UNUSUAL = 30.0
 """Factor above which a size has another unit, rather than an unusual organ."""
+AIR = 0.01
+"""Part of a scan's range of intensities, above the lowest, that counts as air."""
 MIN_SCANS = 5
 """Smallest number of sizes to judge a spread."""
 
@@ -69,7 +74,7 @@ def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[
 
     Sizes of one scan or of all are compared with each other, with voxels, masks and usual organs. Reported are sizes
     that another unit explains (mL read as mm³, a radius as a diameter, a fraction as a percentage); outliers; scans
-    with the same voxels; and images that look like masks.
+    with the same voxels; images that look like masks; and clicks on air.
 
     Args:
         items: items of a :class:`medsize.data.Cohort`. Unreadable ones are left out.
@@ -81,6 +86,7 @@ def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[
     images = _images(items)  # once: asking for facts costs a look at the file, for each scan and structure too much
     readable = [item for item in items if item["image"] in images]
     found = [*_doubles(readable, images), *_mask_likes(images)]
+    found += [doubt for item in readable for doubt in _clicks_in_air(item, images[item["image"]])]
     found += [f"{file}: {doubt}" for file, facts in images.items() for doubt in facts.doubts]
     sized = [item for item in readable if "volume_mm3" in item]
     if not sized:
@@ -99,6 +105,24 @@ def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[
         found += _against_each_other(structure, stated, compared, measured)
         found += _against_masks(structure, stated, of_masks, compared, cut_off[known, index])
     return found
+
+
+def _clicks_in_air(item: CohortItem, facts: ImageFacts) -> Iterator[str]:
+    """Yield a doubt for each click whose surroundings are as dark as the darkest part of the scan."""
+    if not item.get("clicks"):
+        return
+    image = np.asanyarray(nibabel.load(item["image"]).dataobj)
+    dark, bright = np.percentile(image[::2, ::2], (1, 99))
+    affine = torch.as_tensor(facts.affine, dtype=torch.float64)
+    for click in item["clicks"]:
+        middle = voxels_of_click(click, affine).double().mean(dim=0).round().long().tolist()
+        around = image[tuple(slice(max(n - 1, 0), n + 2) for n in middle)]
+        if click.class_index > 0 and around.size and float(around.mean()) <= dark + AIR * (bright - dark):
+            place = [round(x, 1) for x in click.start_mm]
+            yield (
+                f"{item['image']}: the click of class {click.class_index} at {place} mm lies where the scan is as "
+                "dark as air. Is it in the right scan and frame?"
+            )
 
 
 def _images(items: Sequence[CohortItem]) -> dict[str, ImageFacts]:

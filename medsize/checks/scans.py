@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from medsize.items import SIZE_KEYS, CohortItem, RoiMm, TrainingItem, ValidationItem, is_per_slice
+from medsize.items import SIZE_KEYS, Click, CohortItem, RoiMm, TrainingItem, ValidationItem, is_per_slice
 from medsize.losses.composite import IGNORE_INDEX
 from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
 from medsize.sizes.region import FULLEST
+from medsize.transforms.draw_clicks import voxels_of_click
 
 __all__ = ["check_scans"]
 
@@ -30,7 +31,8 @@ def check_scans(
     Reported are unreadable and truncated files; images without spacing or with a degenerate affine; non-finite
     intensities; masks and scribbles with another shape or place than their image, or with values that are not a class;
     empty masks of structures with a size; sizes above the field of view or above the region given to the network;
-    another number of sizes than slices; and regions of interest outside the image.
+    another number of sizes than slices; regions of interest outside the image; and clicks outside it, on an absent
+    structure, or of two structures at one voxel.
 
     Args:
         items: items of a :class:`medsize.data.Cohort`, of any stage.
@@ -75,6 +77,7 @@ def _faults(
             name = key.removeprefix("true_")
             yield from _label_faults(item[key], name, image, path, num_classes, ignored, is_sized)
     yield from _size_faults(item, image, region_mm)
+    yield from _click_faults(item, image)
     if "roi" in item:
         yield from _roi_faults(item["roi"], image, path)
 
@@ -129,6 +132,43 @@ def _size_faults(item: Mapping[str, Any], image: ImageFacts, region_mm: Sequence
                     f"{path}: sizes sum to {total:.6g} {unit}, but the region given to the network has only "
                     f"{shown:.6g} {unit}{zoomed}. Is size_unit right? Else raise roi_size or spacing."
                 )
+
+
+def _click_faults(item: Mapping[str, Any], image: ImageFacts) -> Iterator[str]:
+    path = item["image"]
+    clicked: dict[tuple[int, ...], int] = {}
+    affine = torch.as_tensor(image.affine, dtype=torch.float64)
+    if "clicks" in item and abs(float(affine.det())) < 1e-12:
+        return  # reported as a fault of the image
+    for click in item.get("clicks", ()):
+        place = f"{[round(x, 1) for x in click.start_mm]} mm"
+        if not _is_inside(click, affine, image.shape):
+            other = click._replace(start_mm=_other_space(click.start_mm), end_mm=_other_space(click.end_mm))
+            is_lps = _is_inside(other, affine, image.shape)
+            remedy = "It lies inside as LPS: is click_space 'LPS'?" if is_lps else "Correct or delete it."
+            yield f"{path}: a click of class {click.class_index} at {place} lies outside the image. {remedy}"
+            continue
+        voxel = tuple(voxels_of_click(click, affine)[0].tolist())
+        if clicked.setdefault(voxel, click.class_index) != click.class_index:
+            yield (
+                f"{path}: clicks of the classes {clicked[voxel]} and {click.class_index} are both at {place}, expected "
+                "one. Delete one of them."
+            )
+        sizes = [torch.as_tensor(item[key]) for key in SIZE_KEYS if key in item]
+        if click.class_index > 0 and any(bool((s[1, click.class_index - 1] <= 0).all()) for s in sizes):
+            yield (
+                f"{path}: found a click of class {click.class_index} at {place}, but its size is 0. Delete the click, "
+                "or state the size."
+            )
+
+
+def _is_inside(click: Click, affine: torch.Tensor, shape: Sequence[int]) -> bool:
+    voxels = voxels_of_click(click, affine)
+    return bool(((voxels >= 0) & (voxels < torch.tensor(list(shape)))).all())
+
+
+def _other_space(point: tuple[float, float, float]) -> tuple[float, float, float]:
+    return (-point[0], -point[1], point[2])
 
 
 def _roi_faults(roi: RoiMm, image: ImageFacts, path: str) -> Iterator[str]:

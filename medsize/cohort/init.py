@@ -253,10 +253,10 @@ def measure(
         of_images = rows_of(matched.table, listed, converter.folder)
         items = stated_items(items, of_images, output_dir, converter.key, sources)
     with_row = {scan.name for scan in matched.rows.scans.values()}
-    unsized = [item["image"] for item in items if "size" not in item]
+    unsized = [item["image"] for item in items if not {"size", "clicks"} & item.keys()]
     untold = [image for image in unsized if sources[image] not in with_row]
     problems += [f"{output_dir / image}: found no size: it has no row and no mask. Add one." for image in untold]
-    return Measured([item for item in items if "size" in item], problems, len(unsized) - len(untold))
+    return Measured([item for item in items if item["image"] not in set(unsized)], problems, len(unsized) - len(untold))
 
 
 def source_names(found: FoundCohort, converted: Converted) -> dict[str, str]:

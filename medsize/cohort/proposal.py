@@ -102,7 +102,11 @@ def propose_settings(
     if dimensions == 2:
         values["size_level"] = proposal.size_level()
     settings = [Setting(key, value, proposal.reasons.get(key, "as asked for")) for key, value in values.items()]
-    settings.append(Setting("supervision", "size", "masks are for evaluation; size+mask trains with them, too"))
+    clicked = sum("clicks" in item for item in cohort.items)
+    supervision = "size+scribble" if clicked else "size"
+    reason = f"{clicked} scans have clicks; " if clicked else ""
+    reason += f"masks are for evaluation; {supervision}+mask trains with them, too"
+    settings.append(Setting("supervision", supervision, reason))
     return settings
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from medsize.data.data_list import DataListError, Item, parse_data_list
 from medsize.data.sizes_in_mm import sizes_in_mm
-from medsize.items import CohortItem, SizeKey, TrainingItem, ValidationItem
-from medsize.suggest import did_you_mean_path
+from medsize.items import Click, CohortItem, SizeKey, TrainingItem, ValidationItem
+from medsize.suggest import did_you_mean, did_you_mean_path
 
 __all__ = ["Cohort", "load_cohort"]
 
@@ -60,7 +60,7 @@ class Cohort:
         Return the items to train on, stripped of every label that ``supervision`` does not name.
 
         Args:
-            supervision: any of ``size``, ``mask`` and ``scribble``, joined by ``+``.
+            supervision: any of ``size``, ``mask`` and ``scribble``, joined by ``+``. Clicks count as scribbles.
             fold: the fold for validation.
             size_level: {``"slice"``, ``"volume"``}, the sizes to use: ``slice_area_mm2`` or ``volume_mm3``.
             num_masks: with ``mask``, number of the first subjects whose masks are kept. Default: all.
@@ -100,15 +100,17 @@ class Cohort:
                 kept[size_key] = item[size_key]
             if "scribble" in kinds and "scribble" in item:
                 kept["scribble"] = item["scribble"]
+            if "scribble" in kinds and "clicks" in item:
+                kept["clicks"] = item["clicks"]
             if "mask" in kinds and "label" in item and item["subject"] in masked_subjects:
                 kept["label"] = item["label"]
-            if {size_key, "scribble", "label"} & kept.keys():
+            if {size_key, "scribble", "clicks", "label"} & kept.keys():
                 selected.append(kept)
         if not selected:
             needed = {
                 "size": "slice_size" if size_level == "slice" else "size",
                 "mask": "label",
-                "scribble": "scribble",
+                "scribble": "scribble' or 'clicks",
             }
             keys = " or ".join(f"'{needed[kind]}'" for kind in kinds)
             raise DataListError(
@@ -170,6 +172,10 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
         where = f"{section}[{index}] ({item.image})"
         before = len(problems)
         entry = _resolve(item, where, (root, path.parent), class_names, parsed.size_unit, problems)
+        if item.clicks:
+            entry["clicks"] = _clicks(item.clicks, class_names, parsed.click_space, where, problems)
+            if item.roi is None and entry["clicks"]:
+                entry["roi"] = {"center_mm": _centre(entry["clicks"])}
         if len(problems) == before:
             entry["section"] = section
             items.append(entry)
@@ -224,6 +230,30 @@ def _resolve(
         entry["roi"] = item.roi.model_dump(exclude_none=True)
     sizes = sizes_in_mm(item, entry["image"], class_names[1:], unit, where, problems)
     return cast("CohortItem", {**entry, **sizes})
+
+
+def _clicks(
+    stated: Mapping[str, Sequence[Any]], class_names: list[str], space: str, where: str, problems: list[str]
+) -> tuple[Click, ...]:
+    """Return the clicks in RAS+."""
+    flip = (-1.0, -1.0, 1.0) if space == "LPS" else (1.0, 1.0, 1.0)
+    clicks = []
+    for structure, places in stated.items():
+        if structure not in class_names:
+            hint = did_you_mean(structure, class_names) or f" The classes are: {', '.join(class_names)}."
+            problems.append(f"{where}: clicks names '{structure}', which is not a class of 'labels'.{hint}")
+            continue
+        for place in places:
+            ends = place if isinstance(place[0], Sequence) else (place, place)
+            start, end = (tuple(f * x for f, x in zip(flip, point, strict=True)) for point in ends)
+            clicks.append(Click(class_names.index(structure), start, end))
+    return tuple(clicks)
+
+
+def _centre(clicks: Sequence[Click]) -> list[float]:
+    """Return the mean place of clicks: a region of interest for an item that states none."""
+    middles = [[(a + b) / 2 for a, b in zip(c.start_mm, c.end_mm, strict=True)] for c in clicks]
+    return [sum(axis) / len(middles) for axis in zip(*middles, strict=True)]
 
 
 def _split_problems(sections: Iterable[tuple[str, Item]]) -> list[str]:

@@ -10,6 +10,8 @@ An item may have ``label`` (a mask), ``scribble``, ``size`` (one number per stru
 ``[low, high]`` if only bounds are known), ``slice_size`` (per structure, one number per slice along the last axis),
 ``roi``, ``subject`` and ``fold``. ``size_unit`` is ``mm3`` or ``mL``, with ``slice_size`` in mm², or ``fraction`` of
 the scan's (the slice's) original field of view. Structures that ``size`` does not name are unknown.
+``clicks`` says where structures are, in scanner mm: for each structure points ``[x, y, z]`` and lines
+``[[x, y, z], [x, y, z]]``. ``click_space`` is ``RAS`` (as in NIfTI; the default) or ``LPS`` (as in DICOM).
 
 :func:`medsize.data.load_cohort` reads and checks it.
 """
@@ -21,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError, model_validator
 
 from medsize.errors import ProblemsError
 from medsize.files import atomic_write
@@ -34,6 +36,7 @@ class DataListError(ProblemsError):
     """Error that lists all problems of a data list."""
 
 
+Point = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 SizeValue = float | tuple[float, float] | None
 """A size; its low and high end; or None if it is unknown."""
 
@@ -61,6 +64,7 @@ class Item(BaseModel):
     image: str
     label: str | None = None
     scribble: str | None = None
+    clicks: dict[str, list[Point | tuple[Point, Point]]] | None = None
     size: dict[str, SizeValue] | None = None
     slice_size: dict[str, list[SizeValue]] | None = None
     roi: Roi | None = None
@@ -78,6 +82,7 @@ class DataList(BaseModel):
     validation: list[Item] = []
     size_unit: Literal["mm3", "mL", "fraction"] | None = None
     scribble_unlabelled: int = 255
+    click_space: Literal["RAS", "LPS"] = "RAS"
 
 
 def parse_data_list(content: bytes, source: Path) -> DataList:

@@ -67,7 +67,7 @@ def folds_of_subjects(
             leader = {subject: one if of_it == other else of_it for subject, of_it in leader.items()}
     sizes: dict[str, list[list[float]]] = {}
     for item in items:
-        middles = [np.nan if item["size"].get(name) is None else np.mean(item["size"][name]) for name in structures]
+        middles = [np.nan if (size := item.get("size", {}).get(name)) is None else np.mean(size) for name in structures]
         sizes.setdefault(leader[item["subject"]], []).append(middles)
     means = {subject: [_mean(column) for column in zip(*rows, strict=True)] for subject, rows in sizes.items()}
     folds = stratified_folds(means, min(num_folds, len(means)))

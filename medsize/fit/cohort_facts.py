@@ -149,7 +149,7 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
         with_volume=sum("volume_mm3" in item for item in cohort.items),
         with_slice_sizes=sum("slice_area_mm2" in item for item in cohort.items),
         with_mask=sum("label" in item for item in cohort.items),
-        with_scribble=sum("scribble" in item for item in cohort.items),
+        with_scribble=sum("scribble" in item or "clicks" in item for item in cohort.items),
         folds=folds,
         training_scans=min((_training_scans(cohort, fold) for fold in folds), default=_training_scans(cohort, None)),
         dimensions=fitting,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medsize.sizes.ellipsoid import ellipsoid_volume
-from medsize.sizes.size_columns import Column
+from medsize.sizes.size_columns import CLICK_KINDS, Column
 from medsize.units import MM3_PER_ML
 
 __all__ = ["StatedSize", "misfits", "of_other_extent", "stated_size"]
@@ -49,14 +49,16 @@ def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> Sta
     Return the size that the cells of a structure state together; ``None`` if it is unknown.
 
     Args:
-        values: value in each filled column of the structure. The columns fit together, see :func:`misfits`.
+        values: value in each filled column of the structure, clicks passed over. The columns fit together, see
+            :func:`misfits`.
         default_error: error in percent for a structure without an error of its own.
 
     Raises:
         ValueError: when the low bound is above the high one.
     """
     error = next((value for column, value in values.items() if column.kind == "error_percent"), default_error) / 100
-    stated = {column.bound: (column, value) for column, value in values.items() if column.kind != "error_percent"}
+    others = ("error_percent", *CLICK_KINDS)
+    stated = {column.bound: (column, value) for column, value in values.items() if column.kind not in others}
     if not stated:
         return None
     if "" in stated:
@@ -83,6 +85,10 @@ def _size(kind: str, value: Any, factor: float = 1.0) -> float:
 
 def misfits(columns: Sequence[Column]) -> Iterator[str]:
     """Yield a problem for columns of a structure that cannot be filled in together."""
+    clicks = [column for column in columns if column.kind in CLICK_KINDS]
+    if len(clicks) > 1:
+        yield f"{' and '.join(map(str, clicks))} are both filled in. Clear one of them."
+    columns = [column for column in columns if column not in clicks]
     sizes = [column for column in columns if column.kind != "error_percent"]
     names = " and ".join(map(str, sizes))
     bounds = {column.bound for column in sizes}
@@ -108,7 +114,7 @@ def of_other_extent(columns: Sequence[Column], slice_number: int | None) -> Iter
     for column in columns:
         if slice_number is None and column.kind == "area_mm2":
             yield f"{column} is for a slice, but the row names no slice. Fill in the column 'slice', or state a volume."
-        if slice_number is not None and column.kind not in (*KINDS_OF_SLICES, "error_percent"):
+        if slice_number is not None and column.kind not in (*KINDS_OF_SLICES, *CLICK_KINDS, "error_percent"):
             yield (
                 f"{column} is for a whole scan, but the row is for slice {slice_number}. State "
                 f"{' or '.join(KINDS_OF_SLICES)}, or clear 'slice'."

@@ -15,12 +15,14 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, Valid
 from medsize.sizes.spreadsheet import Cell, Shown, parse_number
 from medsize.suggest import did_you_mean
 
-__all__ = ["SIZE_KINDS", "Column", "read_columns"]
+__all__ = ["CLICK_KINDS", "SIZE_KINDS", "Column", "read_columns"]
 
 SIZE_KINDS = ("volume_ml", "volume_mm3", "diameters_mm", "fraction", "area_mm2", "mask")
+CLICK_KINDS = ("click_mm", "click_lps_mm")
+"""Places in scanner mm: RAS+ as in NIfTI, and LPS as in DICOM."""
 OWN_COLUMNS = ("image", "subject", "slice", "comment", "error_percent")
 STRUCTURE_COLUMN = re.compile(
-    r"((?P<structure>.+?)[\s_]+)?(?P<kind>volume|diameters?|fraction|area|mask|error)"
+    r"((?P<structure>.+?)[\s_]+)?(?P<kind>volume|diameters?|fraction|area|mask|error|clicks?)"
     r"(([\s_]*[(\[]|[\s_]+)(?!low|high)(?P<unit>[\w%^]+?)[)\]]?)?([\s_]+(?P<bound>low|high))?",
     re.IGNORECASE,
 )
@@ -124,19 +126,26 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
         )
     structure = match["structure"] or ""
     structure = structures.setdefault(" ".join(re.split(r"[\s_]+", structure.lower())), structure)
-    stem = match["kind"].lower().replace("diameters", "diameter").replace("diameter", "diameters")
+    stem = (
+        match["kind"]
+        .lower()
+        .replace("diameters", "diameter")
+        .replace("diameter", "diameters")
+        .replace("clicks", "click")
+    )
     unit = (match["unit"] or "").lower().replace("^", "").replace("%", "percent")
     kind = f"{stem}_{unit}" if unit else stem
     bound = (match["bound"] or "").lower()
-    if kind not in (*SIZE_KINDS, "error_percent"):
-        known = " or ".join(f"'{structure} {k}'".strip() for k in (*SIZE_KINDS, "error_percent") if k.startswith(stem))
+    kinds = (*SIZE_KINDS, *CLICK_KINDS, "error_percent")
+    if kind not in kinds:
+        known = " or ".join(f"'{structure} {k}'".strip() for k in kinds if k.startswith(stem))
         fault = f"has the unknown unit '{match['unit']}'" if unit else "names no unit"
         raise ValueError(f"{fault}. Convert its numbers where necessary, and name it {known}. 1 cm³ is 1 mL.")
     if structure == "" and kind != "error_percent":
         raise ValueError(f"names no structure. Rename it, for example to 'liver {kind}'.")
     if structure.lower() == "background":
         raise ValueError("is for the background, whose size is the rest of the scan. Delete it.")
-    if bound and kind in ("mask", "error_percent"):
+    if bound and kind in ("mask", "error_percent", *CLICK_KINDS):
         raise ValueError(f"is a bound of a {kind}, which cannot have bounds. Name it '{structure} {kind}'.")
     return Column(name, letter, kind, structure, bound)
 
@@ -175,6 +184,26 @@ def _diameters(cell: str | int | float, info: ValidationInfo) -> list[float]:
     return [_number(part, info) for part in parts]
 
 
+def _places(cell: str | int | float, info: ValidationInfo) -> list[Any]:
+    """Return the points ``[x, y, z]`` and lines ``[[x, y, z], [x, y, z]]`` of a cell."""
+    places: list[Any] = []
+    for place in filter(None, (part.strip() for part in _text(cell).split(";"))):
+        ends = [_point(end, info) for end in re.split(r"\s+to\s+|\s*(?:->|→)\s*", place)]
+        if len(ends) > 2:
+            raise ValueError(f"'{place}' is a line with {len(ends)} ends")
+        places.append(ends if len(ends) == 2 else ends[0])
+    return places
+
+
+def _point(text: str, info: ValidationInfo) -> list[float]:
+    parts = text.strip("()[] ").split()
+    if len(parts) == 1:
+        parts = parts[0].split(",")
+    if len(parts) != 3:
+        raise ValueError(f"'{text}' has {len(parts)} coordinates")
+    return [_number(part.strip(","), info) for part in parts]
+
+
 def _path_below(cell: str | int | float) -> str:
     path = _text(cell).replace("\\", "/")  # as Windows writes it
     if path.startswith("/") or PureWindowsPath(path).drive or ".." in PurePosixPath(path).parts:
@@ -198,6 +227,7 @@ CELLS: dict[str, TypeAdapter] = {
     "fraction": TypeAdapter(Annotated[float, BeforeValidator(_fraction), Field(ge=0, le=1)]),
     "area_mm2": Size,
     "mask": RelativePath,
+    **dict.fromkeys(CLICK_KINDS, TypeAdapter(Annotated[list[Any], BeforeValidator(_places)])),
 }
 
 UNITS = {
@@ -224,5 +254,9 @@ EXPECTED = {
     "fraction": f"Write a fraction of the original field of view, such as 0.04 or 4 %; {EMPTY_OR_ZERO}",
     "area_mm2": f"Write the area in mm², such as 320.5; {EMPTY_OR_ZERO}",
     "mask": PATH,
+    **dict.fromkeys(
+        CLICK_KINDS,
+        "Write x y z in mm, as in 12.5 -30 44; several points with semicolons between them; a line as 0 1 2 to 3 4 2.",
+    ),
 }
 """Advice for a faulty cell, by the kind of its column."""

@@ -23,6 +23,8 @@ column                       content of its cells
 ``liver mask``               path of a mask of this structure alone (1, elsewhere 0), to be measured
 ``liver volume_ml low``,     bounds, if no more is known; likewise for ``volume_mm3``, ``diameters_mm``,
 ``liver volume_ml high``     ``fraction`` and ``area_mm2``
+``liver click_mm``           where it is, in scanner mm (RAS+, as in NIfTI): ``12.5 -30 44``; several points with
+                             semicolons between them; a line as ``0 1 2 to 3 4 2``; ``click_lps_mm`` is LPS, as in DICOM
 ``liver error_percent``      the reader's error, in percent of the number in the row
 ``error_percent``            the same for all structures without bounds or an error of their own
 ===========================  =============================================================================
@@ -45,7 +47,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -56,7 +58,7 @@ from medsize.errors import ProblemsError
 from medsize.scans.scan_header import scan_header
 from medsize.sizes.mask_sizes import measure_structure
 from medsize.sizes.measurements import StatedSize, misfits, of_other_extent, stated_size
-from medsize.sizes.size_columns import SIZE_KINDS, Column, read_columns
+from medsize.sizes.size_columns import CLICK_KINDS, SIZE_KINDS, Column, read_columns
 from medsize.sizes.spreadsheet import Cell, read_cells, uses_decimal_comma
 from medsize.suggest import did_you_mean
 
@@ -91,6 +93,8 @@ class SizeRow:
     """Number of the slice; ``None`` for the whole scan."""
     sizes: dict[str, StatedSize]
     """Size of each structure; structures of unknown size are left out."""
+    clicks: dict[str, list[Any]] = field(default_factory=dict)
+    """Points and lines of each structure, scanner mm, RAS+."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,8 @@ class SizeTable:
             dataset_dir: the data set's folder. It is read for fractions, slices and masks only.
 
         Returns:
-            ``size``, mm³ per structure; ``slice_size``, mm² per structure and slice along the last axis; ``subject``.
+            ``size``, mm³ per structure; ``slice_size``, mm² per structure and slice along the last axis; ``clicks``,
+            points and lines per structure in scanner mm, RAS+; ``subject``.
             A size is a number, ``[low, high]``, or ``None`` if unknown. Entries that the table lacks are left out.
 
         Raises:
@@ -143,6 +148,7 @@ class SizeTable:
         extent, num_slices = self._grid(rows, image, dataset_dir)
         size: dict[str, Any] = {}
         slice_size: dict[str, list[Any]] = {}
+        clicks: dict[str, list[Any]] = {}
         problems = []
         for row in rows:
             if row.slice is not None and row.slice >= num_slices:
@@ -152,6 +158,8 @@ class SizeTable:
                 )
                 continue
             view = math.prod(extent if row.slice is None else extent[:2])
+            for structure, places in row.clicks.items():
+                clicks.setdefault(structure, []).extend(places)
             for structure, stated in row.sizes.items():
                 if stated.mask is not None:
                     try:
@@ -172,6 +180,7 @@ class SizeTable:
         entries = {
             "size": {name: size.get(name) for name in self.structures} if size else None,
             "slice_size": slice_size or None,
+            "clicks": clicks or None,
             "subject": next((row.subject for row in rows if row.subject), None),
         }
         return {key: entry for key, entry in entries.items() if entry is not None}
@@ -336,6 +345,7 @@ def _read_row(
     own = {column.kind: value for column, value in values.items() if not column.structure}
     faulty_kinds = {column.kind for column in faults if not column.structure}
     sizes = {}
+    clicks: dict[str, list[Any]] = {}
     for structure in dict.fromkeys(column.structure for column in columns if column and column.structure):
         stated = [column for column in (*values, *faults) if column.structure == structure]
         conflicts = list(misfits(stated))
@@ -350,9 +360,21 @@ def _read_row(
                 continue
             if size is not None:
                 sizes[structure] = size
+            for column in stated:
+                if column.kind in CLICK_KINDS:
+                    clicks[structure] = _in_ras(values[column], column.kind)
     if "image" not in own or "slice" in faulty_kinds:
         return None, problems
-    return SizeRow(number, own["image"], own.get("subject"), own.get("slice"), sizes), problems
+    return SizeRow(number, own["image"], own.get("subject"), own.get("slice"), sizes, clicks), problems
+
+
+def _in_ras(places: Sequence[Any], kind: str) -> list[Any]:
+    """Return points and lines in RAS+, of a column in RAS+ or LPS."""
+    if kind == "click_mm":
+        return list(places)
+    return [
+        _in_ras(place, kind) if isinstance(place[0], list) else [-place[0], -place[1], place[2]] for place in places
+    ]
 
 
 def _contradictions(table: SizeTable) -> Iterator[str]:

@@ -13,6 +13,7 @@ from medsize.transforms.compute_size_target import (
     ComputeSizeTargetDict,
 )
 from medsize.transforms.crop_to_roi import CropToRoi, CropToRoiD, CropToRoid, CropToRoiDict
+from medsize.transforms.draw_clicks import DrawClicks, DrawClicksD, DrawClicksd, DrawClicksDict
 from medsize.transforms.fill_missing_targets import (
     FillMissingTargets,
     FillMissingTargetsD,
@@ -51,6 +52,10 @@ __all__ = [
     "CropToRoiD",
     "CropToRoiDict",
     "CropToRoid",
+    "DrawClicks",
+    "DrawClicksD",
+    "DrawClicksDict",
+    "DrawClicksd",
     "FillMissingTargets",
     "FillMissingTargetsD",
     "FillMissingTargetsDict",

@@ -18,6 +18,7 @@ from medsize.bundle.run_settings import RunSettings
 from medsize.checks import check_run
 from medsize.checks.plausibility import suspicions
 from medsize.data import Cohort, load_cohort
+from medsize.items import Click
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
 CLASSES = ("background", "lesion")
@@ -131,6 +132,17 @@ def test_scans_that_are_there_twice_are_named_with_their_folds(images: list[str]
     (message,) = suspicions(cohort, CLASSES)
     expected = f"{again}: its voxels are those of {images[3]}, of the subjects '3' and '6', in fold 1 and fold 0"
     assert message.startswith(expected)
+
+
+def test_a_click_on_air_is_named_and_one_on_tissue_is_not(tmp_path: Path) -> None:
+    voxels = np.zeros((20, 20, 10), dtype=np.float32)
+    voxels[5:15, 5:15] = np.random.default_rng(0).normal(100, 10, size=(10, 10, 10))
+    nibabel.save(nibabel.Nifti1Image(voxels, AFFINE), tmp_path / "scan.nii.gz")
+    (item,) = items([str(tmp_path / "scan.nii.gz")], [8000.0])
+    item["clicks"] = (Click(1, (20, 20, 25), (20, 20, 25)), Click(1, (2, 4, 25), (2, 4, 25)))
+    doubts = [d for d in suspicions([item], CLASSES) if "as dark as air" in d]
+    assert len(doubts) == 1
+    assert "the click of class 1 at [2, 4, 25] mm" in doubts[0]
 
 
 def test_an_image_that_looks_like_a_mask_is_named(images: list[str], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 
 from medsize.checks import check_run, check_scans, open_cohort
 from medsize.data import load_cohort
+from medsize.items import Click
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
 
@@ -268,3 +269,27 @@ def test_items_without_roi_are_named(phantoms: Path, tmp_path: Path) -> None:
 def test_open_cohort_ends_the_program_with_the_message_alone(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="there is no such file"):
         open_cohort(str(tmp_path / "none.json"), str(tmp_path))
+
+
+def on(k: int, *place: float) -> Click:
+    return Click(k, place, place)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("clicks", "message"),
+    [
+        ([on(1, -4, -6, 10)], "a click of class 1 at [-4, -6, 10] mm lies outside the image. It lies inside as LPS"),
+        ([on(1, 4, 6, 99)], "at [4, 6, 99] mm lies outside the image. Correct or delete it."),
+        ([Click(1, (4, 6, 10), (4, 60, 10))], "lies outside the image"),
+        ([on(1, 4, 6, 10), on(0, 4.5, 6, 10)], "clicks of the classes 1 and 0 are both at [4.5, 6, 10] mm"),
+    ],
+)
+def test_clicks_that_cannot_be_are_named(item: dict, clicks: list[Click], message: str) -> None:
+    assert message in faults({**item, "clicks": tuple(clicks)})
+
+
+def test_a_click_on_an_absent_structure_is_named_and_sound_ones_are_not(item: dict) -> None:
+    item["clicks"] = (on(1, 4, 6, 10), on(1, 6, 6, 10), on(0, 18, 20, 0))
+    assert faults(item) == ""
+    item["volume_mm3"] = torch.zeros(2, 1)
+    assert "found a click of class 1 at [4, 6, 10] mm, but its size is 0" in faults(item)

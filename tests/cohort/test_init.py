@@ -67,6 +67,20 @@ def test_from_a_folder_and_a_table_to_a_checked_run(command: Callable, tmp_path:
     assert not (tmp_path / "run").exists()
 
 
+def test_clicks_of_some_scans_in_a_table_reach_the_training(command: Callable, tmp_path: Path) -> None:
+    names = write_images(tmp_path / "scans", 6)
+    clicked = ["14 18 10", "14 18 10", "", "", "", ""]
+    rows = [f"{name},{volumes_ml(i)[0]},{click}" for i, (name, click) in enumerate(zip(names, clicked, strict=True))]
+    write_table(tmp_path / "sizes.csv", "image,cube volume_ml,cube click_mm", rows)
+    output = tmp_path / "out"
+    listed = prepared(tmp_path / "scans", output, "--sizes", tmp_path / "sizes.csv")["training"]
+    assert sorted(str(item.get("clicks")) for item in listed) == ["None"] * 4 + ["{'cube': [[14.0, 18.0, 10.0]]}"] * 2
+    overlay = yaml.safe_load((output / "cohort.yaml").read_text())
+    assert overlay["supervision"] == "size+scribble"
+    plan = command("medsize.cli", "fit", output, "--plan-only", "--output-dir", "fit", cwd=tmp_path).stdout
+    assert "2 have clicks or scribbles" in " ".join(plan.split())
+
+
 def label_maps_beside(folder: Path, number: int, image: np.ndarray, mask: np.ndarray) -> None:
     save(folder / f"p{number}" / f"p{number}_frame1.nii.gz", image)
     save(folder / f"p{number}" / f"p{number}_frame1_gt.nii.gz", mask)

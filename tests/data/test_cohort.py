@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from medsize.data import load_cohort
+from medsize.data.data_list import DataListError
+from medsize.items import Click
 
 
 def test_size_supervision_holds_no_mask(phantoms: Path) -> None:
@@ -40,3 +46,37 @@ def test_size_level_picks_volumes_or_slices(phantoms: Path) -> None:
     cohort = load_cohort(phantoms / "datalist.json", phantoms)
     assert cohort.training_items(size_level="slice")[0]["slice_area_mm2"].shape == (2, 3, 6)
     assert cohort.training_items(size_level="volume")[0]["volume_mm3"].shape == (2, 3)
+
+
+def with_clicks(phantoms: Path, folder: Path, clicks: Any, **top_level: str) -> Path:
+    content = json.loads((phantoms / "datalist.json").read_text()) | top_level
+    content["training"][0] |= {"clicks": clicks}
+    content["training"][0].pop("roi", None)
+    (folder / "datalist.json").write_text(json.dumps(content))
+    return folder / "datalist.json"
+
+
+def test_clicks_are_points_and_lines_in_ras_of_some_scans(phantoms: Path, tmp_path: Path) -> None:
+    name = load_cohort(phantoms / "datalist.json", phantoms).class_names[2]
+    stated = {name: [[10, -20, 30], [[0, 0, 0], [4, 8, 12]]]}
+    cohort = load_cohort(with_clicks(phantoms, tmp_path, stated, click_space="LPS"), phantoms)
+    first, *others = cohort.items
+    assert first["clicks"] == (Click(2, (-10, 20, 30), (-10, 20, 30)), Click(2, (0, 0, 0), (-4, -8, 12)))
+    assert first["roi"] == {"center_mm": [-6.0, 8.0, 18.0]}
+    assert not any("clicks" in item for item in others)
+    assert "clicks" in cohort.training_items("size+scribble", fold=None)[0]
+    assert "clicks" not in cohort.training_items("size", fold=None)[0]
+    assert "clicks" not in cohort.validation_items(fold=first["fold"])[0]
+
+
+@pytest.mark.parametrize(
+    ("clicks", "message"),
+    [
+        ({"livre": [[1, 2, 3]]}, "clicks names 'livre', which is not a class of 'labels'"),
+        ({"background": [[1, 2]]}, "clicks"),
+        ({"background": [[1, 2, float("nan")]]}, "clicks"),
+    ],
+)
+def test_clicks_that_say_nothing_are_refused(phantoms: Path, tmp_path: Path, clicks: Any, message: str) -> None:
+    with pytest.raises(DataListError, match=message):
+        load_cohort(with_clicks(phantoms, tmp_path, clicks), phantoms)

@@ -687,3 +687,33 @@ def test_sizes_of_slices_come_back_from_fractions_of_any_scan(
     np.testing.assert_allclose(fractions[0, 1, known].double() * view, [areas[z] for z in known], rtol=1e-6)
     assert [size is None for size in slice_size.get("liver", [None] * len(parts))] == [part is None for part in parts]
     assert ("liver" in slice_size) == bool(known)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "places"),
+    [
+        ("liver click_mm", "12.5 -30 44", [[12.5, -30, 44]]),
+        ("Liver Click (mm)", "(12.5, -30, 44)", [[12.5, -30, 44]]),
+        ("liver clicks_mm", "1 2 3; 4,5 5 6", [[1, 2, 3], [4.5, 5, 6]]),
+        ("liver click_mm", "0 1 2 to 3 4 2; 7 8 9", [[[0, 1, 2], [3, 4, 2]], [7, 8, 9]]),
+        ("liver click_lps_mm", "1 2 3 -> 4 5 6", [[[-1, -2, 3], [-4, -5, 6]]]),
+    ],
+)
+def test_clicks_are_points_and_lines_in_ras(tmp_path: Path, column: str, cell: str, places: list[Any]) -> None:
+    file = write_csv(tmp_path / "sizes.csv", ["image", "liver volume_ml", column], ["a.nii", "2", cell])
+    assert read_size_table(file).sizes_of("a.nii") == {"size": {"liver": 2000.0}, "clicks": {"liver": places}}
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("12.5 -30", "'12.5 -30' has 2 coordinates. Write x y z in mm"),
+        ("here", "has 1 coordinates"),
+        ("a b c", "it is not a number. Write x y z in mm"),
+        ("0 0 0 to 1 1 1 to 2 2 2", "is a line with 3 ends"),
+    ],
+)
+def test_clicks_that_are_no_place_are_named(tmp_path: Path, cell: str, message: str) -> None:
+    file = write_csv(tmp_path / "sizes.csv", ["image", "liver volume_ml", "liver click_mm"], ["a.nii", "2", cell])
+    with pytest.raises(SizeTableError, match=re.escape(message)):
+        read_size_table(file)
