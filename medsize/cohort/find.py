@@ -99,6 +99,8 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
         if not owners and of[:1] == ("derivatives",):  # BIDS repeats the folders of the scans there
             above = DERIVATIVES.sub("", mask.relative_to(folder).as_posix())
             owners, name = _owners(plain_words(above), keys, folders)
+        if not owners:
+            owners, name = _in_nearest_folder(mask, scans, folder)
         if len(owners) > 1:
             owners = [owner for owner in owners if not scans[owner].fault] or owners
         if len(owners) != 1:
@@ -185,6 +187,15 @@ def _owners(
     if len(inside) != 1:
         return inside, ""
     return inside, "_".join(mask[num_shared(mask, keys[inside[0]]) :])
+
+
+def _in_nearest_folder(mask: Path, scans: Sequence[FoundScan], folder: Path) -> tuple[list[int], str]:
+    """Return the scans at any depth of the nearest folder above a mask that holds some, as p1/ct and p1/mask.nii.gz."""
+    for above in mask.relative_to(folder).parents:
+        below = [i for i, scan in enumerate(scans) if scan.files[0].is_relative_to(folder / above)]
+        if below and above.parts:
+            return below, "_".join(_key(mask, folder / above))
+    return [], ""
 
 
 def scan_names(scans: Sequence[FoundScan], folder: Path) -> list[str]:

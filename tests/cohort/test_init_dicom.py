@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset  # noqa: E402
 from tests.cohort.test_init import init, prepared, write_table  # noqa: E402
 from tests.dicom import (  # noqa: E402
     COLUMNS,
+    FIRST_SLICE,
     PIXEL_MM,
     ROWS,
     SLICE_MM,
@@ -92,6 +93,18 @@ def test_image_files_of_masks_beside_contours_are_left_out_aloud(export: Path, t
     result = init(export, tmp_path / "out")
     assert "left out: image files of masks of 1 scans that have SEG or RTSTRUCT, too" in result.output
     content = json.loads((tmp_path / "out" / "datalist.json").read_text())
+    assert [item["size"]["Liver"] for item in content["training"]] == [LIVER_MM3] * 3
+
+
+def test_a_mask_may_lie_above_the_folder_of_its_only_series(export: Path, tmp_path: Path) -> None:
+    for patient in (1, 2):
+        (export / f"p{patient}" / "RS.dcm").unlink()
+        liver = np.zeros((COLUMNS, ROWS, SLICES), dtype=np.uint8)
+        liver[2:8, 2:8, 1:4] = 1
+        affine = np.diag([-PIXEL_MM, -PIXEL_MM, SLICE_MM, 1])
+        affine[2, 3] = FIRST_SLICE
+        nibabel.save(nibabel.Nifti1Image(liver, affine), export / f"p{patient}" / "Liver_mask.nii.gz")
+    content = prepared(export, tmp_path / "out", "--structure", "Liver")
     assert [item["size"]["Liver"] for item in content["training"]] == [LIVER_MM3] * 3
 
 
