@@ -121,6 +121,24 @@ def item(**changes: Any) -> Callable[[Path], None]:
     return damage
 
 
+def items(**changes: Any) -> Callable[[Path], None]:
+    """Change all items of the data list."""
+
+    def damage(folder: Path) -> None:
+        content = json.loads((folder / "datalist.json").read_text())
+        content["training"] = [{**item, **changes} for item in content["training"]]
+        (folder / "datalist.json").write_text(json.dumps(content))
+
+    return damage
+
+
+def validation_alone(folder: Path) -> None:
+    content = json.loads((folder / "datalist.json").read_text())
+    (folder / "datalist.json").write_text(
+        json.dumps({**content, "validation": content.pop("training"), "training": []})
+    )
+
+
 def top(**changes: Any) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         content = json.loads((folder / "datalist.json").read_text()) | changes
@@ -180,6 +198,10 @@ CHECKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "binary": (lambda f: (f / "datalist.json").write_bytes(b"\xff\xfe\x00x"), "it is not JSON"),
     "a list": (lambda f: (f / "datalist.json").write_text("[]"), "must be a JSON object"),
     "no items": (top(training=[]), "the list 'training' is empty"),
+    "all validate": (items(fold=0), "there is no item to train on: all 2 are to validate on, by val_fold 0"),
+    "none validates": (items(fold=None), "there is no item to validate on: found no folds, expected the fold 0"),
+    "validation alone": (validation_alone, "by the section 'validation'. Add scans to 'training'."),
+    "one class": (top(labels={"0": "background"}), "must number the classes 0, 1, …, with background 0"),
     "unknown unit": (top(size_unit="litres"), "'size_unit' is litres"),
     "no unit": (top(size_unit=None), "the data list has no 'size_unit'"),
     "unit of other size": (top(size_unit="mL"), "above the field of view"),

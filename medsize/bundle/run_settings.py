@@ -64,6 +64,8 @@ class RunSettings(BaseModel):
     """Spacing of the voxels that the network sees, mm."""
     roi_size: tuple[Whole, ...] = ()
     """Size of the network's window, in these voxels."""
+    halo: tuple[Whole, ...] = Field((), exclude=True)
+    """Margin of a patch of a whole scan, in these voxels."""
     region_mm: tuple[Number, ...] = Field((), exclude=True)
     """Extent of the region given to the network along each axis, mm; negative for all of an axis."""
     data_list: Path | None = None

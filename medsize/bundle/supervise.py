@@ -181,6 +181,11 @@ def _kill_when_abandoned(process: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(
+            f"{MODULE}: found {len(sys.argv) - 1} arguments, expected RESULT RUN COMMAND…. It is called by medsize fit "
+            "and by studies; to train, see medsize train --help."
+        )
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         told = supervise(Path(sys.argv[2]), sys.argv[3:], result=sys.argv[1])

@@ -23,9 +23,9 @@ from medsize.first_labels import FEATURES
 from medsize.items import TrainingItem, ValidationItem, size_key
 from medsize.networks import lite0_file
 from medsize.networks.initialise import INITS
-from medsize.suggest import did_you_mean_path
+from medsize.suggest import did_you_mean_path, first_few
 
-__all__ = ["check_run", "open_cohort"]
+__all__ = ["check_run", "items_with_roi", "open_cohort"]
 
 
 def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
@@ -53,6 +53,19 @@ def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
     stated = [key for key in stated if not refers_to(parser, f"settings::{key}", "cohort")]
     settings = {key: parser.get_parsed_content(f"settings::{key}") for key in stated}
     raise RunRefused([*workflow_findings(workflow), *_setup_findings(*read_settings(RunSettings, settings)), *faults])
+
+
+def items_with_roi(cohort: Cohort) -> list[dict[str, Any]]:
+    """
+    Return image and roi of all items, for an inference on regions of interest.
+
+    Raises:
+        RunRefused: naming the items that lack a roi.
+    """
+    if missing := [item["image"] for item in cohort.items if "roi" not in item]:
+        text = f"found no roi for {first_few(missing)}, expected one for each scan. Add them, see medsize locate."
+        raise RunRefused([Finding(str(cohort.source), text)])
+    return [{"image": item["image"], "roi": item["roi"]} for item in cohort.items]
 
 
 def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problems: Sequence[str] = ()) -> None:
@@ -106,8 +119,8 @@ def _cohort_problems(
     validation = cohort.validation_items(settings.val_fold)
     if not validation:
         problems.append(
-            f"there is no item to validate on: none has the fold {settings.val_fold}. Set val_fold, or give the items "
-            "folds."
+            f"there is no item to validate on: found {_folds(cohort)}, expected the fold {settings.val_fold} (val_fold)"
+            " or a section 'validation'. Set val_fold, or give the items folds."
         )
     elif len(validation) < settings.world_size:
         problems.append(
@@ -136,6 +149,11 @@ def _cohort_problems(
     return problems, training, validation
 
 
+def _folds(cohort: Cohort) -> str:
+    folds = sorted({item["fold"] for item in cohort.items if "fold" in item})
+    return f"the folds {', '.join(map(str, folds))}" if folds else "no folds"
+
+
 def _unused_sizes(
     cohort: Cohort, training: Sequence[TrainingItem], validation: Sequence[ValidationItem]
 ) -> list[Finding]:
@@ -158,6 +176,14 @@ def _setup_findings(settings: RunSettings, faults: Sequence[str]) -> list[Findin
         problems += _output_problems(settings.output_dir, settings.resume, settings.overwrite)
     if settings.size_level == "slice" and len(settings.roi_size) == 3:
         problems.append("size_level is 'slice': a 3D network learns from sizes of whole scans. Set it to volume.")
+    if settings.halo and not (
+        len(settings.halo) == len(settings.roi_size)
+        and all(0 <= 2 * h < n for h, n in zip(settings.halo, settings.roi_size, strict=True))
+    ):
+        problems.append(
+            f"halo is {list(settings.halo)} and roi_size {list(settings.roi_size)}, expected a halo below half of "
+            "roi_size along each axis. Lower halo, or raise roi_size."
+        )
     if settings.first_labels is not None:
         problems += _feature_problems(settings.first_labels)
     init, checkpoint = settings.init, settings.checkpoint

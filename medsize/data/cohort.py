@@ -82,7 +82,12 @@ class Cohort:
         candidates = [item for item in self.items if not self._is_validation(item, fold)]
         if not candidates:
             problems.append(
-                f"there is no item to train on: the data list has {len(self.items)}, validation fold {fold}."
+                f"there is no item to train on: all {len(self.items)} are to validate on, by "
+                + (
+                    "the section 'validation'. Add scans to 'training'."
+                    if self.has_validation_section
+                    else f"val_fold {fold}. Set val_fold to another fold, or add scans to train on."
+                )
             )
         if problems:
             raise DataListError(self.source, problems)
@@ -164,8 +169,10 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
     problems: list[str] = []
     class_names = _class_names(parsed.labels, problems)
     sections = [("training", item) for item in parsed.training] + [("validation", item) for item in parsed.validation]
-    if not parsed.training:
-        problems.append("the list 'training' is empty.")
+    if problems:  # what follows from them is noise
+        raise DataListError(path, problems)
+    if not sections:
+        problems.append("the list 'training' is empty, and so is 'validation', expected scans. Add them.")
     items = []
     for number, (section, item) in enumerate(sections):
         index = number if section == "training" else number - len(parsed.training)

@@ -78,7 +78,7 @@ class DataList(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     labels: dict[str, str]
-    training: list[Item]
+    training: list[Item] = []
     validation: list[Item] = []
     size_unit: Literal["mm3", "mL", "fraction"] | None = None
     scribble_unlabelled: int = 255

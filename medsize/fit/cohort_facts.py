@@ -142,6 +142,17 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
     except UNREADABLE as e:
         raise ValueError(f"{source.data_list}: a scan cannot be read: {e}. See medsize check.") from e
     folds = () if cohort.has_validation_section else tuple(sorted({i["fold"] for i in cohort.items if "fold" in i}))
+    training_scans = min((_training_scans(cohort, fold) for fold in folds), default=_training_scans(cohort, None))
+    if not folds and not cohort.has_validation_section:
+        raise ValueError(
+            f"{source.data_list}: found no folds, expected scans to validate on. Give the items folds, or add a "
+            "section 'validation'."
+        )
+    if not training_scans:
+        where = "the section 'validation'" if cohort.has_validation_section else f"the fold {folds[0]}"
+        raise ValueError(
+            f"{source.data_list}: found all scans in {where}, expected some to train on. Add scans of other subjects."
+        )
     return CohortFacts(
         scans=len(cohort.items),
         subjects=len({item["subject"] for item in cohort.items}),
@@ -151,7 +162,7 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
         with_mask=sum("label" in item for item in cohort.items),
         with_scribble=sum("scribble" in item or "clicks" in item for item in cohort.items),
         folds=folds,
-        training_scans=min((_training_scans(cohort, fold) for fold in folds), default=_training_scans(cohort, None)),
+        training_scans=training_scans,
         dimensions=fitting,
         why_dimensions=reason,
         window=tuple(window),

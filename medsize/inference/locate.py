@@ -55,7 +55,7 @@ def locate(
     bundle = inference_bundle(run, bundle, on_regions=": take a run on whole scans to find them.")
     load_cohort(data_list, dataset_dir)
     content = json.loads(data_list.read_text())
-    items = content["training"] + content.get("validation", [])
+    items = content.get("training", []) + content.get("validation", [])
     images = [os.path.normpath(dataset_dir.resolve() / item["image"]) for item in items]
     missed = []
     with tempfile.TemporaryDirectory() as folder:

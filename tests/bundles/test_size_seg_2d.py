@@ -98,13 +98,18 @@ def test_a_cache_on_disk_and_compilation_leave_the_losses_as_they_are(
     assert torch.load(tmp_path / "run" / "model.pt").keys() == torch.load(trained / "model.pt").keys()
 
 
-def test_evaluation_finds_what_training_found(
+def test_evaluation_of_a_list_of_unseen_scans_alone_finds_what_training_found(
     run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path
 ) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    unseen = [item for item in content["training"] if item["fold"] == 0]
+    (tmp_path / "unseen.json").write_text(json.dumps({**content, "training": [], "validation": unseen}))
     run_bundle(
         ["train.yaml", "evaluate.yaml"],
         "--dataset_dir",
         phantoms,
+        "--data_list",
+        tmp_path / "unseen.json",
         "--output_dir",
         trained,
         "--evaluation_dir",

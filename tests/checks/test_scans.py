@@ -204,7 +204,7 @@ def test_a_sound_run_passes(phantoms: Path, tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"num_classes": 3}, "num_classes is 3, but 'labels' has 4: background, liver, kidney, lesion"),
-        ({"val_fold": 9}, "there is no item to validate on: none has the fold 9"),
+        ({"val_fold": 9}, "there is no item to validate on: found the folds 0, 1, 2, expected the fold 9"),
         ({"supervision": "seize"}, "supervision is 'seize'"),
         ({"init": "imaginary"}, "init is 'imaginary'"),
         ({"init": "checkpoint"}, "set init_checkpoint"),
@@ -216,6 +216,8 @@ def test_a_sound_run_passes(phantoms: Path, tmp_path: Path) -> None:
         ({"num_masks": "1"}, "num_masks is '1', expected a whole number."),
         ({"use_roi": "no"}, "use_roi is 'no': any text counts as true. Write True or False."),
         ({"spacing": [1.0, "b"]}, "spacing is [1.0, 'b'], expected a list of numbers."),
+        ({"spacing": 6}, "spacing is 6, expected a list of numbers."),
+        ({"halo": [16, 4], "roi_size": (32, 32)}, "halo is [16, 4] and roi_size [32, 32], expected a halo below half"),
         ({"output_dir": 3}, "output_dir is 3, expected a path."),
         ({"overwrite": "false"}, "overwrite is 'false': any text counts as true. Write True or False."),
         ({"supervison": "size"}, "there is no setting 'supervison'. Did you mean 'supervision'?"),

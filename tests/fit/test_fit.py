@@ -127,6 +127,18 @@ def test_what_is_no_cohort_is_refused(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("fold", "message"), [(0, "found all scans in the fold 0"), (None, "found no folds")])
+def test_a_list_without_training_or_validation_is_refused_before_a_plan(
+    phantoms: Path, tmp_path: Path, fold: int | None, message: str
+) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    (tmp_path / "images").symlink_to(phantoms / "images")
+    items = [{"image": item["image"], "size": item["size"], "fold": fold} for item in content["training"]]
+    (tmp_path / "datalist.json").write_text(json.dumps({**content, "training": items}))
+    with pytest.raises(ValueError, match=message):
+        fit_cohort(tmp_path / "datalist.json", tmp_path / "out")
+
+
 def test_a_bundle_of_other_dimensions_than_the_cohort_was_prepared_for_is_refused(cohort: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cohort.yaml: found a spacing for 2D, .* or leave --bundle out"):
         fit_cohort(cohort, tmp_path / "out", Wishes(bundle=BUNDLE_3D))
