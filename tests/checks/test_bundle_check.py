@@ -122,7 +122,7 @@ def test_weights_that_do_not_exist_are_found_before_inference(phantoms: Path, tm
     ("configs", "overlay", "message"),
     [
         (["trian.yaml"], "", "there is no such file. Did you mean"),
-        (["train.yaml"], "roi_size: 96", "it cannot be evaluated. Failed to evaluate"),
+        (["train.yaml"], "roi_size: $[96] + 1", "it cannot be evaluated. Failed to evaluate"),
         (["train.yaml"], "roi_size: [96", "it cannot be read. while parsing"),
         (["train.yaml"], "trian#seed: 1", "it cannot be read. 'query key: trian'"),
     ],
