@@ -1,0 +1,1 @@
+"""Fuzzing of ``medsize init``: random mutations of small cohorts in every format that it reads."""
