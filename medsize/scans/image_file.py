@@ -35,6 +35,9 @@ ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 MAX_BYTES = 4 * 2**30
 """Memory for one scan's voxels; a scan that needs more is refused before they are read."""
 HEADER_BYTES = 64 * 1024
+PER_AXIS = ("dimsize", "elementspacing", "elementsize", "offset", "position", "origin", "centerofrotation")
+"""Fields of a MetaImage with a number for each axis; of the others, for each pair of axes."""
+PER_TWO_AXES = ("transformmatrix", "orientation", "rotation")
 NO_LENGTHS = {"s", "ms", "sec", "none", "unknown"}
 """Units of axes that are not in space."""
 
@@ -167,7 +170,7 @@ def _read_nifti(file: Path, max_bytes: int) -> SimpleITK.Image:
     shape = list(nifti.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
-    if len(shape) > 4:  # SimpleITK holds no more
+    if not 1 < len(shape) <= 4:  # SimpleITK holds no others
         raise ValueError(f"{file}: {_axes(shape)}")
     check_memory(file, nifti.shape, 8 if scaled else dtype.itemsize, max_bytes)
     try:
@@ -204,6 +207,7 @@ def _read_by_itk(file: Path, max_bytes: int) -> SimpleITK.Image:
     header = _header(file)
     _refuse_voxels_elsewhere(file, header)
     _refuse_missing_spacing(file, header)
+    _refuse_broken_metaimage(file, header)
     with encodable(file) as readable:
         return _read_checked(file, readable, max_bytes)
 
@@ -249,10 +253,7 @@ def _line(text: bytes, begin: bytes) -> str:
 
 def _refuse_missing_spacing(file: Path, header: str) -> None:
     """Refuse a header that states no spacing in mm: ITK takes it for 1 mm."""
-    fields = {
-        name.strip().lower(): value.strip()
-        for name, value in re.findall(r"^([\w ]+?)\s*[:=](.*)$", header, re.MULTILINE)
-    }
+    fields = _fields(header)
     is_nrrd = header.startswith("NRRD")
     names = ("space directions", "spacings") if is_nrrd else ("elementspacing", "elementsize")
     stated = [fields[name] for name in names if name in fields]
@@ -269,6 +270,30 @@ def _refuse_missing_spacing(file: Path, header: str) -> None:
         raise ValueError(
             f"{file}: its header states the spacing in {', '.join(foreign)}, expected mm. Convert it first."
         )
+
+
+def _fields(header: str) -> dict[str, str]:
+    lines = re.findall(r"^([\w ]+?)\s*[:=](.*)$", header, re.MULTILINE)
+    return {name.strip().lower(): value.strip() for name, value in lines}
+
+
+def _refuse_broken_metaimage(file: Path, header: str) -> None:
+    """Refuse a MetaImage whose fields do not have the numbers that its axes need: ITK reads beyond them, and dies."""
+    fields = _fields(header)
+    if header.startswith("NRRD") or "ndims" not in fields:
+        return
+    if not re.fullmatch("[1-5]", fields["ndims"]):
+        raise ValueError(f"{file}: its header states NDims = '{fields['ndims']}', expected 3. Correct it.")
+    axes = int(fields["ndims"])
+    needed = dict.fromkeys(PER_AXIS, axes) | dict.fromkeys(PER_TWO_AXES, axes**2)
+    for name, count in needed.items():
+        if name in fields and len(fields[name].split()) != count:
+            raise ValueError(
+                f"{file}: its header states {name} = '{fields[name][:80]}', expected {count} numbers. Correct it."
+            )
+    for name in ("dimsize", "elementtype", "elementdatafile"):
+        if not fields.get(name):
+            raise ValueError(f"{file}: its header states no {name}, expected it in a MetaImage. Is the file complete?")
 
 
 def _refuse_voxels_elsewhere(file: Path, header: str) -> None:

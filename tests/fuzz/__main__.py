@@ -14,7 +14,6 @@ import gc
 import sys
 from pathlib import Path
 
-from tests import warm_process
 from tests.fuzz.inputs import WRITERS
 from tests.fuzz.run import fuzz
 
@@ -30,7 +29,7 @@ def main() -> int:
     )
     parser.add_argument("--log", type=Path, help="file to write progress and faults to at once")
     options = parser.parse_args()
-    for module in warm_process.PRELOADED:
+    for module in ("medsize.cli", "medsize.bundle.bundle_choice", "medsize.sizes.size_table", "medsize.cohort.init"):
         __import__(module)
     gc.freeze()
     seeds = range(options.seed, options.seed + options.mutations)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gzip
+import io
 import json
 import re
 import warnings
@@ -37,11 +39,11 @@ def disagreements(root: Path, kind: str) -> Iterator[str]:
     for item in items:
         source = sources[item["image"]]
         prepared = nibabel.load(output / item["image"])
-        expected = image_facts(source)
+        expected = image_facts(source, root / "in")
         if expected is not None:
             yield from _compared(expected, _facts(prepared), source)
         if "label" in item:
-            yield from _sizes_of_masks(item, Path(source.partition(" (")[0]), kind)
+            yield from _sizes_of_masks(item, Path(source.partition(" (")[0]), root / "in", kind)
         elif numbers is not None:
             for structure, size in item["size"].items():
                 for end in size if isinstance(size, list) else [size]:
@@ -64,14 +66,14 @@ def _compared(expected: Facts, found: Facts, source: str) -> Iterator[str]:
         yield f"{source}: a mean of {found[2]}, the reference reads {expected[2]}"
 
 
-def image_facts(source: str) -> Facts | None:
+def image_facts(source: str, root: Path) -> Facts | None:
     """Return what the reference reads of a scan; ``None`` if it cannot."""
     folder = re.fullmatch(r"(.*) \(\d+ files from (.*)\)", source, flags=re.DOTALL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if folder:
-                return _series_facts(Path(folder[1]), folder[2])
+                return _series_facts(root, Path(folder[1], folder[2]))
             if re.search(r"\.nii(\.gz)?$", source, flags=re.IGNORECASE):
                 return _facts(nibabel.load(source))
             if re.search(r"\.(nrrd|mha)$", source):
@@ -83,13 +85,13 @@ def image_facts(source: str) -> Facts | None:
     return None
 
 
-def _series_facts(folder: Path, first: str) -> Facts:
-    """Return the facts of the slices in the folder of a series that share the series' UID with its first file."""
-    named = pydicom.dcmread(folder / first).SeriesInstanceUID
+def _series_facts(root: Path, first: Path) -> Facts:
+    """Return the facts of all slices that share the series' UID with its first file."""
+    named = _dataset(first).SeriesInstanceUID
     headers = {}
-    for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+    for file in _files(root):
         with contextlib.suppress(Exception):  # an unreadable slice is not of the series
-            header = pydicom.dcmread(file, force=False)
+            header = _dataset(file)
             if header.SeriesInstanceUID == named:
                 headers[header.SOPInstanceUID] = header
     slices = [(header, header.pixel_array) for header in headers.values()]
@@ -104,15 +106,19 @@ def _series_facts(folder: Path, first: str) -> Facts:
     return sorted([header.Rows, header.Columns, len(slices)]), sorted(spacing), float(np.mean(means))
 
 
-def _sizes_of_masks(item: dict[str, Any], scan: Path, kind: str) -> Iterator[str]:
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def _dataset(file: Path) -> pydicom.Dataset:
+    content = file.read_bytes()
+    return pydicom.dcmread(io.BytesIO(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content))
+
+
+def _sizes_of_masks(item: dict[str, Any], scan: Path, root: Path, kind: str) -> Iterator[str]:
     """Compare the sizes of an item with those of some mask beside its scan, structure by structure."""
-    folder = scan.parent
     found = sorted(round(size, 1) for size in item["size"].values() if size)
-    candidates = [
-        volumes
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file != scan and (volumes := mask_volumes(file, scan))
-    ]
+    candidates = [volumes for file in _files(root) if file != scan for volumes in mask_volumes(file)]
     tolerance = 0.3 if kind == "rtstruct" else 0.02
     for volumes in candidates:
         if len(volumes) == len(found) and np.allclose(volumes, found, rtol=tolerance, atol=1):
@@ -121,26 +127,30 @@ def _sizes_of_masks(item: dict[str, Any], scan: Path, kind: str) -> Iterator[str
         yield f"{scan}: sizes of {found} mm³, the reference reads {candidates}"
 
 
-def mask_volumes(file: Path, scan: Path) -> list[float] | None:
-    """Return the mm³ of the structures in a mask, sorted; ``None`` if the reference reads no mask in the file."""
+def mask_volumes(file: Path) -> list[list[float]]:
+    """Return the mm³ of the structures in a mask, sorted, in each reading; none if the reference reads no mask."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if file.suffix == ".dcm":
-                dataset = pydicom.dcmread(file)
-                if dataset.Modality == "RTSTRUCT":
-                    return _contour_volumes(dataset)
-                return _segment_volumes(dataset) if dataset.Modality == "SEG" else None
-            if re.search(r"\.nii(\.gz)?$", file.name, flags=re.IGNORECASE):
+            if re.search(r"\.nii(\.gz)?(\.bak)?$", file.name, flags=re.IGNORECASE):
                 image = nibabel.load(file)
                 voxel, labels = abs(np.linalg.det(image.affine[:3, :3])), np.asarray(image.dataobj)
-            else:
+            elif file.suffix.lower() in (".nrrd", ".mha"):
                 read = SimpleITK.ReadImage(str(file))
                 voxel, labels = float(np.prod(read.GetSpacing())), SimpleITK.GetArrayFromImage(read)
+            else:
+                dataset = _dataset(file)
+                kinds = {"RTSTRUCT": _contour_volumes, "SEG": _segment_volumes}
+                return [kinds[dataset.Modality](dataset)] if dataset.Modality in kinds else []
     except Exception:  # noqa: BLE001  # then there is nothing to compare with
-        return None
+        return []
     values, counts = np.unique(labels, return_counts=True)
-    return sorted(float(n * voxel) for v, n in zip(values, counts, strict=True) if v) if len(values) < 20 else None
+    if len(values) > 20:
+        return []
+    readings = [sorted(float(n * voxel) for v, n in zip(values, counts, strict=True) if v)]
+    if not (values == np.round(values)).all():  # probabilities: from a half on
+        readings.append([float((labels >= 0.5).sum() * voxel)])
+    return readings
 
 
 def _contour_volumes(dataset: pydicom.Dataset) -> list[float]:
