@@ -4,13 +4,19 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test verify-bundles check bundles bench clean
+.PHONY: demo test fuzz verify-bundles check bundles bench clean
 
 demo: $(READY)
 	$(RUN) -m benchmarks.demo --output-dir demo
 
 test: check
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# In one process; fuzz.log says how far it is, and a further call with SEED goes on there.
+MUTATIONS ?= 10000
+SEED ?= 0
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 $(RUN) -m tests.fuzz --mutations $(MUTATIONS) --seed $(SEED) --log fuzz.log
 
 verify-bundles: $(READY)
 	$(RUN) -m pytest -m "" tests/bundles/test_model_zoo.py tests/bundles/test_round_trips.py
@@ -29,7 +35,7 @@ bench: $(READY)
 	$(RUN) -m benchmarks
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build fuzz.log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.txt pyproject.toml setup.py
