@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import struct
@@ -392,6 +393,7 @@ def mutate(files: Files, kind: str, rng: Random) -> list[str]:
     wanted, done = rng.choice([1, 1, 2, 3]), []
     while len(done) < wanted:
         mutation = rng.choice(OF_KIND[kind] if rng.random() < 0.65 else ANY)
-        if said := mutation(files, rng):
-            done.append(said)
+        with contextlib.suppress(Exception):  # an earlier mutation broke the file
+            if said := mutation(files, rng):
+                done.append(said)
     return done
