@@ -23,6 +23,7 @@ from medsize.cohort.structures import (
     holds,
     label_map_values,
     masks_of,
+    names_unused,
     names_used,
     with_label_maps,
 )
@@ -327,6 +328,9 @@ def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options:
             counted = first_few([f"'{name}' ({n} scans)" for name, n in used.most_common()])
             yield f"'{structure}' stands for masks of several names: {counted}. Do they show the same?"
     yield from doubtful_values(matched.found)
+    if not options.structures and matched.table is None and (unused := names_unused(matched.found, matched.structures)):
+        counted = first_few([f"'{name}' ({n} scans)" for name, n in unused.most_common()])
+        yield f"structures that not all masks have were left out: {counted}. Are they written in several ways?"
     empty = [item["image"] for item in cohort.items if "label" in item and mask_facts(item["label"]).box is None]
     if empty:
         yield f"the masks of {len(empty)} scans are empty, so that all sizes are 0: {first_few(empty)}. Is that right?"

@@ -26,6 +26,7 @@ __all__ = [
     "holds",
     "label_map_values",
     "masks_of",
+    "names_unused",
     "names_used",
     "with_label_maps",
 ]
@@ -84,6 +85,13 @@ def names_used(found: FoundCohort, structure: str) -> Counter[str]:
     held = [names for scan in found.scans if (names := _names(scan))]
     matching = [(names, matching_structures(structure, names)) for names in held]
     return Counter(names[at[0]] for names, at in matching if len(at) == 1)
+
+
+def names_unused(found: FoundCohort, structures: Sequence[str]) -> Counter[str]:
+    """Count the scans in which masks have each name that stands for none of the structures."""
+    held = [names for scan in found.scans if (names := _names(scan))]
+    used = [{i for structure in structures for i in matching_structures(structure, names)} for names in held]
+    return Counter(name for names, at in zip(held, used, strict=True) for i, name in enumerate(names) if i not in at)
 
 
 def _of_table(table: SizeTable, found: FoundCohort) -> list[str]:

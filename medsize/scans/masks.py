@@ -147,6 +147,9 @@ def _on_grid(file: Path, grid: Grid, max_bytes: int) -> np.ndarray:
         raise ValueError(f"{file}: {e}") from e
 
 
+MAX_CLASS = 2**31 - 1
+
+
 def _as_classes(file: Path, mask: SimpleITK.Image) -> SimpleITK.Image:
     """Return a mask of whole numbers; probabilities become 1 from 0.5."""
     values = SimpleITK.GetArrayViewFromImage(mask)
@@ -157,6 +160,8 @@ def _as_classes(file: Path, mask: SimpleITK.Image) -> SimpleITK.Image:
         raise ValueError(f"{file}: the mask holds values down to {low:g}, expected class indices from 0. Correct it.")
     if values.dtype.kind != "f":
         return mask
+    if high > MAX_CLASS:
+        raise ValueError(f"{file}: the mask holds values up to {high:g}, expected class indices. Correct it.")
     whole = values == np.round(values)
     if whole.all():
         classes = values.astype(np.int32)

@@ -120,7 +120,11 @@ def test_a_modality_is_picked_with_its_masks(export: Path, tmp_path: Path) -> No
 
 def test_masks_without_a_common_structure_are_named(export: Path, tmp_path: Path) -> None:
     frame = ct(export / "p4" / "ct", 4)
-    write_rtstruct(export / "p4" / "RS.dcm", frame, {"Spleen": [square(1.5, 7.5, 1)], "Heart": [square(1.5, 3.5, 1)]})
+    spleen, heart = [square(1.5, 7.5, 1)], [square(1.5, 3.5, 1)]
+    write_rtstruct(export / "p4" / "RS.dcm", frame, {"Liver": heart, "Heart": spleen})
+    result = init(export, tmp_path / "some")
+    assert "structures that not all masks have were left out: 'Point 1' (1 scans), 'Point 2'" in result.output
+    write_rtstruct(export / "p4" / "RS.dcm", frame, {"Spleen": spleen, "Heart": heart})
     result = init(export, tmp_path / "out")
     assert result.exit_code == 1
     assert "the masks of 4 scans have no structure in common; they hold 'Liver' (3)" in result.output

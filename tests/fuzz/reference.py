@@ -92,8 +92,11 @@ def _series_facts(root: Path, first: Path) -> Facts:
     for file in _files(root):
         with contextlib.suppress(Exception):  # an unreadable slice is not of the series
             header = _dataset(file)
-            if header.SeriesInstanceUID == named:
-                headers[header.SOPInstanceUID] = header
+            # A slice without the UID belongs to the others of its folder.
+            if header.get("SeriesInstanceUID") == named or (
+                not header.get("SeriesInstanceUID") and file.parent == first.parent and "PixelData" in header
+            ):
+                headers[str(header.get("SOPInstanceUID")), str(header.ImagePositionPatient)] = header
     slices = [(header, header.pixel_array) for header in headers.values()]
     header = slices[0][0]
     normal = np.cross(header.ImageOrientationPatient[:3], header.ImageOrientationPatient[3:])
@@ -107,7 +110,8 @@ def _series_facts(root: Path, first: Path) -> Facts:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
+    """Return all files but hidden ones."""
+    return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
 
 
 def _dataset(file: Path) -> pydicom.Dataset:
@@ -118,7 +122,10 @@ def _dataset(file: Path) -> pydicom.Dataset:
 def _sizes_of_masks(item: dict[str, Any], scan: Path, root: Path, kind: str) -> Iterator[str]:
     """Compare the sizes of an item with those of some mask beside its scan, structure by structure."""
     found = sorted(round(size, 1) for size in item["size"].values() if size)
-    candidates = [volumes for file in _files(root) if file != scan for volumes in mask_volumes(file)]
+    read = [mask_volumes(file) for file in _files(root) if file != scan]
+    if None in read:
+        return
+    candidates = [volumes for readings in read for volumes in readings or []]
     tolerance = 0.3 if kind == "rtstruct" else 0.02
     for volumes in candidates:
         if len(volumes) == len(found) and np.allclose(volumes, found, rtol=tolerance, atol=1):
@@ -127,8 +134,8 @@ def _sizes_of_masks(item: dict[str, Any], scan: Path, root: Path, kind: str) -> 
         yield f"{scan}: sizes of {found} mm³, the reference reads {candidates}"
 
 
-def mask_volumes(file: Path) -> list[list[float]]:
-    """Return the mm³ of the structures in a mask, sorted, in each reading; none if the reference reads no mask."""
+def mask_volumes(file: Path) -> list[list[float]] | None:
+    """Return the mm³ of the structures in a mask, sorted, in each reading; ``None`` for one that cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -141,8 +148,12 @@ def mask_volumes(file: Path) -> list[list[float]]:
             else:
                 dataset = _dataset(file)
                 kinds = {"RTSTRUCT": _contour_volumes, "SEG": _segment_volumes}
-                return [kinds[dataset.Modality](dataset)] if dataset.Modality in kinds else []
-    except Exception:  # noqa: BLE001  # then there is nothing to compare with
+                modality = dataset.get("Modality")
+                try:
+                    return [kinds[modality](dataset)] if modality in kinds else []
+                except Exception:  # noqa: BLE001  # then there is nothing to compare with
+                    return None
+    except Exception:  # noqa: BLE001  # not a mask
         return []
     values, counts = np.unique(labels, return_counts=True)
     if len(values) > 20:

@@ -84,8 +84,10 @@ def _fault(code: int, text: str, done: list[str], folder: Path, kind: str) -> st
     if list(folder.glob("out/**/*.partial")):
         return "a half-written file is left"
     if (folder / "out/datalist.json").is_file():
-        # A file that is named is not read otherwise in silence.
-        if (differing := _disagreements(folder, kind)) and not _names_a_file(text, done, exactly=True):
+        # What was left out with a word, such as a structure that one scan lacks, is not read wrongly in silence, nor is
+        # a file that is named.
+        is_said = "were left out" in text or _names_a_file(text, done, exactly=True)
+        if (differing := _disagreements(folder, kind)) and not is_said:
             return f"exit code {code}, but " + "; ".join(differing[:3])
     elif code == 0:
         return f"exit code 0, but nothing is prepared\n{shown}"
@@ -113,7 +115,7 @@ def _disagreements(folder: Path, kind: str) -> list[str]:
 def _names_a_file(text: str, done: list[str], exactly: bool = False) -> bool:
     """Tell whether a message names one of the mutated files or, unless ``exactly``, its folder: a fault may spread."""
     said = re.sub(r"[\s│]+", "", text)
-    paths = [Path(part) for line in done for part in re.findall(r"(?:in|sizes)[^:]*", line.partition(": ")[0])]
+    paths = [Path(part) for line in done for part in re.findall(r"\b(?:in/|sizes)[^:\n]*", line)]
     names = {path.name for path in paths}
     if not exactly:
         names |= {n for path in paths for n in (path.stem, str(path.parent), path.parent.name, "in") if n}

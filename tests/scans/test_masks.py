@@ -167,6 +167,10 @@ def with_nan(image: SimpleITK.Image, file: Path) -> None:
     SimpleITK.WriteImage(SimpleITK.Cast(on(image, EXPECTED), SimpleITK.sitkFloat32) * float("nan"), file)
 
 
+def beyond_classes(image: SimpleITK.Image, file: Path) -> None:
+    SimpleITK.WriteImage(SimpleITK.Cast(on(image, EXPECTED), SimpleITK.sitkFloat32) * 1e30, file)
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
@@ -176,6 +180,7 @@ def with_nan(image: SimpleITK.Image, file: Path) -> None:
         (coarser, "not on the image's voxels: it has 6 × 5 × 6 voxels of 8 × 8 × 3 mm"),
         (with_other_values, r"holds the values \[3, 6\], expected the classes 0 background, 1 liver, 2 lesion"),
         (with_nan, "NaN or infinite, expected class indices"),
+        (beyond_classes, r"holds values up to 2e\+30, expected class indices"),
     ],
 )
 def test_each_fault_of_a_label_map_is_named(
@@ -200,6 +205,12 @@ def test_each_fault_of_a_dicom_mask_is_named(series: Path, image: SimpleITK.Imag
         read_masks(seg, image, ["liver left"], "1.2.3")
     with pytest.raises(ValueError, match=r"seg.dcm: 'liver left': it reaches out of the image"):
         read_masks(seg, image[:, :, 2:], ["liver left"])
+    write_seg(seg, series, {"liver": LIVER, "lesion": LESION})
+    dataset = pydicom.dcmread(seg)
+    dataset.PerFrameFunctionalGroupsSequence[0].SegmentIdentificationSequence[0].ReferencedSegmentNumber = 9
+    dataset.save_as(seg)
+    with pytest.raises(ValueError, match=r"seg.dcm: it has frames of the segments \[9\], expected only those"):
+        read_masks(seg, image, ["liver"])
     write_seg(seg, series, {"liver": LIVER})
     seg.write_bytes(seg.read_bytes()[:-50])
     with pytest.raises(ValueError, match=r"seg.dcm: it cannot be read as DICOM \(\d+ bytes\)"):

@@ -59,6 +59,11 @@ def read_segment(
             "Use the SEG of this image, or register the two."
         )
     labels = [(label, number) for number, label in _numbered(file, segments) if label]
+    if unknown := _undescribed(segments):
+        raise ValueError(
+            f"{file}: it has frames of the segments {unknown[:5]}, expected only those of its SegmentSequence. Export "
+            "it again."
+        )
     _, number = labels[choose_structure(file, name, [label for label, _ in labels])]
     check_memory(file, (segments.Columns, segments.Rows, segments.number_of_frames), 1, max_bytes)
     try:
@@ -79,6 +84,21 @@ def _numbered(file: Path, segments: highdicom.seg.Segmentation) -> list[tuple[in
         return [(number, str(labels.get(number, "")).strip()) for number in segments.segment_numbers if number != 0]
     except PYDICOM_ERRORS as e:
         raise ValueError(f"{file}: its segments cannot be read: {e}") from e
+
+
+def _undescribed(segments: highdicom.seg.Segmentation) -> list[int]:
+    """Return the numbers of segments that frames name, and the header does not describe."""
+    groups = [
+        *segments.get("SharedFunctionalGroupsSequence", ()),
+        *segments.get("PerFrameFunctionalGroupsSequence", ()),
+    ]
+    named = {
+        int(item.ReferencedSegmentNumber)
+        for group in groups
+        for item in group.get("SegmentIdentificationSequence") or ()
+        if item.get("ReferencedSegmentNumber") is not None
+    }
+    return sorted(named - {int(item.SegmentNumber) for item in segments.SegmentSequence})
 
 
 def _open(file: Path) -> highdicom.seg.Segmentation:
