@@ -7,7 +7,8 @@ import json
 import math
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from medsize.metrics.size_error import relative_size_error
 from medsize.pictures import draw_slice, fullest_slice
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import read_image_file, write_nifti
-from medsize.scans.roles import roles_of
+from medsize.scans.roles import roles_of, without_ending
 from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind, left_out_lines, said_once
 from medsize.sizes.size_table import SizeTable, SizeTableError, comparable_path
 from medsize.suggest import first_few
@@ -60,7 +61,8 @@ def predict(
         run: output folder of a run on whole scans.
         scans: an image file, or a folder with image files or DICOM series, at any depth.
         output_dir: folder to write to; new or empty.
-        size_table: sizes to compare with; its images are paths from the folder ``scans``, for a series of its folder.
+        size_table: sizes to compare with; its images are paths from the folder ``scans``, for a series of its
+            folder, or names as :func:`medsize.cohort.init_cohort` takes them.
         bundle: bundle of the run. Default: the path that the run recorded.
         dicom_seg: also write ``dicom_seg/``, see :func:`medsize.scans.dicom.seg_writer.write_dicom_seg`; all scans must
             be DICOM. These files name the patient, as the headers of the scans do.
@@ -100,12 +102,8 @@ def predict(
     if dicom_seg:
         _check_dicom_seg(found, structures)
     named = _named(found, folder)
-    paths = [comparable_path(_path(scan, folder)) for scan in found]
-    if size_table is not None and paths and size_table.rows_by_image.keys().isdisjoint(paths):
-        raise ValueError(
-            f"{size_table.source}: no row is of a scan in {folder}, expected paths such as "
-            f"'{paths[0]}', but its first row is of '{size_table.rows[0].image}'."
-        )
+    if size_table is not None:
+        size_table = _with_paths(size_table, found, folder)
     for doubt in size_table.doubts if size_table is not None else ():
         report(f"{size_table.source}: {doubt}")  # type: ignore[union-attr]
     named, faults = _convert(named, output_dir / "images")
@@ -207,6 +205,45 @@ def _stem(image: Path) -> str:
 
 def _mask(output_dir: Path, name: str) -> Path:
     return output_dir / MASKS / f"{name}_seg.nii.gz"
+
+
+def _with_paths(table: SizeTable, found: list[FoundScan], folder: Path) -> SizeTable:
+    """
+    Return the table with the scans' paths in place of the names that it has for them, as ``medsize init`` takes these.
+
+    Raises:
+        ValueError: when a name fits several scans, or no row is of a scan.
+    """
+    paths = {_path(scan, folder): scan for scan in found}
+    ways: tuple[Callable[[str], Iterable[str]], ...] = (
+        lambda path: [path],
+        lambda path: [without_ending(path)],
+        lambda path: [Path(path).name, without_ending(Path(path).name)],
+        lambda path: map(str, Path(path).parents),
+        lambda path: [paths[path].subject],
+    )
+    named: list[dict[str, list[str]]] = [{} for _ in ways]
+    for way, by_name in zip(ways, named, strict=True):
+        for path in paths:
+            for name in {comparable_path(name) for name in way(path)}:
+                by_name.setdefault(name, []).append(path)
+    rows = []
+    of_scan = False
+    for key, of_image in table.rows_by_image.items():
+        fitting = next((by_name[key] for by_name in named if key in by_name), [])
+        if len(fitting) > 1:
+            raise ValueError(
+                f"{table.source}: {table.where(of_image[0], 'image')} is '{of_image[0].image}': {len(fitting)} scans "
+                f"fit, {first_few(fitting)}. Write the path of one."
+            )
+        of_scan |= bool(fitting)
+        rows += [replace(row, image=fitting[0]) if fitting else row for row in of_image]
+    if paths and not of_scan:
+        raise ValueError(
+            f"{table.source}: no row is of a scan in {folder}, expected paths such as "
+            f"'{next(iter(paths))}', but its first row is of '{table.rows[0].image}'."
+        )
+    return replace(table, rows=tuple(rows))
 
 
 def _stated_sizes(

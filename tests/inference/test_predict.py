@@ -44,7 +44,7 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     SimpleITK.WriteImage(SimpleITK.ReadImage(str(second)), scans / "two.nrrd")
     write_series(scans / "study" / "series")
     (scans / "broken.nii").write_bytes(b"no image")
-    (tmp_path / "sizes.csv").write_text("image,liver volume_ml,kidney volume_ml\na/one.nii.gz,100,0\n")
+    (tmp_path / "sizes.csv").write_text("image,liver volume_ml,kidney volume_ml\none,100,0\n")
 
     arguments = ["predict", run, scans, "--output", "out", "--sizes", "sizes.csv"]
     result = command("medsize.cli", *arguments, cwd=tmp_path, check=False)
