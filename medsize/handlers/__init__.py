@@ -7,6 +7,7 @@ from medsize.handlers.run_checkpoint import RunCheckpoint
 from medsize.handlers.run_record import RunRecord
 from medsize.handlers.seed_epochs import SeedEpochs
 from medsize.handlers.size_error import MeanRelativeSizeError, MeanVolumeError
+from medsize.handlers.weight_schedule import WeightSchedule
 from medsize.handlers.whole_epochs import WholeEpochs
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "RunCheckpoint",
     "RunRecord",
     "SeedEpochs",
+    "WeightSchedule",
     "WholeEpochs",
     "overlay",
     "summarise",

@@ -20,9 +20,11 @@ from medsize.handlers import (
     RunCheckpoint,
     RunRecord,
     SeedEpochs,
+    WeightSchedule,
     overlay,
     summarise,
 )
+from medsize.losses import CompositeLoss
 
 
 def evaluator_of(scores: list[float]) -> Engine:
@@ -139,6 +141,35 @@ def test_every_epoch_has_randomness_of_its_own(tmp_path: Path) -> None:
 
 class Terms:
     terms = {"size": torch.tensor(0.5)}
+
+
+def test_weights_change_linearly_between_two_points_of_the_training() -> None:
+    loss = CompositeLoss()
+    trainer = Engine(lambda engine, batch: (loss.potts_weight, loss.soft_label_weight))
+    seen: list[tuple[float, float]] = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: seen.append(engine.state.output))
+    weights = {"potts_weight": (0.0, 0.4, [0.0, 0.4]), "soft_label_weight": (1.0, 0.0, [0.5, 0.5])}
+    WeightSchedule(loss, 10, weights).attach(trainer)
+    assert loss.potts_weight == 0.0
+    trainer.run([0] * 5, max_epochs=2)
+    potts, soft = zip(*seen, strict=True)
+    assert potts == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4])
+    assert soft == pytest.approx([1.0] * 5 + [0.0] * 5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"pots_weight": (0.0, 1.0, [0.0, 0.2])}, "CompositeLoss has no weight 'pots_weight'"),
+        (
+            {"potts_weight": (0.0, 1.0, [0.3, 0.2])},
+            r"potts_weight changes between \[0.3, 0.2\], expected two ascending",
+        ),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(weights: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        WeightSchedule(CompositeLoss(), 10, weights)
 
 
 def test_record_keeps_epochs_and_summary(tmp_path: Path) -> None:
