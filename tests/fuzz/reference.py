@@ -87,7 +87,9 @@ def image_facts(source: str, root: Path) -> Facts | None:
 
 def _series_facts(root: Path, first: Path) -> Facts:
     """Return the facts of all slices that share the series' UID with its first file."""
-    named = _dataset(first).SeriesInstanceUID
+    named = _dataset(first).SeriesInstanceUID or next(
+        uid for file in _files(first.parent) if (uid := _dataset(file).get("SeriesInstanceUID"))
+    )
     headers = {}
     for file in _files(root):
         with contextlib.suppress(Exception):  # an unreadable slice is not of the series
