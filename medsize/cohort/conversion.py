@@ -16,8 +16,9 @@ from medsize.cohort.subjects import bids_subject, comparable_subject, subject_fo
 from medsize.files import OutputError, atomic_write
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import MAX_BYTES, write_nifti
-from medsize.scans.masks import read_masks
+from medsize.scans.masks import place_masks
 from medsize.scans.scan import FoundScan, ScanKind
+from medsize.suggest import first_few
 
 __all__ = [
     "ConvertOptions",
@@ -30,7 +31,7 @@ __all__ = [
     "read_table",
 ]
 
-COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "source")
+COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "mask_mm3", "source")
 """Columns of the index of converted scans."""
 IDENTIFIERS = ("subject", "identifier", "image", "source")
 MAX_PER_FOLDER = 6
@@ -176,8 +177,9 @@ class Converter:
 
             image = to_suv(image, scan)
         label = ""
+        own_mm3: dict[str, float] = {}
         if masks:
-            mask = read_masks(
+            mask, own_mm3 = place_masks(
                 masks,
                 image,
                 self.structures,
@@ -197,6 +199,7 @@ class Converter:
             "description": scan.description,
             "voxels": " ".join(map(str, image.GetSize())),
             "spacing_mm": " ".join(f"{s:.6g}" for s in image.GetSpacing()),
+            "mask_mm3": json.dumps({name: round(mm3, 3) for name, mm3 in own_mm3.items()}) if own_mm3 else "",
             "source": source,
         }
 
@@ -230,6 +233,16 @@ class Converted:
         """Return a line with the number of converted scans."""
         subjects = len({row["subject"] for row in self.rows.values()})
         return f"converted {len(self.rows)} scans of {subjects} subjects, {self.num_kept} of them before"
+
+    def resampled(self, output_dir: Path) -> list[str]:
+        """Return a remark if masks were resampled to the voxels of their scans; their volumes are in the index."""
+        images = [str(output_dir / image) for image, row in self.rows.items() if row.get("mask_mm3")]
+        if not images:
+            return []
+        return [
+            f"the masks of {len(images)} scans were on other voxels than their scans, and were resampled to these: "
+            f"{first_few(images)}. Volumes are those of the masks as they were."
+        ]
 
     def written_alike(self) -> list[list[str]]:
         """Return the names of each subject that is written in several ways, such as 007 and 7."""

@@ -68,6 +68,8 @@ def convert_folder(
     pairs = [(scan, masks_of.get(scan.files[0], [])) for scan in images]
     identify = identify_by_folder(converter, images)
     converted = convert_scans(converter, with_progress(pairs, "converting"), identify)
+    for line in converted.resampled(converter.output_dir):
+        report(f"note: {line}")
     if converted.rows and options.keep_identifiers:
         converted.write_identifiers(converter.output_dir)
     return replace(converted, problems=[*problems, *converted.problems])

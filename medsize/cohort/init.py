@@ -173,7 +173,8 @@ def init_cohort(
     proposal = propose_run(cohort, modalities, options.dimensions, options.window, output_dir / "cohort.yaml")
 
     problems += faults(cohort)
-    doubtful = [*found.notes, *doubts(cohort, matched, modalities, options), *joined(converted, matched)]
+    doubtful = [*found.notes, *converted.resampled(output_dir), *doubts(cohort, matched, modalities, options)]
+    doubtful += joined(converted, matched)
     codes = in_report | path_codes(folder, found.files, converter.key)
     page = write_report(
         output_dir / "report.html",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def measured_items(
     roi_margin_mm: float | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """
-    Measure the masks of converted scans.
+    Measure the masks of converted scans. Of a mask that was resampled, the volumes are those before.
 
     Args:
         rows: lines of the index of converted scans.
@@ -57,6 +58,7 @@ def measured_items(
                 problems.append(f"{mask}: the mask cannot be measured: {e}")
                 continue
             item |= {"label": row["label"], **measured.model_dump()}
+            item["size"] |= json.loads(row.get("mask_mm3") or "{}")  # of masks that were resampled
             if roi_margin_mm is not None and (box := mask_facts(mask).box_mm(roi_margin_mm)) is not None:
                 item["roi"] = {"box_mm": box}
         items.append(item)

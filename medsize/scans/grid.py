@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import SimpleITK
 
-__all__ = ["Grid", "on_grid"]
+__all__ = ["Grid", "is_on_voxels", "on_grid"]
 
 OFF_VOXEL = 0.25
 """Largest distance of a mask from its image's grid, in voxels: positions are stored rounded."""
@@ -38,11 +39,27 @@ class Grid(NamedTuple):
         affine[:3, 3] = self.origin
         return affine
 
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel, mm³."""
+        return math.prod(self.spacing)
+
     def place(self, image: SimpleITK.Image) -> None:
         """Set an image's spacing, origin and direction to those of this grid."""
         image.SetSpacing(self.spacing)
         image.SetOrigin(self.origin)
         image.SetDirection(self.direction)
+
+    def __str__(self) -> str:
+        size = " × ".join(map(str, self.size))
+        spacing = " × ".join(f"{s:.4g}" for s in self.spacing)
+        origin = ", ".join(f"{c:.2f}" for c in self.origin)
+        return f"{size} voxels of {spacing} mm from ({origin})"
+
+
+def is_on_voxels(mask: Grid, grid: Grid) -> bool:
+    """Return whether the voxels of a mask are those of an image, or would be if the image were larger."""
+    return _whole_steps(mask, grid) is not None
 
 
 def on_grid(mask: SimpleITK.Image, grid: Grid) -> np.ndarray:
@@ -61,24 +78,18 @@ def on_grid(mask: SimpleITK.Image, grid: Grid) -> np.ndarray:
     Raises:
         ValueError: when the mask's voxels are not those of the image, or it is not empty beyond the image.
     """
-    to_image = np.linalg.inv(grid.affine) @ Grid.of(mask).affine
-    last = np.array(mask.GetSize()) - 1
-    steps = to_image[:3, :3] * (last > 0)  # the thickness of a single slice does not matter
-    whole = steps.round()
-    start = to_image[:3, 3].round()
-    # Largest distance of the corners from the places to which whole steps lead.
-    deviation = np.abs(to_image[:3, 3] - start) + np.abs(steps - whole) @ last
-    axes_kept = np.allclose(np.abs(whole).sum(axis=0), last > 0) and (np.abs(whole).sum(axis=1) <= 1).all()
-    if not axes_kept or deviation.max() > OFF_VOXEL:
+    found = _whole_steps(Grid.of(mask), grid)
+    if found is None:
         swapped = sorted(mask.GetSize()) == sorted(grid.size) and mask.GetSize() != grid.size
         raise ValueError(
-            f"it is not on the image's voxels: it has {_words(Grid.of(mask))}; the image has {_words(grid)}. "
+            f"it is not on the image's voxels: it has {Grid.of(mask)}; the image has {grid}. "
             + ("Were its axes swapped when it was saved? " if swapped else "")
             + "Save the mask on the grid of this image, without resampling either."
         )
+    steps, start = found
     values = SimpleITK.GetArrayViewFromImage(mask)
     inside = np.nonzero(values)
-    places = whole.astype(int) @ np.stack(inside[::-1]) + start.astype(int)[:, None]
+    places = steps @ np.stack(inside[::-1]) + start[:, None]
     if ((places < 0) | (places >= np.array(grid.size)[:, None])).any():
         raise ValueError("it reaches out of the image. Was it drawn on another series, or was the image cropped?")
     result = np.zeros(grid.size[::-1], dtype=values.dtype)
@@ -86,8 +97,14 @@ def on_grid(mask: SimpleITK.Image, grid: Grid) -> np.ndarray:
     return result
 
 
-def _words(grid: Grid) -> str:
-    size = " × ".join(map(str, grid.size))
-    spacing = " × ".join(f"{s:.4g}" for s in grid.spacing)
-    origin = ", ".join(f"{c:.2f}" for c in grid.origin)
-    return f"{size} voxels of {spacing} mm from ({origin})"
+def _whole_steps(mask: Grid, grid: Grid) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the whole steps from a mask's voxels to an image's, and their start; ``None`` if there are none."""
+    to_image = np.linalg.inv(grid.affine) @ mask.affine
+    last = np.array(mask.size) - 1
+    steps = to_image[:3, :3] * (last > 0)  # the thickness of a single slice does not matter
+    whole = steps.round()
+    start = to_image[:3, 3].round()
+    # Largest distance of the corners from the places to which whole steps lead.
+    deviation = np.abs(to_image[:3, 3] - start) + np.abs(steps - whole) @ last
+    axes_kept = np.allclose(np.abs(whole).sum(axis=0), last > 0) and (np.abs(whole).sum(axis=1) <= 1).all()
+    return (whole.astype(int), start.astype(int)) if axes_kept and deviation.max() <= OFF_VOXEL else None

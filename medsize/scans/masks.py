@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK
@@ -11,13 +12,14 @@ from pydantic import BaseModel
 
 from medsize.scans.dicom.rtstruct import held_regions, read_contour_mask, region_names
 from medsize.scans.fact_cache import cached_facts
-from medsize.scans.grid import Grid, on_grid
+from medsize.scans.grid import Grid, is_on_voxels, on_grid
 from medsize.scans.image_file import MAX_BYTES, is_image_file, read_image_file
 from medsize.scans.label_names import segment_values
+from medsize.scans.resampled_mask import check_place, resampled
 from medsize.scans.structure_name import choose_structure, matching_structures
 from medsize.suggest import did_you_mean, first_few
 
-__all__ = ["label_values", "names_held", "read_masks", "structures_held"]
+__all__ = ["PlacedMasks", "label_values", "names_held", "place_masks", "read_masks", "structures_held"]
 
 SOFT_EDGES = 16
 """Number of values above which a mask of 0 to 255 is a picture with soft edges."""
@@ -25,6 +27,15 @@ SOFT_EDGES = 16
 
 class _Values(BaseModel):
     values: tuple[int, ...]
+
+
+class PlacedMasks(NamedTuple):
+    """Masks of an image's structures."""
+
+    labels: SimpleITK.Image
+    """Class indices on the image's voxels, uint8; 0 is background."""
+    own_mm3: dict[str, float]
+    """Volume in the mask's own voxels of each structure that was resampled to the image's."""
 
 
 def read_masks(
@@ -36,8 +47,23 @@ def read_masks(
     max_bytes: int = MAX_BYTES,
     values: Sequence[int] = (),
 ) -> SimpleITK.Image:
+    """Read the masks of an image's structures as one label map, see :func:`place_masks`."""
+    return place_masks(source, image, structures, frame_of_reference, later_wins, max_bytes, values).labels
+
+
+def place_masks(
+    source: str | Path | Iterable[str | Path] | Mapping[str, str | Path],
+    image: SimpleITK.Image,
+    structures: Sequence[str],
+    frame_of_reference: str | None = None,
+    later_wins: bool = False,
+    max_bytes: int = MAX_BYTES,
+    values: Sequence[int] = (),
+) -> PlacedMasks:
     """
     Read the masks of an image's structures as one label map.
+
+    A mask on other voxels than the image's is resampled, see :func:`medsize.scans.resampled_mask.resampled`.
 
     Args:
         source: one of
@@ -58,36 +84,80 @@ def read_masks(
         values: value of each structure in a label map without names. Default: 1, 2, …
 
     Returns:
-        class indices on the image's voxels, uint8; 0 is background.
+        the masks, and the volumes of those that were resampled.
 
     Raises:
-        ValueError: naming the file, when it cannot be read, was drawn on other voxels, does not hold each structure
+        ValueError: naming the file, when it cannot be read, does not lie on the image, does not hold each structure
             exactly once, holds values other than classes, or structures overlap.
     """
     if not structures or len(structures) > 255 or len(set(structures)) < len(structures):
         raise ValueError(f"structures are {list(structures)}: expected 1 to 255 different names.")
     grid = Grid.of(image)
+    parts = {grid: np.zeros(grid.size[::-1], dtype=np.uint8)}
+    """Class indices, for each grid that masks are on."""
     if isinstance(source, (str, Path)) and is_image_file(Path(source)):
-        labels = _read_label_map(Path(source), grid, structures, max_bytes, values)
+        file = Path(source)
+        own, classes = _placed(str(file), _read_label_map(file, structures, max_bytes, values), parts)
+        parts[own] = classes
     else:
-        labels = np.zeros(grid.size[::-1], dtype=np.uint8)
         for index, name in enumerate(structures, start=1):
             if isinstance(source, Mapping):
-                file, inside = _read_own_file(source, name, grid, max_bytes)
+                file, mask = _read_own_file(source, name, max_bytes)
+                where = str(file)
             else:
                 files = [Path(source)] if isinstance(source, (str, Path)) else [Path(file) for file in source]
-                file, inside = _read_from_dicom(files, name, image, frame_of_reference, max_bytes)
-            others = np.unique(labels[inside])
-            if not later_wins and others.any():
-                overlapping = first_few([f"'{structures[other - 1]}'" for other in others if other])
-                raise ValueError(
-                    f"{file}: '{name}' overlaps {overlapping} in {np.count_nonzero(labels[inside])} voxels, expected "
-                    "each voxel in one structure. Leave one out, or let the later one win."
-                )
-            labels[inside] = index
+                file, mask = _read_from_dicom(files, name, image, frame_of_reference, max_bytes)
+                where = f"{file}: '{name}'"
+            own, inside = _placed(where, mask, parts)
+            labels = parts.setdefault(own, np.zeros(own.size[::-1], dtype=np.uint8))
+            if not later_wins:
+                _refuse_overlap(file, name, labels[inside > 0], structures)
+            labels[inside > 0] = index
+    labels, *others = (part if own == grid else _resampled(part, own, grid) for own, part in parts.items())
+    for part in others:
+        for index in np.unique(part[part > 0]) if not later_wins else ():
+            _refuse_overlap(file, structures[index - 1], labels[part == index], structures)
+        labels = np.maximum(labels, part)
+    own_mm3 = {}
+    for (own, drawn), part in zip(list(parts.items())[1:], others, strict=True):
+        for index in np.unique(drawn[drawn > 0]):
+            lost = np.count_nonzero((part == index) & (labels != index))  # to a later structure on another grid
+            mm3 = np.count_nonzero(drawn == index) * own.voxel_mm3 - lost * grid.voxel_mm3
+            own_mm3[structures[index - 1]] = max(mm3, 0.0)
     result = SimpleITK.GetImageFromArray(labels)
     grid.place(result)
-    return result
+    return PlacedMasks(result, own_mm3)
+
+
+def _placed(where: str, mask: SimpleITK.Image, grids: Iterable[Grid]) -> tuple[Grid, np.ndarray]:
+    """Return the voxels of a mask on the first of these grids, the image's, if it lies on that; else on its own."""
+    grid, *others = grids
+    own = Grid.of(mask)
+    try:
+        check_place(mask, grid)
+        if is_on_voxels(own, grid):
+            return grid, on_grid(mask, grid)
+    except ValueError as e:
+        raise ValueError(f"{where}: {e}") from e
+    alike = (other for other in others if other.size == own.size and np.allclose(other.affine, own.affine, atol=1e-3))
+    return next(alike, own), SimpleITK.GetArrayFromImage(mask)
+
+
+def _resampled(labels: np.ndarray, own: Grid, grid: Grid) -> np.ndarray:
+    mask = SimpleITK.GetImageFromArray(labels)
+    own.place(mask)
+    return resampled(mask, grid)
+
+
+def _refuse_overlap(file: Path, name: str, labels: np.ndarray, structures: Sequence[str]) -> None:
+    """Refuse a structure whose voxels have labels already."""
+    others = [value for value in np.unique(labels) if value]
+    if others:
+        overlapping = first_few([f"'{structures[other - 1]}'" for other in others])
+        raise ValueError(
+            f"{file}: '{name}' overlaps {overlapping} in {np.count_nonzero(labels)} voxels, expected "
+            "each voxel in one structure. Leave one out, or let the later one win."
+        )
 
 
 def label_values(file: Path) -> tuple[int, ...]:
@@ -106,10 +176,9 @@ def label_values(file: Path) -> tuple[int, ...]:
     return cached_facts(file, "label values", _Values, find).values
 
 
-def _read_label_map(
-    file: Path, grid: Grid, structures: Sequence[str], max_bytes: int, values: Sequence[int]
-) -> np.ndarray:
-    labels = _on_grid(file, grid, max_bytes)
+def _read_label_map(file: Path, structures: Sequence[str], max_bytes: int, values: Sequence[int]) -> SimpleITK.Image:
+    mask = _as_classes(file, read_image_file(file, max_bytes))
+    labels = SimpleITK.GetArrayViewFromImage(mask)
     held = [value for value in np.unique(labels).tolist() if value]
     if segments := segment_values(file):
         names = list(segments)
@@ -126,25 +195,24 @@ def _read_label_map(
     classes = np.zeros(labels.shape, dtype=np.uint8)
     for index, value in enumerate(values, start=1):
         classes[labels == value] = index
-    return classes
+    return _like(mask, classes)
 
 
-def _read_own_file(files: Mapping[str, str | Path], name: str, grid: Grid, max_bytes: int) -> tuple[Path, np.ndarray]:
+def _read_own_file(files: Mapping[str, str | Path], name: str, max_bytes: int) -> tuple[Path, SimpleITK.Image]:
     if name not in files:
         raise ValueError(f"no mask is given for '{name}', only for {first_few(list(files)) or 'none'}. Name its file.")
     file = Path(files[name])
-    values = _on_grid(file, grid, max_bytes)
-    if values.max(initial=0) == 255 and len(np.unique(values)) > SOFT_EDGES:
-        return file, values >= 128
-    return file, values != 0
-
-
-def _on_grid(file: Path, grid: Grid, max_bytes: int) -> np.ndarray:
     mask = _as_classes(file, read_image_file(file, max_bytes))
-    try:
-        return on_grid(mask, grid)
-    except ValueError as e:
-        raise ValueError(f"{file}: {e}") from e
+    values = SimpleITK.GetArrayViewFromImage(mask)
+    soft = values.max(initial=0) == 255 and len(np.unique(values)) > SOFT_EDGES
+    return file, _like(mask, values >= 128 if soft else values != 0)
+
+
+def _like(mask: SimpleITK.Image, values: np.ndarray) -> SimpleITK.Image:
+    """Return a mask of other values, uint8, in the same place."""
+    result = SimpleITK.GetImageFromArray(values.astype(np.uint8))
+    result.CopyInformation(mask)
+    return result
 
 
 MAX_CLASS = 2**31 - 1
@@ -179,7 +247,7 @@ def _as_classes(file: Path, mask: SimpleITK.Image) -> SimpleITK.Image:
 
 def _read_from_dicom(
     files: Sequence[Path], name: str, image: SimpleITK.Image, frame_of_reference: str | None, max_bytes: int
-) -> tuple[Path, np.ndarray]:
+) -> tuple[Path, SimpleITK.Image]:
     held = {file: names_held(file) for file in files}
     holding = [file for file, names in held.items() if matching_structures(name, names)]
     if not holding:  # let its reader say what is drawn in place of an area
@@ -196,8 +264,8 @@ def _read_from_dicom(
     if _is_seg(file):
         from medsize.scans.dicom.seg_reader import read_segment
 
-        return file, read_segment(file, name, Grid.of(image), frame_of_reference, max_bytes)
-    return file, read_contour_mask(file, name, image, frame_of_reference)
+        return file, read_segment(file, name, frame_of_reference, max_bytes)
+    return file, _like(image, read_contour_mask(file, name, image, frame_of_reference))
 
 
 def names_held(file: Path) -> list[str]:

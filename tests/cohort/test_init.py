@@ -478,3 +478,32 @@ def test_nothing_that_is_written_tells_who_it_is(tmp_path: Path) -> None:
         assert b"Jane" not in text
         assert not re.search(rb"\b4711\b", text)  # codes may hold it by chance
     assert "Doe Jane 4711 0.nii.gz" in (tmp_path / "out_identifiers.csv").read_text()
+
+
+def test_masks_of_another_resolution_are_measured_as_they_are_and_resampled(tmp_path: Path) -> None:
+    fine = np.diag([1.0, 1.0, 5.0, 1.0])
+    fine[:2, 3] = -0.5
+    for number in range(6):
+        image, mask = phantom(number)
+        save(tmp_path / "in" / f"p{number}" / "ct.nii.gz", image)
+        if number < 4:
+            twice = mask.repeat(2, axis=0).repeat(2, axis=1)
+            twice[8, 8, 1] = 0  # a quarter of a voxel of the scan
+            mask_file = tmp_path / "in" / f"p{number}" / "mask.nii.gz"
+            nibabel.save(nibabel.Nifti1Image(twice, fine), mask_file)
+        else:
+            save(tmp_path / "in" / f"p{number}" / "mask.nii.gz", mask)
+    for _ in range(2):  # a second call takes the volumes from the index
+        result = init(tmp_path / "in", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        assert "the masks of 4 scans were on other voxels than their scans, and were resampled" in result.output
+        content = json.loads((tmp_path / "out" / "datalist.json").read_text())
+        expected = sorted([volumes_ml(n)[0] - (0.005 if n < 4 else 0), volumes_ml(n)[1]] for n in range(6))
+        np.testing.assert_allclose(sizes_in_ml(content), expected)
+    assert "were resampled to these" in (tmp_path / "out" / "report.html").read_text()
+    for item in content["training"]:
+        resampled = describe_mask(tmp_path / "out" / item["label"], ["background", "1", "2"])
+        assert item["slice_size"] == dict(zip(item["slice_size"], resampled["slice_size"].values(), strict=True))
+        assert round(sum(resampled["size"].values())) == round(
+            sum(v * 5 for s in item["slice_size"].values() for v in s)
+        )

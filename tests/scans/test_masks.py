@@ -143,20 +143,32 @@ def swapped(image: SimpleITK.Image, file: Path) -> None:
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(EXPECTED.astype(np.uint8).transpose(0, 2, 1)), file)
 
 
-def shifted(image: SimpleITK.Image, file: Path) -> None:
-    mask = on(image, EXPECTED)
-    mask.SetOrigin((2.0, 0.0, -20.0))  # half a voxel
-    SimpleITK.WriteImage(mask, file)
-
-
 def beyond(image: SimpleITK.Image, file: Path) -> None:
     mask = on(image, EXPECTED)
     mask.SetOrigin((0.0, 0.0, -20.0 + 2 * 3.0))  # two slices
     SimpleITK.WriteImage(mask, file)
 
 
-def coarser(image: SimpleITK.Image, file: Path) -> None:
-    SimpleITK.WriteImage(on(image, EXPECTED)[::2, ::2, :], file)
+def elsewhere(image: SimpleITK.Image, file: Path) -> None:
+    mask = on(image, EXPECTED)
+    mask.SetSpacing((2.0, 2.0, 3.0))
+    SimpleITK.WriteImage(mask, file)
+
+
+def beside(image: SimpleITK.Image, file: Path) -> None:
+    mask = on(image, EXPECTED * 0)[:6]
+    mask.SetOrigin((400.0, 0.0, -20.0))
+    SimpleITK.WriteImage(mask, file)
+
+
+def beyond_on_other_voxels(image: SimpleITK.Image, file: Path) -> None:
+    mask = on(image, EXPECTED)[::2, ::2]
+    mask.SetOrigin((-16.0, 0.0, -20.0))
+    SimpleITK.WriteImage(mask, file)
+
+
+def without_a_place(image: SimpleITK.Image, file: Path) -> None:
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.ones((4, 4, 4), np.uint8)), file)
 
 
 def with_other_values(image: SimpleITK.Image, file: Path) -> None:
@@ -175,9 +187,17 @@ def beyond_classes(image: SimpleITK.Image, file: Path) -> None:
     ("write", "message"),
     [
         (swapped, "10 × 12 × 6 voxels .* the image has 12 × 10 × 6 voxels .* Were its axes swapped"),
-        (shifted, "not on the image's voxels: .*Save the mask on the grid of this image"),
+        (
+            elsewhere,
+            "12 × 10 × 6 voxels of 2 × 2 × 3 mm .* It has as many, but elsewhere. Save the mask on the grid of",
+        ),
+        (beside, "it lies beside the image: it has 6 × 10 × 6 voxels .* from .400.00, .* the image has 12 × 10 × 6"),
+        (
+            beyond_on_other_voxels,
+            "reaches out of the image: it has 6 × 5 × 6 voxels of 8 × 8 × 3 mm .* the image has 12",
+        ),
+        (without_a_place, "states no place in space: it has 4 × 4 × 4 voxels of 1 × 1 × 1 mm .* the image has 12 × 10"),
         (beyond, "reaches out of the image. Was it drawn on another series"),
-        (coarser, "not on the image's voxels: it has 6 × 5 × 6 voxels of 8 × 8 × 3 mm"),
         (with_other_values, r"holds the values \[3, 6\], expected the classes 0 background, 1 liver, 2 lesion"),
         (with_nan, "NaN or infinite, expected class indices"),
         (beyond_classes, r"holds values up to 2e\+30, expected class indices"),

@@ -7,9 +7,9 @@ from pathlib import Path
 import highdicom
 import numpy as np
 import pydicom
+import SimpleITK
 
 from medsize.scans.dicom.header import PYDICOM_ERRORS, open_dicom, read_header
-from medsize.scans.grid import Grid, on_grid
 from medsize.scans.image_file import MAX_BYTES, check_memory
 from medsize.scans.structure_name import choose_structure
 
@@ -30,26 +30,24 @@ def held_segments(file: Path) -> tuple[list[str], list[str]]:
 
 
 def read_segment(
-    file: Path, name: str, grid: Grid, frame_of_reference: str | None = None, max_bytes: int = MAX_BYTES
-) -> np.ndarray:
+    file: Path, name: str, frame_of_reference: str | None = None, max_bytes: int = MAX_BYTES
+) -> SimpleITK.Image:
     """
-    Read the mask of one segment on an image's grid. Slices that the SEG leaves out are empty.
+    Read the mask of one segment on the grid of the SEG. Slices that the SEG leaves out are empty.
 
     Of a FRACTIONAL segment, the voxels from 0.5 are inside.
 
     Args:
         file: the SEG.
         name: label of the segment, or the beginning of its label if no other label begins alike.
-        grid: grid of the image that it was drawn on.
         frame_of_reference: UID of the image's frame of reference, which the SEG must be in. Default: any.
         max_bytes: memory that its voxels may take.
 
     Returns:
-        a boolean array of shape ``grid.size[::-1]``.
+        1 inside, 0 elsewhere, uint8.
 
     Raises:
-        ValueError: naming the file, when it is not a SEG, does not hold the segment exactly once, or was
-            drawn on other voxels.
+        ValueError: naming the file, when it is not a SEG, or does not hold the segment exactly once.
     """
     segments = _open(file)
     found_frame = segments.get("FrameOfReferenceUID")
@@ -68,13 +66,10 @@ def read_segment(
     check_memory(file, (segments.Columns, segments.Rows, segments.number_of_frames), 1, max_bytes)
     try:
         kind = np.float32 if segments.SegmentationType == "FRACTIONAL" else np.uint8
-        volume = segments.get_volume(segment_numbers=[number], dtype=kind)
+        volume = segments.get_volume(segment_numbers=[number], dtype=kind).squeeze_channel()
     except PYDICOM_ERRORS as e:
         raise ValueError(f"{file}: '{name}' cannot be read: {e}. Is the file complete?") from e
-    try:
-        return on_grid(volume.squeeze_channel().to_simpleitk(), grid) >= 0.5
-    except ValueError as e:
-        raise ValueError(f"{file}: '{name}': {e}") from e
+    return volume.with_array((volume.array >= 0.5).astype(np.uint8)).to_simpleitk()
 
 
 def _numbered(file: Path, segments: highdicom.seg.Segmentation) -> list[tuple[int, str]]:
