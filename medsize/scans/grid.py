@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,17 @@ class Grid(NamedTuple):
     def of(cls, image: SimpleITK.Image) -> Grid:
         """Return the grid of a volume."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    @classmethod
+    def of_affine(cls, shape: Sequence[int], affine: np.ndarray) -> Grid:
+        """Return the grid of a NIfTI image by its affine (RAS+); an axis that it lacks has one voxel."""
+        to_mm = np.diag([-1, -1, 1, 1]) @ affine
+        spacing = np.linalg.norm(to_mm[:3, :3], axis=0)
+        x, y, z = (*shape, 1, 1, 1)[:3]
+        mm_x, mm_y, mm_z = spacing.tolist()
+        at_x, at_y, at_z = to_mm[:3, 3].tolist()
+        direction = tuple((to_mm[:3, :3] / spacing).ravel().tolist())
+        return cls((x, y, z), (mm_x, mm_y, mm_z), (at_x, at_y, at_z), direction)
 
     @property
     def affine(self) -> np.ndarray:

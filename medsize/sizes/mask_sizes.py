@@ -11,6 +11,9 @@ import numpy as np
 from monai.data import MetaTensor
 
 from medsize.scans.geometry import geometry_faults
+from medsize.scans.grid import Grid, is_on_voxels, on_grid
+from medsize.scans.image_file import read_image_file
+from medsize.scans.resampled_mask import check_place, resampled
 from medsize.scans.scan_facts import UNREADABLE
 from medsize.transforms.compute_size_target import ComputeSizeTarget
 
@@ -61,25 +64,35 @@ def describe_mask(
     return entry
 
 
-def measure_structure(mask_file: Path, num_slices: int) -> tuple[float, list[float]]:
+def measure_structure(mask_file: Path, scan_file: Path) -> tuple[float, list[float]]:
     """
-    Return the mm³ in the mask of a single structure, and the mm² in each of its slices.
+    Return the mm³ in the mask of a single structure, and the mm² in each slice of its scan.
+
+    The volume is that of the mask's own voxels. A mask on other voxels than the scan's is resampled for the areas.
 
     Args:
         mask_file: mask that holds 1 in the structure, and 0 elsewhere.
-        num_slices: number of slices of its scan.
+        scan_file: its scan, NIfTI.
 
     Raises:
-        ValueError: when it cannot be measured, or has another number of slices.
+        ValueError: when it cannot be measured, or does not lie on the scan.
     """
     try:
         measured = describe_mask(mask_file, ("background", "structure"))
     except UNREADABLE as e:
         raise ValueError(f"the mask cannot be measured: {e} It must hold 1 in the structure, and 0 elsewhere.") from e
-    areas = measured["slice_size"]["structure"]
-    if len(areas) != num_slices:
-        raise ValueError(f"the mask {mask_file} has {len(areas)} slices, but its scan has {num_slices}.")
-    return measured["size"]["structure"], areas
+    size, areas = measured["size"]["structure"], measured["slice_size"]["structure"]
+    scan, mask = nibabel.load(scan_file), nibabel.load(mask_file)
+    if mask.shape == scan.shape and np.allclose(mask.affine, scan.affine, atol=1e-2):
+        return size, areas
+    grid, drawn = Grid.of_affine(scan.shape, scan.affine), read_image_file(mask_file)
+    try:
+        check_place(drawn, grid)
+        placed = on_grid(drawn, grid) if is_on_voxels(Grid.of(drawn), grid) else resampled(drawn, grid)
+    except ValueError as e:
+        raise ValueError(f"the mask {mask_file} does not fit its scan: {e}") from e
+    counts = np.count_nonzero(placed, axis=(1, 2))
+    return size, [round(float(area), 3) for area in counts * grid.spacing[0] * grid.spacing[1]]
 
 
 def read_mask(mask_file: Path) -> MetaTensor:

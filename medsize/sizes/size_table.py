@@ -163,7 +163,7 @@ class SizeTable:
             for structure, stated in row.sizes.items():
                 if stated.mask is not None:
                     try:
-                        volume, areas = measure_structure(Path(dataset_dir) / stated.mask, num_slices)
+                        volume, areas = measure_structure(Path(dataset_dir) / stated.mask, Path(dataset_dir) / image)
                     except ValueError as e:
                         problems.append(f"{self.where(row, 'mask', structure)}: {e}")
                         continue

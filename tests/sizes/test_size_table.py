@@ -557,7 +557,7 @@ def test_what_scans_and_masks_do_not_have_is_named(table: SizeTable, tmp_path: P
             2.0,
             "values from 2 to 2 in a mask of 2 classes. It must hold 1 in the structure, and 0 elsewhere",
         ),
-        ((10, 10, 3), 1.0, "has 3 slices, but its scan has 4"),
+        ((10, 4, 10), 1.0, "does not fit its scan: it is not on the image's voxels: .*Were its axes swapped"),
         (None, 1.0, "the mask cannot be measured: .*mask.nii.gz"),
     ],
 )
@@ -570,6 +570,22 @@ def test_masks_that_cannot_be_measured_are_named(
     path = write_csv(tmp_path / "sizes.csv", ["image", "liver mask"], ["a.nii.gz", "mask.nii.gz"])
     with pytest.raises(SizeTableError, match=r"row 2, column 'liver mask' \(B\): .*" + message):
         read_size_table(path).sizes_of("a.nii.gz", tmp_path)
+
+
+def test_a_mask_of_another_resolution_has_its_own_volume_and_the_scans_slices(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros((6, 6, 4), np.int16), np.diag([2.0, 2.0, 3.0, 1.0])), tmp_path / "a.nii")
+    fine = np.diag([1.0, 1.0, -1.5, 1.0])  # its slices run the other way
+    fine[:3, 3] = [-0.5, -0.5, 9.75]
+    mask = np.zeros((12, 12, 8), np.uint8)
+    mask[2:8, 4:8, 0:2] = 1  # the last slice of the scan
+    mask[2:5, 4:8, 2:4] = 1
+    mask[9, 9, 5] = 1
+    nibabel.save(nibabel.Nifti1Image(mask, fine), tmp_path / "mask.nii")
+    path = write_csv(tmp_path / "sizes.csv", ["image", "liver mask"], ["a.nii", "mask.nii"])
+    assert read_size_table(path).sizes_of("a.nii", tmp_path) == {
+        "size": {"liver": (48 + 24 + 1) * 1.5},
+        "slice_size": {"liver": [0, 0, 16, 24]},  # half of a voxel is inside, an eighth is not
+    }
 
 
 def random_affine(rng: np.random.Generator) -> np.ndarray:
