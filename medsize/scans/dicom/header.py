@@ -230,7 +230,8 @@ def _described(file: Path, dataset: pydicom.Dataset, series: DicomSeries, bytes_
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     is_deflated = syntax is not None and syntax.is_deflated
     compressed = syntax is not None and (syntax.is_encapsulated or is_deflated)
-    expected = 0 if compressed else (columns * rows * frames * channels * bits + 7) // 8
+    kept = 2 if dataset.get("PhotometricInterpretation") == "YBR_FULL_422" else channels  # two pixels share a colour
+    expected = 0 if compressed else (columns * rows * frames * kept * bits + 7) // 8
     image_type = tuple(map(str, dataset.get("ImageType") or ()))
     position = _numbers(dataset, "ImagePositionPatient", 3)
     return DicomFile(

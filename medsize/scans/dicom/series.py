@@ -16,6 +16,7 @@ import pydicom
 import SimpleITK
 from pydicom.uid import UID, ExplicitVRLittleEndian, RTStructureSetStorage
 
+from medsize.scans.dicom.colour import COLOURS, make_grey
 from medsize.scans.dicom.header import PYDICOM_ERRORS, SEGMENTATIONS, DicomFile, open_dicom, read_header
 from medsize.scans.grid import Grid
 from medsize.scans.image_file import last_line
@@ -124,6 +125,8 @@ def _readable_files(found: FoundScan) -> Iterator[list[str]]:
                 continue
             with open_dicom(file) as opened:
                 dataset = pydicom.dcmread(opened, force=True)
+            if dataset.get("PhotometricInterpretation") in COLOURS:
+                make_grey(dataset)
             if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
                 dataset.PhotometricInterpretation = "MONOCHROME2"  # SimpleITK would invert the voxels for display
             syntax = dataset.file_meta.get("TransferSyntaxUID")
@@ -134,7 +137,12 @@ def _readable_files(found: FoundScan) -> Iterator[list[str]]:
 
 
 def _is_rewritten(s: DicomFile) -> bool:
-    return s.is_deflated or s.photometric == "MONOCHROME1" or s.file.suffix.lower() == ".gz"
+    return s.is_deflated or s.photometric == "MONOCHROME1" or _is_colour(s) or s.file.suffix.lower() == ".gz"
+
+
+def _is_colour(s: DicomFile) -> bool:
+    """Return whether a slice has colours that are read as grey."""
+    return s.frames == 1 and COLOURS.get(s.photometric) == s.channels
 
 
 def _syntax(found: FoundScan) -> str:
@@ -151,6 +159,8 @@ def _syntax(found: FoundScan) -> str:
 def _note(slices: Sequence[DicomFile]) -> str:
     if any(s.photometric == "MONOCHROME1" for s in slices):
         return "it says MONOCHROME1, to be shown inverted; its stored values were kept"
+    if _is_colour(slices[0]):
+        return f"it is in colour ({slices[0].photometric}), read as grey (luminance)"
     return ""
 
 
@@ -206,9 +216,9 @@ def _pixel_fault(slices: Sequence[DicomFile]) -> str:
                 f"{s.file.name} is a mosaic, whose tiles are the slices, expected a slice in each file. Convert it "
                 "first, for example by dcm2niix"
             )
-        if s.photometric == "PALETTE COLOR":
-            return f"{s.file.name} holds indices of colours (PALETTE COLOR), expected grey values. Export these"
-        if s.channels != 1:
+        if _is_colour(s) != _is_colour(slices[0]) or (_is_colour(s) and s.rescale != (1, 0)):
+            return f"{s.file.name} is {s.photometric}, expected grey values, or colours on all slices. Export these"
+        if (s.channels != 1 or s.photometric == "PALETTE COLOR") and not _is_colour(s):
             return f"{s.file.name} has {s.channels} values per voxel (colour), expected one. Export the grey values"
         if s.burned_in:
             return f"{s.file.name} has text burned into the image, which may name the patient. Remove it first"

@@ -129,6 +129,66 @@ def unknown_syntax(dataset: Dataset) -> None:
     dataset.file_meta.TransferSyntaxUID = HTJ2KLossless
 
 
+RED, GREY = (200, 30, 90), (77, 77, 77)
+
+
+def rgb(dataset: Dataset) -> None:
+    pixels = np.full((ROWS, COLUMNS, 3), GREY, np.uint8)
+    pixels[2, 3] = RED
+    dataset.SamplesPerPixel, dataset.PlanarConfiguration, dataset.PhotometricInterpretation = 3, 0, "RGB"
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation, dataset.RescaleSlope, dataset.RescaleIntercept = 7, 0, 1, 0
+    dataset.PixelData = pixels.tobytes()
+
+
+def ybr(dataset: Dataset) -> None:
+    rgb(dataset)
+    pixels = np.frombuffer(dataset.PixelData, np.uint8).reshape(ROWS, COLUMNS, 3)
+    dataset.PixelData = pydicom.pixels.convert_color_space(pixels, "RGB", "YBR_FULL").tobytes()
+    dataset.PhotometricInterpretation = "YBR_FULL"
+
+
+def ybr_422(dataset: Dataset) -> None:
+    ybr(dataset)
+    pixels = np.frombuffer(dataset.PixelData, np.uint8).reshape(-1, 2, 3)
+    shared = np.stack([pixels[:, 0, 0], pixels[:, 1, 0], *pixels[:, 1, 1:].T], axis=1)  # the pair's second, RED's
+    dataset.PixelData, dataset.PhotometricInterpretation = shared.tobytes(), "YBR_FULL_422"
+
+
+def compressed_rgb(dataset: Dataset) -> None:
+    rgb(dataset)
+    dataset.compress(RLELossless)
+
+
+def coloured_palette(dataset: Dataset) -> None:
+    rgb(dataset)
+    pixels = np.zeros((ROWS, COLUMNS), np.uint8)
+    pixels[2, 3] = 1
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "PALETTE COLOR"
+    dataset.PixelData = pixels.tobytes()
+    for name, values in zip(("Red", "Green", "Blue"), zip(GREY, RED, strict=True), strict=True):
+        dataset.add_new(f"{name}PaletteColorLookupTableDescriptor", "US", [2, 0, 8])
+        dataset.add_new(f"{name}PaletteColorLookupTableData", "OW", bytes(values))
+
+
+@pytest.mark.parametrize("how", [rgb, ybr, ybr_422, compressed_rgb, coloured_palette])
+def test_colours_are_read_as_their_luminance_with_a_word(tmp_path: Path, how: Callable[[Dataset], None]) -> None:
+    write_series(tmp_path)
+    for file in tmp_path.glob("*.dcm"):
+        dataset = pydicom.dcmread(file)
+        how(dataset)
+        dataset.save_as(file)
+    (scan,) = find_scans(tmp_path)
+    assert scan.note.startswith("it is in colour")
+    grey = SimpleITK.GetArrayFromImage(read_scan(scan)).astype(int)
+    assert grey.shape == (SLICES, ROWS, COLUMNS)
+    assert np.abs(grey[:, 2, 3] - round(0.299 * 200 + 0.587 * 30 + 0.114 * 90)).max() <= (
+        1 if "ybr" in how.__name__ else 0
+    )
+    grey[:, 2, 2:4] = 77  # of a pair that shares its colour
+    assert (grey == 77).all()
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [
