@@ -232,6 +232,12 @@ def test_each_fault_of_a_dicom_mask_is_named(series: Path, image: SimpleITK.Imag
     with pytest.raises(ValueError, match=r"seg.dcm: it has frames of the segments \[9\], expected only those"):
         read_masks(seg, image, ["liver"])
     write_seg(seg, series, {"liver": LIVER})
+    dataset = pydicom.dcmread(seg)
+    dataset.Columns -= 2
+    dataset.save_as(seg)
+    with pytest.raises(ValueError, match=r"seg.dcm: found \d+ bytes of pixel data, expected \d+ for \d+ frames of"):
+        read_masks(seg, image, ["liver"])
+    write_seg(seg, series, {"liver": LIVER})
     seg.write_bytes(seg.read_bytes()[:-50])
     with pytest.raises(ValueError, match=r"seg.dcm: it cannot be read as DICOM \(\d+ bytes\)"):
         read_masks(seg, image, ["liver"])

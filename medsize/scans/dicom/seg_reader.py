@@ -8,6 +8,7 @@ import highdicom
 import numpy as np
 import pydicom
 import SimpleITK
+from pydicom.dataelem import RawDataElement
 
 from medsize.scans.dicom.header import PYDICOM_ERRORS, open_dicom, read_header
 from medsize.scans.image_file import MAX_BYTES, check_memory
@@ -64,12 +65,35 @@ def read_segment(
         )
     _, number = labels[choose_structure(file, name, [label for label, _ in labels])]
     check_memory(file, (segments.Columns, segments.Rows, segments.number_of_frames), 1, max_bytes)
+    _check_length(file, segments)
     try:
         kind = np.float32 if segments.SegmentationType == "FRACTIONAL" else np.uint8
         volume = segments.get_volume(segment_numbers=[number], dtype=kind).squeeze_channel()
     except PYDICOM_ERRORS as e:
         raise ValueError(f"{file}: '{name}' cannot be read: {e}. Is the file complete?") from e
     return volume.with_array((volume.array >= 0.5).astype(np.uint8)).to_simpleitk()
+
+
+def _check_length(file: Path, segments: highdicom.seg.Segmentation) -> None:
+    """
+    Refuse a SEG whose pixel data are not as long as its header says: its frames would be read from wrong places.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    with open_dicom(file) as opened:
+        dataset = pydicom.dcmread(opened, defer_size=1024)
+        if dataset.file_meta.TransferSyntaxUID.is_compressed or "PixelData" not in dataset:
+            return
+        pixels = dataset.get_item("PixelData")
+    found = pixels.length if isinstance(pixels, RawDataElement) else len(pixels.value)
+    bits = segments.Rows * segments.Columns * segments.number_of_frames * int(segments.BitsAllocated)
+    expected = -(-bits // 8)
+    if found not in (expected, expected + 1):  # padded to an even number
+        raise ValueError(
+            f"{file}: found {found} bytes of pixel data, expected {expected} for {segments.number_of_frames} frames of "
+            f"{segments.Columns} × {segments.Rows}. Export it again."
+        )
 
 
 def _numbered(file: Path, segments: highdicom.seg.Segmentation) -> list[tuple[int, str]]:
