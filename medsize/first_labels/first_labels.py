@@ -265,9 +265,10 @@ def _writing_to(made: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
+        cause = e.__cause__ if isinstance(e.__cause__, OSError) else e
         raise OSError(
-            f"{made}: first labels cannot be kept there: {e}. Free space on the disk, or set first_labels_dir to a "
-            "folder elsewhere."
+            f"{made}: first labels cannot be kept there: {cause.strerror or cause}. Free space on the disk, or set "
+            "first_labels_dir to a folder elsewhere."
         ) from e
 
 

@@ -39,6 +39,7 @@ def test_two_processes_follow_one_with_the_doubled_batch(
     run: Callable, tmp_path: Path, dimensions: int, overlays: list[str]
 ) -> None:
     same = [*SMALL[dimensions], *NO_RANDOMNESS, "--epoch_scans", 4, "--max_epochs", 5, "--val_interval", 5]
+    same += ["--soft_label_fade", "[1.0,1.0]"]
     one, two = tmp_path / "one", tmp_path / "two"
     run(dimensions, overlays, *same, "--batch_size", 4, "--output_dir", one, processes=1)
     parallel = [*overlays, "multi_gpu_train.yaml"]
