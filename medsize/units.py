@@ -1,5 +1,5 @@
 """
-Units of size: the package keeps mm³ (mm² for a slice); people read and write mL.
+Units of size and place: the package keeps mm³ (mm² for a slice) and RAS+; people write mL, and DICOM has LPS.
 
 The items' keys name their unit, see :mod:`medsize.items`. Sizes become fractions of the network's region in
 :mod:`medsize.transforms.size_to_fraction`.
@@ -7,7 +7,15 @@ The items' keys name their unit, see :mod:`medsize.items`. Sizes become fraction
 
 from __future__ import annotations
 
-__all__ = ["MM3_PER_ML"]
+from collections.abc import Sequence
+
+__all__ = ["MM3_PER_ML", "lps_to_ras"]
 
 MM3_PER_ML = 1000.0
 """mm³ in 1 mL, which is 1 cm³."""
+
+
+def lps_to_ras(point: Sequence[float]) -> tuple[float, float, float]:
+    """Return a point in scanner mm of DICOM (LPS) as NIfTI has it (RAS+), or the other way round."""
+    x, y, z = point
+    return -x, -y, z

@@ -15,6 +15,7 @@ from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
 from medsize.sizes.region import FULLEST
 from medsize.transforms.draw_clicks import voxels_of_click
+from medsize.units import lps_to_ras
 
 __all__ = ["check_scans"]
 
@@ -143,7 +144,7 @@ def _click_faults(item: Mapping[str, Any], image: ImageFacts) -> Iterator[str]:
     for click in item.get("clicks", ()):
         place = f"{[round(x, 1) for x in click.start_mm]} mm"
         if not _is_inside(click, affine, image.shape):
-            other = click._replace(start_mm=_other_space(click.start_mm), end_mm=_other_space(click.end_mm))
+            other = click._replace(start_mm=lps_to_ras(click.start_mm), end_mm=lps_to_ras(click.end_mm))
             is_lps = _is_inside(other, affine, image.shape)
             remedy = "It lies inside as LPS: is click_space 'LPS'?" if is_lps else "Correct or delete it."
             yield f"{path}: a click of class {click.class_index} at {place} lies outside the image. {remedy}"
@@ -165,10 +166,6 @@ def _click_faults(item: Mapping[str, Any], image: ImageFacts) -> Iterator[str]:
 def _is_inside(click: Click, affine: torch.Tensor, shape: Sequence[int]) -> bool:
     voxels = voxels_of_click(click, affine)
     return bool(((voxels >= 0) & (voxels < torch.tensor(list(shape)))).all())
-
-
-def _other_space(point: tuple[float, float, float]) -> tuple[float, float, float]:
-    return (-point[0], -point[1], point[2])
 
 
 def _roi_faults(roi: RoiMm, image: ImageFacts, path: str) -> Iterator[str]:

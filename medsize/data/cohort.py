@@ -13,6 +13,7 @@ from medsize.data.data_list import DataListError, Item, parse_data_list
 from medsize.data.sizes_in_mm import sizes_in_mm
 from medsize.items import Click, CohortItem, SizeKey, TrainingItem, ValidationItem
 from medsize.suggest import did_you_mean, did_you_mean_path
+from medsize.units import lps_to_ras
 
 __all__ = ["Cohort", "load_cohort"]
 
@@ -243,7 +244,6 @@ def _clicks(
     stated: Mapping[str, Sequence[Any]], class_names: list[str], space: str, where: str, problems: list[str]
 ) -> tuple[Click, ...]:
     """Return the clicks in RAS+."""
-    flip = (-1.0, -1.0, 1.0) if space == "LPS" else (1.0, 1.0, 1.0)
     clicks = []
     for structure, places in stated.items():
         if structure not in class_names:
@@ -251,8 +251,9 @@ def _clicks(
             problems.append(f"{where}: clicks names '{structure}', which is not a class of 'labels'.{hint}")
             continue
         for place in places:
-            ends = place if isinstance(place[0], Sequence) else (place, place)
-            start, end = (tuple(f * x for f, x in zip(flip, point, strict=True)) for point in ends)
+            start, end = place if isinstance(place[0], Sequence) else (place, place)
+            if space == "LPS":
+                start, end = lps_to_ras(start), lps_to_ras(end)
             clicks.append(Click(class_names.index(structure), start, end))
     return tuple(clicks)
 

@@ -61,6 +61,7 @@ from medsize.sizes.measurements import StatedSize, misfits, of_other_extent, sta
 from medsize.sizes.size_columns import CLICK_KINDS, SIZE_KINDS, Column, read_columns
 from medsize.sizes.spreadsheet import Cell, read_cells, uses_decimal_comma
 from medsize.suggest import did_you_mean
+from medsize.units import lps_to_ras
 
 __all__ = ["SizeRow", "SizeTable", "SizeTableError", "StatedSize", "add_sizes", "read_size_table"]
 
@@ -372,9 +373,7 @@ def _in_ras(places: Sequence[Any], kind: str) -> list[Any]:
     """Return points and lines in RAS+, of a column in RAS+ or LPS."""
     if kind == "click_mm":
         return list(places)
-    return [
-        _in_ras(place, kind) if isinstance(place[0], list) else [-place[0], -place[1], place[2]] for place in places
-    ]
+    return [_in_ras(place, kind) if isinstance(place[0], list) else list(lps_to_ras(place)) for place in places]
 
 
 def _contradictions(table: SizeTable) -> Iterator[str]:
