@@ -10,6 +10,8 @@ An item may have ``label`` (a mask), ``scribble``, ``size`` (one number per stru
 ``[low, high]`` if only bounds are known), ``slice_size`` (per structure, one number per slice along the last axis),
 ``roi``, ``subject`` and ``fold``. ``size_unit`` is ``mm3`` or ``mL``, with ``slice_size`` in mm², or ``fraction`` of
 the scan's (the slice's) original field of view. Structures that ``size`` does not name are unknown.
+The size of several lesions of a structure is ``{"each": [1.2, [0.5, 0.9]]}``, or ``{"diameters_mm": [[12], [15, 11]]}``
+with one to three diameters of each: they add up.
 ``clicks`` says where structures are, in scanner mm: for each structure points ``[x, y, z]`` and lines
 ``[[x, y, z], [x, y, z]]``. ``click_space`` is ``RAS`` (as in NIfTI; the default) or ``LPS`` (as in DICOM).
 
@@ -19,26 +21,68 @@ the scan's (the slice's) original field of view. Structures that ``size`` does n
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    NonNegativeFloat,
+    PositiveFloat,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from medsize.errors import ProblemsError
 from medsize.files import atomic_write
+from medsize.sizes.ellipsoid import ellipsoid_volume
 from medsize.suggest import did_you_mean
 
-__all__ = ["DataList", "DataListError", "Item", "Roi", "SizeValue", "parse_data_list", "write_data_list"]
+__all__ = ["DataList", "DataListError", "Item", "Lesions", "Roi", "SizeValue", "parse_data_list", "write_data_list"]
 
 
 class DataListError(ProblemsError):
     """Error that lists all problems of a data list."""
 
 
+PARTS_OF_TYPES = ("tuple[", "float", "list[", "one", "several", "constrained-float")
+"""Beginnings of pydantic's names of types, in the places of errors."""
 Point = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 SizeValue = float | tuple[float, float] | None
 """A size; its low and high end; or None if it is unknown."""
+
+
+class Lesions(BaseModel):
+    """Several lesions of one structure, whose sizes add up to its size."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    each: list[NonNegativeFloat | tuple[NonNegativeFloat, NonNegativeFloat]] = []
+    """Sizes, or their low and high ends."""
+    diameters_mm: list[Annotated[list[PositiveFloat], Field(min_length=1, max_length=3)]] = []
+    """One to three diameters of each."""
+
+    @model_validator(mode="after")
+    def _has_any(self) -> Lesions:
+        if not self.each and not self.diameters_mm:
+            raise ValueError("it names no lesion. List their sizes in each, or their diameters in diameters_mm")
+        if any(low > high for low, high in self.intervals()):
+            raise ValueError("the low end of a lesion is above its high end")
+        return self
+
+    def intervals(self) -> list[tuple[float, float]]:
+        """Return the low and high ends of ``each``, equal for a number."""
+        return [size if isinstance(size, tuple) else (size, size) for size in self.each]
+
+    def volume_mm3(self) -> float:
+        """Return the volume of the ellipsoids of ``diameters_mm`` together."""
+        return math.fsum(map(ellipsoid_volume, self.diameters_mm))
 
 
 class Roi(BaseModel):
@@ -56,6 +100,12 @@ class Roi(BaseModel):
         return self
 
 
+VolumeValue = Annotated[
+    Annotated[SizeValue, Tag("one")] | Annotated[Lesions, Tag("several")],
+    Discriminator(lambda size: "several" if isinstance(size, dict | Lesions) else "one"),
+]
+
+
 class Item(BaseModel):
     """One scan. Paths are relative to the data set's folder."""
 
@@ -65,7 +115,7 @@ class Item(BaseModel):
     label: str | None = None
     scribble: str | None = None
     clicks: dict[str, list[Point | tuple[Point, Point]]] | None = None
-    size: dict[str, SizeValue] | None = None
+    size: dict[str, VolumeValue] | None = None
     slice_size: dict[str, list[SizeValue]] | None = None
     roi: Roi | None = None
     subject: str | None = None
@@ -131,7 +181,7 @@ def _describe(error: Any, raw: dict[str, Any]) -> str:
         image = item.get("image", "no image") if isinstance(item, dict) else item
         where = f"{location[0]}[{location[1]}] ({image}): "
         location = location[2:]
-    key = ".".join(str(part) for part in location if not str(part).startswith(("tuple[", "float", "list[")))
+    key = ".".join(str(part) for part in location if not str(part).startswith(PARTS_OF_TYPES))
     if error["type"] == "extra_forbidden":
         known = list(Item.model_fields)
         hint = did_you_mean(key, known) or f" Known keys: {', '.join(known)}."

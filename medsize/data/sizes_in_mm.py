@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from medsize.data.data_list import Item, SizeValue
+from medsize.data.data_list import Item, Lesions, SizeValue
 from medsize.items import SizeKey
 from medsize.scans.scan_header import scan_header
 from medsize.suggest import did_you_mean
@@ -38,10 +38,15 @@ def sizes_in_mm(
         problems.append(f"{where}: the data list has no 'size_unit', expected mm3, mL or fraction. Add it.")
         return found
     if item.size is not None:
-        stated = {name: [value] for name, value in item.size.items()}
+        lesions = {name: size for name, size in item.size.items() if isinstance(size, Lesions)}
+        stated: dict[str, list[SizeValue]] = {
+            name: [_total(size) if isinstance(size, Lesions) else size] for name, size in item.size.items()
+        }
         box = _intervals(stated, structures, f"{where}: size", problems)
         if box is not None and Path(image).is_file():
             found["volume_mm3"] = box[..., 0] * _unit_in_mm(image, unit, 3, where, problems)
+            for name in lesions.keys() & set(structures):
+                found["volume_mm3"][:, structures.index(name)] += lesions[name].volume_mm3()
     if item.slice_size is not None:
         box = _intervals(item.slice_size, structures, f"{where}: slice_size", problems)
         if box is not None and Path(image).is_file():
@@ -50,6 +55,12 @@ def sizes_in_mm(
         slice_distance = _header(image, where, problems)[0][2]
         found["volume_mm3"] = found["slice_area_mm2"].sum(dim=-1) * slice_distance
     return found
+
+
+def _total(lesions: Lesions) -> tuple[float, float]:
+    """Return both ends of the sum of ``each``, see :func:`medsize.sizes.measurements.added`."""
+    low, high = zip(*lesions.intervals(), strict=True) if lesions.each else ((), ())
+    return math.fsum(low), math.fsum(high)
 
 
 def _intervals(

@@ -7,6 +7,7 @@ A measurement is a volume, diameters, an area, a fraction or a mask, with the re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from medsize.sizes.ellipsoid import ellipsoid_volume
 from medsize.sizes.size_columns import CLICK_KINDS, Column
 from medsize.units import MM3_PER_ML
 
-__all__ = ["StatedSize", "misfits", "of_other_extent", "stated_size"]
+__all__ = ["StatedSize", "added", "misfits", "of_other_extent", "stated_size"]
 
 KINDS_OF_SLICES = ("area_mm2", "fraction")
 
@@ -42,6 +43,19 @@ class StatedSize:
         """
         low, high = self.low * measure, self.high * measure
         return low if low == high else [low, high]
+
+
+def added(one: float | list[float], other: float | list[float]) -> float | list[float]:
+    """
+    Return the size of two lesions together, in the form of data lists: a number, or ``[low, high]``.
+
+    Ends add up to ends. Errors of one reader go the same way, so that they do not average out. Independent errors would
+    add up in quadrature, to a narrower interval.
+
+    Source: JCGM 100:2008 (GUM), 5.2.2, note 1: with correlations of 1 uncertainties add up linearly.
+    """
+    low, high = (math.fsum(size[end] if isinstance(size, list) else size for size in (one, other)) for end in (0, 1))
+    return low if low == high else [low, high]
 
 
 def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> StatedSize | None:
@@ -79,7 +93,7 @@ def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> Sta
 def _size(kind: str, value: Any, factor: float = 1.0) -> float:
     """Return the value of a cell times a factor, in mm³, mm² or as a fraction."""
     if kind == "diameters_mm":
-        return ellipsoid_volume([factor * d for d in value])
+        return math.fsum(ellipsoid_volume([factor * d for d in lesion]) for lesion in value)
     return factor * value * (MM3_PER_ML if kind == "volume_ml" else 1.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
 from openpyxl.utils import get_column_letter
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from medsize.sizes.spreadsheet import Cell, Shown, parse_number
 from medsize.suggest import did_you_mean
@@ -20,7 +21,9 @@ __all__ = ["CLICK_KINDS", "SIZE_KINDS", "Column", "read_columns"]
 SIZE_KINDS = ("volume_ml", "volume_mm3", "diameters_mm", "fraction", "area_mm2", "mask")
 CLICK_KINDS = ("click_mm", "click_lps_mm")
 """Places in scanner mm: RAS+ as in NIfTI, and LPS as in DICOM."""
-OWN_COLUMNS = ("image", "subject", "slice", "comment", "error_percent")
+OWN_COLUMNS = ("image", "subject", "slice", "lesion", "comment", "error_percent")
+BETWEEN_LESIONS = re.compile(r"\s*(?:\n|(?<!\de)\+)\s*", re.IGNORECASE)
+"""A plus, other than the sign of an exponent, or a new line."""
 STRUCTURE_COLUMN = re.compile(
     r"((?P<structure>.+?)[\s_]+)?(?P<kind>volume|diameters?|fraction|area|mask|error|clicks?)"
     r"(([\s_]*[(\[]|[\s_]+)(?!low|high)(?P<unit>[\w%^]+?)[)\]]?)?([\s_]+(?P<bound>low|high))?",
@@ -173,15 +176,40 @@ def _percentage(cell: str | int | float, info: ValidationInfo) -> float:
     return _number(cell.strip("±% ") if isinstance(cell, str) else cell, info)
 
 
-def _diameters(cell: str | int | float, info: ValidationInfo) -> list[float]:
-    if not isinstance(cell, str):
-        return [cell]
-    parts = re.split(r"\s*[x×;]\s*", cell, flags=re.IGNORECASE)
+def _lesions(cell: str | int | float) -> list[Any]:
+    """Return the parts of a cell, one for each lesion."""
+    return BETWEEN_LESIONS.split(cell.lstrip("+")) if isinstance(cell, str) else [cell]
+
+
+def _sizes(cell: str | int | float, info: ValidationInfo) -> list[float]:
+    return [_number(part, info) for part in _lesions(cell)]
+
+
+def _fractions(cell: str | int | float, info: ValidationInfo) -> list[float]:
+    return [_fraction(part, info) for part in _lesions(cell)]
+
+
+def _sum_of_fractions(fractions: list[float]) -> float:
+    if (total := math.fsum(fractions)) > 1:
+        raise ValueError(f"they sum to {total:g}, above 1")
+    return total
+
+
+def _diameters(cell: str | int | float, info: ValidationInfo) -> list[list[float]]:
+    return [_diameters_of_one(part, info) for part in _lesions(cell)]
+
+
+def _diameters_of_one(part: str | int | float, info: ValidationInfo) -> list[float]:
+    if not isinstance(part, str):
+        return [part]
+    if ";" in part:
+        raise ValueError("it may mean one lesion or several")
+    parts = re.split(r"\s*[x×]\s*", part, flags=re.IGNORECASE)
     if len(parts) > 3:
         raise ValueError(f"there are {len(parts)} diameters")
-    if len(parts) == 1 and "," in cell:
+    if len(parts) == 1 and "," in part:
         raise ValueError("it may mean one diameter or two")
-    return [_number(part, info) for part in parts]
+    return [_number(diameter, info) for diameter in parts]
 
 
 def _places(cell: str | int | float, info: ValidationInfo) -> list[Any]:
@@ -211,20 +239,24 @@ def _path_below(cell: str | int | float) -> str:
     return str(PurePosixPath(path))
 
 
-Size = TypeAdapter(Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)])
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Size = TypeAdapter(Annotated[list[NotNegative], BeforeValidator(_sizes), AfterValidator(math.fsum)])
+Fraction = TypeAdapter(
+    Annotated[list[Annotated[float, Field(ge=0, le=1)]], BeforeValidator(_fractions), AfterValidator(_sum_of_fractions)]
+)
+Diameters = list[Annotated[float, Field(gt=0, allow_inf_nan=False)]]
 RelativePath = TypeAdapter(Annotated[str, BeforeValidator(_path_below)])
 CELLS: dict[str, TypeAdapter] = {
     "image": RelativePath,
     "subject": TypeAdapter(Annotated[str, BeforeValidator(_text)]),
     "slice": TypeAdapter(Annotated[int, BeforeValidator(_number), Field(ge=0)]),
+    "lesion": TypeAdapter(Annotated[str, BeforeValidator(_text)]),
     "comment": TypeAdapter(Any),
     "error_percent": TypeAdapter(Annotated[float, BeforeValidator(_percentage), Field(ge=0, lt=100)]),
     "volume_ml": Size,
     "volume_mm3": Size,
-    "diameters_mm": TypeAdapter(
-        Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], BeforeValidator(_diameters)]
-    ),
-    "fraction": TypeAdapter(Annotated[float, BeforeValidator(_fraction), Field(ge=0, le=1)]),
+    "diameters_mm": TypeAdapter(Annotated[list[Diameters], BeforeValidator(_diameters)]),
+    "fraction": Fraction,
     "area_mm2": Size,
     "mask": RelativePath,
     **dict.fromkeys(CLICK_KINDS, TypeAdapter(Annotated[list[Any], BeforeValidator(_places)])),
@@ -248,8 +280,9 @@ EXPECTED = {
     "volume_ml": f"Write the volume in mL, such as 1510 or 12.5; {EMPTY_OR_ZERO}",
     "volume_mm3": f"Write the volume in mm³, such as 1510000; {EMPTY_OR_ZERO}",
     "diameters_mm": (
-        "Write 1 to 3 diameters in mm, such as 34 x 28 x 40.5; leave the cell empty where they are unknown, "
-        "and write 0 in a column 'STRUCTURE volume_ml' where the structure is absent."
+        "Write 1 to 3 diameters in mm, such as 34 x 28 x 40.5, with + between several lesions, as in 12 x 9 + 15; "
+        "leave the cell empty where they are unknown, and write 0 in a column 'STRUCTURE volume_ml' where the "
+        "structure is absent."
     ),
     "fraction": f"Write a fraction of the original field of view, such as 0.04 or 4 %; {EMPTY_OR_ZERO}",
     "area_mm2": f"Write the area in mm², such as 320.5; {EMPTY_OR_ZERO}",

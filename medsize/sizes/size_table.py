@@ -14,6 +14,7 @@ column                       content of its cells
 ``image``                    path of the scan from the data set's folder
 ``subject``                  subject of the scan; may be left out
 ``slice``                    number of the slice, from 0 along the last axis; empty: the whole scan
+``lesion``                   number or name of the lesion, where a scan (a slice) has a row for each of its lesions
 ``comment``                  anything; not read
 ``liver volume_ml``          volume in mL
 ``liver volume_mm3``         volume in mm³
@@ -28,6 +29,10 @@ column                       content of its cells
 ``liver error_percent``      the reader's error, in percent of the number in the row
 ``error_percent``            the same for all structures without bounds or an error of their own
 ===========================  =============================================================================
+
+**Several lesions** of a structure have a row each, told apart by ``lesion``, or a cell with ``+`` between them:
+``12 + 15 x 11 + 31``. Their sizes add up, and so do the ends of their intervals, see
+:func:`medsize.sizes.measurements.added`.
 
 Any structure's name may stand for ``liver``. An *empty* cell means that the size is unknown, *0* that the structure is
 absent. A row states each structure in one way; other rows and structures may use other ways. Case, spaces and brackets
@@ -57,7 +62,7 @@ from openpyxl.utils import get_column_letter
 from medsize.errors import ProblemsError
 from medsize.scans.scan_header import scan_header
 from medsize.sizes.mask_sizes import measure_structure
-from medsize.sizes.measurements import StatedSize, misfits, of_other_extent, stated_size
+from medsize.sizes.measurements import StatedSize, added, misfits, of_other_extent, stated_size
 from medsize.sizes.size_columns import CLICK_KINDS, SIZE_KINDS, Column, read_columns
 from medsize.sizes.spreadsheet import Cell, read_cells, uses_decimal_comma
 from medsize.suggest import did_you_mean
@@ -92,6 +97,8 @@ class SizeRow:
     subject: str | None
     slice: int | None
     """Number of the slice; ``None`` for the whole scan."""
+    lesion: str | None
+    """Lesion that the row is of; ``None`` if it states the sizes of all."""
     sizes: dict[str, StatedSize]
     """Size of each structure; structures of unknown size are left out."""
     clicks: dict[str, list[Any]] = field(default_factory=dict)
@@ -168,14 +175,18 @@ class SizeTable:
                     except ValueError as e:
                         problems.append(f"{self.where(row, 'mask', structure)}: {e}")
                         continue
-                    size[structure] = stated.times(volume)
-                    slice_size[structure] = [stated.times(area) for area in areas]
+                    size[structure] = added(size.get(structure, 0.0), stated.times(volume))
+                    of_slices = slice_size.get(structure, [0.0] * len(areas))
+                    slice_size[structure] = [
+                        added(others, stated.times(area)) for others, area in zip(of_slices, areas, strict=True)
+                    ]
                     continue
                 entry = stated.times(view if stated.is_fraction else 1.0)
                 if row.slice is None:
-                    size[structure] = entry
+                    size[structure] = added(size.get(structure, 0.0), entry)
                 else:
-                    slice_size.setdefault(structure, [None] * num_slices)[row.slice] = entry
+                    of_slices = slice_size.setdefault(structure, [None] * num_slices)
+                    of_slices[row.slice] = added(of_slices[row.slice] or 0.0, entry)
         if problems:
             raise SizeTableError(self.source, problems)
         entries = {
@@ -366,7 +377,13 @@ def _read_row(
                     clicks[structure] = _in_ras(values[column], column.kind)
     if "image" not in own or "slice" in faulty_kinds:
         return None, problems
-    return SizeRow(number, own["image"], own.get("subject"), own.get("slice"), sizes, clicks), problems
+    lesion = own.get("lesion")
+    if lesion is not None and not sizes and not problems:
+        problems.append(
+            f"column 'lesion' is '{lesion}', but no size is filled in, expected that of the lesion. Fill it in, or its "
+            "bounds, or delete the row."
+        )
+    return SizeRow(number, own["image"], own.get("subject"), own.get("slice"), lesion, sizes, clicks), problems
 
 
 def _in_ras(places: Sequence[Any], kind: str) -> list[Any]:
@@ -379,23 +396,45 @@ def _in_ras(places: Sequence[Any], kind: str) -> list[Any]:
 def _contradictions(table: SizeTable) -> Iterator[str]:
     """Yield a problem for rows of the same scan that contradict each other."""
     for rows in table.rows_by_image.values():
-        first: dict[int | None, SizeRow] = {}
+        first: dict[tuple[int | None, str | None], SizeRow] = {}
         masks = {structure: row for row in rows for structure, stated in row.sizes.items() if stated.mask}
         named = next((row for row in rows if row.subject), None)
         for row in rows:
-            twin = first.setdefault(row.slice, row)
+            twin = first.setdefault((row.slice, row.lesion), row)
             if twin is not row:
                 what = "scan" if row.slice is None else f"slice {row.slice} of the scan"
-                where = table.where(row, "image")
-                yield f"{where}: row {twin.number} is of the same {what}, '{row.image}'. Delete one of them."
+                what = what if row.lesion is None else f"lesion '{row.lesion}' in the same {what}"
+                yield (
+                    f"{table.where(row, 'image')}: row {twin.number} is of the same {what}, '{row.image}'. Delete one "
+                    "of them, or number several lesions in a column 'lesion'."
+                )
             if row.subject and named and row.subject != named.subject:
                 yield (
                     f"{table.where(row, 'subject')} is '{row.subject}', but row {named.number} says that the scan is "
                     f"of '{named.subject}'. Correct one of them."
                 )
+            yield from _counted_twice(table, row, rows)
             for structure in row.sizes.keys() & masks.keys():
                 if row.slice is not None:
                     yield (
                         f"{table.where(masks[structure], 'mask', structure)} tells the size of '{structure}' in every "
                         f"slice, but row {row.number} states it in slice {row.slice}. Clear one of them."
                     )
+
+
+def _counted_twice(table: SizeTable, row: SizeRow, rows: Sequence[SizeRow]) -> Iterator[str]:
+    """Yield a problem for sizes that would add up, though they are not those of several lesions."""
+    before = [other for other in rows if other.slice == row.slice and other.number < row.number]
+    first = {name: other for other in reversed(before) for name in row.sizes if name in other.sizes}
+    totals = [name for name, other in first.items() if (other.lesion is None) != (row.lesion is None)]
+    where = table.where(row, "image")
+    if totals:
+        yield (
+            f"{where}: the size of '{totals[0]}' stands in row {first[totals[0]].number}, too, and only one of both "
+            "names a lesion: sizes of lesions add up. Fill in 'lesion' in both, or clear one of the sizes."
+        )
+    elif row.lesion is not None and len(first) > 1:
+        yield (
+            f"{where}: the sizes of {' and '.join(map(repr, first))} stand in several rows of the scan, and would add "
+            "up. State one structure in the row of a lesion, and sizes of the whole scan in one row only."
+        )

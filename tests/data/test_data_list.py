@@ -55,6 +55,15 @@ def test_sizes_become_intervals_in_mm3(write: Writer) -> None:
     torch.testing.assert_close(second["volume_mm3"], torch.tensor([[0.0, 0.0], [math.inf, math.inf]]).double())
 
 
+def test_sizes_of_several_lesions_add_up(write: Writer, tmp_path: Path) -> None:
+    of_each = {"each": [1.5, [0.5, 0.75]]}
+    diameters = {"diameters_mm": [[10], [20, 10], [20, 10, 5]], "each": [1]}
+    cohort = load_cohort(write({"image": "a.nii.gz", "size": {"liver": of_each, "kidney": diameters}}), tmp_path)
+    ellipsoids = math.pi / 6 * (10**3 + 20 * 10**2 + 20 * 10 * 5)
+    expected = torch.tensor([[2000, 1000 + ellipsoids], [2250, 1000 + ellipsoids]], dtype=torch.float64)
+    torch.testing.assert_close(cohort.items[0]["volume_mm3"], expected)
+
+
 def test_absent_is_not_unknown(write: Writer) -> None:
     path = write({"image": "a.nii.gz", "size": {"liver": 0}})
     (item,) = load_cohort(path, path.parent).items
@@ -110,6 +119,18 @@ def test_section_for_validation_wins_over_folds(write: Writer) -> None:
             "size of 'liver' is nan: it must be a finite number",
         ),
         ({"image": "a.nii.gz", "size": {"liver": [3, 2]}}, "the low end is above the high end"),
+        (
+            {"image": "a.nii.gz", "size": {"liver": {"each": []}}},
+            "'size.liver' is {'each': []}: value error, it names no",
+        ),
+        (
+            {"image": "a.nii.gz", "size": {"liver": {"each": [1, -2]}}},
+            "'size.liver.each.1' is -2: input should be greater",
+        ),
+        (
+            {"image": "a.nii.gz", "size": {"liver": {"diameters_mm": [[3, 2, 2, 1]]}}},
+            "'size.liver.diameters_mm.0' is [3",
+        ),
         ({"image": "a.nii.gz", "size": {"liver": "large"}}, "'size.liver"),
         (
             {"image": "a.nii.gz", "slice_size": {"liver": [1, 2], "kidney": [1]}},

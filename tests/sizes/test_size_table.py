@@ -80,7 +80,10 @@ def sizes(tmp_path: Path, *rows: Row, image: str = "a.nii.gz") -> dict[str, Any]
         ("liver volume_mm3", "1.5e3", 1500),
         ("liver diameters_mm", 30, math.pi / 6 * 30**3),
         ("liver diameters_mm", "30 x 20", math.pi / 6 * 30 * 20**2),
-        ("liver diameters_mm", "20;30", math.pi / 6 * 30 * 20**2),
+        ("liver diameters_mm", "12 + 15 x 11 + 31", math.pi / 6 * (12**3 + 15 * 11**2 + 31**3)),
+        ("liver diameters_mm", "12\n15", math.pi / 6 * (12**3 + 15**3)),
+        ("liver volume_ml", "1.2 + 0.8", 2000),
+        ("liver volume_mm3", "1e+3+5", 1005),
         ("liver diameters_mm", "34 x 28,5 × 40", math.pi / 6 * 34 * 28.5 * 40),
         ("liver fraction", 0.25, 2000),
         ("liver fraction", "25 %", 2000),
@@ -325,6 +328,25 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "diameter of 0": ([["image", "liver diameters_mm"], ["a", 0]], "(B) is '0': input should be greater than 0"),
     "negative diameter": ([["image", "liver diameters_mm"], ["a", "3 x -2"]], "(B) is '3 x -2': input should be"),
     "four diameters": ([["image", "liver diameters_mm"], ["a", "3 x 2 x 2 x 1"]], "(B) is '3 x 2 x 2 x 1': there are"),
+    "diameters by semicolon": ([["image", "liver diameters_mm"], ["a", "12; 15"]], "it may mean one lesion or several"),
+    "a lesion missing": ([["image", "liver diameters_mm"], ["a", "12 +"]], "(B) is '12 +': it is not a number. Write"),
+    "lesions beyond the view": ([["image", "liver fraction"], ["a", "0.6 + 50 %"]], "they sum to 1.1, above 1"),
+    "a lesion twice": (
+        [["image", "lesion", "liver volume_ml"], ["a", 1, 2], ["a", 1, 2]],
+        "row 3, column 'image' (A): row 2 is of the same lesion '1' in the same scan, 'a'",
+    ),
+    "a lesion without a size": (
+        [["image", "lesion", "liver volume_ml"], ["a", 1, 2], ["a", 2, ""]],
+        "row 3, column 'lesion' is '2', but no size is filled in",
+    ),
+    "a lesion and the total": (
+        [["image", "lesion", "tumour volume_ml"], ["a", 1, 2], ["a", "", 5]],
+        "row 3, column 'image' (A): the size of 'tumour' stands in row 2, too, and only one of both names a lesion",
+    ),
+    "sizes of the scan with each lesion": (
+        [["image", "lesion", "liver volume_ml", "tumour volume_ml"], ["a", 1, 1500, 2], ["a", 2, 1500, 3]],
+        "row 3, column 'image' (A): the sizes of 'liver' and 'tumour' stand in several rows of the scan",
+    ),
     "diameters by comma": ([["image", "liver diameters_mm"], ["a", "34,28"]], "(B) is '34,28': it may mean one"),
     "a diameter missing": ([["image", "liver diameters_mm"], ["a", "3 x"]], "(B) is '3 x': it is not a number. Write"),
     "volume and diameters": (
@@ -733,3 +755,29 @@ def test_clicks_that_are_no_place_are_named(tmp_path: Path, cell: str, message: 
     file = write_csv(tmp_path / "sizes.csv", ["image", "liver volume_ml", "liver click_mm"], ["a.nii", "2", cell])
     with pytest.raises(SizeTableError, match=re.escape(message)):
         read_size_table(file)
+
+
+def test_sizes_of_several_lesions_add_up_and_so_do_their_bounds(tmp_path: Path) -> None:
+    columns = ["image", "lesion", "liver volume_ml", "lesion diameters_mm", "lesion error_percent", "lesion click_mm"]
+    stated = sizes(
+        tmp_path,
+        columns,
+        ["a.nii.gz", "", 1500, "", "", ""],
+        ["a.nii.gz", 1, "", 12, "", "1 2 3"],
+        ["a.nii.gz", 2, "", "15 x 11", "", ""],
+        ["a.nii.gz", "segment 8", "", 31, 10, "4 5 6"],
+    )
+    small = math.pi / 6 * (12**3 + 15 * 11**2)
+    large = [small + math.pi / 6 * (31 * factor) ** 3 for factor in (0.9, 1.1)]
+    assert stated["size"]["liver"] == 1_500_000
+    assert stated["size"]["lesion"] == pytest.approx(large)
+    assert stated["clicks"] == {"lesion": [[1, 2, 3], [4, 5, 6]]}
+
+
+def test_lesions_of_a_slice_add_up(tmp_path: Path) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    columns = ["image", "slice", "lesion", "liver area_mm2 low", "liver area_mm2 high"]
+    stated = sizes(
+        tmp_path, columns, ["a.nii.gz", 1, 1, 10, 20], ["a.nii.gz", 1, 2, 5, "6 + 7"], ["a.nii.gz", 2, 1, 3, 3]
+    )
+    assert stated["slice_size"]["liver"] == [None, [15, 33], 3, None]
