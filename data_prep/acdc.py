@@ -6,6 +6,7 @@ Prepare ACDC, the cardiac MR of the Automated Cardiac Diagnosis Challenge.
 FOLDER holds ``patientNNN/patientNNN_frameMM.nii.gz`` with ``…_gt.nii.gz`` masks, at any depth, as the challenge ships
 them. ``…_scribble.nii.gz`` files beside them are used, too. OUT gets ``datalist.json``, with sizes measured in the
 masks and all scans of a patient in one fold. Its regions of interest are like those of one click on the heart.
+``cohort.yaml`` beside it is for ``medsize fit``.
 
 Bernard et al. "Deep Learning Techniques for Automatic MRI Cardiac Multi-Structures Segmentation and Diagnosis".
 IEEE Transactions on Medical Imaging 2018. Licence of the data: CC BY-NC-SA 4.0.
@@ -23,7 +24,8 @@ import nibabel
 import numpy as np
 import typer
 
-from medsize.data import assign_folds, describe_scans
+from medsize.cohort.proposal import propose_run
+from medsize.data import assign_folds, describe_scans, load_cohort
 from medsize.files import atomic_write, is_newer
 from medsize.losses import IGNORE_INDEX
 
@@ -91,6 +93,7 @@ def main(
         reference="Bernard et al., IEEE TMI 2018",
         scribble_unlabelled=SCRIBBLE_UNLABELLED if drawn_scribbles else IGNORE_INDEX,
     )
+    propose_run(load_cohort(data_list, folder), ["MR"], output_dir / "cohort.yaml", dataset_dir=folder)
     typer.echo(f"{data_list}: {len(scans)} scans of {len(fold_of)} patients")
 
 

@@ -6,7 +6,7 @@ Prepare CHAOS: abdominal T2 MR (SPIR) with liver, kidneys and spleen.
 FOLDER holds ``MR/N/T2SPIR/DICOM_anon/*.dcm`` with ``Ground/*.png``, at any depth, as the challenge ships them; or
 ``images/*.nii.gz`` with ``masks/*.nii.gz``. DICOM becomes NIfTI below OUT, under the subject's number alone. OUT gets
 ``datalist.json``, with sizes measured in the masks. With ``--clicks`` the first so many training scans get one
-simulated click for each organ, in scanner mm.
+simulated click for each organ, in scanner mm. ``cohort.yaml`` beside it is for ``medsize fit``.
 
 Kavur et al. "CHAOS Challenge - combined (CT-MR) healthy abdominal organ segmentation". Medical Image Analysis 2021.
 Licence of the data: CC BY-SA 4.0.
@@ -26,7 +26,8 @@ import typer
 from PIL import Image
 
 from data_prep.ibsi_sts import only_scan
-from medsize.data import DataListError, assign_folds, describe_scans
+from medsize.cohort.proposal import propose_run
+from medsize.data import DataListError, assign_folds, describe_scans, load_cohort
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import write_nifti
 from medsize.sizes.mask_sizes import read_mask
@@ -73,6 +74,7 @@ def main(
         licence="CC BY-SA 4.0",
         reference="Kavur et al., Medical Image Analysis 2021",
     )
+    propose_run(load_cohort(data_list, dataset_dir), ["MR"], output_dir / "cohort.yaml", dataset_dir=dataset_dir)
     clicked = f", {clicks} of them with clicks" if clicks else ""
     typer.echo(f"{data_list}: {len(scans)} scans{clicked}; paths from {dataset_dir}")
 

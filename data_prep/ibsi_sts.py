@@ -4,10 +4,10 @@ Prepare soft-tissue sarcoma: PET, MR or CT with the tumour's contours (DICOM), a
     python -m data_prep.ibsi_sts FOLDER --output-dir OUT [--modality PET] [--clicks] [--sizes TABLE]
 
 FOLDER holds ``STS_nnn/PET/image`` (a DICOM series) and ``STS_nnn/PET/mask`` (an RTSTRUCT), and the same under ``MR_T1``
-and ``CT``. OUT gets the scans as NIfTI (PET: SUV by body weight, g/mL) and ``datalist.json``, with sizes measured in
-the contours. With ``--sizes`` they are those of a size table, as ``medsize diameters`` writes it: its images are paths
-of series from FOLDER (``STS_001/PET/image``). Masks, the contours on the voxel grid, are written for
-evaluation and comparison only. The IBSI cropped the scans to some 5 cm around the tumour.
+and ``CT``. OUT gets the scans as NIfTI (PET: SUV by body weight, g/mL), ``datalist.json``, with sizes measured in the
+contours, and ``cohort.yaml`` for ``medsize fit``. With ``--sizes`` they are those of a size table, as ``medsize
+diameters`` writes it: its images are paths of series from FOLDER (``STS_001/PET/image``). Masks, the contours on the
+voxel grid, are written for evaluation and comparison only. The IBSI cropped the scans to some 5 cm around the tumour.
 Needs pydicom (``pip install 'medsize[dicom]'``).
 
 Vallières et al. "A radiomics model from joint FDG-PET and MRI texture features for the prediction of lung metastases in
@@ -27,7 +27,8 @@ import SimpleITK
 import typer
 from rich.progress import track
 
-from medsize.data import DataListError, assign_folds, write_clicks, write_data_list
+from medsize.cohort.proposal import propose_run
+from medsize.data import DataListError, assign_folds, load_cohort, write_clicks, write_data_list
 from medsize.scans.dicom.polygons import contour_area
 from medsize.scans.dicom.rtstruct import contours_by_slice, read_contours, volume_mask
 from medsize.scans.dicom.suv import to_suv
@@ -49,6 +50,7 @@ class Modality(str, Enum):
     CT = "CT"
 
 
+DICOM_NAMES = {Modality.PET: "PT", Modality.MR: "MR", Modality.CT: "CT"}
 FOLDER_OF = {Modality.PET: "PET", Modality.MR: "MR_T1", Modality.CT: "CT"}
 
 
@@ -105,6 +107,11 @@ def main(
         name=f"Soft-tissue sarcoma, {modality.value}",
         licence="CC BY 3.0",
         reference="Vallières et al., Phys Med Biol 2015; The Cancer Imaging Archive, Soft-tissue-Sarcoma",
+    )
+    propose_run(
+        load_cohort(data_list, output_dir),
+        ["PT" if modality is Modality.PET else modality.value],
+        output_dir / "cohort.yaml",
     )
     ends = np.array([end for item in items for end in np.ravel(item.get("size", {}).get("tumour") or [])]) / MM3_PER_ML
     tumours = f"tumours of {ends.min():.1f} to {ends.max():.1f} mL" if len(ends) else "no size of a tumour is known"

@@ -4,7 +4,8 @@ Prepare a task of the Medical Segmentation Decathlon, or any folder in its layou
     python -m data_prep.msd FOLDER --output-dir OUT [--download] [--clicks]
 
 FOLDER is a task's folder, with ``dataset.json``. OUT gets ``datalist.json``, with sizes measured in the masks and all
-scans of a subject in one fold. With ``--download``, MONAI first fetches the task of FOLDER's name.
+scans of a subject in one fold, and ``cohort.yaml`` for ``medsize fit``. With ``--download``, MONAI first fetches the
+task of FOLDER's name.
 
 Antonelli et al. "The Medical Segmentation Decathlon". Nature Communications 2022. Licence of the data: CC BY-SA 4.0.
 """
@@ -18,8 +19,9 @@ from typing import Annotated, Any
 
 import typer
 
+from medsize.cohort.proposal import propose_run
 from medsize.cohort.structures import decathlon_labels
-from medsize.data import assign_folds, describe_scans
+from medsize.data import assign_folds, describe_scans, load_cohort
 
 
 def main(
@@ -65,6 +67,7 @@ def main(
         seed=seed,
         **{key: task[key] for key in ("name", "description", "reference", "licence") if key in task},
     )
+    propose_run(load_cohort(data_list, folder), [], output_dir / "cohort.yaml", dataset_dir=folder)
     typer.echo(f"{data_list}: {len(scans)} scans of {len(fold_of)} subjects")
 
 

@@ -70,6 +70,9 @@ RunBundle = Annotated[
     Path | None,
     typer.Option(parser=_bundle, metavar="BUNDLE", help="Bundle of the run. Default: the path that the run recorded."),
 ]
+DatasetDir = Annotated[
+    Path | None, typer.Option(help="Folder that the data list's paths start from. Default: the data list's own.")
+]
 Modality = Annotated[
     list[str] | None, typer.Option(help="Use only DICOM of this modality, such as CT. May be repeated.")
 ]
@@ -332,6 +335,7 @@ def fit(
     cohort: Annotated[
         Path, typer.Argument(help="Folder that medsize init wrote, its cohort.yaml, or a data list.", exists=True)
     ],
+    dataset_dir: DatasetDir = None,
     bundle: Annotated[
         Path | None,
         typer.Option(parser=_bundle, metavar="BUNDLE", help="Bundle to train. Default: the one that fits the scans."),
@@ -382,7 +386,7 @@ def fit(
             overrides={name: value for name, _, value in pairs},
         )
         try:
-            fit_cohort(cohort, output_dir, wishes, plan_only, report=echo)
+            fit_cohort(cohort, output_dir, wishes, plan_only, report=echo, dataset_dir=dataset_dir)
         except StageFailed as e:
             raise SystemExit(str(e)) from e
         except KeyboardInterrupt as e:
@@ -425,9 +429,7 @@ def locate(
     run: Annotated[Path, typer.Argument(help="Output folder of a run on whole scans.", exists=True, file_okay=False)],
     data_list: Annotated[Path, typer.Argument(help="Data list of the cohort.", exists=True, dir_okay=False)],
     output: Annotated[Path, typer.Option(help="Data list to write: a copy with a roi for every scan.")],
-    dataset_dir: Annotated[
-        Path | None, typer.Option(help="Folder that its paths start from. Default: the data list's.")
-    ] = None,
+    dataset_dir: DatasetDir = None,
     bundle: RunBundle = None,
 ) -> None:
     """Find the region of interest of every scan by the network of a run, for a second network at a finer spacing."""

@@ -170,7 +170,7 @@ def init_cohort(
         raise ProblemsError(folder, [renamed(problem, at_terminal) for problem in problems])
     cohort = write_cohort(output_dir, matched.structures, measured.items, options.num_folds)
     modalities = [converted.rows[item["image"]]["modality"] for item in measured.items]
-    proposal = propose_run(cohort, modalities, options.dimensions, options.window, output_dir / "cohort.yaml")
+    proposal = propose_run(cohort, modalities, output_dir / "cohort.yaml", options.dimensions, options.window)
 
     problems += faults(cohort)
     doubtful = [*found.notes, *converted.resampled(output_dir), *doubts(cohort, matched, modalities, options)]

@@ -40,26 +40,30 @@ class ProposedRun:
 def propose_run(
     cohort: Cohort,
     modalities: Sequence[str],
-    dimensions: int | None,
-    window: Sequence[float] | None,
     overlay: Path,
+    dimensions: int | None = None,
+    window: Sequence[float] | None = None,
+    dataset_dir: Path | None = None,
 ) -> ProposedRun:
     """
     Choose a bundle and its settings for a cohort, and write them as an overlay.
 
     Args:
-        cohort: what to train on; its data list lies in the data set's folder.
+        cohort: what to train on.
         modalities: of the scans, as DICOM names them; "" where unknown.
+        overlay: file to write.
         dimensions: 2 or 3. Default: those that fit the scans.
         window: see :func:`propose_settings`.
-        overlay: file to write.
+        dataset_dir: the data set's folder. Default: that of its data list.
     """
     reason = "as asked for"
     if dimensions is None:
         dimensions, reason = propose_dimensions(cohort)
     settings = (
-        Setting("dataset_dir", str(cohort.source.parent), "where this cohort was prepared"),
-        Setting("data_list", str(cohort.source), f"{len(cohort.items)} scans"),
+        Setting(
+            "dataset_dir", str((dataset_dir or cohort.source.parent).absolute()), "the data list's paths start here"
+        ),
+        Setting("data_list", str(cohort.source.absolute()), f"{len(cohort.items)} scans"),
         *propose_settings(cohort, dimensions, modalities, window),
     )
     write_overlay(overlay, settings, f"size_seg_{dimensions}d ({reason})")
@@ -113,7 +117,7 @@ def propose_settings(
 def write_overlay(file: Path, settings: Sequence[Setting], bundle: str) -> None:
     """Write settings as an overlay of train.yaml, whole or not at all."""
     lines = [
-        f"# Overlay of train.yaml of {bundle} for this cohort, proposed by medsize init. Correct it where necessary.",
+        f"# Overlay of train.yaml of {bundle} for this cohort, as medsize proposes it. Correct it where necessary.",
         *(f"{s.key}: {json.dumps(s.value, ensure_ascii=False)}  # {s.reason}" for s in settings),
     ]
     with atomic_write(file) as partial:

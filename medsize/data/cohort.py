@@ -12,12 +12,14 @@ from typing import Any, cast
 from medsize.data.data_list import DataListError, Item, parse_data_list
 from medsize.data.sizes_in_mm import sizes_in_mm
 from medsize.items import Click, CohortItem, SizeKey, TrainingItem, ValidationItem
-from medsize.suggest import did_you_mean, did_you_mean_path
+from medsize.suggest import did_you_mean, did_you_mean_path, first_few
 from medsize.units import lps_to_ras
 
 __all__ = ["Cohort", "load_cohort"]
 
 SUPERVISIONS = ("size", "mask", "scribble")
+FEW_MISSING = 3
+"""Missing files up to which each is named with its item; more have one cause, as a rule."""
 
 
 @dataclass(frozen=True)
@@ -175,19 +177,20 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
     if not sections:
         problems.append("the list 'training' is empty, and so is 'validation', expected scans. Add them.")
     items = []
+    absent: list[tuple[str, str, str]] = []
     for number, (section, item) in enumerate(sections):
         index = number if section == "training" else number - len(parsed.training)
         where = f"{section}[{index}] ({item.image})"
-        before = len(problems)
-        entry = _resolve(item, where, (root, path.parent), class_names, parsed.size_unit, problems)
+        before = len(problems) + len(absent)
+        entry = _resolve(item, where, (root, path.parent), class_names, parsed.size_unit, problems, absent)
         if item.clicks:
             entry["clicks"] = _clicks(item.clicks, class_names, parsed.click_space, where, problems)
             if item.roi is None and entry["clicks"]:
                 entry["roi"] = {"center_mm": _centre(entry["clicks"])}
-        if len(problems) == before:
+        if len(problems) + len(absent) == before:
             entry["section"] = section
             items.append(entry)
-    problems += _split_problems(sections)
+    problems = [*_missing_files(absent, root), *problems, *_split_problems(sections)]
     if problems:
         raise DataListError(path, problems)
     return Cohort(
@@ -215,7 +218,13 @@ def _class_names(labels: dict[str, str], problems: list[str]) -> list[str]:
 
 
 def _resolve(
-    item: Item, where: str, folders: tuple[Path, Path], class_names: list[str], unit: str | None, problems: list[str]
+    item: Item,
+    where: str,
+    folders: tuple[Path, Path],
+    class_names: list[str],
+    unit: str | None,
+    problems: list[str],
+    absent: list[tuple[str, str, str]],
 ) -> CohortItem:
     """Return the item with absolute paths, from the first folder into one of both, and with sizes in mm."""
     entry: dict[str, Any] = {"subject": item.subject or item.image}
@@ -230,7 +239,7 @@ def _resolve(
                 "set dataset_dir to a folder that holds all of them."
             )
         elif not file.is_file():
-            problems.append(f"{where}: the {key} {file} does not exist.")
+            absent.append((where, key, str(file)))
         entry[key] = str(file)
     if item.fold is not None:
         entry["fold"] = item.fold
@@ -238,6 +247,17 @@ def _resolve(
         entry["roi"] = item.roi.model_dump(exclude_none=True)
     sizes = sizes_in_mm(item, entry["image"], class_names[1:], unit, where, problems)
     return cast("CohortItem", {**entry, **sizes})
+
+
+def _missing_files(absent: Sequence[tuple[str, str, str]], dataset_dir: Path) -> list[str]:
+    """Return a problem for each missing file, or one for all where they are many."""
+    if len(absent) <= FEW_MISSING:
+        return [f"{where}: the {key} {file} does not exist." for where, key, file in absent]
+    examples = first_few([file for _, _, file in absent], FEW_MISSING)
+    return [
+        f"{len(absent)} files do not exist: {examples}. Put them there, or set dataset_dir to the folder that the data "
+        f"list's paths start from, in place of {dataset_dir}."
+    ]
 
 
 def _clicks(

@@ -74,15 +74,16 @@ class CohortFacts(BaseModel):
         return math.prod(self.window) * (1 if self.is_3d else self.slices)
 
 
-def find_source(path: Path) -> CohortSource:
+def find_source(path: Path, dataset_dir: Path | None = None) -> CohortSource:
     """
     Find the files of a cohort.
 
     Args:
         path: the folder that ``medsize init`` wrote, its cohort.yaml, or a data list.
+        dataset_dir: folder that the paths of a data list start from. Default: the data list's.
 
     Raises:
-        ValueError: when there is no such cohort, or the overlay cannot be read.
+        ValueError: when there is no such cohort, or the overlay cannot be read or states another folder.
     """
     path = path.absolute()
     if path.is_dir():
@@ -96,7 +97,8 @@ def find_source(path: Path) -> CohortSource:
     if not path.is_file():
         raise ValueError(f"{path}: there is no such cohort.{did_you_mean_path(path)}")
     if path.suffix not in (".yaml", ".yml"):
-        return CohortSource(data_list=path, dataset_dir=path.parent, sha256=_hash(path))
+        folder = path.parent if dataset_dir is None else dataset_dir.absolute()
+        return CohortSource(data_list=path, dataset_dir=folder, sha256=_hash(path))
     try:
         proposed = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as e:
@@ -105,10 +107,15 @@ def find_source(path: Path) -> CohortSource:
         ) from e
     if not isinstance(proposed, dict) or "dataset_dir" not in proposed:
         raise ValueError(f"{path}: found no dataset_dir in it, expected an overlay that medsize init wrote. Name that.")
-    dataset_dir = Path(proposed["dataset_dir"])
-    data_list = Path(proposed.get("data_list", dataset_dir / DATA_LIST))
+    folder = Path(proposed["dataset_dir"])
+    if dataset_dir is not None and dataset_dir.absolute() != folder:
+        raise ValueError(
+            f"{path}: found the dataset_dir {folder}, expected {dataset_dir.absolute()} as in --dataset-dir. Correct "
+            "one of them, or name the data list in place of the overlay."
+        )
+    data_list = Path(proposed.get("data_list", folder / DATA_LIST))
     hashed = _hash(path, data_list) if data_list.is_file() else ""
-    return CohortSource(data_list=data_list, dataset_dir=dataset_dir, overlay=path, proposed=proposed, sha256=hashed)
+    return CohortSource(data_list=data_list, dataset_dir=folder, overlay=path, proposed=proposed, sha256=hashed)
 
 
 def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortFacts:

@@ -38,6 +38,7 @@ class Started(BaseModel):
     wishes: Wishes
     cohort_sha256: str
     """Hash of the data list and of the cohort's overlay."""
+    dataset_dir: Path | None = None
     plan: Plan
 
 
@@ -47,6 +48,7 @@ def fit_cohort(
     wishes: Wishes | None = None,
     plan_only: bool = False,
     report: Callable[[str], None] = print,
+    dataset_dir: Path | None = None,
 ) -> Plan:
     """
     Train on a cohort as its labels allow, and write a bundle to share and a report.
@@ -59,6 +61,7 @@ def fit_cohort(
         wishes: settings that are asked for. Default: the plan decides all.
         plan_only: plan, and run nothing.
         report: function that gets the lines for the screen.
+        dataset_dir: folder that the paths of a data list start from. Default: the data list's.
 
     Returns:
         the plan.
@@ -68,7 +71,7 @@ def fit_cohort(
         StageFailed: when a stage fails, with the reason and its log.
     """
     wishes, output_dir = wishes or Wishes(), output_dir.absolute()
-    source = find_source(cohort)
+    source = find_source(cohort, dataset_dir)
     started = _started_before(output_dir)
     if started is not None:
         _check_same(started, output_dir, wishes, source)
@@ -79,7 +82,13 @@ def fit_cohort(
         return plan
     with _locked(output_dir):
         if started is None:
-            started = Started(output_dir=output_dir, wishes=wishes, cohort_sha256=source.sha256, plan=plan)
+            started = Started(
+                output_dir=output_dir,
+                wishes=wishes,
+                cohort_sha256=source.sha256,
+                dataset_dir=source.dataset_dir,
+                plan=plan,
+            )
             with atomic_write(output_dir / PLAN) as file:
                 file.write_text(started.model_dump_json(indent=1) + "\n", encoding="utf-8")
         results = [output_dir / stage.folder for stage in plan.results]
@@ -153,6 +162,8 @@ def _check_same(started: Started, output_dir: Path, wishes: Wishes, source: Coho
     changes = list(_differences(started.wishes.model_dump(mode="json"), wishes.model_dump(mode="json")))
     if started.cohort_sha256 != source.sha256:
         changes.append(f"the cohort is {source.overlay or source.data_list}, which is another one or has changed")
+    if source.overlay is None and started.dataset_dir not in (None, source.dataset_dir):
+        changes.append(f"the folder of the cohort's files was {started.dataset_dir}, is {source.dataset_dir}")
     if started.output_dir != output_dir:
         changes.append(f"the folder was {started.output_dir}")
     if changes:

@@ -98,6 +98,15 @@ def test_section_for_validation_wins_over_folds(write: Writer) -> None:
     assert [Path(i["image"]).name for i in cohort.training_items("size", 0, "volume")] == ["a.nii.gz"]
 
 
+def test_many_missing_files_are_told_of_once(write: Writer) -> None:
+    items = [{"image": f"gone/{number}.nii.gz", "size": {"liver": -1}} for number in range(9)]
+    told = problems_of(write(*items))
+    assert told.count("do not exist") == 1
+    assert "9 files do not exist: " in told
+    assert "2.nii.gz and 6 more. Put them there, or set dataset_dir" in told
+    assert told.count("cannot be negative") == 9, "other problems are still named"
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [

@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import yaml
 
 from data_prep.acdc import CLASSES
 from medsize.checks import check_scans
@@ -46,6 +47,8 @@ def test_official_layout(command: Callable, small_acdc: Path, tmp_path: Path) ->
     cohort = load_cohort(tmp_path / "out" / "datalist.json", small_acdc)
     assert check_scans(list(cohort.items), 4, cohort.scribble_unlabelled) == []
     assert cohort.items[0]["volume_mm3"][0].sum().item() == pytest.approx(25 * 1.5 * 1.5 * 10)
+    proposed = yaml.safe_load((tmp_path / "out" / "cohort.yaml").read_text())
+    assert (proposed["dataset_dir"], proposed["data_list"]) == (str(small_acdc), str(cohort.source))
 
 
 def test_patients_are_left_out(command: Callable, small_acdc: Path, tmp_path: Path) -> None:

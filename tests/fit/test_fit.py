@@ -139,6 +139,20 @@ def test_a_list_without_training_or_validation_is_refused_before_a_plan(
         fit_cohort(tmp_path / "datalist.json", tmp_path / "out")
 
 
+def test_a_list_elsewhere_is_planned_from_the_folder_of_its_files(
+    phantoms: Path, cohort: Path, command: Callable, tmp_path: Path
+) -> None:
+    shutil.copy(phantoms / "datalist.json", tmp_path / "listed.json")
+    arguments = ["medsize.cli", "fit", tmp_path / "listed.json", "--plan-only"]
+    refused = " ".join(command(*arguments, cwd=tmp_path, check=False).stderr.replace("│", " ").split())
+    assert "27 files do not exist: " in refused
+    assert "and 24 more" in refused
+    told = command(*arguments, "--dataset-dir", phantoms, cwd=tmp_path).stdout
+    assert f"--dataset_dir {phantoms} --data_list {tmp_path / 'listed.json'}" in told
+    with pytest.raises(ValueError, match=r"found the dataset_dir .* as in --dataset-dir"):
+        fit_cohort(cohort, tmp_path / "out", plan_only=True, dataset_dir=tmp_path)
+
+
 def test_a_bundle_of_other_dimensions_than_the_cohort_was_prepared_for_is_refused(cohort: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cohort.yaml: found a spacing for 2D, .* or leave --bundle out"):
         fit_cohort(cohort, tmp_path / "out", Wishes(bundle=BUNDLE_3D))
