@@ -50,9 +50,9 @@ def refusals(last_line: str | None = None) -> Iterator[None]:
         raise typer.Exit(e.returncode) from e
 
 
-def echo(message: str) -> None:
+def echo(message: str, err: bool = False) -> None:
     """Print a message; bytes of names of files that are no text are shown as codes."""
-    typer.echo(message.encode(errors="backslashreplace").decode())
+    typer.echo(message.encode(errors="backslashreplace").decode(), err=err)
 
 
 def _bundle(name: str) -> Path:
@@ -403,6 +403,22 @@ def predict(
         Path | None, typer.Option(help="Size table, CSV or XLSX, to compare with.", exists=True, dir_okay=False)
     ] = None,
     sheet: Sheet = None,
+    data_list: Annotated[
+        Path | None,
+        typer.Option(
+            help="Data list with a roi or clicks for each scan, for a network that was trained on regions (use_roi).",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    locate_by: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run on whole scans that finds such regions. Default: the one that found those of the training.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
     bundle: RunBundle = None,
     dicom_seg: Annotated[
         bool,
@@ -418,7 +434,7 @@ def predict(
 
     with refusals():
         table = None if sizes is None else read_size_table(sizes, sheet)
-        problems = segment(run, scans, output, table, bundle, dicom_seg, report=echo)
+        problems = segment(run, scans, output, table, bundle, dicom_seg, echo, data_list, locate_by)
     echo(f"{output}: masks, predictions.csv, .json and .html, montage.png{', dicom_seg' if dicom_seg else ''}")
     if problems:
         raise SystemExit(f"{ProblemsError(scans, problems)}\nEverything else is in {output}.")
@@ -430,19 +446,28 @@ def locate(
     data_list: Annotated[Path, typer.Argument(help="Data list of the cohort.", exists=True, dir_okay=False)],
     output: Annotated[Path, typer.Option(help="Data list to write: a copy with a roi for every scan.")],
     dataset_dir: DatasetDir = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(help="Overlay to write, for a training on the regions: the new data list, spacing and window."),
+    ] = None,
+    middle_if_missed: Annotated[
+        bool, typer.Option("--middle-if-missed", help="Take the middle of a scan in which nothing is found.")
+    ] = False,
     bundle: RunBundle = None,
 ) -> None:
     """Find the region of interest of every scan by the network of a run, for a second network at a finer spacing."""
     from medsize.inference.locate import locate as find_regions
 
     with refusals():
-        missed = find_regions(run, data_list, dataset_dir or data_list.parent, output, bundle, report=echo)
+        folder = dataset_dir or data_list.parent
+        missed = find_regions(run, data_list, folder, output, bundle, echo, overlay, middle_if_missed)
     echo(f"{output}: the same scans, each with a roi")
+    if overlay is not None:
+        echo(f"{overlay}: overlay of train.yaml for a training on them")
     for image in missed:
-        typer.echo(
-            f"{image}: found no structure in it, expected one. State its roi by hand, or leave it out.", err=True
-        )
-    raise typer.Exit(1 if missed else 0)
+        remedy = "Its middle was taken" if middle_if_missed else "State its roi by hand, or leave it out"
+        echo(f"{image}: found no structure in it, expected one. {remedy}.", err=True)
+    raise typer.Exit(1 if missed and not middle_if_missed else 0)
 
 
 @app.command()

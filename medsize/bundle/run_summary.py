@@ -125,21 +125,21 @@ class RunSummary(BaseModel):
             file.write_text(self.model_dump_json(indent=2, exclude_unset=True) + "\n", encoding="utf-8")
 
 
-def inference_bundle(run: Path, bundle: Path | None, on_regions: str) -> Path:
+def inference_bundle(run: Path, bundle: Path | None, on_regions: str | None = None) -> Path:
     """
-    Return the bundle that applies a run's network to whole scans.
+    Return the bundle that applies a run's network.
 
     Args:
         run: output folder of the run.
         bundle: folder of the bundle. Default: the path that the run recorded.
-        on_regions: end of the message about a run that was cropped to regions of interest.
+        on_regions: end of the message that refuses a run which was cropped to regions of interest. Default: take it.
 
     Raises:
-        ValueError: when the run is not finished or was cropped, or there is no bundle.
+        ValueError: when the run is not finished or is refused, or there is no bundle.
     """
     check_finished(run, [WEIGHTS, INFERENCE, SUMMARY])
     summary = RunSummary.read(run)
-    if summary.roi:
+    if summary.roi and on_regions is not None:
         raise ValueError(f"{run} was cropped to regions of interest (use_roi){on_regions}")
     if bundle is None and summary.bundle is None:
         raise ValueError(f"{run / SUMMARY}: found no bundle, expected its folder. Name it: --bundle FOLDER")

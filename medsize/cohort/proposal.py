@@ -1,29 +1,20 @@
-"""Proposal of a bundle and its settings, and the overlay file that holds them."""
+"""Proposal of a bundle and its settings."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from medsize.bundle.overlay import Setting, write_overlay
 from medsize.data.cohort import Cohort
 from medsize.data.proposal import Proposal
-from medsize.files import atomic_write
 from medsize.scans.scan_facts import image_facts
 
-__all__ = ["ProposedRun", "Setting", "propose_dimensions", "propose_run", "propose_settings", "write_overlay"]
-
-
-class Setting(NamedTuple):
-    """A key of train.yaml, its value, and the reason."""
-
-    key: str
-    value: Any
-    reason: str
+__all__ = ["ProposedRun", "propose_dimensions", "propose_run", "propose_settings"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +57,7 @@ def propose_run(
         Setting("data_list", str(cohort.source.absolute()), f"{len(cohort.items)} scans"),
         *propose_settings(cohort, dimensions, modalities, window),
     )
-    write_overlay(overlay, settings, f"size_seg_{dimensions}d ({reason})")
+    write_overlay(overlay, settings, f"size_seg_{dimensions}d ({reason})", "medsize")
     return ProposedRun(dimensions, settings, overlay)
 
 
@@ -112,13 +103,3 @@ def propose_settings(
     reason += f"masks are for evaluation; {supervision}+mask trains with them, too"
     settings.append(Setting("supervision", supervision, reason))
     return settings
-
-
-def write_overlay(file: Path, settings: Sequence[Setting], bundle: str) -> None:
-    """Write settings as an overlay of train.yaml, whole or not at all."""
-    lines = [
-        f"# Overlay of train.yaml of {bundle} for this cohort, as medsize proposes it. Correct it where necessary.",
-        *(f"{s.key}: {json.dumps(s.value, ensure_ascii=False)}  # {s.reason}" for s in settings),
-    ]
-    with atomic_write(file) as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")

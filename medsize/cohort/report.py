@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from medsize import __version__
+from medsize.bundle.overlay import Setting
 from medsize.checks.plausibility import size_volumes
-from medsize.cohort.proposal import Setting
 from medsize.data.cohort import Cohort
 from medsize.files import atomic_write
 from medsize.pictures import data_url, fullest_slice, slice_png

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from medsize.data.data_list import DataListError, Item, parse_data_list
+from medsize.data.data_list import DataListError, Item, middle_of_clicks, parse_data_list
 from medsize.data.sizes_in_mm import sizes_in_mm
 from medsize.items import Click, CohortItem, SizeKey, TrainingItem, ValidationItem
 from medsize.suggest import did_you_mean, did_you_mean_path, first_few
@@ -186,7 +186,7 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
         if item.clicks:
             entry["clicks"] = _clicks(item.clicks, class_names, parsed.click_space, where, problems)
             if item.roi is None and entry["clicks"]:
-                entry["roi"] = {"center_mm": _centre(entry["clicks"])}
+                entry["roi"] = {"center_mm": middle_of_clicks(item.clicks, parsed.click_space)}
         if len(problems) + len(absent) == before:
             entry["section"] = section
             items.append(entry)
@@ -276,12 +276,6 @@ def _clicks(
                 start, end = lps_to_ras(start), lps_to_ras(end)
             clicks.append(Click(class_names.index(structure), start, end))
     return tuple(clicks)
-
-
-def _centre(clicks: Sequence[Click]) -> list[float]:
-    """Return the mean place of clicks: a region of interest for an item that states none."""
-    middles = [[(a + b) / 2 for a, b in zip(c.start_mm, c.end_mm, strict=True)] for c in clicks]
-    return [sum(axis) / len(middles) for axis in zip(*middles, strict=True)]
 
 
 def _split_problems(sections: Iterable[tuple[str, Item]]) -> list[str]:

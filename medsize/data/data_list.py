@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -43,8 +44,19 @@ from medsize.errors import ProblemsError
 from medsize.files import atomic_write
 from medsize.sizes.ellipsoid import ellipsoid_volume
 from medsize.suggest import did_you_mean
+from medsize.units import lps_to_ras
 
-__all__ = ["DataList", "DataListError", "Item", "Lesions", "Roi", "SizeValue", "parse_data_list", "write_data_list"]
+__all__ = [
+    "DataList",
+    "DataListError",
+    "Item",
+    "Lesions",
+    "Roi",
+    "SizeValue",
+    "middle_of_clicks",
+    "parse_data_list",
+    "write_data_list",
+]
 
 
 class DataListError(ProblemsError):
@@ -156,6 +168,20 @@ def parse_data_list(content: bytes, source: Path) -> DataList:
         return DataList.model_validate(raw)
     except ValidationError as e:
         raise DataListError(source, [_describe(error, raw) for error in e.errors()]) from e
+
+
+def middle_of_clicks(clicks: Mapping[str, Sequence[Any]], space: str = "RAS") -> list[float]:
+    """
+    Return the mean place of clicks in RAS+: the region of interest of a scan that states none.
+
+    Args:
+        clicks: points and lines of each structure, not all empty.
+        space: their ``click_space``.
+    """
+    places = [place for of_one in clicks.values() for place in of_one]
+    middles = np.array([np.reshape(place, (-1, 3)).mean(axis=0) for place in places])
+    middle = [float(mm) for mm in middles.mean(axis=0)]
+    return middle if space == "RAS" else list(lps_to_ras(middle))
 
 
 def write_data_list(

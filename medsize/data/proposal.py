@@ -15,7 +15,7 @@ from medsize.items import RoiMm
 from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImagePlace, image_facts, image_place
 
-__all__ = ["Proposal"]
+__all__ = ["Proposal", "fitting_window"]
 
 MAX_SIDE = {2: 256, 3: 128}
 """Largest number of voxels of the window along an axis; larger scans get a coarser spacing."""
@@ -25,6 +25,18 @@ SOFT_TISSUE = [-175.0, 250.0]
 """Window in HU of MONAI's tutorials for the abdomen."""
 UNKNOWN = ImagePlace.model_validate({"shape": [64] * 3, "zooms": [1] * 3, "affine": np.eye(4).tolist(), "faults": ()})
 """Place of a scan if none of the cohort can be read; the check of a run then refuses all of them."""
+
+
+def fitting_window(needed_mm: Sequence[float], usual: Sequence[float]) -> tuple[list[float], list[int]]:
+    """
+    Return the spacing and the voxels of a window that holds a region: coarser than usual only for a large one.
+
+    Args:
+        needed_mm: mm that the window must cover along each axis of the network, 2 or 3.
+        usual: spacing of the scans, mm.
+    """
+    spacing = _fitting_spacing(needed_mm, usual)
+    return spacing, _fitting_size(needed_mm, spacing)
 
 
 class Proposal:
@@ -70,8 +82,8 @@ class Proposal:
         Args:
             use_roi: scans are cropped to their regions of interest. Default: as proposed.
         """
-        usual, limit = self._median_spacing, MAX_SIDE[self.spatial_dims]
-        spacing = [_rounded(max(s, n / limit)) for s, n in zip(usual, self._needed_mm(use_roi), strict=True)]
+        usual = self._median_spacing
+        spacing = _fitting_spacing(self._needed_mm(use_roi), usual)
         coarser = any(s > 1.1 * u for s, u in zip(spacing, usual, strict=True))
         self.reasons["spacing"] = f"mm; {'coarser than' if coarser else 'about'} the median {_mm(usual)}"
         return spacing
@@ -93,10 +105,9 @@ class Proposal:
         if spacing is None or not _is_spacing(spacing, self.spatial_dims):
             spacing = self.spacing(use_roi)
         needed = self._needed_mm(use_roi)
-        step, limit = SIDE_STEP[self.spatial_dims], MAX_SIDE[self.spatial_dims]
         whole = "regions of interest" if self._crops(use_roi) else "scans"
         self.reasons["roi_size"] = f"voxels; 95 % of the {whole} are at most {_mm(needed)} mm"
-        return [min(step * math.ceil(n / s / step), limit) for n, s in zip(needed, spacing, strict=True)]
+        return _fitting_size(needed, spacing)
 
     def intensity_window(self) -> list[float] | None:
         """
@@ -152,6 +163,16 @@ class Proposal:
             with suppress(*UNREADABLE):
                 lowest.append(image_facts(item["image"]).lowest)
         return bool(lowest) and sum(value < -900 for value in lowest) * 2 >= len(lowest)
+
+
+def _fitting_spacing(needed_mm: Sequence[float] | np.ndarray, usual: Sequence[float] | np.ndarray) -> list[float]:
+    limit = MAX_SIDE[len(usual)]
+    return [_rounded(max(s, n / limit)) for s, n in zip(usual, needed_mm, strict=True)]
+
+
+def _fitting_size(needed_mm: Sequence[float] | np.ndarray, spacing: Sequence[float]) -> list[int]:
+    step, limit = SIDE_STEP[len(spacing)], MAX_SIDE[len(spacing)]
+    return [min(step * math.ceil(n / s / step), limit) for n, s in zip(needed_mm, spacing, strict=True)]
 
 
 def roi_extent(roi: RoiMm, place: ImagePlace) -> list[float]:

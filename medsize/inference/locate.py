@@ -6,21 +6,41 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel
 import numpy as np
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from medsize.bundle.run_command import run_command
+from medsize.bundle.bundle_choice import bundle_dimensions, bundle_name
+from medsize.bundle.overlay import Setting, write_overlay
+from medsize.bundle.run_command import as_typed, run_command
 from medsize.bundle.run_folder import INFERENCE, MASKS
 from medsize.bundle.run_summary import inference_bundle
 from medsize.data.cohort import load_cohort
+from medsize.data.proposal import Proposal, fitting_window
 from medsize.files import atomic_write
 
-__all__ = ["center_of_largest", "locate"]
+__all__ = ["LOCATED_BY", "Region", "find_region", "find_regions", "locate", "middle_of"]
+
+LOCATED_BY = "located_by"
+"""Key of a data list: the run whose network found its regions, and finds those of new scans."""
+LEAST_PIECE = 0.25
+"""Size of a connected piece, relative to the largest one, from which it counts: two kidneys, not a speck."""
+MARGIN = 1.5
+"""Extent of the window, relative to that of the structures as the network on whole scans sees them."""
+
+
+class Region(NamedTuple):
+    """Place of a scan's structures, all together."""
+
+    center_mm: list[float]
+    """Centre of mass in scanner mm (RAS+)."""
+    extent_mm: list[float]
+    """Mm along each axis of the image that a window around the centre needs to hold them."""
 
 
 def locate(
@@ -30,6 +50,8 @@ def locate(
     output: Path,
     bundle: Path | None = None,
     report: Callable[[str], None] = print,
+    overlay: Path | None = None,
+    middle_if_missed: bool = False,
 ) -> list[str]:
     """
     Write a copy of a data list with a ``roi`` for every scan, around the structures that a run's network finds.
@@ -44,54 +66,116 @@ def locate(
         output: data list to write.
         bundle: bundle of the run. Default: the path that the run recorded.
         report: function that gets the command of MONAI that is run.
+        overlay: overlay of train.yaml to write, for a training of the same bundle on the regions: the new data list,
+            and a window that holds 95 % of them with a margin. Default: none.
+        middle_if_missed: take the middle of a scan in which the network finds nothing.
 
     Returns:
-        the images in which the network found nothing. They have no roi in the new data list.
+        the images in which the network found nothing. They have no roi in the new data list, or their middle.
 
     Raises:
-        ValueError: when the run is not finished or was cropped to regions of interest, or the data list is faulty.
+        ValueError: when the run is not finished or was cropped to regions of interest, or the data list is faulty, or
+            an overlay is asked for and nothing was found.
         subprocess.CalledProcessError: when the inference fails.
     """
     bundle = inference_bundle(run, bundle, on_regions=": take a run on whole scans to find them.")
-    load_cohort(data_list, dataset_dir)
+    cohort = load_cohort(data_list, dataset_dir)
     content = json.loads(data_list.read_text())
     items = content.get("training", []) + content.get("validation", [])
     images = [os.path.normpath(dataset_dir.resolve() / item["image"]) for item in items]
+    regions = find_regions(run, bundle, images, report)
     missed = []
+    for item, image, region in zip(items, images, regions, strict=True):
+        item.pop("roi", None)
+        if region is None:
+            missed.append(item["image"])
+        if region is not None or middle_if_missed:
+            item["roi"] = {"center_mm": middle_of(image) if region is None else region.center_mm}
+    content[LOCATED_BY] = str(run.absolute())
+    with atomic_write(output) as file:
+        file.write_text(json.dumps(content, indent=1) + "\n")
+    if overlay is not None:
+        found = [region.extent_mm for region in regions if region is not None]
+        if not found:
+            raise ValueError(
+                f"{run}: its network found no structure in any of {len(images)} scans, expected some. Train it longer, "
+                "or state the regions by hand."
+            )
+        usual = Proposal(cohort, bundle_dimensions(bundle)).median_spacing()
+        source = f"medsize locate {run}"
+        write_overlay(overlay, _settings(output, found, usual, len(images)), bundle_name(bundle), source)
+    return missed
+
+
+def find_region(mask_file: Path) -> Region | None:
+    """
+    Return the region of a mask's foreground, all structures together; ``None`` if there is none.
+
+    Specks count for nothing: pieces of less than a quarter of the largest connected one.
+    """
+    mask = nibabel.load(mask_file)
+    pieces, count = ndimage.label(np.asarray(mask.dataobj) > 0)
+    if count == 0:
+        return None
+    sizes = np.bincount(pieces.ravel())
+    counts = sizes >= LEAST_PIECE * sizes[1:].max()
+    counts[0] = False
+    kept = counts[pieces]
+    center = np.array(ndimage.center_of_mass(kept))
+    ends = np.array([[s.start - 0.5, s.stop - 0.5] for s in ndimage.find_objects(kept.astype(np.uint8))[0]])
+    extent = 2 * np.abs(ends - center[:, None]).max(axis=1) * mask.header.get_zooms()[:3]
+    return Region(_rounded(apply_affine(mask.affine, center)), _rounded(extent))
+
+
+def middle_of(image_file: str | Path) -> list[float]:
+    """Return the middle of a scan in scanner mm (RAS+)."""
+    image = nibabel.load(image_file)
+    return _rounded(apply_affine(image.affine, (np.array(image.shape[:3]) - 1) / 2))
+
+
+def find_regions(
+    run: Path, bundle: Path, images: Sequence[str], report: Callable[[str], None] = print
+) -> list[Region | None]:
+    """
+    Return the regions that a run's network finds in images; ``None`` where it finds nothing.
+
+    Args:
+        run: output folder of a run on whole scans.
+        bundle: its bundle.
+        images: absolute paths of NIfTI files.
+        report: function that gets the command of MONAI that is run.
+
+    Raises:
+        subprocess.CalledProcessError: when the inference fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         overlay = Path(folder, "images.json")
         overlay.write_text(json.dumps({"images": images}))
         masks = Path(folder, MASKS)
         configs: list[str | Path] = ["inference.yaml", run / INFERENCE, overlay]
         command = run_command(bundle, configs, ["--output_dir", str(masks)])
-        report(" ".join(["python", *command[1:]]))
+        report(as_typed(command))
         subprocess.run(command, check=True)
         root = os.path.commonpath([os.path.dirname(image) for image in images])
-        for item, image in zip(items, images, strict=True):
-            item.pop("roi", None)
-            name = Path(os.path.relpath(image, root))
-            stem = name.name.removesuffix(".gz").removesuffix(".nii")
-            center = center_of_largest(masks / name.parent / f"{stem}_seg.nii.gz")
-            if center is None:
-                missed.append(item["image"])
-            else:
-                item["roi"] = {"center_mm": center}
-    with atomic_write(output) as file:
-        file.write_text(json.dumps(content, indent=1) + "\n")
-    return missed
+        names = [Path(os.path.relpath(image, root)) for image in images]
+        stems = [name.name.removesuffix(".gz").removesuffix(".nii") for name in names]
+        return [
+            find_region(masks / name.parent / f"{stem}_seg.nii.gz") for name, stem in zip(names, stems, strict=True)
+        ]
 
 
-def center_of_largest(mask_file: Path) -> list[float] | None:
-    """
-    Return the centre of mass of the largest connected part of a mask's foreground, all structures together.
+def _settings(data_list: Path, extents: list[list[float]], usual: list[float], scans: int) -> list[Setting]:
+    """Return the settings of a training on regions of these extents."""
+    needed = np.percentile(np.array(extents), 95, axis=0, method="higher")[: len(usual)]
+    spacing, window = fitting_window([float(mm) for mm in MARGIN * needed], usual)
+    shown = " × ".join(f"{mm:.0f}" for mm in needed)
+    return [
+        Setting("data_list", str(data_list.absolute()), f"a roi was found in {len(extents)} of {scans} scans"),
+        Setting("use_roi", True, "to look closer"),
+        Setting("spacing", spacing, "mm; about the median, unless the window would have too many voxels"),
+        Setting("roi_size", window, f"voxels; 95 % of the structures need at most {shown} mm, {MARGIN} times that"),
+    ]
 
-    Returns:
-        scanner mm (RAS+), or None if there is no foreground.
-    """
-    mask = nibabel.load(mask_file)
-    pieces, count = ndimage.label(np.asarray(mask.dataobj) > 0)
-    if count == 0:
-        return None
-    largest = 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
-    center = apply_affine(mask.affine, ndimage.center_of_mass(pieces == largest))
-    return [round(float(c), 2) for c in center]
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [round(float(value), 2) for value in values]

@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 
 from medsize.bundle.run_command import as_typed, run_command
 from medsize.bundle.run_folder import INFERENCE, MASKS, VOLUMES, WEIGHTS
-from medsize.bundle.run_summary import inference_bundle
+from medsize.bundle.run_summary import RunSummary, inference_bundle
 from medsize.files import atomic_write
+from medsize.inference.where_to_look import coarse_run, found_regions, stated_regions, write_regions
 from medsize.metrics.size_error import relative_size_error
 from medsize.pictures import draw_slice, fullest_slice
 from medsize.scans.find_scans import find_scans, read_scan
@@ -36,6 +37,8 @@ __all__ = ["predict"]
 
 IMAGES = (ScanKind.FILE, ScanKind.SERIES, ScanKind.MULTIFRAME)
 MAX_SHOWN = 24
+REGIONS = "regions.json"
+"""Data list with the region of each scan, for a network that was trained on regions."""
 CUT_OFF = "cut off"
 """Column of the volumes' table; those of bundles that were exported before lack it."""
 
@@ -48,9 +51,14 @@ def predict(
     bundle: Path | None = None,
     dicom_seg: bool = False,
     report: Callable[[str], None] = print,
+    data_list: Path | None = None,
+    locate_by: Path | None = None,
 ) -> list[str]:
     """
     Segment scans with the network that a run has trained.
+
+    A network that was trained on regions of interest (``use_roi``) is applied to the regions that a data list or clicks
+    state; to other scans around what a network on whole scans finds. Masks are in the space of the whole scans.
 
     ``output_dir`` gets ``images/``, the scans as NIfTI; ``masks/``, in the space of the scans, with their volumes;
     ``predictions.csv`` and ``predictions.json``, the volume of each structure in each scan, whether it is a lower bound
@@ -58,7 +66,7 @@ def predict(
     (:class:`medsize.metrics.RelativeSizeError`); ``montage.png``; and ``predictions.html``, a page of these.
 
     Args:
-        run: output folder of a run on whole scans.
+        run: output folder of a run.
         scans: an image file, or a folder with image files or DICOM series, at any depth.
         output_dir: folder to write to; new or empty.
         size_table: sizes to compare with; its images are paths from the folder ``scans``, for a series of its
@@ -67,6 +75,9 @@ def predict(
         dicom_seg: also write ``dicom_seg/``, see :func:`medsize.scans.dicom.seg_writer.write_dicom_seg`; all scans must
             be DICOM. These files name the patient, as the headers of the scans do.
         report: function that gets the command of MONAI that is run.
+        data_list: data list with a ``roi`` or ``clicks`` for scans; its images are named like those of the table.
+        locate_by: run on whole scans whose network finds the regions of the other scans. Default: the one that located
+            the scans that the run was trained on, if any.
 
     Returns:
         the problems of single scans: those that could not be read or segmented, and parts of the output that are
@@ -76,12 +87,11 @@ def predict(
         ValueError: when nothing can be segmented, with the reason.
         subprocess.CalledProcessError: when the inference fails for another reason than a single scan.
     """
-    bundle = inference_bundle(
-        run,
-        bundle,
-        ", which new scans come without: put them into a data list with a roi each, and use the bundle's "
-        "inference_roi.yaml.",
-    )
+    bundle = inference_bundle(run, bundle)
+    on_regions = RunSummary.read(run).roi
+    coarse = coarse_run(run, locate_by) if on_regions else None
+    if not on_regions and (unused := data_list or locate_by):
+        raise ValueError(f"{run} sees whole scans, so that {unused} has no effect. Leave it out.")
     if output_dir.exists() and any(output_dir.iterdir()):
         raise ValueError(f"{output_dir} is not empty. Name a new folder.")
     structures = json.loads((run / INFERENCE).read_text())["structures"]
@@ -102,8 +112,16 @@ def predict(
     if dicom_seg:
         _check_dicom_seg(found, structures)
     named = _named(found, folder)
+    paths_of = _paths_by_name(found, folder)
     if size_table is not None:
-        size_table = _with_paths(size_table, found, folder)
+        size_table = _with_paths(size_table, [_path(scan, folder) for scan in found], folder, paths_of)
+    stated = stated_regions(data_list, size_table, paths_of) if on_regions else {}
+    if on_regions and coarse is None and not stated:
+        raise ValueError(
+            f"{run} was cropped to regions of interest (use_roi), but found none of the new scans. Name a data list "
+            "with a roi or clicks for each (--data-list), a size table with clicks (--sizes), or a run on whole scans "
+            "that finds them (--locate-by)."
+        )
     for doubt in size_table.doubts if size_table is not None else ():
         report(f"{size_table.source}: {doubt}")  # type: ignore[union-attr]
     named, faults = _convert(named, output_dir / "images")
@@ -111,12 +129,16 @@ def predict(
     if not named:
         raise ValueError("\n".join([f"{scans}: there is no scan to segment.", *problems]))
 
-    named, faults = _segment(named, run, bundle, output_dir, report)
+    regions = None
+    if on_regions:
+        regions, faults = _regions(named, stated, coarse, folder, output_dir, report)
+        problems += faults
+    named, faults = _segment(named, run, bundle, output_dir, report, regions)
     problems += faults
     volumes = pd.read_csv(output_dir / MASKS / VOLUMES, dtype={CUT_OFF: str}, keep_default_na=False)
-    stated, faults = _stated_sizes(named, folder, size_table)
+    sizes, faults = _stated_sizes(named, folder, size_table)
     problems += faults
-    table = pd.DataFrame(_rows(volumes, named, folder, stated))
+    table = pd.DataFrame(_rows(volumes, named, folder, sizes))
     with atomic_write(output_dir / "predictions.csv") as file:
         table.to_csv(file, index=False, float_format="%.6g")
     with atomic_write(output_dir / "predictions.json") as file:
@@ -178,16 +200,55 @@ def _convert(named: dict[str, FoundScan], images: Path) -> tuple[dict[str, Found
     return readable, problems
 
 
+def _regions(
+    named: dict[str, FoundScan],
+    stated: dict[str, dict[str, Any]],
+    coarse: Path | None,
+    folder: Path,
+    output_dir: Path,
+    report: Callable[[str], None],
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the region of each scan, stated or found by the coarse run; scans without one are taken out, and named."""
+    paths = {name: comparable_path(_path(scan, folder)) for name, scan in named.items()}
+    regions = {name: stated[path] for name, path in paths.items() if path in stated}
+    others = {name: output_dir / "images" / f"{name}.nii.gz" for name in named if name not in regions}
+    if coarse is not None:
+        return regions | (found_regions(coarse, others, report) if others else {}), []
+    for file in others.values():
+        file.unlink()
+    problems = [f"{named.pop(name).source}: found neither a roi nor clicks for it. Add them." for name in others]
+    if not named:
+        raise ValueError("\n".join(["there is no scan with a region to look at.", *problems]))
+    return regions, problems
+
+
 def _segment(
-    named: dict[str, FoundScan], run: Path, bundle: Path, output_dir: Path, report: Callable[[str], None]
+    named: dict[str, FoundScan],
+    run: Path,
+    bundle: Path,
+    output_dir: Path,
+    report: Callable[[str], None],
+    regions: dict[str, dict[str, Any]] | None = None,
 ) -> tuple[dict[str, FoundScan], list[str]]:
     """Run the inference, and again without a scan at which it stops; return the scans that have a mask."""
     images, masks = output_dir.resolve() / "images", output_dir.resolve() / MASKS
     options = ["--dataset_dir", str(images), "--output_dir", str(masks)]
-    command = run_command(bundle, ["inference.yaml", run / INFERENCE], options)
+    configs: list[str | Path] = ["inference.yaml", run / INFERENCE]
+    listed = output_dir.resolve() / REGIONS
+    if regions is not None:
+        configs.append("inference_roi.yaml")
+        options += ["--data_list", str(listed)]
+    command = run_command(bundle, configs, options)
     report(as_typed(command))
+    structures = json.loads((run / INFERENCE).read_text())["structures"]
+
+    def start() -> subprocess.CompletedProcess[bytes]:
+        if regions is not None:
+            write_regions(listed, structures, {name: regions[name] for name in named})
+        return subprocess.run(command, check=False)
+
     problems: list[str] = []
-    while (result := subprocess.run(command, check=False)).returncode:
+    while (result := start()).returncode:
         missing = [file for file in sorted(images.iterdir()) if not _mask(output_dir, _stem(file)).is_file()]
         # A second stop before any mask is not the fault of a scan.
         if not missing or len(named) == 1 or (problems and not any(masks.glob("*.nii.gz"))):
@@ -207,13 +268,8 @@ def _mask(output_dir: Path, name: str) -> Path:
     return output_dir / MASKS / f"{name}_seg.nii.gz"
 
 
-def _with_paths(table: SizeTable, found: list[FoundScan], folder: Path) -> SizeTable:
-    """
-    Return the table with the scans' paths in place of the names that it has for them, as ``medsize init`` takes these.
-
-    Raises:
-        ValueError: when a name fits several scans, or no row is of a scan.
-    """
+def _paths_by_name(found: list[FoundScan], folder: Path) -> Callable[[str], list[str]]:
+    """Return a function from a name of a scan, as ``medsize init`` takes it, to the paths of the scans that it fits."""
     paths = {_path(scan, folder): scan for scan in found}
     ways: tuple[Callable[[str], Iterable[str]], ...] = (
         lambda path: [path],
@@ -227,10 +283,25 @@ def _with_paths(table: SizeTable, found: list[FoundScan], folder: Path) -> SizeT
         for path in paths:
             for name in {comparable_path(name) for name in way(path)}:
                 by_name.setdefault(name, []).append(path)
+
+    def paths_of(name: str) -> list[str]:
+        key = comparable_path(name)
+        return next((by_name[key] for by_name in named if key in by_name), [])
+
+    return paths_of
+
+
+def _with_paths(table: SizeTable, paths: list[str], folder: Path, paths_of: Callable[[str], list[str]]) -> SizeTable:
+    """
+    Return the table with the scans' paths in place of the names that it has for them.
+
+    Raises:
+        ValueError: when a name fits several scans, or no row is of a scan.
+    """
     rows = []
     of_scan = False
-    for key, of_image in table.rows_by_image.items():
-        fitting = next((by_name[key] for by_name in named if key in by_name), [])
+    for of_image in table.rows_by_image.values():
+        fitting = paths_of(of_image[0].image)
         if len(fitting) > 1:
             raise ValueError(
                 f"{table.source}: {table.where(of_image[0], 'image')} is '{of_image[0].image}': {len(fitting)} scans "
@@ -241,7 +312,7 @@ def _with_paths(table: SizeTable, found: list[FoundScan], folder: Path) -> SizeT
     if paths and not of_scan:
         raise ValueError(
             f"{table.source}: no row is of a scan in {folder}, expected paths such as "
-            f"'{next(iter(paths))}', but its first row is of '{table.rows[0].image}'."
+            f"'{paths[0]}', but its first row is of '{table.rows[0].image}'."
         )
     return replace(table, rows=tuple(rows))
 

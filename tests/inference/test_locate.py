@@ -9,14 +9,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-import torch
+import yaml
 from nibabel.affines import apply_affine
 
-from medsize.bundle.run_folder import INFERENCE, WEIGHTS
-from medsize.bundle.run_summary import RunSummary
-from medsize.data import PHANTOM_CLASSES
-from medsize.inference.locate import center_of_largest
-from tests.conftest import BUNDLE_2D
+from medsize.inference.locate import find_region
+from tests.inference.bright_runs import write_bright_run
 
 
 def test_the_centre_is_that_of_the_largest_piece_in_scanner_mm(tmp_path: Path) -> None:
@@ -26,32 +23,29 @@ def test_the_centre_is_that_of_the_largest_piece_in_scanner_mm(tmp_path: Path) -
     mask[12, 22, 5] = 1
     affine = np.array([[0, -2.0, 0, 50], [1.5, 0, 0, -20], [0, 0, 8.0, 3], [0, 0, 0, 1]])
     nibabel.save(nibabel.Nifti1Image(mask, affine), tmp_path / "mask.nii.gz")
-    assert center_of_largest(tmp_path / "mask.nii.gz") == pytest.approx([50 - 2 * 22, -20 + 1.5 * 12, 3 + 8 * 5])
+    region = find_region(tmp_path / "mask.nii.gz")
+    assert region is not None
+    assert region.center_mm == pytest.approx([50 - 2 * 22, -20 + 1.5 * 12, 3 + 8 * 5])
+    assert region.extent_mm == pytest.approx([5 * 1.5, 5 * 2, 3 * 8])
+
+
+def test_a_window_around_the_centre_holds_two_organs_that_lie_apart(tmp_path: Path) -> None:
+    mask = np.zeros((40, 10, 10), dtype=np.uint8)
+    mask[4:8, 2:6, 2:6] = 1
+    mask[30:33, 2:6, 2:6] = 2
+    nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), tmp_path / "mask.nii.gz")
+    region = find_region(tmp_path / "mask.nii.gz")
+    assert region is not None
+    assert region.center_mm[0] == pytest.approx((4 * 5.5 + 3 * 31) / 7, abs=0.01)
+    assert region.center_mm[0] + region.extent_mm[0] / 2 == pytest.approx(32.5, abs=0.01)
 
 
 def test_an_empty_mask_has_no_centre(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 2), dtype=np.uint8), np.eye(4)), tmp_path / "mask.nii.gz")
-    assert center_of_largest(tmp_path / "mask.nii.gz") is None
+    assert find_region(tmp_path / "mask.nii.gz") is None
 
 
-@pytest.fixture
-def run_that_sees_what_is_bright(tmp_path: Path) -> Path:
-    """A run of whole scans whose network is one convolution: structure 1 is what is brighter than 0.8."""
-    run = tmp_path / "run"
-    network = {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 4, "kernel_size": 1}
-    window = {"spacing": [6.0, 6.0], "roi_size": [32, 32]}
-    classes = {"num_classes": 4, "structures": list(PHANTOM_CLASSES[1:])}
-    inference = {**window, **classes, "network_def": network, "checkpoint": str(run / WEIGHTS)}
-    RunSummary(bundle=str(BUNDLE_2D), roi=False).write(run)
-    (run / INFERENCE).write_text(json.dumps(inference))
-    weight = torch.tensor([0.0, 50.0, 0.0, 0.0])
-    torch.save({"weight": weight[:, None, None, None], "bias": weight * -0.8}, run / WEIGHTS)
-    return run
-
-
-def test_a_data_list_gets_regions_from_a_run(
-    command: Callable, run_that_sees_what_is_bright: Path, phantoms: Path, tmp_path: Path
-) -> None:
+def test_a_data_list_gets_regions_from_a_run(command: Callable, phantoms: Path, tmp_path: Path) -> None:
     """Scans of the same file name in two folders keep apart; the sizes stay what they were."""
     content = json.loads((phantoms / "datalist.json").read_text())
     content["training"] = content["training"][:3]
@@ -71,10 +65,14 @@ def test_a_data_list_gets_regions_from_a_run(
         nibabel.save(nibabel.Nifti1Image(voxels, affine), scan)
     data_list = tmp_path / "cohort" / "datalist.json"
     data_list.write_text(json.dumps(content))
-    located = tmp_path / "located.json"
-    arguments = ["locate", run_that_sees_what_is_bright, data_list, "--output", located]
+    located, run = tmp_path / "located.json", write_bright_run(tmp_path / "run")
+    arguments = ["locate", run, data_list, "--output", located, "--overlay", tmp_path / "closer.yaml"]
     result = command("medsize.cli", *arguments, cwd=tmp_path, check=False)
-    items = json.loads(located.read_text())["training"]
+    content_after = json.loads(located.read_text())
+    items = content_after["training"]
+    assert content_after["located_by"] == str(run)
+    overlay = yaml.safe_load((tmp_path / "closer.yaml").read_text())
+    assert overlay == {"data_list": str(located), "use_roi": True, "spacing": [6.0, 6.0], "roi_size": [32, 32]}
     for before, after in zip(content["training"], items, strict=True):
         roi = after.pop("roi", None)
         assert after == {key: value for key, value in before.items() if key != "roi"}

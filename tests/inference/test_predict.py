@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK
+from nibabel.affines import apply_affine
 
 from medsize.inference.predict import predict
 from medsize.scans.find_scans import find_scans, read_scan
@@ -20,6 +21,7 @@ from medsize.scans.masks import read_masks
 from medsize.scans.scan import ScanKind
 from medsize.sizes.size_table import read_size_table
 from tests.conftest import BUNDLE_2D
+from tests.inference.bright_runs import write_bright_run
 
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
 from tests.dicom import write_enhanced, write_series  # noqa: E402
@@ -79,11 +81,55 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     assert (output / "montage.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_runs_with_regions_of_interest_and_folders_in_use_are_refused(
+def test_a_network_of_regions_looks_where_clicks_or_the_run_on_whole_scans_say(
+    command: Callable, tmp_path: Path
+) -> None:
+    (tmp_path / "located.json").write_text(json.dumps({"located_by": str(write_bright_run(tmp_path / "coarse"))}))
+    closer = write_bright_run(tmp_path / "closer", (12, 12), tmp_path / "located.json")
+    voxels = np.zeros((32, 32, 3), dtype=np.float32)
+    voxels[4:12, 16:24, 1] = voxels[23:26, 5:9, 1] = 1
+    affine = np.array([[-6.0, 0, 0, 90], [0, 6, 0, -80], [0, 0, 16, 5], [0, 0, 0, 1]])
+    (tmp_path / "new").mkdir()
+    for name in ("clicked", "located"):
+        nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "new" / f"{name}.nii.gz")
+    x, y, z = apply_affine(affine, [24, 6.5, 1])
+    item = {"image": "clicked.nii.gz", "clicks": {"liver": [[-x, -y, z]]}}
+    listed = {"labels": {"0": "background", "1": "liver"}, "click_space": "LPS", "training": [item]}
+    (tmp_path / "clicks.json").write_text(json.dumps(listed))
+    arguments = ["predict", closer, tmp_path / "new", "--output", "out", "--data-list", tmp_path / "clicks.json"]
+    told = command("medsize.cli", *arguments, cwd=tmp_path).stdout
+    assert told.count("monai.bundle run") == 2
+    seen = {name: nibabel.load(tmp_path / "out" / "masks" / f"{name}_seg.nii.gz") for name in ("clicked", "located")}
+    small, large = np.zeros_like(voxels), np.zeros_like(voxels)
+    small[23:26, 5:9, 1] = large[4:12, 16:24, 1] = 1
+    np.testing.assert_array_equal(np.asarray(seen["clicked"].dataobj), small)
+    np.testing.assert_array_equal(np.asarray(seen["located"].dataobj), large)
+    np.testing.assert_allclose(seen["located"].affine, affine, atol=1e-4)
+
+
+def test_scans_without_a_region_are_left_out_and_named(
+    trained_with_roi: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference("none"))
+    (tmp_path / "sizes.csv").write_text("image,liver volume_ml,liver click_mm\nphantom_001,100,1 2 3; 3 4 5\n")
+    table = read_size_table(tmp_path / "sizes.csv")
+    problems = predict(trained_with_roi, phantoms / "images", tmp_path / "out", table)
+    assert len(problems) == 8
+    assert all("found neither a roi nor clicks" in problem for problem in problems)
+    (item,) = json.loads((tmp_path / "out" / "regions.json").read_text())["training"]
+    assert item == {"image": "phantom_001.nii.gz", "roi": {"center_mm": [2, 3, 4]}}
+
+
+def test_runs_on_regions_without_any_and_folders_in_use_are_refused(
     trained_with_roi: Path, run: Path, phantoms: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="cropped to regions of interest"):
+    with pytest.raises(ValueError, match=r"found none of the new scans. Name a data list .*--data-list"):
         predict(trained_with_roi, phantoms / "images", tmp_path / "out")
+    with pytest.raises(ValueError, match=r"sees whole scans, so that .* has no effect"):
+        predict(run, phantoms / "images", tmp_path / "out", data_list=phantoms / "datalist.json")
+    (tmp_path / "other.json").write_text('{"labels": {}, "training": [{"image": "elsewhere.nii"}]}')
+    with pytest.raises(ValueError, match=r"no item is of a scan, .* but the first one is 'elsewhere.nii'"):
+        predict(trained_with_roi, phantoms / "images", tmp_path / "out", data_list=tmp_path / "other.json")
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty"):
         predict(run, phantoms / "images", tmp_path)
