@@ -80,7 +80,7 @@ def step_ratios(axes: int, batch: int, side: int, radius: int, repeats: int) -> 
 
 def bundle_network(axes: int) -> UNet:
     """Build the network of the bundle for this number of axes, as it trains on a CPU."""
-    config = BUNDLES / f"size_seg_{axes}d" / "configs" / "train.yaml"
+    config = BUNDLES / f"size_seg_{axes}d" / "configs" / "inference.yaml"
     parser = ConfigParser(ConfigParser.load_config_file(str(config)))
     parser["num_classes"] = CLASSES
     memory_format = torch.channels_last if axes == 2 else torch.channels_last_3d

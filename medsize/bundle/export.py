@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ __all__ = ["export_bundle"]
 
 DEFAULT_NETWORK = "unet"
 RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
-WINDOW = ("spacing", "roi_size", "intensity_window")
+WINDOW = ("spacing", "roi_size", "strides", "intensity_window")
 SETTINGS = ("structures", "num_classes", "in_channels", *WINDOW)
 ENSEMBLE = "scripts.ensemble."
 """Beginning of the network's target in runs that join several."""
@@ -87,7 +88,7 @@ def export_bundle(
             shutil.copy(weights, folder / "models")
         if run is not None:
             summary = RunSummary.read(run)
-            _write_metadata(folder / "configs" / "metadata.json", settings["structures"], summary.results)
+            _write_metadata(folder / "configs" / "metadata.json", settings, summary.results)
             _write_performance(folder / "docs" / "README.md", summary, pd.read_csv(run / METRICS))
         if vendor:
             shutil.copytree(Path(medsize.__file__).parent, folder / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
@@ -141,10 +142,14 @@ def _check_weights(file: Path, inference: str, network: str, bundle: Path) -> No
         raise ValueError(f"{file} does not fit the bundle's network '{network}': {e}") from e
 
 
-def _write_metadata(file: Path, structures: Sequence[str], results: RunResults) -> None:
+def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults) -> None:
     metadata = json.loads(file.read_text())
-    classes = ["background", *structures]
+    classes = ["background", *settings["structures"]]
+    image = metadata["network_data_format"]["inputs"]["image"]
     output = metadata["network_data_format"]["outputs"]["pred"]
+    if "strides" in settings:
+        divisors = [math.prod(along_axis) for along_axis in zip(*settings["strides"], strict=True)]
+        image["spatial_shape"] = output["spatial_shape"] = [f"{divisor}*(n+1)" for divisor in divisors]
     output["num_channels"] = len(classes)
     output["channel_def"] = {str(index): name for index, name in enumerate(classes)}
     metadata["pred_classes"] = f"{len(classes)} channels: {', '.join(classes)}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from medsize.bundle.run_folder import INFERENCE, SUMMARY
 from medsize.data.cohort import Cohort
-from medsize.data.proposal import Proposal
+from medsize.data.proposal import UNET_LEVELS, Proposal
 
 __all__ = ["RunProposal"]
 
@@ -32,6 +32,9 @@ class RunProposal(Proposal):
         self._recorded = {key: summary[name] for key, name in names.items() if name in summary}
         keys = ("spacing", "roi_size", "intensity_window")
         self._recorded |= {key: inference[key] for key in keys if key in inference}
+        strides = inference.get("strides", inference.get("network_def", {}).get("strides"))  # older runs: there only
+        if isinstance(strides, list):
+            self._recorded["strides"] = strides
         self._reason = f"as in the training, {run}"
 
     def use_roi(self) -> bool:
@@ -49,6 +52,12 @@ class RunProposal(Proposal):
     def roi_size(self, spacing: Sequence[float] | None = None, use_roi: bool | None = None) -> list[int]:
         """See :meth:`medsize.data.Proposal.roi_size`."""
         return list(self._recall("roi_size")) if "roi_size" in self._recorded else super().roi_size(spacing, use_roi)
+
+    def strides(self, spacing: Sequence[float], roi_size: Sequence[int]) -> list[list[int]]:
+        """See :meth:`medsize.data.Proposal.strides`. A bundle's own weights are of levels that halve every axis."""
+        if "strides" in self._recorded:
+            return list(self._recall("strides"))
+        return [[2] * self.spatial_dims] * UNET_LEVELS[self.spatial_dims]
 
     def intensity_window(self) -> list[float] | None:
         """See :meth:`medsize.data.Proposal.intensity_window`."""

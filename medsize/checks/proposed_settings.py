@@ -15,12 +15,14 @@ PROPOSAL = "proposal"
 
 def proposed_settings(parser: ConfigParser) -> list[str]:
     """
-    Return a line for each setting that is proposed and not given: its key, its value, and the reason.
+    Return a line for each setting that is proposed, not given, and used: its key, its value, and the reason.
 
     Args:
         parser: a bundle's config, with overlays and overrides.
     """
-    asking = [key for key, value in parser.config.items() if PROPOSAL in _references(value, key)]
+    references = {key: _references(value, key) for key, value in parser.config.items()}
+    used = set().union(*references.values())
+    asking = [key for key, found in references.items() if PROPOSAL in found and key in used]
     values = {key: parser.get_parsed_content(key) for key in asking}
     if not values:
         return []

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from medsize.data.cohort import Cohort
+from medsize.data.strides import strides_of
 from medsize.items import RoiMm
 from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImagePlace, image_facts, image_place
@@ -19,8 +20,10 @@ __all__ = ["Proposal", "fitting_window"]
 
 MAX_SIDE = {2: 256, 3: 128}
 """Largest number of voxels of the window along an axis; larger scans get a coarser spacing."""
-SIDE_STEP = {2: 32, 3: 16}
+SIDE_STEP = {2: 32, 3: 8}
 """Divisor of each side of the window, as networks halve it several times."""
+UNET_LEVELS = {2: 4, 3: 3}
+"""Levels of the bundles' UNets that halve their input."""
 SOFT_TISSUE = [-175.0, 250.0]
 """Window in HU of MONAI's tutorials for the abdomen."""
 UNKNOWN = ImagePlace.model_validate({"shape": [64] * 3, "zooms": [1] * 3, "affine": np.eye(4).tolist(), "faults": ()})
@@ -108,6 +111,25 @@ class Proposal:
         whole = "regions of interest" if self._crops(use_roi) else "scans"
         self.reasons["roi_size"] = f"voxels; 95 % of the {whole} are at most {_mm(needed)} mm"
         return _fitting_size(needed, spacing)
+
+    def strides(self, spacing: Sequence[float], roi_size: Sequence[int]) -> list[list[int]]:
+        """
+        Return the strides of the UNet's levels along each axis, see :func:`medsize.data.strides.strides_of`.
+
+        There is a reason for them only where they are not 2 throughout.
+
+        Args:
+            spacing: of the voxels that the network sees, mm. Anything but a positive number for each axis counts as
+                equal ones; the check of a run has the word on it.
+            roi_size: voxels of the network's window, likewise.
+        """
+        axes = self.spatial_dims
+        lengths = spacing if _is_spacing(spacing, axes) else [1.0] * axes
+        sides = roi_size if _is_spacing(roi_size, axes) else [MAX_SIDE[axes]] * axes
+        found = strides_of(lengths, sides, UNET_LEVELS[axes])
+        if found != [[2] * axes] * UNET_LEVELS[axes]:
+            self.reasons["strides"] = "of the UNet's levels, along each axis: the axes of short voxels are halved first"
+        return found
 
     def intensity_window(self) -> list[float] | None:
         """

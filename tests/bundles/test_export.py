@@ -19,6 +19,7 @@ from tests.conftest import PROJECT
 
 BUNDLES = PROJECT / "bundles"
 WINDOWS = {2: ([6.0, 6.0], [32, 32]), 3: ([6.0, 6.0, 16.0], [32, 32, 8])}
+STRIDES = {2: [[2, 2]] * 4, 3: [[2, 2, 1], [2, 2, 2], [2, 2, 2]]}
 
 
 @pytest.fixture
@@ -31,12 +32,13 @@ def finished_run(tmp_path: Path) -> Callable[[int, str], Path]:
         spacing, roi_size = WINDOWS[dimensions]
         settings = {"structures": ["liver", "Kidney: left"], "num_classes": 3, "in_channels": 1}
         settings |= {"spacing": spacing, "roi_size": roi_size, "checkpoint": "elsewhere/model.pt"}
-        (run / "inference.json").write_text(json.dumps(settings))
         configs = BUNDLES / f"size_seg_{dimensions}d" / "configs"
         parser = ConfigParser()
         parser.read_config([configs / "train.yaml"] + ([configs / f"{network}.yaml"] if network != "unet" else []))
-        definition = ConfigParser({**parser["network_def"], "in_channels": 1, "out_channels": 3})
-        torch.save(definition.get_parsed_content("").state_dict(), run / "model.pt")
+        settings |= {"strides": STRIDES[dimensions]} if network == "unet" else {}
+        (run / "inference.json").write_text(json.dumps(settings))
+        parser.update(settings)
+        torch.save(parser.get_parsed_content("network_def").state_dict(), run / "model.pt")
         figure = {"mean": 0.5}
         results = dict.fromkeys(("dice", "hd95_mm", "volume_error_ml", "relative_size_error"), figure)
         facts = {"training_scans": 20, "supervision": "size", "seed": 7, "epochs": 30, "results": results}
@@ -63,6 +65,7 @@ def test_an_export_holds_network_weights_settings_and_figures(
         parser.read_config(output / "configs" / name)
         assert parser["network_def"]["_target_"].lower() == network
         assert (parser["spacing"], parser["roi_size"]) == WINDOWS[dimensions]
+        assert network != "unet" or parser["strides"] == STRIDES[dimensions]
     parser = ConfigParser()
     parser.read_config(output / "configs" / "inference.yaml")
     assert parser["structures"] == ["liver", "Kidney: left"]
@@ -71,6 +74,8 @@ def test_an_export_holds_network_weights_settings_and_figures(
 
     metadata = json.loads((output / "configs" / "metadata.json").read_text())
     outputs = metadata["network_data_format"]["outputs"]["pred"]
+    divisor = 16 if dimensions == 2 else {"unet": 4, "segresnet": 8}[network]
+    assert outputs["spatial_shape"][-1] == f"{divisor}*(n+1)"
     assert outputs["channel_def"] == {"0": "background", "1": "liver", "2": "Kidney: left"}
     assert outputs["num_channels"] == 3
     assert metadata["eval_metrics"]["mean_dice"] == 0.5

@@ -107,7 +107,8 @@ def test_metadata_describes_the_network_of_the_inference_config(bundle: Path) ->
     (image,), (pred,) = content["inputs"].values(), content["outputs"].values()
     network = config["network_def"]
     assert image["num_channels"] == config["in_channels"]
-    assert image["spatial_shape"] == [f"{np.prod(network['strides'])}*(n+1)"] * network["spatial_dims"]
+    assert network["strides"] == "@strides"
+    assert image["spatial_shape"] == [f"{divisor}*(n+1)" for divisor in np.prod(config["strides"], axis=0)]
     assert pred["spatial_shape"] == image["spatial_shape"]
     assert len(config["roi_size"]) == len(config["spacing"]) == network["spatial_dims"]
     assert image["value_range"] == [0, 1]
@@ -167,7 +168,8 @@ def leaves(config: Any, path: str = "") -> dict[str, Any]:
             "inference.yaml",
             {
                 *("spacing", "roi_size", "pixdim"),
-                *(f"network_def::{key}" for key in ("spatial_dims", "channels", "strides")),
+                *(f"strides::{level}" for level in range(4)),
+                *(f"network_def::{key}" for key in ("spatial_dims", "channels")),
                 *(f"inferer::{key}" for key in ("_target_", "spatial_dim", "sw_batch_size")),
             },
         ),

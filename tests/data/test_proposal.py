@@ -29,7 +29,7 @@ def cohort_of(folder: Path, scans: list[Scan], lowest: float = 0.0, **keys: Any)
 
 
 @pytest.mark.parametrize(
-    ("spatial_dims", "spacing", "roi_size"), [(2, [2.0, 2.0], [64, 64]), (3, [2.0, 2.0, 3.0], [48, 64, 32])]
+    ("spatial_dims", "spacing", "roi_size"), [(2, [2.0, 2.0], [64, 64]), (3, [2.0, 2.0, 3.0], [40, 56, 24])]
 )
 def test_scans_that_are_alike_keep_their_spacing_in_a_window_that_holds_them(
     tmp_path: Path, spatial_dims: int, spacing: list[float], roi_size: list[int]
@@ -48,7 +48,7 @@ def test_scans_that_differ_share_the_median_spacing_and_the_window_of_the_larges
 
 def test_large_scans_get_a_coarser_spacing_in_3d(tmp_path: Path) -> None:
     proposal = Proposal(cohort_of(tmp_path, [((200, 20, 20), (1, 1, 1))] * 2), 3)
-    assert (proposal.spacing(), proposal.roi_size()) == ([1.6, 1.0, 1.0], [128, 32, 32])
+    assert (proposal.spacing(), proposal.roi_size()) == ([1.6, 1.0, 1.0], [128, 24, 24])
     assert proposal.reasons["spacing"] == "mm; coarser than the median 1 × 1 × 1"
     assert proposal.median_spacing() == [1.0, 1.0, 1.0]
 
@@ -103,10 +103,23 @@ def test_scans_that_cannot_be_read_do_not_count(tmp_path: Path) -> None:
     cohort = cohort_of(tmp_path, [*ALIKE[:2], ((9, 9, 9), (90, 90, 90))], -1000.0)
     (tmp_path / "2.nii.gz").write_bytes(b"broken")
     proposal = Proposal(cohort, 3)
-    assert (proposal.spacing(), proposal.roi_size()) == ([2.0, 2.0, 3.0], [48, 64, 32])
+    assert (proposal.spacing(), proposal.roi_size()) == ([2.0, 2.0, 3.0], [40, 56, 24])
     assert proposal.intensity_window() == [-175.0, 250.0]
     for number in range(3):
         (tmp_path / f"{number}.nii.gz").write_bytes(b"broken")
     proposal = Proposal(cohort, 3)
     assert len(proposal.spacing()) == len(proposal.roi_size()) == 3
     assert proposal.intensity_window() is None
+
+
+@pytest.mark.parametrize(
+    ("scan", "strides"),
+    [(((40, 50, 20), (2, 2, 3)), [[2, 2, 2]] * 3), (((40, 50, 20), (2, 2, 8)), [[2, 2, 1], [2, 2, 1], [2, 2, 2]])],
+)
+def test_strides_fit_spacing_and_window_and_are_told_where_axes_differ(
+    tmp_path: Path, scan: Scan, strides: list[list[int]]
+) -> None:
+    proposal = Proposal(cohort_of(tmp_path, [scan] * 2), 3)
+    assert proposal.strides(proposal.spacing(), proposal.roi_size()) == strides
+    assert ("strides" in proposal.reasons) == (strides[0] == [2, 2, 1])
+    assert proposal.strides("wrong", [40, 48]) == [[2, 2, 2]] * 3  # type: ignore[arg-type]
