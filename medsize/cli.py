@@ -357,6 +357,13 @@ def fit(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="With --fold all: share all networks as one, which averages them.")
     ] = False,
+    look_closer: Annotated[
+        bool | None,
+        typer.Option(
+            "--look-closer/--whole-scans",
+            help="First locate the structures, then train around them; or train on whole scans. Default: see the plan.",
+        ),
+    ] = None,
     override: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Value of a key of train.yaml, in all trainings. May be repeated."),
@@ -383,6 +390,7 @@ def fit(
             fold=fold,
             ensemble=ensemble,
             time_limit=None if time_limit is None else parse_time(time_limit),
+            look_closer=look_closer,
             overrides={name: value for name, _, value in pairs},
         )
         try:

@@ -32,7 +32,13 @@ def as_typed(command: Sequence[str]) -> str:
     )
 
 
-def run_command(bundle: Path, configs: Sequence[str | Path], options: Sequence[str], processes: int = 1) -> list[str]:
+def run_command(
+    bundle: Path,
+    configs: Sequence[str | Path],
+    options: Sequence[str],
+    processes: int = 1,
+    later: Sequence[Path] = (),
+) -> list[str]:
     """
     Return the command ``python -m monai.bundle run`` of a bundle, for any current folder.
 
@@ -41,11 +47,12 @@ def run_command(bundle: Path, configs: Sequence[str | Path], options: Sequence[s
         configs: config files in the order in which they are merged: names in the bundle's folder ``configs``, or paths.
         options: overrides, as on the command line.
         processes: number of processes; ``torchrun`` starts several. Defaults to 1.
+        later: paths of configs to merge last, which need not exist yet.
 
     Raises:
         ValueError: when there is no such config, naming those of the bundle.
     """
-    files = [_existing_config(bundle, config) for config in configs]
+    files = [*(_existing_config(bundle, config) for config in configs), *later]
     launcher = ["monai.bundle"]
     if processes > 1:
         launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", *launcher]
@@ -54,7 +61,11 @@ def run_command(bundle: Path, configs: Sequence[str | Path], options: Sequence[s
 
 
 def training_command(
-    bundle: Path, overlays: Sequence[str | Path], options: Sequence[str], processes: int = 1
+    bundle: Path,
+    overlays: Sequence[str | Path],
+    options: Sequence[str],
+    processes: int = 1,
+    later: Sequence[Path] = (),
 ) -> list[str]:
     """
     Return :func:`run_command` of a training.
@@ -64,12 +75,13 @@ def training_command(
         overlays: configs to put over ``train.yaml``.
         options: overrides, as on the command line.
         processes: number of processes that train together. Defaults to 1.
+        later: see :func:`run_command`.
 
     Raises:
         ValueError: when there is no such config.
     """
     last = ["multi_gpu_train.yaml"] if processes > 1 else []
-    return run_command(bundle, ["train.yaml", *overlays, *last], options, processes)
+    return run_command(bundle, ["train.yaml", *overlays, *last], options, processes, later)
 
 
 def _existing_config(bundle: Path, config: str | Path) -> Path:

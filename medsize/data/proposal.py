@@ -16,7 +16,7 @@ from medsize.items import RoiMm
 from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImagePlace, image_facts, image_place
 
-__all__ = ["Proposal", "fitting_window"]
+__all__ = ["SIDE_STEP", "Proposal", "fitting_window"]
 
 MAX_SIDE = {2: 256, 3: 128}
 """Largest number of voxels of the window along an axis; larger scans get a coarser spacing."""

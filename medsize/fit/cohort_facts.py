@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 from medsize.cohort.proposal import propose_dimensions, propose_settings
 from medsize.data.cohort import Cohort, load_cohort
-from medsize.scans.scan_facts import UNREADABLE, image_facts
+from medsize.scans.scan_facts import UNREADABLE, image_facts, image_place
 from medsize.suggest import did_you_mean_path
 
-__all__ = ["CohortFacts", "CohortSource", "cohort_facts", "find_source"]
+__all__ = ["DATA_LIST", "OVERLAY", "CohortFacts", "CohortSource", "cohort_facts", "find_source"]
 
 OVERLAY = "cohort.yaml"
 DATA_LIST = "datalist.json"
@@ -62,6 +62,12 @@ class CohortFacts(BaseModel):
     """Voxels of the region that the network is fed, along each axis of the bundle."""
     slices: int
     """Number of slices of a scan, in the middle of all."""
+    spacing: tuple[float, ...] = ()
+    """Mm of its voxels."""
+    shares: dict[str, float] = {}
+    """Share of the scan's view that each structure fills, in the middle of all scans that have it."""
+    with_roi: int = 0
+    """Number of scans with a region of interest, stated or from clicks."""
 
     @property
     def is_3d(self) -> bool:
@@ -142,10 +148,8 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
             )
         if stated in (2, 3) and stated != fitting:
             fitting, reason = stated, f"{OVERLAY} has a spacing for it"
-        window = source.proposed.get("roi_size")
-        if window is None or len(window) != (dimensions or fitting):
-            proposed = {s.key: s.value for s in propose_settings(cohort, dimensions or fitting, [])}
-            window = proposed["roi_size"]
+        window, spacing = _window(cohort, source, dimensions or fitting)
+        shares = _shares(cohort)
     except UNREADABLE as e:
         raise ValueError(f"{source.data_list}: a scan cannot be read: {e}. See medsize check.") from e
     folds = () if cohort.has_validation_section else tuple(sorted({i["fold"] for i in cohort.items if "fold" in i}))
@@ -174,7 +178,32 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
         why_dimensions=reason,
         window=tuple(window),
         slices=slices,
+        spacing=tuple(spacing),
+        shares=shares,
+        with_roi=sum("roi" in item for item in cohort.items),
     )
+
+
+def _window(cohort: Cohort, source: CohortSource, dimensions: int) -> tuple[list[int], list[float]]:
+    """Return the voxels of the window and their spacing: those of the overlay, else those that fit."""
+    window, spacing = (source.proposed.get(key) or [] for key in ("roi_size", "spacing"))
+    if len(window) != dimensions or len(spacing) != dimensions:
+        proposed = {s.key: s.value for s in propose_settings(cohort, dimensions, [])}
+        window, spacing = window if len(window) == dimensions else proposed["roi_size"], proposed["spacing"]
+    return window, spacing
+
+
+def _shares(cohort: Cohort) -> dict[str, float]:
+    """Return the share of the view that each structure fills, in the middle of the scans that have it."""
+    found: dict[str, list[float]] = {name: [] for name in cohort.class_names[1:]}
+    for item in cohort.items:
+        if "volume_mm3" not in item:
+            continue
+        view = math.prod(image_place(item["image"]).extent_mm)
+        for name, size in zip(found, item["volume_mm3"].reshape(2, -1).mean(dim=0).tolist(), strict=True):
+            if math.isfinite(size) and size > 0:  # an unknown size has no upper end
+                found[name].append(size / view)
+    return {name: float(np.median(values)) for name, values in found.items() if values}
 
 
 def _training_scans(cohort: Cohort, fold: int | None) -> int:

@@ -23,6 +23,12 @@ FEW_SCANS = 5
 """Training scans for each structure, below which sizes may not tell the structures apart."""
 
 
+SMALL, SMALL_TOGETHER = 0.01, 0.05
+"""Share of the view below which a structure is small, and all of them leave most of the view to something else."""
+WINDOW = {"data_list", "use_roi", "spacing", "roi_size"}
+"""Keys of what the network sees, which a region of interest changes."""
+
+
 class Choices(NamedTuple):
     """Settings of all trainings of a fit."""
 
@@ -36,6 +42,8 @@ class Choices(NamedTuple):
     """Folds to validate on, one after the other; ``None`` for a section of the data list."""
     cache_rate: float
     """Share of the preprocessed scans to keep in memory."""
+    looks_closer: bool = False
+    """Locate the structures in whole scans first, then train around them."""
 
     @property
     def from_sizes(self) -> bool:
@@ -67,6 +75,7 @@ def choose(facts: CohortFacts, source: CohortSource, wishes: Wishes, machine: Ma
         _size_level(facts, source, wishes, from_sizes="size" in supervision.split("+")),
         _folds(facts, source, wishes),
         1.0 if "cache_rate" in wishes.overrides else _cache_rate(facts, machine),
+        _looks_closer(facts, source, wishes, from_sizes="size" in supervision.split("+")),
     )
 
 
@@ -79,6 +88,10 @@ def reasons(facts: CohortFacts, wishes: Wishes, machine: Machine, bundle: Path, 
     yield Decision(text=f"network {NETWORKS[chosen.network].title}", reason=why)
     yield from _of_labels(facts, chosen)
     yield from _of_folds(wishes, chosen)
+    if chosen.looks_closer:
+        why = f"{_how_small(facts)}; " if facts.shares else ""
+        why += "a short first training finds them in training, validation and new scans"
+        yield Decision(text="locate, then look closer", reason=why)
     if chosen.cache_rate < 1:
         yield Decision(
             text=f"cache_rate {chosen.cache_rate:g}",
@@ -140,6 +153,25 @@ def _folds(facts: CohortFacts, source: CohortSource, wishes: Wishes) -> tuple[in
             f"--fold is {fold}, expected one of the data list's: {', '.join(map(str, folds))}. Name one of them."
         )
     return (int(fold),) if folds else (None,)
+
+
+def _looks_closer(facts: CohortFacts, source: CohortSource, wishes: Wishes, from_sizes: bool) -> bool:
+    stated = sorted(WINDOW & wishes.overrides.keys())
+    if wishes.look_closer and stated:
+        raise ValueError(
+            f"--override {stated[0]}: found it with --look-closer, which sets it from what is located. Leave one out."
+        )
+    if wishes.look_closer is not None:
+        return wishes.look_closer
+    if stated or not from_sizes or not facts.shares or source.proposed.get("use_roi") or facts.with_roi == facts.scans:
+        return False
+    return min(facts.shares.values()) < SMALL and sum(facts.shares.values()) < SMALL_TOGETHER
+
+
+def _how_small(facts: CohortFacts) -> str:
+    name, share = min(facts.shares.items(), key=lambda pair: pair[1])
+    together = f", all structures {sum(facts.shares.values()):.1%}" if len(facts.shares) > 1 else ""
+    return f"{name} fills {share:.1%} of the view{together}"
 
 
 def _bytes_needed(facts: CohortFacts) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +13,25 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from medsize.bundle.run_folder import CONFIG, INFERENCE, WEIGHTS
+from medsize.first_labels.first_labels import label_file
+from medsize.metrics.size_error import mean_relative_error
 from medsize.pictures import fullest_slice, slice_png
+from medsize.transforms.voxel_size import voxel_size
 
-__all__ = ["ComparedScan", "compare_first_and_final", "dice", "first_labels_of"]
+__all__ = [
+    "ClickCandidate",
+    "ComparedScan",
+    "click_candidates",
+    "compare_first_and_final",
+    "dice",
+    "first_labels_of",
+]
 
 SUMMARY = "first_labels.json"
 MAX_COMPARED = 8
 """Training scans to compare, evenly taken."""
+MAX_CLICKS = 5
+"""Training scans to list as worth a click."""
 
 
 class ComparedScan(NamedTuple):
@@ -54,20 +66,17 @@ def compare_first_and_final(
         final_run: output folder of the final network's training, of the same fold and region.
         masks: file of the mask of each scan, if it has one. They are for comparison only.
     """
-    parser = ConfigParser()
-    parser.read_config(first_run / CONFIG)
-    parser["first_labels"] = str(first_labels)  # they are not made again
+    parser = _config(first_run, first_labels)
     items = [item for item in parser.get_parsed_content("training_items") if "label" not in item]
     prepare = Compose(parser.get_parsed_content("deterministic_transforms"))
     teach = Compose(parser.get_parsed_content("teacher_transforms"))
-    inferer, num_classes = parser.get_parsed_content("window_inferer"), int(parser.get_parsed_content("num_classes"))
-    network = _network(final_run)
+    num_classes = int(parser.get_parsed_content("num_classes"))
+    segment = _segment(parser, final_run)
     for number in np.unique(np.linspace(0, len(items) - 1, min(len(items), MAX_COMPARED)).round().astype(int)):
         item = items[number]
         scan = teach(prepare(dict(item)))
         image = scan["image"].as_tensor()
-        with torch.no_grad():
-            final = inferer(image[None], network)[0].argmax(dim=0).numpy()
+        final = segment(image)
         first = scan["soft_label"].as_tensor().argmax(dim=0).numpy()
         drawn, mask = None, masks.get(item["image"])
         if mask is not None:
@@ -84,6 +93,62 @@ def compare_first_and_final(
         )
 
 
+class ClickCandidate(NamedTuple):
+    """A training scan without a click in which one may help."""
+
+    name: str
+    entropy: float
+    """Mean entropy of its first label, nats."""
+    size_error: float | None
+    """Mean relative size error of the final network; ``None`` if no size is known."""
+
+
+def click_candidates(first_labels: Path, first_run: Path, final_run: Path) -> list[ClickCandidate]:
+    """
+    Return the training scans whose first labels are least certain, the least certain first.
+
+    Args:
+        first_labels: see :func:`compare_first_and_final`.
+        first_run: see :func:`compare_first_and_final`.
+        final_run: see :func:`compare_first_and_final`.
+    """
+    parser = _config(first_run, first_labels)
+    files = {
+        label_file(first_labels, item["image"]): item
+        for item in parser.get_parsed_content("training_items")
+        if not {"label", "clicks", "scribble"} & item.keys()
+    }
+    entropies = {file: _entropy(file) for file in files if file.is_file()}
+    prepare = Compose(parser.get_parsed_content("deterministic_transforms"))
+    segment = _segment(parser, final_run)
+    candidates = []
+    for file in sorted(entropies, key=lambda file: -entropies[file])[:MAX_CLICKS]:
+        item = files[file]
+        image = prepare(dict(item))["image"]
+        num_structures = int(parser.get_parsed_content("num_classes")) - 1
+        counts = np.bincount(segment(image.as_tensor()).ravel(), minlength=num_structures + 1)[1:]
+        found = counts * float(voxel_size(image))
+        name = Path(item["image"]).name.split(".")[0]
+        candidates.append(ClickCandidate(name, entropies[file], _size_error(found, item, float(image.pixdim[2]))))
+    return candidates
+
+
+def _entropy(label: Path) -> float:
+    probability = torch.load(label, weights_only=True).float()
+    return float(torch.special.entr(probability).sum(dim=1).mean())
+
+
+def _size_error(found: np.ndarray, item: Mapping[str, Any], slice_distance: float) -> float | None:
+    """Return the mean relative error of volumes in mm³."""
+    stated = item.get("volume_mm3")
+    if stated is None and "slice_area_mm2" in item:
+        stated = item["slice_area_mm2"].sum(dim=-1) * slice_distance
+    if stated is None:
+        return None
+    low, high = torch.as_tensor(stated).reshape(2, -1)
+    return mean_relative_error(torch.as_tensor(found), low, high)
+
+
 def dice(one: np.ndarray, other: np.ndarray | None, num_classes: int) -> list[float]:
     """Return the Dice of each structure in two label maps; NaN where both have none of it, or one map is missing."""
     if other is None:
@@ -91,6 +156,26 @@ def dice(one: np.ndarray, other: np.ndarray | None, num_classes: int) -> list[fl
     pairs = [(one == index, other == index) for index in range(1, num_classes)]
     sums = [int(a.sum() + b.sum()) for a, b in pairs]
     return [2 * int((a & b).sum()) / n if n else float("nan") for (a, b), n in zip(pairs, sums, strict=True)]
+
+
+def _config(first_run: Path, first_labels: Path) -> ConfigParser:
+    """Return the config of the training that learnt from first labels, which are not made again."""
+    parser = ConfigParser()
+    parser.read_config(first_run / CONFIG)
+    parser["first_labels"] = str(first_labels)
+    return parser
+
+
+def _segment(parser: ConfigParser, run: Path) -> Callable[[torch.Tensor], np.ndarray]:
+    """Return a function from an image to the class indices that a run's network finds."""
+    inferer, network = parser.get_parsed_content("window_inferer"), _network(run)
+
+    def segment(image: torch.Tensor) -> np.ndarray:
+        with torch.no_grad():
+            found: np.ndarray = inferer(image[None], network)[0].argmax(dim=0).numpy()
+        return found
+
+    return segment
 
 
 def _network(run: Path) -> Any:

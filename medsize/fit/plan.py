@@ -27,6 +27,8 @@ class Wishes(BaseModel):
     """Export the networks of all folds as one, which averages their softmax."""
     time_limit: float | None = None
     """Seconds."""
+    look_closer: bool | None = None
+    """First locate the structures in whole scans, then train around them."""
     overrides: dict[str, str] = {}
     """Values of keys of the config, in all trainings."""
 
@@ -48,7 +50,7 @@ class Stage(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Literal["check", "first labels", "training", "ensemble", "export", "report"]
+    kind: Literal["check", "first labels", "training", "locate", "ensemble", "export", "report"]
     title: str
     reason: str
     folder: str
@@ -86,6 +88,11 @@ class Plan(BaseModel):
     def trainings(self) -> list[Stage]:
         """The stages that train."""
         return [stage for stage in self.stages if stage.kind == "training"]
+
+    @property
+    def locates(self) -> bool:
+        """True if a first network locates the structures in whole scans, and the others look closer."""
+        return any(stage.kind == "locate" for stage in self.stages)
 
     @property
     def results(self) -> list[Stage]:

@@ -16,7 +16,8 @@ import yaml
 from medsize.bundle.bundle_choice import bundle_name
 from medsize.bundle.run_command import as_options, config_file, training_command
 from medsize.bundle.run_folder import FIRST_LABELS, SUMMARY, WEIGHTS
-from medsize.fit.cohort_facts import CohortFacts, CohortSource
+from medsize.data.proposal import SIDE_STEP
+from medsize.fit.cohort_facts import DATA_LIST, OVERLAY, CohortFacts, CohortSource
 from medsize.fit.decisions import Choices, choose, reasons
 from medsize.fit.duration import LEAST_EPOCHS, START_SECONDS, Machine, as_text, guess_seconds, shortened
 from medsize.fit.plan import Decision, Plan, Stage, Wishes
@@ -30,8 +31,16 @@ SCANS_PER_STEP = {(2, "slice"): 4, (2, "volume"): 2, (3, "volume"): 4}
 """Training scans for each step of an epoch: batch_size of train.yaml, divided by how often an epoch draws a scan."""
 SLICES_PER_SCAN = 4
 """Slices of each scan in an epoch, where sizes are of slices: epoch_scans of train.yaml."""
+COARSE, LOCATED = "coarse", "located"
+"""Beginning of the names of the folders of a training on whole scans, and the folder of what it has located."""
 USUAL_EPOCHS = 60
 """Epochs where the config states an expression."""
+COARSE_PART = 1 / 3
+"""Share of the epochs that the training which locates the structures needs: it is not to outline them."""
+COARSE_SIDE = {2: 128, 3: 64}
+"""Voxels of the window along an axis above which that training sees every other one."""
+CLOSER_PART = 0.5
+"""Share of a scan's voxels that a region has, by a rough guess."""
 MAKE_FIRST_LABELS = "make_first_labels"
 """Run id of train.yaml."""
 
@@ -133,6 +142,10 @@ class _Chains:
         suffix = f", fold {fold}" if len(self.chosen.folds) > 1 else ""
         networks = [*self.networks[:teachers], self.chosen.network]
         taught = lessons(networks, self.chosen.supervision, self.has_first_labels)
+        located: Path | None = None
+        if self.chosen.looks_closer:
+            located = self.output_dir / place / LOCATED / OVERLAY
+            yield from self._locating(fold, share, place, suffix)
         before: str | None = None
         for number, lesson in enumerate(taught, start=1):
             is_last = number == len(networks)
@@ -145,31 +158,85 @@ class _Chains:
                 values["save_masks"] = True
             folder = f"{place}/{lesson.network}" if is_last else f"{place}/teacher_{number}_{lesson.network}"
             title = f"{'' if is_last else f'teacher {number}, '}{NETWORKS[lesson.network].title}{suffix}"
-            training = self._training(lesson, values, share, folder)
+            training = self._training(lesson, values, share, folder, located=located)
             training = training.model_copy(update={"title": title, "fold": fold, "is_result": is_last})
             if before is None and self.has_first_labels:
                 yield self._first_labels(training, f"{place}/{FIRST_LABELS}", f"first labels{suffix}")
             yield training
             before = folder
 
-    def _training(self, lesson: Lesson, values: Mapping[str, Any], share: float, folder: str) -> Stage:
+    def _locating(self, fold: int | None, share: float, place: str, suffix: str) -> Iterator[Stage]:
+        """Yield the stages that locate the structures in whole scans."""
+        (lesson,) = lessons(self.networks[:1], self.chosen.supervision, self.has_first_labels)
+        values: dict[str, Any] = {} if fold is None else {"val_fold": fold}
+        if self.has_first_labels:
+            values["first_labels_dir"] = self.output_dir / place / f"{COARSE}_{FIRST_LABELS}"
+        values |= self.coarse_window
+        run = f"{place}/{COARSE}_{lesson.network}"
+        training = self._training(lesson, values, share, run, part=COARSE_PART)
+        title = f"coarse {NETWORKS[lesson.network].title}{suffix}"
+        training = training.model_copy(update={"title": title, "fold": fold})
+        if self.has_first_labels:
+            yield self._first_labels(training, f"{place}/{COARSE}_{FIRST_LABELS}", f"coarse first labels{suffix}")
+        yield training
+        folder = self.output_dir / place / LOCATED
+        options = ["--dataset-dir", self.source.dataset_dir, "--output", folder / DATA_LIST]
+        options += ["--overlay", folder / OVERLAY, "--middle-if-missed"]
+        words = ["locate", self.output_dir / run, self.source.data_list, *options]
+        yield Stage(
+            kind="locate",
+            title=f"locate{suffix}",
+            reason="the coarse network finds the region of each scan, validation included; the next trainings see that",
+            folder=f"{place}/{LOCATED}",
+            result=OVERLAY,
+            command=(sys.executable, "-m", "medsize", *map(str, words)),
+            fold=fold,
+        )
+
+    @cached_property
+    def coarse_window(self) -> dict[str, Any]:
+        """Spacing and window of the training that locates: a large window has every other voxel along its sides."""
+        spacing, window, side = self.facts.spacing, self.facts.window, COARSE_SIDE[len(self.facts.window)]
+        within = 2 if max(window[:2]) > side else 1  # equal, so that pixels keep their shape
+        factors = [within, within, *(2 if n > side else 1 for n in window[2:])]
+        if not spacing or max(factors) == 1:
+            return {}
+        step = SIDE_STEP[len(window)]
+        sides = [step * math.ceil(n / factor / step) for n, factor in zip(window, factors, strict=True)]
+        return {"spacing": [s * f for s, f in zip(spacing, factors, strict=True)], "roi_size": sides}
+
+    def _training(
+        self,
+        lesson: Lesson,
+        values: Mapping[str, Any],
+        share: float,
+        folder: str,
+        part: float = 1.0,
+        located: Path | None = None,
+    ) -> Stage:
+        """Return a training by a part of its epochs in full, of which a time limit leaves a share."""
         full = self._epochs(lesson.overlays)
+        full = max(min(LEAST_EPOCHS, full), round(part * full))
         epochs = max(min(LEAST_EPOCHS, full), round(share * full))
-        values = {**self.common, **lesson.values, **values}
+        common = {key: value for key, value in self.common.items() if located is None or key != "data_list"}
+        values = {**common, **lesson.values, **values}
         if epochs != self._configured(lesson.overlays, "max_epochs"):
             values["max_epochs"] = epochs
         values |= {**self.wishes.overrides, "output_dir": self.output_dir / folder}
         configs: list[str | Path] = [*lesson.overlays, *([self.source.overlay] if self.source.overlay else [])]
+        later = [] if located is None else [located]
+        voxels = self._voxels_of_an_epoch(values.get("roi_size", self.facts.window))
+        voxels *= 1.0 if located is None else CLOSER_PART
         return Stage(
             kind="training",
             title=folder,
             reason=f"{lesson.reason}; {epochs} epoch{'s' if epochs > 1 else ''}",
             folder=folder,
             result=SUMMARY,
-            command=tuple(training_command(self.bundle, configs, as_options(values))),
+            command=tuple(training_command(self.bundle, configs, as_options(values), later=later)),
             epochs=epochs,
             all_epochs=full,
-            seconds=epochs * guess_seconds(lesson.network, self._voxels_of_an_epoch(), self.machine),
+            seconds=epochs * guess_seconds(lesson.network, voxels, self.machine),
         )
 
     def _first_labels(self, training: Stage, folder: str, title: str) -> Stage:
@@ -196,11 +263,9 @@ class _Chains:
         usual = self._configured(overlays, "max_epochs")
         return max(usual if isinstance(usual, int) else USUAL_EPOCHS, math.ceil(LEAST_STEPS / steps))
 
-    def _voxels_of_an_epoch(self) -> int:
-        by_scan = self.facts.voxels_of_a_scan
-        if self.chosen.size_level == "slice":
-            by_scan = SLICES_PER_SCAN * math.prod(self.facts.window)
-        return self.facts.training_scans * by_scan
+    def _voxels_of_an_epoch(self, window: Sequence[int]) -> float:
+        slices = SLICES_PER_SCAN if self.chosen.size_level == "slice" else self.facts.slices
+        return self.facts.training_scans * math.prod(window) * (1 if self.facts.is_3d else slices)
 
     def _configured(self, overlays: Sequence[str], key: str) -> Any:
         """Return the value of a top-level key in train.yaml under overlays, the cohort's included."""

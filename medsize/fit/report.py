@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
@@ -23,9 +23,9 @@ from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource
 from medsize.fit.duration import as_text
 from medsize.fit.first_and_final import SUMMARY as FIRST_SUMMARY
-from medsize.fit.first_and_final import compare_first_and_final, first_labels_of
+from medsize.fit.first_and_final import click_candidates, compare_first_and_final, first_labels_of
 from medsize.fit.plan import Plan, Stage
-from medsize.fit.stages import stage_seconds, warnings_in
+from medsize.fit.stages import missed_in, stage_seconds, warnings_in
 from medsize.pictures import COLOURS, data_url, fullest_slice, slice_png
 from medsize.scans.scan_facts import UNREADABLE
 
@@ -68,6 +68,7 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
     )
     has_masks = bool(cases["dice"].notna().any())
     shown = {key: title for key, title in METRIC_TITLES.items() if has_masks or key not in ("dice", "hd95_mm")}
+    labelled = _first_labelled(plan, output_dir)
     summaries = [RunSummary.read(output_dir / stage.folder) for stage in plan.results]
     page = environment.get_template("report.html.j2").render(
         version=__version__,
@@ -92,7 +93,8 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
         agreements=list(agreements(cases)),
         pictures=list(_pictures(cases, source)),
         stages=[_stage_row(stage, output_dir) for stage in plan.stages],
-        first_and_final=_first_and_final(plan, output_dir, cohort),
+        first_and_final=None if labelled is None else _first_and_final(labelled, cohort),
+        clicks=[] if labelled is None else _clicks(labelled),
         first_pages=[
             (stage.title, (made / FIRST_PAGE).relative_to(output_dir).as_posix())
             for stage in plan.stages
@@ -111,20 +113,34 @@ def _doubts(plan: Plan, output_dir: Path) -> list[str]:
     for stage in plan.stages:
         if stage.kind == "first labels":
             found += [f"{stage.title}: {text}" for text in warnings_in(output_dir / stage.folder / LOG, "first labels")]
+        if stage.kind == "locate":
+            found += [f"{stage.title}: {text}" for text in missed_in(output_dir / stage.folder / LOG)]
     return found
 
 
-def _first_and_final(plan: Plan, output_dir: Path, cohort: Cohort) -> dict[str, Any] | None:
-    """Return rows and pictures of the first labels against the final network of the first fold; ``None`` without."""
-    folder = next((stage.folder for stage in plan.stages if stage.kind == "first labels"), None)
-    first_labels = None if folder is None else first_labels_of(output_dir / folder)
-    if first_labels is None:
+class FirstLabelled(NamedTuple):
+    """First labels of the first fold's final chain, and the trainings that begin and end it."""
+
+    folder: Path
+    first_run: Path
+    final_run: Path
+
+
+def _first_labelled(plan: Plan, output_dir: Path) -> FirstLabelled | None:
+    """Return the last first labels of the first fold; ``None`` without."""
+    of_fold = [stage for stage in plan.stages if stage.fold == plan.results[0].fold]
+    last = max((n for n, stage in enumerate(of_fold) if stage.kind == "first labels"), default=None)
+    folder = None if last is None else first_labels_of(output_dir / of_fold[last].folder)
+    if folder is None:
         return None
-    fold = plan.results[0].fold
-    first = next(stage for stage in plan.trainings if stage.fold == fold)
+    first = next(stage for stage in of_fold[last:] if stage.kind == "training")
+    return FirstLabelled(folder, output_dir / first.folder, output_dir / plan.results[0].folder)
+
+
+def _first_and_final(labelled: FirstLabelled, cohort: Cohort) -> dict[str, Any]:
+    """Return rows and pictures of first labels against the final network."""
     masks = {item["image"]: item.get("label") for item in cohort.items}
-    runs = (output_dir / first.folder, output_dir / plan.results[0].folder)
-    compared = list(compare_first_and_final(first_labels, *runs, masks))
+    compared = list(compare_first_and_final(*labelled, masks))
     columns = {key: np.array([getattr(scan, key) for scan in compared]) for key in DICE_TITLES}
     shown = {key: title for key, title in DICE_TITLES.items() if np.isfinite(columns[key]).any()}
     return {
@@ -135,6 +151,14 @@ def _first_and_final(plan: Plan, output_dir: Path, cohort: Cohort) -> dict[str, 
         ],
         "pictures": [{"name": scan.name, "source": data_url(scan.picture, "image/png")} for scan in compared],
     }
+
+
+def _clicks(labelled: FirstLabelled) -> list[dict[str, str]]:
+    """Return the scans in which a click may help most."""
+    return [
+        {"scan": scan.name, "entropy": f"{scan.entropy:.3f}", "size_error": _number(scan.size_error)}
+        for scan in click_candidates(*labelled)
+    ]
 
 
 def agreements(cases: pd.DataFrame) -> Iterator[dict[str, str]]:

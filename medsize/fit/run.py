@@ -14,8 +14,6 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from medsize.bundle.bundle_choice import bundle_dimensions, find_bundle
-from medsize.bundle.run_command import as_typed, run_command
-from medsize.bundle.run_folder import INFERENCE
 from medsize.bundle.run_summary import RunSummary
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource, cohort_facts, find_source
@@ -93,7 +91,7 @@ def fit_cohort(
                 file.write_text(started.model_dump_json(indent=1) + "\n", encoding="utf-8")
         results = [output_dir / stage.folder for stage in plan.results]
         shared = output_dir / "ensemble" if wishes.ensemble else results[0]
-        command = next_command(shared, plan.bundle)
+        command = next_command(shared, plan.locates)
 
         def write_ensemble() -> None:
             from medsize.fit.ensemble import write_ensemble
@@ -116,16 +114,18 @@ def fit_cohort(
     return plan
 
 
-def next_command(run: Path, bundle: Path) -> Callable[[], str]:
-    """Return a function for the command that applies a run to new scans, once the run has finished."""
+def next_command(run: Path, locates: bool) -> Callable[[], str]:
+    """
+    Return a function for the command that applies a run to new scans, once the run has finished.
+
+    Args:
+        run: output folder of the run.
+        locates: its scans were located by a network on whole scans, which locates new ones, too.
+    """
 
     def command() -> str:
-        if not RunSummary.read(run).roi:
-            return f"medsize predict {shlex.quote(str(run))} NEW_SCANS --output predictions"
-        # New scans need a roi each, too.
-        options = ["--dataset_dir", "NEW_SCANS", "--output_dir", "predictions"]
-        words = run_command(bundle, ["inference.yaml", run / INFERENCE, "inference_roi.yaml"], options)
-        return as_typed(words)
+        stated = " --data-list REGIONS.json" if RunSummary.read(run).roi and not locates else ""
+        return f"medsize predict {shlex.quote(str(run))} NEW_SCANS --output predictions{stated}"
 
     return command
 

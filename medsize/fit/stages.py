@@ -19,8 +19,9 @@ from medsize.files import atomic_write
 from medsize.fit.display import Display
 from medsize.fit.duration import Pace, as_text
 from medsize.fit.plan import Plan, Stage
+from medsize.suggest import first_few
 
-__all__ = ["StageFailed", "last_error", "run_stages", "stage_seconds", "warnings_in"]
+__all__ = ["StageFailed", "last_error", "missed_in", "run_stages", "stage_seconds", "warnings_in"]
 
 POLL = 0.25
 """Seconds between two looks at a running stage."""
@@ -30,6 +31,8 @@ LENGTH = "length.json"
 """File in the folder of a training whose number of epochs a time limit has changed."""
 REFUSED, WARNED = "medsize found what would spoil this run", "medsize found what does not stop a run"
 METADATA = "metadata.json"
+NOT_LOCATED = ": found no structure in it"
+"""Part of the line of medsize locate about a scan."""
 WARNING = "  - warning: "
 WARNINGS = re.compile(r": .*\d+ warnings?$")
 """End of the line above warnings about one part."""
@@ -178,6 +181,8 @@ def _doubts(stage: Stage, log: Path) -> list[str]:
     """Return the lines that the screen shows of a stage's warnings."""
     if stage.kind == "first labels":
         return warnings_in(log, "first labels")
+    if stage.kind == "locate":
+        return missed_in(log)
     number = len(warnings_in(log)) if stage.kind == "check" else 0
     return [f"{number} warning{'s' if number > 1 else ''}, see {log}"] if number else []
 
@@ -199,6 +204,13 @@ def with_epochs(command: Sequence[str], epochs: int) -> list[str]:
         changed[changed.index("--max_epochs") + 1] = str(epochs)
         return changed
     return [*changed, "--max_epochs", str(epochs)]
+
+
+def missed_in(log: Path) -> list[str]:
+    """Return a line about the scans in which nothing was located; none if there are no such scans."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    missed = list(dict.fromkeys(line.partition(NOT_LOCATED)[0] for line in lines if NOT_LOCATED in line))
+    return [f"nothing was located in {first_few(missed)}: the middle was taken"] if missed else []
 
 
 def stage_seconds(folder: Path) -> list[float]:
@@ -240,6 +252,8 @@ def last_error(log: Path) -> tuple[list[str], str]:
     if refused:
         findings = [line for line in lines[refused[-1] + 1 :] if line.strip()]
         return findings, "what is listed above would spoil it"
+    if told := _told_in_box(lines):
+        return [], told
     raised = [
         number for number, line in enumerate(lines) if EXCEPTION.fullmatch(line.strip()) and line == line.lstrip()
     ]
@@ -249,6 +263,19 @@ def last_error(log: Path) -> tuple[list[str], str]:
     while at and any(line.startswith(CHAINED) for line in lines[raised[at - 1] : raised[at]]):
         at -= 1
     return [], lines[raised[at]].rstrip(".")
+
+
+def _told_in_box(lines: Sequence[str]) -> str:
+    """Return the text of the frame that a command of medsize has put around its error, if the log ends with one."""
+    text = [line for line in lines if line.strip()]
+    if not text or not text[-1].startswith("╰─"):
+        return ""
+    start = max((number for number, line in enumerate(text) if line.startswith("╭─")), default=len(text))
+    told = ""
+    for line in text[start + 1 : -1]:
+        part = line.removeprefix("│ ").removesuffix(" │")
+        told += part if not part.endswith(" ") else part.rstrip() + " "  # a full line has cut a long word
+    return told.strip().removeprefix("Invalid value: ").rstrip(".")
 
 
 def warnings_in(log: Path, source: str | None = None) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -116,6 +117,52 @@ def test_another_cohort_or_plan_is_not_mixed_with_a_fit(
     told: list[str] = []
     fit_cohort(cohort, out, wishes.model_copy(update={"time_limit": 60.0}), plan_only=True, report=told.append)
     assert told[0] == "Plan:"
+
+
+def test_small_organs_are_located_then_looked_at_closer_and_so_in_new_scans(
+    command: Callable, phantoms: Path, tmp_path: Path
+) -> None:
+    """Masks in place of sizes make it short: one training of each kind."""
+    content = json.loads((phantoms / "datalist.json").read_text())
+    content["training"] = [{key: item[key] for key in ("image", "label", "fold")} for item in content["training"]]
+    (tmp_path / "list.json").write_text(json.dumps(content))
+    options = ["--look-closer", "--network", "lean_unet"]
+    options += [
+        part for value in ("max_epochs=10", "batch_size=4", "val_interval=10") for part in ("--override", value)
+    ]
+    arguments = ["medsize.cli", "fit", "list.json", "--dataset-dir", phantoms, "--output-dir", "out", *options]
+    told = command(*arguments, cwd=tmp_path).stdout
+    expected = ["check", "coarse LeanUNet", "locate", "LeanUNet", "report"]
+    assert ends_of_stages(told) == dict.fromkeys(expected, "done")
+    closer = tmp_path / "out" / "fold_0" / "lean_unet"
+    located = json.loads((tmp_path / "out" / "fold_0" / "located" / "datalist.json").read_text())
+    assert all(len(item["roi"]["center_mm"]) == 3 for item in located["training"])
+    assert RunSummary.read(closer).roi
+    again = command(*arguments, cwd=tmp_path).stdout
+    assert ends_of_stages(again) == {**dict.fromkeys(expected, "kept"), "report": "done"}
+
+    scan = phantoms / "images" / "phantom_001.nii.gz"
+    command("medsize.cli", "predict", closer, scan, "--output", "new", cwd=tmp_path)
+    mask = nibabel.load(tmp_path / "new" / "masks" / "phantom_001_seg.nii.gz")
+    assert mask.shape == nibabel.load(scan).shape
+    (region,) = json.loads((tmp_path / "new" / "regions.json").read_text())["training"]
+    by_image = {item["image"]: item["roi"] for item in located["training"]}
+    assert region["roi"]["center_mm"] == pytest.approx(by_image["images/phantom_001.nii.gz"]["center_mm"], abs=1.0)
+
+
+def test_the_plan_finds_small_organs_by_their_sizes(phantoms: Path, tmp_path: Path) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    for item in content["training"]:
+        item["size"] = {name: value / 10 for name, value in item["size"].items()}
+        item.pop("roi", None)
+        item.pop("slice_size", None)
+    (tmp_path / "list.json").write_text(json.dumps(content))
+    told: list[str] = []
+    made = fit_cohort(
+        tmp_path / "list.json", tmp_path / "out", plan_only=True, report=told.append, dataset_dir=phantoms
+    )
+    assert made.locates
+    assert any(re.search(r"locate, then look closer: lesion fills 0\.\d% of the view", line) for line in told)
 
 
 @pytest.mark.parametrize("name", ["none", "empty", "text.yaml"])

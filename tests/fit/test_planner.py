@@ -132,6 +132,63 @@ def test_what_the_overlay_of_a_cohort_states_holds(tmp_path: Path) -> None:
     )
 
 
+SMALL: dict[str, Any] = {**VOLUMES, "shares": {"left": 0.015, "right": 0.008}, "spacing": (1.5, 1.5)}
+
+
+def test_small_organs_are_located_by_a_short_training_and_looked_at_closer() -> None:
+    made = plan({**SMALL, "window": (256, 224)})
+    kinds = [stage.kind for stage in made.stages]
+    assert kinds == [
+        "check",
+        "first labels",
+        "training",
+        "locate",
+        "first labels",
+        *["training"] * 3,
+        "export",
+        "report",
+    ]
+    assert "right fills 0.8% of the view, all structures 2.3%" in decisions(made)
+    coarse, *closer = made.trainings
+    assert (option(coarse, "spacing"), option(coarse, "roi_size")) == ("[3.0, 3.0]", "[128, 128]")
+    assert coarse.epochs == coarse.all_epochs == 17
+    locate = made.stages[3]
+    assert f"/out/{coarse.folder}" in locate.command
+    for stage in closer:
+        files = ast.literal_eval(stage.command[stage.command.index("--config_file") + 1])
+        assert files[-1] == f"/out/{locate.folder}/{locate.result}"
+        assert option(stage, "data_list") is None, "the overlay names it"
+        assert option(stage, "dataset_dir") == "/data"
+    assert {option(stage, "first_labels_dir") for stage in closer} == {"/out/fold_0/first_labels"}
+    assert option(coarse, "first_labels_dir") == "/out/fold_0/coarse_first_labels"
+    least = plan({**SMALL, "window": (256, 224)}, time_limit=60.0)
+    assert {stage.epochs for stage in least.trainings} == {LEAST_EPOCHS}
+
+
+@pytest.mark.parametrize(
+    ("facts", "wishes", "locates"),
+    [
+        ({}, {}, True),
+        ({}, {"look_closer": False}, False),
+        ({}, {"overrides": {"use_roi": "True"}}, False),
+        ({"with_roi": 90}, {}, False),
+        ({"with_roi": 90}, {"look_closer": True}, True),
+        ({"shares": {"left": 0.02, "right": 0.011}}, {}, False),
+        ({"shares": {"left": 0.1, "right": 0.002}}, {}, False),
+        ({"shares": {}, "with_mask": 90, "with_volume": 0, "with_slice_sizes": 0}, {}, False),
+    ],
+)
+def test_whole_scans_are_trained_on_where_nothing_is_gained(
+    facts: dict[str, Any], wishes: dict[str, Any], locates: bool
+) -> None:
+    assert plan({**SMALL, **facts}, **wishes).locates == locates
+
+
+def test_a_window_that_is_asked_for_and_one_that_is_located_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="--override spacing: found it with --look-closer"):
+        plan(SMALL, look_closer=True, overrides={"spacing": "[1.0,1.0]"})
+
+
 def test_few_scans_are_trained_on_longer_and_told_of() -> None:
     few = {"training_scans": 8, "scans": 12}
     assert {stage.epochs for stage in plan(few).trainings} == {LEAST_STEPS // 2}

@@ -24,6 +24,14 @@ Traceback (most recent call last):
     run()
 RuntimeError: Failed to evaluate '$@train#trainer.run()'
 """
+BOX = """Usage: medsize locate [OPTIONS]
+╭─ Error ─────────────────────────╮
+│ Invalid value: /runs/coarse:    │
+│ its network found no structure  │
+│ in any of 9 scans.              │
+╰─────────────────────────────────╯
+
+"""
 REFUSED = """medsize found what would spoil this run, and has not started it.
 datalist.json: 1 problem
   - training[0]: there is no file.
@@ -42,6 +50,7 @@ datalist.json: 1 problem
             "Traceback (most recent call last):\ntorch.OutOfMemoryError: CUDA\nTried 2 GiB\n",
             ([], "torch.OutOfMemoryError: CUDA"),
         ),
+        (BOX, ([], "/runs/coarse: its network found no structure in any of 9 scans")),
         ("torchrun: no such program\n\n", ([], "torchrun: no such program")),
         ("", ([], "")),
         (
