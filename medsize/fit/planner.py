@@ -310,10 +310,11 @@ def _ending(
         yield Stage(kind="ensemble", title="ensemble", reason=reason, folder="ensemble", result=SUMMARY)
     if chosen.network != "lean_unet":
         options = ["--run", run, "--network", chosen.network, "--output", output_dir / "bundle"]
+        use = "which needs the region of each scan" if chosen.looks_closer else "which predicts without medsize"
         yield Stage(
             kind="export",
             title="export",
-            reason="a bundle in the layout of the model zoo, which predicts without medsize",
+            reason=f"a bundle in the layout of the model zoo, {use}",
             folder="export",
             result="../bundle/configs/metadata.json",
             command=(sys.executable, "-m", "medsize", "export", bundle_name(bundle), *map(str, options)),
