@@ -119,12 +119,16 @@ def phantom(
     ),
     folds: Annotated[int, typer.Option(help="Number of folds.", min=1)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the cohort: the same seed gives the same cohort.")] = 0,
+    lesions: Annotated[
+        bool, typer.Option("--lesions", help="Lesions in a liver, as dark as spots around it, with masks of the liver.")
+    ] = False,
 ) -> None:
     """Write a phantom cohort: synthetic scans, masks, clicks, and a data list with sizes."""
-    from medsize.data import write_phantom_cohort
+    from medsize.data import write_lesion_cohort, write_phantom_cohort
 
     with refusals():
-        data_list = write_phantom_cohort(output_dir, scans, shape, spacing, folds, seed)
+        write = write_lesion_cohort if lesions else write_phantom_cohort
+        data_list = write(output_dir, scans, shape, spacing, folds, seed)
     typer.echo(f"{data_list}: {scans} phantom scans")
 
 

@@ -75,6 +75,9 @@ class LabelledItem(ScanItem, total=False):
     """Path of the mask of class indices."""
     scribble: str
     clicks: tuple[Click, ...]
+    region: list[str]
+    """Masks of the organs that the structures lie in, one path for each structure; their union is Ω. Once loaded, the
+    channels of a MetaTensor."""
 
 
 class CohortItem(LabelledItem, total=False):

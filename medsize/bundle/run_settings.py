@@ -77,6 +77,8 @@ class RunSettings(BaseModel):
     """Go on from the last checkpoint in ``output_dir``."""
     overwrite: Switch = Field(False, exclude=True)
     """Allow a new run in an ``output_dir`` that holds one."""
+    organ_run: Path | None = None
+    """Folder of the run that finds the organs that structures lie in; ``None``: the cohort has their masks."""
     cache_dir: Path | None = Field(None, exclude=True)
     """Folder of preprocessed scans, see :class:`medsize.data.PersistentCacheDataset`."""
     world_size: Whole = Field(1, exclude=True)

@@ -5,6 +5,7 @@ from medsize.checks.config_check import config_problems
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.checks.first_labels import open_first_labels
 from medsize.checks.metadata_check import metadata_findings
+from medsize.checks.regions import open_regions
 from medsize.checks.run_check import check_run, items_with_roi, open_cohort
 from medsize.checks.scans import check_scans
 from medsize.checks.workflow_check import CONFIG, workflow_findings
@@ -21,6 +22,7 @@ __all__ = [
     "metadata_findings",
     "open_cohort",
     "open_first_labels",
+    "open_regions",
     "refuse_or_warn",
     "workflow_findings",
 ]

@@ -15,6 +15,7 @@ from medsize.bundle.running_workflow import running_workflow
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.checks.plausibility import suspicions
 from medsize.checks.proposed_settings import proposed_settings, refers_to
+from medsize.checks.regions import organ_run_problems
 from medsize.checks.scans import check_scans
 from medsize.checks.workflow_check import CONFIG, workflow_findings
 from medsize.data.cohort import Cohort, load_cohort
@@ -28,7 +29,7 @@ from medsize.suggest import did_you_mean_path, first_few
 __all__ = ["check_run", "items_with_roi", "open_cohort"]
 
 
-def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
+def open_cohort(data_list: str, dataset_dir: str, inside: Mapping[str, str] | None = None) -> Cohort:
     """
     Load a cohort in a config, see :func:`load_cohort`; a faulty data list ends the program with one message.
 
@@ -37,12 +38,13 @@ def open_cohort(data_list: str, dataset_dir: str) -> Cohort:
     Args:
         data_list: see :func:`load_cohort`.
         dataset_dir: see :func:`load_cohort`.
+        inside: see :func:`load_cohort`.
 
     Raises:
         RunRefused: with the message, when the data list is faulty.
     """
     try:
-        return load_cohort(data_list, dataset_dir)
+        return load_cohort(data_list, dataset_dir, inside)
     except DataListError as e:
         faults = [Finding(str(e.source), problem) for problem in e.problems]
     workflow = running_workflow()
@@ -140,6 +142,16 @@ def _cohort_problems(
             )
         except DataListError as e:
             problems += e.problems
+    if cohort.organs and settings.organ_run is not None:
+        problems += organ_run_problems(settings.organ_run, cohort.organs)
+    elif cohort.organs:
+        needed = " and ".join(f"'{organ}'" for organ in dict.fromkeys(cohort.organs))
+        problems += [
+            f"{item['image']}: found no mask of {needed} among its 'organs', expected one, as inside says. Add it, or "
+            "set organ_run to a run that segments it."
+            for item in training
+            if "region" not in item
+        ]
     if settings.use_roi:
         problems += [
             f"{item['image']}: the item has no roi. Add one, or set use_roi to false."

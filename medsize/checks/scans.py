@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import nibabel
 import numpy as np
 import torch
 
@@ -17,7 +18,7 @@ from medsize.sizes.region import FULLEST
 from medsize.transforms.draw_clicks import voxels_of_click
 from medsize.units import lps_to_ras
 
-__all__ = ["check_scans"]
+__all__ = ["check_scans", "region_faults"]
 
 
 def check_scans(
@@ -32,8 +33,9 @@ def check_scans(
     Reported are unreadable and truncated files; images without spacing or with a degenerate affine; non-finite
     intensities; masks and scribbles with another shape or place than their image, or with values that are not a class;
     empty masks of structures with a size; sizes above the field of view or above the region given to the network;
-    another number of sizes than slices; regions of interest outside the image; and clicks outside it, on an absent
-    structure, or of two structures at one voxel.
+    another number of sizes than slices; regions of interest outside the image; masks of organs that are empty, or too
+    small for the structures within; and clicks outside the image, on an absent structure, or of two structures at one
+    voxel.
 
     Args:
         items: items of a :class:`medsize.data.Cohort`, of any stage.
@@ -79,12 +81,20 @@ def _faults(
             yield from _label_faults(item[key], name, image, path, num_classes, ignored, is_sized)
     yield from _size_faults(item, image, region_mm)
     yield from _click_faults(item, image)
+    if "region" in item:
+        yield from region_faults(item, image)
     if "roi" in item:
         yield from _roi_faults(item["roi"], image, path)
 
 
 def _label_faults(
-    path: str, key: str, image: ImageFacts, image_path: str, num_classes: int, ignored: int | None, is_sized: bool
+    path: str,
+    key: str,
+    image: ImageFacts,
+    image_path: str,
+    num_classes: int | None = None,
+    ignored: int | None = None,
+    is_sized: bool = False,
 ) -> Iterator[str]:
     try:
         label = mask_facts(path)
@@ -100,6 +110,8 @@ def _label_faults(
             f"{path}: the {key} is empty, but a size above 0 is stated. Leave the {key} out if nothing was drawn, or "
             "set the size to 0 if the structure is absent."
         )
+    if num_classes is None:
+        return
     wrong = [v for v in label.values if v != ignored and v not in range(num_classes)]
     if wrong:
         yield f"{path}: the {key} holds the values {wrong[:5]}, expected the classes 0 to {num_classes - 1}."
@@ -133,6 +145,44 @@ def _size_faults(item: Mapping[str, Any], image: ImageFacts, region_mm: Sequence
                     f"{path}: sizes sum to {total:.6g} {unit}, but the region given to the network has only "
                     f"{shown:.6g} {unit}{zoomed}. Is size_unit right? Else raise roi_size or spacing."
                 )
+
+
+def region_faults(item: Mapping[str, Any], image: ImageFacts) -> Iterator[str]:
+    """
+    Yield the problems of the masks of organs that an item's structures lie in.
+
+    Args:
+        item: item with a ``region``.
+        image: facts about its scan.
+    """
+    path = item["image"]
+    for file in dict.fromkeys(item["region"]):
+        found = list(_label_faults(file, "mask of an organ", image, path))
+        if not found and not any(mask_facts(file).values):
+            found = [f"{file}: the mask of an organ is empty, expected the organ of {path}. Draw it, or leave it out."]
+        yield from found
+        within = [k for k, organ in enumerate(item["region"]) if organ == file]
+        for key in [key for key in SIZE_KEYS if key in item and not found]:
+            lowest = torch.as_tensor(item[key])[0, within].sum(dim=0)
+            organ = _measure_of_organ(file, key)
+            if lowest.shape != organ.shape or not bool((lowest > 1.01 * organ).any()):
+                continue
+            at = int((lowest - organ).argmax())
+            place, unit = (f" in slice {at}", "mm²") if is_per_slice(key) else ("", "mm³")
+            yield (
+                f"{path}: sizes sum to {float(lowest.flatten()[at]):.6g} {unit}{place}, but their organ, {file}, has "
+                f"only {float(organ.flatten()[at]):.6g} {unit}. Is size_unit right, and is the organ drawn whole?"
+            )
+
+
+def _measure_of_organ(file: str, key: str) -> torch.Tensor:
+    """Return the mm³ of an organ, or its mm² in each slice, as the key of a size asks for."""
+    facts = mask_facts(file)
+    if not is_per_slice(key):
+        inside = sum(n for value, n in zip(facts.values, facts.counts, strict=True) if value)
+        return torch.tensor(inside * facts.voxel_mm3, dtype=torch.float64)
+    areas = np.count_nonzero(np.asarray(nibabel.load(file).dataobj), axis=(0, 1)) * float(np.prod(facts.zooms[:2]))
+    return torch.from_numpy(areas)
 
 
 def _click_faults(item: Mapping[str, Any], image: ImageFacts) -> Iterator[str]:

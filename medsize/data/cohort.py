@@ -36,6 +36,8 @@ class Cohort:
     items: tuple[CohortItem, ...]
     has_validation_section: bool
     scribble_unlabelled: int = 255
+    organs: tuple[str, ...] = ()
+    """Organ that each structure lies in, in the order of the classes; empty if sizes are of whole scans."""
     sha256: str = field(default="", repr=False)
     """Hash of the data list's bytes."""
 
@@ -102,6 +104,8 @@ class Cohort:
             kept: TrainingItem = {"image": item["image"], "subject": item["subject"]}
             if "roi" in item:
                 kept["roi"] = item["roi"]
+            if "region" in item:
+                kept["region"] = item["region"]
             if "fold" in item:
                 kept["fold"] = item["fold"]
             if "size" in kinds and size_key in item:
@@ -144,18 +148,19 @@ def _validation_item(item: CohortItem) -> ValidationItem:
     return kept
 
 
-def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
+def load_cohort(data_list: str | Path, dataset_dir: str | Path, inside: Mapping[str, str] | None = None) -> Cohort:
     """
     Read and check a data list; its format is described in :mod:`medsize.data.data_list`.
 
     Args:
         data_list: the file.
         dataset_dir: folder that its paths start from.
+        inside: organ that each structure lies in, in place of the data list's; empty: none.
 
     Raises:
         DataListError: naming every faulty item: an unknown key; a file that is missing, or is neither in that folder
             nor in the data list's; a size for an unknown structure; a negative or non-finite size; sizes without a
-            unit; a subject in two splits.
+            unit; a subject in two splits; an ``inside`` that names an unknown structure, or no organ for one.
     """
     path, root = Path(data_list), Path(dataset_dir)
     missing = []
@@ -172,6 +177,7 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
     problems: list[str] = []
     class_names = _class_names(parsed.labels, problems)
     sections = [("training", item) for item in parsed.training] + [("validation", item) for item in parsed.validation]
+    organs = organs_of(parsed.inside if inside is None else inside, class_names[1:], problems)
     if problems:  # what follows from them is noise
         raise DataListError(path, problems)
     if not sections:
@@ -187,6 +193,8 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
             entry["clicks"] = _clicks(item.clicks, class_names, parsed.click_space, where, problems)
             if item.roi is None and entry["clicks"]:
                 entry["roi"] = {"center_mm": middle_of_clicks(item.clicks, parsed.click_space)}
+        if region := _region(item, organs, where, (root, path.parent), problems, absent):
+            entry["region"] = region
         if len(problems) + len(absent) == before:
             entry["section"] = section
             items.append(entry)
@@ -199,6 +207,7 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path) -> Cohort:
         items=tuple(items),
         has_validation_section=bool(parsed.validation),
         scribble_unlabelled=parsed.scribble_unlabelled,
+        organs=organs,
         sha256=hashlib.sha256(content).hexdigest(),
     )
 
@@ -230,17 +239,8 @@ def _resolve(
     entry: dict[str, Any] = {"subject": item.subject or item.image}
     for key in ("image", "label", "scribble"):
         name = getattr(item, key)
-        if name is None:
-            continue
-        file = folders[0] / name
-        if not any(Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder)) for folder in folders):
-            problems.append(
-                f"{where}: the {key} '{name}' is outside the data set's folder {folders[0]}. Put the file there, or "
-                "set dataset_dir to a folder that holds all of them."
-            )
-        elif not file.is_file():
-            absent.append((where, key, str(file)))
-        entry[key] = str(file)
+        if name is not None:
+            entry[key] = _file(name, key, where, folders, problems, absent)
     if item.fold is not None:
         entry["fold"] = item.fold
     if item.roi is not None:
@@ -258,6 +258,79 @@ def _missing_files(absent: Sequence[tuple[str, str, str]], dataset_dir: Path) ->
         f"{len(absent)} files do not exist: {examples}. Put them there, or set dataset_dir to the folder that the data "
         f"list's paths start from, in place of {dataset_dir}."
     ]
+
+
+def _file(
+    name: str,
+    key: str,
+    where: str,
+    folders: tuple[Path, Path],
+    problems: list[str],
+    absent: list[tuple[str, str, str]],
+) -> str:
+    """Return the path of a file from the first folder; it must be in one of both."""
+    file = folders[0] / name
+    if not any(Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder)) for folder in folders):
+        problems.append(
+            f"{where}: the {key} '{name}' is outside the data set's folder {folders[0]}. Put the file there, or "
+            "set dataset_dir to a folder that holds all of them."
+        )
+    elif not file.is_file():
+        absent.append((where, key, str(file)))
+    return str(file)
+
+
+def organs_of(inside: Mapping[str, str] | None, structures: Sequence[str], problems: list[str]) -> tuple[str, ...]:
+    """
+    Return the organ that each structure lies in: a structure may lie in another one, which lies in an organ.
+
+    Args:
+        inside: organ, or structure, that each structure lies in; if there is none, no structure has an organ.
+        structures: names of the classes but the background.
+        problems: list that the problems are added to.
+    """
+    if not inside:
+        return ()
+    if not isinstance(inside, Mapping) or not all(isinstance(organ, str) for organ in inside.values()):
+        problems.append(f"inside is {inside!r}, expected an organ for each structure. Write {{lesion: liver}}.")
+        return ()
+    before = len(problems)
+    for name in inside:
+        if name not in structures:
+            hint = did_you_mean(name, structures) or f" The structures are: {', '.join(structures)}."
+            problems.append(f"inside names '{name}', expected a structure of 'labels'.{hint}")
+    organs = []
+    for name in structures:
+        chain = [name]
+        while chain[-1] in inside and chain[-1] not in chain[:-1]:
+            chain.append(inside[chain[-1]])
+        organs.append(chain[-1])
+        if chain[-1] in chain[:-1]:
+            circle = " in ".join(f"'{link}'" for link in chain)
+            problems.append(f"inside is circular, {circle}, expected an organ at the end. Correct it.")
+        elif len(chain) == 1:
+            problems.append(
+                f"inside names no organ for '{name}', expected one for each structure of 'labels', as sizes are "
+                f"compared within organs. Add it, or remove '{name}' from 'labels': an organ has a training of its own."
+            )
+    return tuple(organs) if len(problems) == before else ()
+
+
+def _region(
+    item: Item,
+    organs: Sequence[str],
+    where: str,
+    folders: tuple[Path, Path],
+    problems: list[str],
+    absent: list[tuple[str, str, str]],
+) -> list[str]:
+    """Return the organ's mask of each structure; none if the item lacks one."""
+    masks = item.organs or {}
+    files = {name: _file(mask, f"mask of '{name}'", where, folders, problems, absent) for name, mask in masks.items()}
+    for organ in organs:
+        if hint := did_you_mean(organ, files) if organ not in files else "":
+            problems.append(f"{where}: 'organs' has no '{organ}'.{hint}")
+    return [files[organ] for organ in organs] if set(organs) <= files.keys() else []
 
 
 def _clicks(

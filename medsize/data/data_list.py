@@ -13,7 +13,9 @@ the scan's (the slice's) original field of view. Structures that ``size`` does n
 The size of several lesions of a structure is ``{"each": [1.2, [0.5, 0.9]]}``, or ``{"diameters_mm": [[12], [15, 11]]}``
 with one to three diameters of each: they add up.
 ``clicks`` says where structures are, in scanner mm: for each structure points ``[x, y, z]`` and lines
-``[[x, y, z], [x, y, z]]``. ``click_space`` is ``RAS`` (as in NIfTI; the default) or ``LPS`` (as in DICOM).
+``[[x, y, z], [x, y, z]]``.
+``click_space`` is ``RAS`` (as in NIfTI; the default) or ``LPS`` (as in DICOM). ``inside`` names the organ that each
+structure lies in, ``{"lesion": "liver"}``. Then an item has ``organs``, masks of these, ``{"liver": "1.nii.gz"}``.
 
 :func:`medsize.data.load_cohort` reads and checks it.
 """
@@ -129,6 +131,8 @@ class Item(BaseModel):
     clicks: dict[str, list[Point | tuple[Point, Point]]] | None = None
     size: dict[str, VolumeValue] | None = None
     slice_size: dict[str, list[SizeValue]] | None = None
+    organs: dict[str, str] | None = None
+    """Masks of organs, other than 0 within each."""
     roi: Roi | None = None
     subject: str | None = None
     fold: int | None = None
@@ -145,6 +149,8 @@ class DataList(BaseModel):
     size_unit: Literal["mm3", "mL", "fraction"] | None = None
     scribble_unlabelled: int = 255
     click_space: Literal["RAS", "LPS"] = "RAS"
+    inside: dict[str, str] | None = None
+    """Organ, or other structure, that each structure lies in."""
 
 
 def parse_data_list(content: bytes, source: Path) -> DataList:

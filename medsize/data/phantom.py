@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from medsize.data.describe_scans import describe_mask, write_clicks, write_data_list
 from medsize.files import atomic_write
 
-__all__ = ["PHANTOM_CLASSES", "make_phantom", "write_phantom_cohort"]
+__all__ = ["PHANTOM_CLASSES", "make_lesion_phantom", "make_phantom", "write_lesion_cohort", "write_phantom_cohort"]
 
 PHANTOM_CLASSES = ("background", "liver", "kidney", "lesion")
 CONTRASTS = (0.65, 0.95, 0.25)
@@ -62,6 +62,116 @@ def make_phantom(shape: tuple[int, int, int], rng: np.random.Generator) -> tuple
     return image.astype(np.float32), mask
 
 
+def make_lesion_phantom(
+    shape: tuple[int, int, int], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Make one synthetic scan of a liver with a few dark lesions, and as dark spots of the same sizes around the liver.
+
+    Args:
+        shape: voxels along each axis.
+        rng: source of all randomness.
+
+    Returns:
+        intensities, float32; the lesions, numbered from 1, uint8; and the liver with its lesions, uint8; of ``shape``.
+    """
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"), axis=-1)
+    bumps = gaussian_filter(rng.normal(size=shape), sigma=[n / 10 for n in shape])
+    bumps *= 0.25 / np.abs(bumps).max()
+
+    def ellipsoid(center: np.ndarray, radii: np.ndarray) -> np.ndarray:
+        inside: np.ndarray = np.sqrt((((grid - center) / radii) ** 2).sum(axis=-1)) + bumps < 1
+        return inside
+
+    def spots(number: int, within: np.ndarray) -> np.ndarray:
+        numbered = np.zeros(shape, dtype=np.uint8)
+        places = grid[within]
+        for k in range(1, number + 1):
+            radii = rng.uniform(0.09, 0.2) * rng.uniform(0.8, 1.25, size=3) * np.array([1.0, 1.0, 2.0])
+            numbered[ellipsoid(rng.choice(places), radii) & within & (numbered == 0)] = k
+        return numbered
+
+    body = ((grid[..., :2] / rng.uniform([0.8, 0.85], [0.9, 0.95])) ** 2).sum(axis=-1) < 1
+    liver = body & ellipsoid(
+        np.array([-0.25, 0.0, 0.0]) + rng.uniform(-0.1, 0.1, size=3), rng.uniform(0.4, 0.55, size=3) * [1.0, 1.0, 1.5]
+    )
+    lesions = spots(int(rng.integers(1, 5)), liver)
+    others = spots(int(rng.integers(2, 6)), body & ~liver)
+    image = 0.05 + 0.4 * body
+    image[liver] = 0.65 + rng.normal(0, 0.03)
+    image[(lesions > 0) | (others > 0)] = 0.25 + rng.normal(0, 0.03)
+    field = gaussian_filter(rng.normal(size=shape), sigma=[n / 3 for n in shape])
+    image *= 1 + 0.2 * field / np.abs(field).max()
+    image = gaussian_filter(image, sigma=0.6) + rng.normal(0, 0.04, size=shape)
+    return image.astype(np.float32), lesions, liver.astype(np.uint8)
+
+
+def write_lesion_cohort(
+    output_dir: str | Path,
+    num_scans: int = 24,
+    shape: tuple[int, int, int] = (64, 64, 12),
+    spacing: tuple[float, float, float] = (3.0, 3.0, 8.0),
+    num_folds: int = 3,
+    seed: int = 0,
+) -> Path:
+    """
+    Write a phantom cohort of lesions in livers: NIfTI scans, masks, and the data list with the volume of each lesion.
+
+    The data list says that lesions are inside the liver, and names the livers' masks.
+
+    Args:
+        output_dir: folder to write to; created where missing.
+        num_scans: number of scans, each of another subject.
+        shape: voxels along each axis.
+        spacing: mm along each axis.
+        num_folds: number of folds that the subjects are dealt out to.
+        seed: the same seed gives the same cohort.
+
+    Returns:
+        path of the data list.
+
+    Raises:
+        ValueError: when the folder holds another cohort.
+    """
+    root = Path(output_dir)
+    _refuse_others_cohort(root)
+    items = []
+    for number in range(num_scans):
+        image, lesions, liver = make_lesion_phantom(shape, np.random.default_rng([seed, number]))
+        name = f"phantom_{number:03d}"
+        for folder, array in (("images", image), ("masks", (lesions > 0).astype(np.uint8)), ("organs", liver)):
+            _write_scan(root / folder / f"{name}.nii.gz", array, spacing)
+        volumes = np.bincount(lesions.ravel())[1:] * float(np.prod(spacing))
+        items.append(
+            {
+                "image": f"images/{name}.nii.gz",
+                "label": f"masks/{name}.nii.gz",
+                "organs": {"liver": f"organs/{name}.nii.gz"},
+                "subject": name,
+                "fold": number % num_folds,
+                "size": {"lesion": {"each": [round(v, 3) for v in volumes.tolist() if v]}},
+            }
+        )
+    path = root / "datalist.json"
+    write_data_list(
+        path,
+        ["background", "lesion"],
+        items,
+        name="phantom",
+        description="synthetic phantom, no patient",
+        size_unit="mm3",
+        inside={"lesion": "liver"},
+    )
+    return path
+
+
+def _write_scan(file: Path, array: np.ndarray, spacing: tuple[float, float, float]) -> None:
+    nifti = nibabel.Nifti1Image(array, np.diag([*spacing, 1.0]))
+    nifti.header.set_xyzt_units("mm")
+    with atomic_write(file) as partial:
+        nibabel.save(nifti, partial)
+
+
 def write_phantom_cohort(
     output_dir: str | Path,
     num_scans: int = 24,
@@ -89,16 +199,12 @@ def write_phantom_cohort(
     """
     root = Path(output_dir)
     _refuse_others_cohort(root)
-    affine = np.diag([*spacing, 1.0])
     items = []
     for number in range(num_scans):
         image, mask = make_phantom(shape, np.random.default_rng([seed, number]))
         name = f"phantom_{number:03d}"
         for folder, array in (("images", image), ("masks", mask)):
-            nifti = nibabel.Nifti1Image(array, affine)
-            nifti.header.set_xyzt_units("mm")
-            with atomic_write(root / folder / f"{name}.nii.gz") as partial:
-                nibabel.save(nifti, partial)
+            _write_scan(root / folder / f"{name}.nii.gz", array, spacing)
         mask_file = root / "masks" / f"{name}.nii.gz"
         click_file = root / "clicks" / f"{name}.nii.gz"
         click_file.unlink(missing_ok=True)
@@ -137,7 +243,7 @@ def _refuse_others_cohort(root: Path) -> None:
         is_phantom = json.loads(data_list.read_bytes()).get("name") == "phantom"
     except (OSError, ValueError, AttributeError):
         is_phantom = False
-    kept = [file for name in ("images", "masks", "clicks") for file in (root / name).glob("*")]
+    kept = [file for name in ("images", "masks", "clicks", "organs") for file in (root / name).glob("*")]
     others = [file for file in kept if not file.name.startswith("phantom_")]
     if (data_list.exists() and not is_phantom) or others:
         raise ValueError(

@@ -22,7 +22,7 @@ class Patch:
 
     Args:
         tile: the window and its core.
-        items: indices of the items with a voxel of Ω in the core, integers of shape ``(n,)``.
+        items: indices of the items to look at, integers of shape ``(n,)``.
         voxels: number of voxels of Ω in the core of each, shape ``(n,)``.
         view: a second view in which the network sees the window, or ``None``. It makes n further items.
         random_state: state of torch's generators before the network's first pass.

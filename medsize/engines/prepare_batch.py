@@ -23,7 +23,8 @@ class PrepareSizeBatch(PrepareBatch):
     ``prepare_batch`` of MONAI's ``SupervisedTrainer`` for :class:`medsize.losses.CompositeLoss`.
 
     The targets are a dictionary with the ``image``, which the Potts term needs. It also has ``fraction``, ``group``,
-    ``scribble``, ``label``, ``soft_label`` and ``valid``, as far as the batch holds them.
+    ``scribble``, ``label``, ``soft_label`` and ``valid``, as far as the batch holds them. Masks of organs, ``region``,
+    become ``valid``: their union.
 
     Args:
         channels_last: give the network the image in channels-last memory format, in which convolutions are faster on
@@ -70,6 +71,9 @@ class PrepareSizeBatch(PrepareBatch):
         found: dict[str, Any] = {"image": image} | {
             key: batchdata[key].to(device=device, non_blocking=non_blocking) for key in TARGET_KEYS if key in batchdata
         }
+        if "region" in batchdata:
+            organs = batchdata["region"].to(device=device, non_blocking=non_blocking)
+            found["valid"] = (organs != 0).any(dim=1, keepdim=True).to(torch.uint8)
         if self.two_views:
             view = View.random(image.shape[2:], self.spacing)
             found = {key: append_view(key, x, view) for key, x in found.items()} | {"view": view}

@@ -204,9 +204,10 @@ class TwoPassTrainer(SupervisedTrainer):
                     voxels = torch.full((len(items),), tile.voxels)
                 else:
                     voxels = (tile.cut_core(valid)[items] != 0).flatten(1).sum(dim=-1).cpu()
-                inside = voxels > 0
-                if bool(inside.any()):
-                    patches.append(Patch(tile, items[inside], voxels[inside], view))
+                # The background outside of Ω is a target, too, where it has a weight.
+                needed = voxels >= 0 if self.loss_function.outside_weight else voxels > 0
+                if bool(needed.any()):
+                    patches.append(Patch(tile, items[needed], voxels[needed], view))
         return self._share_of(patches, image) if self.split_scans else patches
 
     def _share_of(self, patches: list[Patch], image: torch.Tensor) -> list[Patch]:
@@ -242,12 +243,14 @@ class TwoPassTrainer(SupervisedTrainer):
                     contrast[:, index] += torch.stack(loss.potts_loss.contrast_sums(cores["image"], cores.get("valid")))
                 if needs_size:
                     patch.random_state = self._random_state()
-                    part = log_average_softmax(self._logits(patch, targets), cores.get("valid")).double()
+                    logits, seen = self._logits(patch, targets), patch.voxels_of_rows() > 0
                     if log_sum is None:
-                        log_sum = part.new_full((rows, part.shape[1]), -torch.inf)
-                    count = patch.voxels_of_rows().to(voxels)
-                    voxels[index] += count
-                    log_sum[index] = log_sum[index].logaddexp(part + count.log().unsqueeze(-1))
+                        log_sum = voxels.new_full((rows, logits.shape[1]), -torch.inf)
+                    if bool(seen.any()):
+                        part = _log_average(logits, cores, seen).double()
+                        index, count = index[seen], patch.voxels_of_rows()[seen].to(voxels)
+                        voxels[index] += count
+                        log_sum[index] = log_sum[index].logaddexp(part + count.log().unsqueeze(-1))
         if self.split_scans:
             contrast, voxels = idist.all_reduce(contrast), idist.all_reduce(voxels)
             amounts = idist.all_gather(_total(amounts))
@@ -296,9 +299,10 @@ class TwoPassTrainer(SupervisedTrainer):
             }
             # A patch without any label must still take part in the exchange of gradients.
             value = sum((loss.weight_of(name) * term for name, term in terms.items()), logits.sum() * 0.0)
-            if whole.size is not None:
-                log_part = log_average_softmax(logits, cores.get("valid"))
-                value = value + loss.size_weight * _share(log_part, patch, index, whole.size)
+            seen = patch.voxels_of_rows() > 0
+            if whole.size is not None and bool(seen.any()):
+                log_part, count = _log_average(logits, cores, seen), patch.voxels_of_rows()[seen]
+                value = value + loss.size_weight * _share(log_part, count, index[seen], whole.size)
         value = value * scale
         (value if self.scaler is None else self.scaler.scale(value)).backward()
         return {name: float(term.detach()) for name, term in terms.items()}
@@ -349,13 +353,21 @@ class TwoPassTrainer(SupervisedTrainer):
             torch.cuda.set_rng_state(state[1], self.state.device)
 
 
-def _share(log_part: torch.Tensor, patch: Patch, index: torch.Tensor, size: _Size) -> torch.Tensor:
+def _log_average(logits: torch.Tensor, cores: Targets, seen: torch.Tensor) -> torch.Tensor:
+    """Return ln S̄ of the rows with a voxel of Ω in the core."""
+    valid = cores.get("valid")
+    if bool(seen.all()):  # a choice of rows would copy them
+        return log_average_softmax(logits, valid)
+    return log_average_softmax(logits[seen], None if valid is None else valid[seen])
+
+
+def _share(log_part: torch.Tensor, count: torch.Tensor, index: torch.Tensor, size: _Size) -> torch.Tensor:
     """
     Return Σ_k w_k · S̄_patch,k, where S̄_patch is the patch's part of S̄.
 
     As w = (∂L/∂ln S̄) / S̄, it is the slope times the ratio S̄_patch / S̄, which does not underflow where S̄ is small.
     """
-    log_weight = (patch.voxels_of_rows().to(size.voxels) / size.voxels[index]).log().unsqueeze(-1)
+    log_weight = (count.to(size.voxels) / size.voxels[index]).log().unsqueeze(-1)
     ratio = (log_part + (log_weight - size.log_fraction[index]).to(log_part)).exp()
     return (size.slope[index].to(ratio) * ratio).sum()
 

@@ -32,6 +32,8 @@ class AtlasScan:
     """Evidence of clicks, added to the log-probabilities: ``(K, Z, h, w)``."""
     label: torch.Tensor | None = None
     """Share of each class at each point, where a mask is known: ``(K, Z, h, w)``."""
+    inside: torch.Tensor | None = None
+    """Points whose words count, bool, ``(Z, h, w)``. Default: all."""
 
 
 def atlas_rounds(
@@ -99,8 +101,9 @@ def atlas_rounds(
                         offsets[number] = best_offset(seen, here, reach)
                     score = score + _moved(here, offsets[number])
                 q, biases[number] = shift_on_grid(trust * score, scan.fraction, biases[number], shift_steps)
+            counted = q if scan.inside is None else q * scan.inside
             for count, word in zip(counts, scan.words, strict=True):
-                count.index_add_(1, word.reshape(-1).long(), q.reshape(num_classes, -1))
+                count.index_add_(1, word.reshape(-1).long(), counted.reshape(num_classes, -1))
             back = _moved(q, (-offsets[number][0], -offsets[number][1]))
             mass.index_add_(1, band, _resized(back, size))
             depth.index_add_(0, band, torch.ones(len(band)))

@@ -22,7 +22,7 @@ from medsize import __version__
 from medsize.data.content_hash import content_hash, file_states
 from medsize.files import atomic_write
 from medsize.first_labels.atlas import AtlasScan, atlas_rounds
-from medsize.first_labels.clicks import CERTAIN, click_evidence
+from medsize.first_labels.clicks import CERTAIN, FAR, click_evidence
 from medsize.first_labels.features import SliceFeatures, as_volume
 from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture, rank_of_fractions, separability
 from medsize.first_labels.report import write_report
@@ -58,10 +58,14 @@ class ScanOnGrid:
     words: list[torch.Tensor]
     """Word at each point for each vocabulary, int16, ``(Z, h, w)``."""
     fraction: torch.Tensor
-    """Low and high ends, ``(2, K)`` or, of slices, ``(2, K, Z)``."""
+    """Low and high ends, ``(2, K)`` or, of slices, ``(2, K, Z)``, as fractions of Ω."""
+    of_grid: torch.Tensor
+    """The same as fractions of the whole grid."""
     evidence: torch.Tensor | None
     label: torch.Tensor | None
     """Share of each class at each point, where a mask is known, ``(K, Z, h, w)``."""
+    inside: torch.Tensor | None = None
+    """Points of Ω, where it is the organs that structures lie in, bool, ``(Z, h, w)``."""
 
 
 class FirstLabels:
@@ -69,7 +73,8 @@ class FirstLabels:
     First labels of training scans from their sizes, see the modules of :mod:`medsize.first_labels`.
 
     Scans are described by words of several vocabularies; mixtures find what each class looks like; rounds of an atlas
-    add where it lies. A mask that is given stays as it is.
+    add where it lies. A mask that is given stays as it is. Where structures lie in organs, the words within these are
+    told apart, and what is outside is background.
 
     Args:
         num_classes: K, with the background.
@@ -115,7 +120,7 @@ class FirstLabels:
         Args:
             read: returns a training scan by its number, as the deterministic transforms leave it: ``image`` ``(C, H, W,
                 Z)`` or ``(C, H, W)`` with intensities in [0, 1], and any of ``volume_mm3``, ``slice_area_mm2``,
-                ``scribble`` and ``label``. It is called twice for a part of the scans.
+                ``scribble``, ``label`` and ``region``. It is called twice for a part of the scans.
             num_scans: number of scans.
 
         Returns:
@@ -156,24 +161,41 @@ class FirstLabels:
         maps = words.transform(volume.to(self.device))
         key = size_key(item, SIZE_KEYS)
         unknown = torch.stack([torch.zeros(self.num_classes), torch.ones(self.num_classes)])
-        fraction = unknown if key is None else to_fraction(key, item[key], image)
-        label = evidence = None
+        organs = item.get("region")
+        fraction = unknown if key is None else to_fraction(key, item[key], image, organs)
+        label = evidence = inside = possible = None
+        of_grid = fraction
+        if organs is not None:
+            possible = self._points_of_organs(as_volume(organs), maps[0].shape[1:])
+            inside = possible[1:].any(dim=0)
+            of_grid = _of_whole_grid(fraction, inside)
         if "label" in item:
             label = self._shares(as_volume(item["label"])[0], maps[0].shape[1:])
             average = label.mean(dim=(1, 2, 3))
-            fraction = torch.stack([average, average])
+            fraction = of_grid = torch.stack([average, average])
         elif "scribble" in item:
             spacing = [*(float(s) for s in image.pixdim), 1.0][:3]
             grid, (height, width) = maps[0].shape[1:], volume.shape[1:3]
             point_mm = (spacing[2], spacing[0] * height / grid[0], spacing[1] * width / grid[1])
-            region_mm3 = math.prod(volume.shape[1:]) * math.prod(spacing)
+            grid_mm3 = math.prod(volume.shape[1:]) * math.prod(spacing)
             evidence = click_evidence(
                 as_volume(item["scribble"])[0].as_subclass(torch.Tensor),
-                _volumes(fraction, region_mm3),
+                _volumes(of_grid, grid_mm3, 1.0 if inside is None else float(inside.float().mean())),
                 grid,
                 point_mm,
             ).half()
-        return ScanOnGrid(source_of(image), str(item.get("subject", source_of(image))), maps, fraction, evidence, label)
+        if possible is not None:
+            evidence = torch.zeros(possible.shape) if evidence is None else evidence
+            evidence = evidence.masked_fill(~possible, FAR).half()
+        subject = str(item.get("subject", source_of(image)))
+        return ScanOnGrid(source_of(image), subject, maps, fraction, of_grid, evidence, label, inside)
+
+    def _points_of_organs(self, organs: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
+        """Return where each class may be: structures in their organs, ``(K − 1, H, W, Z)``; bool, ``(K, Z, h, w)``."""
+        masks = (organs.as_subclass(torch.Tensor) != 0).permute(0, 3, 1, 2).float()
+        share = F.interpolate(masks, size=list(grid), mode="area")
+        points = share > share.amax(dim=(1, 2, 3), keepdim=True).clamp_max(1.0) / 2
+        return torch.cat([torch.ones_like(points[:1]), points])
 
     def _shares(self, label: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
         one_hot = F.one_hot(label.as_subclass(torch.Tensor).long().clamp(0, self.num_classes - 1), self.num_classes)
@@ -199,7 +221,7 @@ class FirstLabels:
             apart = [separability(h[shown], low[shown], high[shown], iterations=few) for h in histograms]
             self.separability = torch.stack(apart).mean(dim=0)
         labels = atlas_rounds(
-            [AtlasScan(scan.words, scan.fraction, scan.evidence, scan.label) for scan in scans],
+            [AtlasScan(scan.words, scan.of_grid, scan.evidence, scan.label, scan.inside) for scan in scans],
             [mixture.words for mixture in self.mixtures],
             rounds=self.rounds,
         )
@@ -322,21 +344,38 @@ def _states_something(fraction: torch.Tensor) -> bool:
     return bool((fraction[1] - fraction[0] < 1).any())
 
 
-def _volumes(fraction: torch.Tensor, region_mm3: float) -> list[float]:
-    """Return the volume of each structure, NaN where it is unknown."""
+def _volumes(fraction: torch.Tensor, grid_mm3: float, part: float) -> list[float]:
+    """Return the volume of each structure, NaN where it is unknown, from fractions of a grid of which Ω is a part."""
     low, high = (fraction.mean(dim=-1) if fraction.ndim == 3 else fraction)[:, 1:]
-    known = (high - low) < 0.5
-    return torch.where(known, (low + high) / 2 * region_mm3, torch.nan).tolist()
+    known = (high - low) < 0.5 * part
+    return torch.where(known, (low + high) / 2 * grid_mm3, torch.nan).tolist()
+
+
+def _of_whole_grid(fraction: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Return fractions of Ω as those of the whole grid, of which Ω is a part; the rest is background."""
+    part = inside.float().mean(dim=(1, 2)) if fraction.ndim == 3 else inside.float().mean()
+    structures = fraction[:, 1:] * part
+    low, high = structures.sum(dim=1)
+    return torch.cat([torch.stack([1 - high, 1 - low]).clamp_min(0).unsqueeze(1), structures], dim=1)
+
+
+def _numbers(scan: ScanOnGrid) -> list[int]:
+    """Return the slices that are regions of their own and hold a point of Ω; one number for a whole scan."""
+    if scan.fraction.ndim < 3:
+        return [0]
+    if scan.inside is None:
+        return list(range(scan.fraction.shape[-1]))
+    return [int(z) for z in scan.inside.flatten(1).any(dim=1).nonzero().flatten()]
 
 
 def _subjects(scans: Sequence[ScanOnGrid]) -> list[str]:
     """Return the subject of each region."""
-    return [s.subject for s in scans for _ in range(s.fraction.shape[-1] if s.fraction.ndim == 3 else 1)]
+    return [s.subject for s in scans for _ in _numbers(s)]
 
 
 def _regions(scans: Sequence[ScanOnGrid], num_classes: int) -> torch.Tensor:
     """Return the fractions of all regions, ``(R, 2, K)``: of each scan, or of each slice where they are known."""
-    parts = [s.fraction.movedim(-1, 0) if s.fraction.ndim == 3 else s.fraction.unsqueeze(0) for s in scans]
+    parts = [s.fraction.movedim(-1, 0)[_numbers(s)] if s.fraction.ndim == 3 else s.fraction.unsqueeze(0) for s in scans]
     return torch.cat(parts) if parts else torch.empty(0, 2, num_classes)
 
 
@@ -345,7 +384,10 @@ def _histograms(scans: Sequence[ScanOnGrid], vocabulary: int, size: int) -> torc
     rows = []
     for scan in scans:
         words = scan.words[vocabulary].long()
-        regions = words.flatten(1) if scan.fraction.ndim == 3 else words.reshape(1, -1)
+        inside = torch.ones_like(words, dtype=torch.bool) if scan.inside is None else scan.inside
+        if scan.fraction.ndim < 3:
+            words, inside = words.unsqueeze(0), inside.unsqueeze(0)
+        regions = [words[number][inside[number]] for number in _numbers(scan)]
         rows += [torch.bincount(region, minlength=size).float() / len(region) for region in regions]
     return torch.stack(rows) if rows else torch.empty(0, size)
 
@@ -358,5 +400,7 @@ def _certain(scans: Sequence[ScanOnGrid], vocabulary: int, size: int, num_classe
     counts = torch.zeros(num_classes, size)
     for scan in masked:
         share = scan.label.reshape(num_classes, -1) / scan.words[vocabulary].numel()  # type: ignore[union-attr]
+        if scan.inside is not None:
+            share = share * scan.inside.flatten()
         counts.index_add_(1, scan.words[vocabulary].reshape(-1).long(), share)
     return counts

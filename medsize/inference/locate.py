@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,9 +16,8 @@ from scipy import ndimage
 
 from medsize.bundle.bundle_choice import bundle_dimensions, bundle_name
 from medsize.bundle.overlay import Setting, write_overlay
-from medsize.bundle.run_command import as_typed, run_command
-from medsize.bundle.run_folder import INFERENCE, MASKS
 from medsize.bundle.run_summary import inference_bundle
+from medsize.bundle.segment_images import segment_images
 from medsize.data.cohort import load_cohort
 from medsize.data.proposal import Proposal, fitting_window
 from medsize.files import atomic_write
@@ -149,19 +147,7 @@ def find_regions(
         subprocess.CalledProcessError: when the inference fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        overlay = Path(folder, "images.json")
-        overlay.write_text(json.dumps({"images": images}))
-        masks = Path(folder, MASKS)
-        configs: list[str | Path] = ["inference.yaml", run / INFERENCE, overlay]
-        command = run_command(bundle, configs, ["--output_dir", str(masks)])
-        report(as_typed(command))
-        subprocess.run(command, check=True)
-        root = os.path.commonpath([os.path.dirname(image) for image in images])
-        names = [Path(os.path.relpath(image, root)) for image in images]
-        stems = [name.name.removesuffix(".gz").removesuffix(".nii") for name in names]
-        return [
-            find_region(masks / name.parent / f"{stem}_seg.nii.gz") for name, stem in zip(names, stems, strict=True)
-        ]
+        return [find_region(mask) for mask in segment_images(run, bundle, images, Path(folder), report)]
 
 
 def _settings(data_list: Path, extents: list[list[float]], usual: list[float], scans: int) -> list[Setting]:

@@ -25,7 +25,7 @@ class CompositeLoss(_Loss):
     Weighted sum of the terms for any mix of labels.
 
     The terms are a size loss, a Potts regulariser, a partial cross-entropy on scribbles or clicks, a mask loss, a loss
-    to a teacher's soft labels, and the agreement of two views.
+    to a teacher's soft labels, the agreement of two views, and the cross-entropy with the background outside of Ω.
 
     Every term is averaged over the items that carry its label; the term of scribbles is averaged over their voxels. So
     a batch may mix items with a size only, with clicks, with a mask, or with several of them. A weight may be changed
@@ -49,6 +49,8 @@ class CompositeLoss(_Loss):
         mask_weight: weight of the mask term. Defaults to 1.
         soft_label_weight: weight of the term of the soft labels. Defaults to 1.
         agreement_weight: weight of the agreement of two views. Defaults to 0.
+        outside_weight: weight of the background outside of Ω, where Ω is the organ that all structures lie in. Defaults
+            to 0, as outside of Ω may be padding.
 
     Example:
         >>> import torch
@@ -73,6 +75,7 @@ class CompositeLoss(_Loss):
         mask_weight: float = 1.0,
         soft_label_weight: float = 1.0,
         agreement_weight: float = 0.0,
+        outside_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.size_loss: SizeLoss = SizeKLLoss() if size_loss is None else size_loss
@@ -86,6 +89,7 @@ class CompositeLoss(_Loss):
         self.mask_weight = mask_weight
         self.soft_label_weight = soft_label_weight
         self.agreement_weight = agreement_weight
+        self.outside_weight = outside_weight
         self.terms: dict[str, torch.Tensor] = {}
         """The terms that the last call computed, by name: unweighted and detached."""
 
@@ -129,7 +133,7 @@ class CompositeLoss(_Loss):
 
     def uses_size(self, targets: Targets) -> bool:
         """Return whether the size term has a weight, and any item carries a size."""
-        return bool(self.size_weight) and "fraction" in targets and bool(_states_something(targets["fraction"]).any())
+        return bool(self.size_weight) and "fraction" in targets and bool(_has_size(targets).any())
 
     def size_term(
         self, log_fraction: torch.Tensor, targets: Targets, count: torch.Tensor | None = None
@@ -149,7 +153,7 @@ class CompositeLoss(_Loss):
             ValueError: when a size is not a size target.
         """
         fraction, group = targets["fraction"], targets.get("group")
-        stated = _states_something(fraction)
+        stated = _has_size(targets)
         loss: torch.Tensor = self.size_loss.of_log_fraction(
             log_fraction[stated],
             fraction[stated],
@@ -193,6 +197,10 @@ class CompositeLoss(_Loss):
         if self.agreement_weight and "view" in targets:
             first, second = logits.chunk(2)
             terms["agreement"] = self.agreement_loss(first, targets["view"].undo(second))
+        if self.outside_weight and "valid" in targets:
+            outside = targets["valid"].squeeze(1) == 0
+            if bool(outside.any()):
+                terms["outside"] = -logits.movedim(1, -1)[outside].log_softmax(dim=-1)[:, 0].mean()
         return terms
 
     def amounts(self, targets: Targets) -> dict[str, float]:
@@ -203,12 +211,14 @@ class CompositeLoss(_Loss):
             targets: as for the call, with ``image``.
 
         Returns:
-            labelled voxels for scribbles, voxels of the items with a mask for masks, voxels of Ω for the others.
+            labelled voxels for scribbles, voxels of the items with a mask for masks, voxels of Ω for the Potts term,
+            those outside of it for the background there, and all for the others.
         """
         image, valid = targets["image"], targets.get("valid")
         per_item = image[0, 0].numel()
         voxels = float(len(image) * per_item if valid is None else (valid != 0).sum())
-        amounts = {"potts": voxels, "soft_label": voxels, "agreement": voxels}
+        everywhere = float(len(image) * per_item)
+        amounts = {"potts": voxels, "soft_label": everywhere, "agreement": everywhere, "outside": everywhere - voxels}
         if "scribble" in targets:
             amounts["scribble"] = float((targets["scribble"] != IGNORE_INDEX).sum())
         if "label" in targets:
@@ -218,7 +228,7 @@ class CompositeLoss(_Loss):
     def _size(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Return the mean size loss over the items that carry a size."""
         fraction, group, valid = targets["fraction"], targets.get("group"), targets.get("valid")
-        stated = _states_something(fraction)
+        stated = _has_size(targets)
         if not bool(stated.all()):
             logits, fraction = logits[stated], fraction[stated]
             group = None if group is None else group[stated]
@@ -232,8 +242,12 @@ def _has_mask(label: torch.Tensor) -> torch.Tensor:
     return (label != IGNORE_INDEX).flatten(1).any(dim=-1)
 
 
-def _states_something(fraction: torch.Tensor) -> torch.Tensor:
-    """Return whether the target of each item has an interval narrower than [0, 1], shape ``(B,)``."""
-    if fraction.ndim == 2:
-        return torch.ones(fraction.shape[0], dtype=torch.bool, device=fraction.device)
-    return (fraction[:, 1] - fraction[:, 0] < 1).any(dim=-1)
+def _has_size(targets: Targets) -> torch.Tensor:
+    """Return whether each item has an interval narrower than [0, 1], and a voxel of Ω, shape ``(B,)``."""
+    fraction = targets["fraction"]
+    stated = torch.ones(fraction.shape[0], dtype=torch.bool, device=fraction.device)
+    if fraction.ndim == 3:
+        stated = (fraction[:, 1] - fraction[:, 0] < 1).any(dim=-1)
+    if "valid" in targets and "group" in targets:  # slices beside the organ, of which the scan's size says nothing
+        stated = stated & (targets["valid"] != 0).flatten(1).any(dim=-1)
+    return stated

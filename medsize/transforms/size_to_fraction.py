@@ -15,7 +15,7 @@ from monai.utils import TransformBackends
 from medsize.items import SIZE_KEYS, is_per_slice, size_key
 from medsize.transforms.voxel_size import source_of, voxel_size
 
-__all__ = ["SizeToFraction", "SizeToFractionD", "SizeToFractionDict", "SizeToFractiond", "to_fraction"]
+__all__ = ["SizeToFraction", "SizeToFractionD", "SizeToFractionDict", "SizeToFractiond", "in_organs", "to_fraction"]
 
 NUM_AXES = {"slice_area_mm2": 3, "volume_mm3": 3, "area_mm2": 2}
 """Spatial axes of the image, by the end of the size's key."""
@@ -38,7 +38,7 @@ class SizeToFraction(Transform):
     def __init__(self, per_slice: bool = False) -> None:
         self.per_slice = per_slice
 
-    def __call__(self, size: torch.Tensor, image: MetaTensor) -> torch.Tensor:
+    def __call__(self, size: torch.Tensor, image: MetaTensor, organs: torch.Tensor | None = None) -> torch.Tensor:
         """
         Convert sizes.
 
@@ -47,10 +47,13 @@ class SizeToFraction(Transform):
                 ``(2, K − 1)``: low and high ends, [0, ∞] where unknown. With ``per_slice`` mm², and a further axis of
                 length Z.
             image: channel-first, shape ``(C, *spatial)``.
+            organs: masks of organs, other than 0 within them, shape ``(N, *spatial)``; Ω is their union. Default: Ω is
+                all that ``image`` covers.
 
         Returns:
             low and high ends of the fractions, float32, shape ``(2, K)``, or ``(2, K, Z)`` with ``per_slice``.
-            Where the sizes are exact, both ends are equal and sum to 1.
+            Where the sizes are exact, both ends are equal and sum to 1. Where Ω is empty, as in slices without the
+            organ, they are [0, 1]. Structures that would fill more than their organs fill these.
 
         Raises:
             ValueError: when the organs fill Ω or more, a size is negative or NaN, ``size`` has a wrong shape, or the
@@ -72,6 +75,9 @@ class SizeToFraction(Transform):
             raise ValueError(f"{source_of(image)}: a size is negative or NaN: {size.tolist()}.")
 
         region = shape[:2] if self.per_slice else shape
+        if organs is not None:
+            measure = voxel_size(image, len(region)) * in_organs(organs).double().sum(dim=list(range(len(region))))
+            return _within(size, measure)
         measure = voxel_size(image, len(region)) * math.prod(region)
         low, high = size / measure
         high = high.clamp_max(1.0)
@@ -82,8 +88,27 @@ class SizeToFraction(Transform):
                 f"but the region given to the network has only {measure:.6g} {unit}. "
                 "Are the sizes in the right unit, and is the crop large enough?"
             )
-        background = torch.stack([(1 - high.sum(dim=0)).clamp_min(0), 1 - low.sum(dim=0)])
-        return torch.cat([background.unsqueeze(1), torch.stack([low, high])], dim=1).float()
+        return _with_background(low, high)
+
+
+def in_organs(organs: torch.Tensor) -> torch.Tensor:
+    """Return the voxels of Ω, bool, from masks of organs ``(N, *spatial)``: the union."""
+    return (organs.as_subclass(torch.Tensor) != 0).any(dim=0)
+
+
+def _within(size: torch.Tensor, measure: torch.Tensor) -> torch.Tensor:
+    """Return the fractions of sizes within organs that take so many mm³, or mm² in each slice."""
+    empty = measure <= 0
+    low, high = size / measure.masked_fill(empty, 1.0)
+    # A crop or a turn may cut an organ; that a size fits into the whole one is checked before.
+    over = low.sum(dim=0).clamp_min(1.0)
+    low, high = (low / over).masked_fill(empty, 0.0), (high / over).clamp_max(1.0).masked_fill(empty, 1.0)
+    return _with_background(low, high)
+
+
+def _with_background(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    background = torch.stack([(1 - high.sum(dim=0)).clamp_min(0), (1 - low.sum(dim=0)).clamp_min(0)])
+    return torch.cat([background.unsqueeze(1), torch.stack([low, high])], dim=1).float()
 
 
 class SizeToFractiond(MapTransform):
@@ -97,6 +122,8 @@ class SizeToFractiond(MapTransform):
         keys: sizes to convert; an item has one of them. Defaults to ``("volume_mm3", "slice_area_mm2")``.
         fraction_key: key of the fractions: ``(2, K)``, or ``(2, K, Z)`` for slices. Defaults to ``"fraction"``.
         image_key: the tensor that is Ω. Defaults to ``"image"``.
+        region_key: key of masks of organs that are Ω in place of all of it, if an item has it. Defaults to
+            ``"region"``.
         allow_missing_keys: don't raise an exception if an item has none of the keys.
 
     Raises:
@@ -113,8 +140,10 @@ class SizeToFractiond(MapTransform):
         fraction_key: str = "fraction",
         image_key: str = "image",
         allow_missing_keys: bool = False,
+        region_key: str = "region",
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.region_key = region_key
         for key in self.keys:
             _num_axes(key)
         self.fraction_key = fraction_key
@@ -124,7 +153,7 @@ class SizeToFractiond(MapTransform):
         d = dict(data)
         key = size_key(d, self.keys)
         if key is not None:
-            d[self.fraction_key] = to_fraction(key, d.pop(key), d[self.image_key])
+            d[self.fraction_key] = to_fraction(key, d.pop(key), d[self.image_key], d.get(self.region_key))
         elif not self.allow_missing_keys:
             raise KeyError(
                 f"{source_of(d[self.image_key])}: found none of the keys {', '.join(self.keys)}, expected one of them. "
@@ -133,7 +162,7 @@ class SizeToFractiond(MapTransform):
         return d
 
 
-def to_fraction(key: str, size: torch.Tensor, image: MetaTensor) -> torch.Tensor:
+def to_fraction(key: str, size: torch.Tensor, image: MetaTensor, organs: torch.Tensor | None = None) -> torch.Tensor:
     """
     Return the fractions of a size, given its key in an item.
 
@@ -141,6 +170,7 @@ def to_fraction(key: str, size: torch.Tensor, image: MetaTensor) -> torch.Tensor
         key: ends in ``volume_mm3``, ``slice_area_mm2`` or ``area_mm2``.
         size: see :class:`SizeToFraction`.
         image: see :class:`SizeToFraction`.
+        organs: see :class:`SizeToFraction`.
 
     Raises:
         ValueError: when the key names no unit, or a volume is stated of a 2D image or an area of a volume; also see
@@ -152,7 +182,7 @@ def to_fraction(key: str, size: torch.Tensor, image: MetaTensor) -> torch.Tensor
             f"{source_of(image)}: found '{key}' of an image of the shape {tuple(image.shape)}, expected {num_axes} "
             "spatial axes. Name the size by what it is of: volume_mm3, slice_area_mm2 or, of a 2D image, area_mm2."
         )
-    return SizeToFraction(is_per_slice(key))(size, image)
+    return SizeToFraction(is_per_slice(key))(size, image, organs)
 
 
 def _num_axes(key: str) -> int:

@@ -121,7 +121,8 @@ def meet_size(
 
     Args:
         logits: shape ``(K, *spatial)``.
-        item: item with one of ``size_keys`` or none; of a size of slices, each slice is shifted to its own.
+        item: item with one of ``size_keys`` or none; of a size of slices, each slice is shifted to its own. With masks
+            of organs, its ``region``, a structure is within its organ only, and the background around all organs.
         image: the scan, channel-first.
         shift: transform that shifts.
         size_keys: see :class:`SoftLabeld`.
@@ -130,12 +131,42 @@ def meet_size(
         probabilities, float32, shape ``(K, *spatial)``.
     """
     key = size_key(item, size_keys)
+    if "region" in item:
+        size = None if key is None else to_fraction(key, item[key], image, item["region"])
+        return _within_organs(logits.float(), item["region"].as_subclass(torch.Tensor) != 0, size, shift)
     if key is None:
         return logits.float().softmax(dim=0)
     fraction = to_fraction(key, item[key], image)
     if is_per_slice(key):  # each slice is a region of its own
         return shift(logits.movedim(-1, 0), fraction.movedim(-1, 0)).movedim(0, -1)
     return shift(logits.unsqueeze(0), fraction.unsqueeze(0))[0]
+
+
+def _within_organs(
+    logits: torch.Tensor, organs: torch.Tensor, size: torch.Tensor | None, shift: ShiftToSize
+) -> torch.Tensor:
+    """
+    Return the soft label of a scan whose structures lie in organs.
+
+    Args:
+        logits: shape ``(K, *spatial)``.
+        organs: organ of each structure, bool, shape ``(K − 1, *spatial)``.
+        size: fractions of the organs, ``(2, K)`` or, of slices, ``(2, K, Z)``; ``None`` if unknown.
+        shift: transform that shifts.
+    """
+    possible = torch.cat([torch.ones_like(organs[:1]), organs])
+    logits = logits.masked_fill(~possible, ABSENT)
+    soft = logits.softmax(dim=0)
+    if size is None:
+        return soft
+    inside = organs.any(dim=0)
+    if size.ndim == 2:
+        soft[:, inside] = shift(logits[:, inside].unsqueeze(0), size.unsqueeze(0))[0]
+        return soft
+    for z in inside.flatten(0, -2).any(dim=0).nonzero().flatten().tolist():
+        of_slice = inside[..., z]
+        soft[..., z][:, of_slice] = shift(logits[..., z][:, of_slice].unsqueeze(0), size[..., z].unsqueeze(0))[0]
+    return soft
 
 
 class SoftLabeld(Transform):
