@@ -156,6 +156,13 @@ def init(
     roi_margin_mm: Annotated[
         float | None, typer.Option(help="Crop to the masks with this margin in mm. All scans need masks.", min=0)
     ] = None,
+    inside: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STRUCTURE=ORGAN",
+            help="Compare the structure's size within the organ, whose masks are used: lesion=liver. May be repeated.",
+        ),
+    ] = None,
     rtstruct: Rtstruct = None,
     suv: Suv = False,
     later_wins: LaterWins = False,
@@ -171,6 +178,7 @@ def init(
     """
     from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
     from medsize.cohort import InitOptions, init_cohort
+    from medsize.cohort.organs import inside_option
     from medsize.sizes.size_table import read_size_table
 
     with refusals("No data list was written."):
@@ -182,6 +190,7 @@ def init(
             window=window,
             roi_margin_mm=roi_margin_mm,
             num_folds=folds,
+            inside=inside_option(inside or ()),
             rtstruct=rtstruct,
             suv=suv,
             later_wins=later_wins,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from medsize.cohort.conversion import Converted, Converter, ConvertOptions, Mask
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
 from medsize.cohort.match_rows import MatchedRows, match_rows, rows_of
 from medsize.cohort.measure import measured_items, stated_items
+from medsize.cohort.organs import write_organs
 from medsize.cohort.proposal import propose_run
 from medsize.cohort.pseudonym import path_codes, pseudonym, renamed
 from medsize.cohort.report import write_report
@@ -23,12 +24,13 @@ from medsize.cohort.structures import (
     holds,
     label_map_values,
     masks_of,
+    names_held,
     names_unused,
     names_used,
     with_label_maps,
 )
 from medsize.cohort.subjects import comparable_subject
-from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.cohort import Cohort, load_cohort, organs_of
 from medsize.data.data_list import write_data_list
 from medsize.data.folds import folds_of_subjects
 from medsize.errors import ProblemsError
@@ -51,6 +53,8 @@ class InitOptions(ConvertOptions):
     roi_margin_mm: float | None = None
     """Margin of a region of interest around the mask's foreground. Default: no region."""
     num_folds: int = 5
+    inside: Mapping[str, str] = field(default_factory=dict)
+    """Organ that each structure lies in. Default: sizes are of whole scans."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Matched:
     """Names of the classes but the background."""
     table: SizeTable | None
     rows: MatchedRows
+    organs: Mapping[str, str] = field(default_factory=dict)
+    """Organ of each structure."""
 
     def masks(self, scan: CohortScan) -> MaskFiles:
         """Return the masks of a scan; none if a table has the sizes, and the masks do not show all structures."""
@@ -143,7 +149,7 @@ def init_cohort(
     for line in found.summary():
         report(line)
 
-    matched = match(found, table, options.structures)
+    matched = match(found, table, options.structures, options.inside)
     for line in matched.summary():
         report(line)
 
@@ -158,6 +164,7 @@ def init_cohort(
 
     sources = source_names(found, converted)
     measured = measure(matched, converted, converter, sources, options.roi_margin_mm)
+    measured = with_organs(measured, matched, converted, converter)
     if measured.num_unknown:
         report(f"left out: {measured.num_unknown} scans whose sizes are all unknown")
 
@@ -168,7 +175,7 @@ def init_cohort(
     problems = [*found.problems, *matched.rows.without_scan, *converted.problems, *measured.problems]
     if not measured.items:
         raise ProblemsError(folder, [renamed(problem, at_terminal) for problem in problems])
-    cohort = write_cohort(output_dir, matched.structures, measured.items, options.num_folds)
+    cohort = write_cohort(output_dir, matched.structures, measured.items, options.num_folds, options.inside)
     modalities = [converted.rows[item["image"]]["modality"] for item in measured.items]
     proposal = propose_run(cohort, modalities, output_dir / "cohort.yaml", options.dimensions, options.window)
 
@@ -195,14 +202,17 @@ def init_cohort(
     )
 
 
-def match(found: FoundCohort, table: SizeTable | None, wanted: Sequence[str]) -> Matched:
+def match(
+    found: FoundCohort, table: SizeTable | None, wanted: Sequence[str], inside: Mapping[str, str] | None = None
+) -> Matched:
     """
     Find the structures, and the scan of each row of a size table.
 
     Args:
         found: the cohort.
         table: the size table.
-        wanted: names of the structures. Default if empty: those of the table or the masks.
+        wanted: names of the structures. Default if empty: those of the table or the masks, other than organs.
+        inside: organ, or structure, that each structure lies in. Default: none.
 
     Raises:
         ProblemsError: with all problems, when nothing can be prepared.
@@ -213,6 +223,8 @@ def match(found: FoundCohort, table: SizeTable | None, wanted: Sequence[str]) ->
     others = list(found.problems)
     try:
         structures = choose_structures(found, wanted, table)
+        if not wanted and inside and all(names_held(scan, structures) for scan in found.scans if scan.has_masks):
+            structures = [name for name in structures if name in inside or name not in inside.values()]
     except ValueError as e:
         others.append(str(e))
     if table is not None and structures and (unknown := sorted(set(table.structures) - set(structures))):
@@ -220,7 +232,11 @@ def match(found: FoundCohort, table: SizeTable | None, wanted: Sequence[str]) ->
     if of_table or not structures:
         source = f"{table.source}, {found.folder}" if table is not None and of_table else found.folder
         raise ProblemsError(source, [*of_table, *others])
-    return Matched(found, tuple(structures), table, rows)
+    faults: list[str] = []
+    organs = organs_of(inside, structures, faults)
+    if faults:
+        raise ProblemsError("--inside", faults)
+    return Matched(found, tuple(structures), table, rows, dict(zip(structures, organs, strict=False)))
 
 
 def convert(matched: Matched, converter: Converter) -> Converted:
@@ -261,6 +277,17 @@ def measure(
     return Measured([item for item in items if item["image"] not in set(unsized)], problems, len(unsized) - len(untold))
 
 
+def with_organs(measured: Measured, matched: Matched, converted: Converted, converter: Converter) -> Measured:
+    """Add the masks of organs that structures lie in to the items, if these are drawn."""
+    if not matched.organs:
+        return measured
+    by_file = {scan.scan.files[0]: scan for scan in matched.found.scans}
+    scans = {item["image"]: by_file[converted.scans[item["image"]].files[0]] for item in measured.items}
+    found, problems = write_organs(scans, matched.organs, converter)
+    items = [{**item, "organs": found[item["image"]]} if item["image"] in found else item for item in measured.items]
+    return replace(measured, items=items, problems=[*measured.problems, *problems])
+
+
 def source_names(found: FoundCohort, converted: Converted) -> dict[str, str]:
     """Return the names of the scans that converted images come from, by image."""
     names = {scan.scan.files[0]: scan.name for scan in found.scans}
@@ -268,13 +295,18 @@ def source_names(found: FoundCohort, converted: Converted) -> dict[str, str]:
 
 
 def write_cohort(
-    output_dir: Path, structures: Sequence[str], items: Sequence[Mapping[str, Any]], num_folds: int
+    output_dir: Path,
+    structures: Sequence[str],
+    items: Sequence[Mapping[str, Any]],
+    num_folds: int,
+    inside: Mapping[str, str] | None = None,
 ) -> Cohort:
     """Divide the scans into folds, write the data list, and read it like a training run."""
     folds = folds_of_subjects(items, structures, output_dir, num_folds)
     data_list = output_dir / "datalist.json"
     folded = [{**item, "fold": folds[item["subject"]]} for item in items]
-    write_data_list(data_list, ["background", *structures], folded, size_unit="mm3")
+    organs = {"inside": dict(inside)} if inside else {}
+    write_data_list(data_list, ["background", *structures], folded, size_unit="mm3", **organs)
     return load_cohort(data_list, output_dir)
 
 
@@ -336,6 +368,12 @@ def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options:
     if empty:
         yield f"the masks of {len(empty)} scans are empty, so that all sizes are 0: {first_few(empty)}. Is that right?"
     yield from cut_off(cohort)
+    if matched.organs and (lacking := [item["image"] for item in cohort.items if "region" not in item]):
+        organs = ", ".join(dict.fromkeys(matched.organs.values()))
+        yield (
+            f"{len(lacking)} of {len(cohort.items)} scans have no mask of {organs}: {first_few(lacking)}. Add masks "
+            "with this name, or name a run that finds it: organ_run in cohort.yaml."
+        )
     counts = Counter(modalities)
     if len(counts) > 1:
         counted = ", ".join(f"{n} {modality or 'unknown'}" for modality, n in counts.items())

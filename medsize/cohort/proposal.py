@@ -102,4 +102,10 @@ def propose_settings(
     reason = f"{clicked} scans have clicks; " if clicked else ""
     reason += f"masks are for evaluation; {supervision}+mask trains with them, too"
     settings.append(Setting("supervision", supervision, reason))
+    if cohort.organs:
+        drawn = sum("region" in item for item in cohort.items)
+        inside = dict(zip(cohort.class_names[1:], cohort.organs, strict=True))
+        settings.append(Setting("inside", inside, f"sizes are compared within organs; {drawn} scans have their masks"))
+        if drawn < len(cohort.items):
+            settings.append(Setting("organ_run", None, "folder of a run that finds them in the others"))
     return settings

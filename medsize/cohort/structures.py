@@ -26,6 +26,7 @@ __all__ = [
     "holds",
     "label_map_values",
     "masks_of",
+    "names_held",
     "names_unused",
     "names_used",
     "with_label_maps",
@@ -233,6 +234,12 @@ def holds(scan: CohortScan, structures: Sequence[str]) -> bool:
     if names is None:
         return bool(scan.named)
     return all(len(matching_structures(name, names)) == 1 for name in structures)
+
+
+def names_held(scan: CohortScan, structures: Sequence[str]) -> list[str]:
+    """Return those of the structures that the scan's masks hold by name."""
+    names = _names(scan) or []
+    return [name for name in structures if len(matching_structures(name, names)) == 1]
 
 
 def _names(scan: CohortScan) -> list[str] | None:

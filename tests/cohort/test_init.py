@@ -507,3 +507,46 @@ def test_masks_of_another_resolution_are_measured_as_they_are_and_resampled(tmp_
         assert round(sum(resampled["size"].values())) == round(
             sum(v * 5 for s in item["slice_size"].values() for v in s)
         )
+
+
+def test_masks_of_an_organ_become_the_region_of_what_lies_in_it(command: Callable, tmp_path: Path) -> None:
+    """The organ is drawn without its lesion in scans 0 to 3, and not at all in the last."""
+    for number in range(5):
+        image, mask = phantom(number)
+        save(tmp_path / "scans" / f"s{number}" / "ct.nii.gz", image)
+        if number < 4:
+            segments = tmp_path / "scans" / f"s{number}" / "segmentations"
+            save(segments / "liver.nii.gz", (mask == 1).astype(np.uint8))
+            save(segments / "lesion.nii.gz", (mask == 2).astype(np.uint8))
+    rows = [f"s{number},{number + 1} + 2" for number in range(5)]
+    table = write_table(tmp_path / "sizes.csv", "image,lesion diameters_mm", rows)
+    result = init(tmp_path / "scans", tmp_path / "out", "--sizes", table, "--inside", "lesion=liver")
+    assert result.exit_code == 0, result.output
+    assert "1 of 5 scans have no mask of liver" in result.output
+    content = json.loads((tmp_path / "out" / "datalist.json").read_text())
+    assert content["inside"] == {"lesion": "liver"}
+    assert list(content["labels"].values()) == ["background", "lesion"]
+    volumes = [
+        describe_mask(tmp_path / "out" / i["organs"]["liver"], ["background", "x"])["size"]["x"] / 1000
+        for i in content["training"]
+        if "organs" in i
+    ]
+    assert sorted(volumes) == pytest.approx(sorted(sum(volumes_ml(number)) for number in range(4)))
+    overlay = tmp_path / "out" / "cohort.yaml"
+    assert yaml.safe_load(overlay.read_text())["inside"] == {"lesion": "liver"}
+    checked = command(
+        "medsize.cli", "check", BUNDLE_2D, "--config", "train.yaml", "--config", overlay, cwd=tmp_path, check=False
+    )
+    assert "found no mask of 'liver' among its 'organs'" in checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("lesion", "expected STRUCTURE=ORGAN"), ("lesoin=liver", "Did you mean 'lesion'?"), ("lesion=lesion", "circular")],
+)
+def test_an_inside_that_says_nothing_is_refused(tmp_path: Path, option: str, message: str) -> None:
+    names = write_images(tmp_path / "scans", 2)
+    table = write_table(tmp_path / "sizes.csv", "image,lesion diameters_mm", [f"{name},12" for name in names])
+    result = init(tmp_path / "scans", tmp_path / "out", "--sizes", table, "--inside", option)
+    assert result.exit_code != 0
+    assert message in result.output

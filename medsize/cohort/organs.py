@@ -1,0 +1,78 @@
+"""Masks of the organs that structures lie in, from the masks of a cohort's scans."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import SimpleITK
+
+from medsize.cohort.conversion import Converter, mask_files
+from medsize.cohort.find import CohortScan
+from medsize.cohort.structures import masks_of, names_held
+from medsize.files import is_newer
+from medsize.progress_bar import with_progress
+from medsize.scans.image_file import read_image_file, write_nifti
+from medsize.scans.masks import place_masks
+
+__all__ = ["inside_option", "write_organs"]
+
+NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+"""Characters that a folder's name does not get."""
+
+
+def inside_option(texts: Sequence[str]) -> dict[str, str]:
+    """
+    Return the organ of each structure, from texts such as ``lesion=liver``.
+
+    Raises:
+        ValueError: when a text has another form, or names a structure again.
+    """
+    pairs = [text.partition("=") for text in texts]
+    for text, (structure, _, organ) in zip(texts, pairs, strict=True):
+        if not structure.strip() or not organ.strip():
+            raise ValueError(f"--inside is '{text}', expected STRUCTURE=ORGAN. Write lesion=liver.")
+    inside = {structure.strip(): organ.strip() for structure, _, organ in pairs}
+    if len(inside) < len(texts):
+        raise ValueError(f"--inside names a structure twice: {', '.join(texts)}. Name each once.")
+    return inside
+
+
+def write_organs(
+    scans: Mapping[str, CohortScan], organs: Mapping[str, str], converter: Converter
+) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """
+    Write the masks of organs as NIfTI, each with the structures that lie in it, if they are drawn, too.
+
+    An organ is found by its name: in files of one structure each, in SEG and RTSTRUCT, or in ``.seg.nrrd``.
+
+    Args:
+        scans: scans with their masks, by their converted images.
+        organs: organ of each structure.
+        converter: converter of the cohort.
+
+    Returns:
+        masks by organ, for each image that has any; and the problems of those that cannot be read.
+    """
+    found: dict[str, dict[str, str]] = {}
+    problems = []
+    for image, scan in with_progress(list(scans.items()), "organs"):
+        for organ in dict.fromkeys(organs.values()):
+            names = names_held(scan, [organ, *(name for name, place in organs.items() if place == organ)])
+            if organ not in names:
+                continue
+            masks = masks_of(scan, names)
+            path = f"organs/{NOT_IN_NAMES.sub('_', organ)}/{Path(image).name}"
+            target = converter.output_dir / path
+            try:
+                if not all(is_newer(target, file) for file in mask_files(masks)):
+                    grid = read_image_file(converter.output_dir / image)
+                    frame = scan.scan.frame_of_reference
+                    drawn, _ = place_masks(masks, grid, names, frame, later_wins=True, max_bytes=converter.max_bytes)
+                    write_nifti(SimpleITK.Cast(drawn > 0, SimpleITK.sitkUInt8), target)
+            except ValueError as e:
+                problems.append(str(e))
+                continue
+            found.setdefault(image, {})[organ] = path
+    return found, problems
