@@ -35,13 +35,14 @@ class AgreementLoss(ReducedLoss):
         (0.0, 1.0)
     """
 
-    def forward(self, logits: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    def forward(self, logits: torch.Tensor, other: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """
         Compute the disagreement of two views.
 
         Args:
             logits: network output without activation, shape ``(B, K, *spatial)``.
             other: network output for the other view, on the same grid, ``(B, K, *spatial)``.
+            mask: voxels that belong to Ω (non-zero), shape ``(B, 1, *spatial)``. Default: all of them.
 
         Returns:
             the loss: a scalar, or for ``reduction="none"`` shape ``(B,)``.
@@ -51,5 +52,8 @@ class AgreementLoss(ReducedLoss):
         """
         if logits.shape != other.shape:
             raise ValueError(f"two views must have one shape, got {tuple(logits.shape)} and {tuple(other.shape)}.")
-        same = (logits.float().softmax(dim=1) * other.float().softmax(dim=1)).sum(dim=1)
-        return self.reduced(1 - same.flatten(1).mean(dim=-1))
+        differs = 1 - (logits.float().softmax(dim=1) * other.float().softmax(dim=1)).sum(dim=1).flatten(1)
+        if mask is None:
+            return self.reduced(differs.mean(dim=-1))
+        inside = (mask != 0).flatten(1)
+        return self.reduced((differs * inside).sum(dim=-1) / inside.sum(dim=-1).clamp_min(1))

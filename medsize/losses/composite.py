@@ -42,7 +42,7 @@ class CompositeLoss(_Loss):
             ``DiceCELoss(softmax=True, to_onehot_y=True)``.
         soft_label_loss: called as ``soft_label_loss(logits, soft_label)``. Defaults to MONAI's
             ``DiceCELoss(softmax=True)``.
-        agreement_loss: called as ``agreement_loss(logits, other)``. Defaults to ``AgreementLoss()``.
+        agreement_loss: called as ``agreement_loss(logits, other, mask)``. Defaults to ``AgreementLoss()``.
         size_weight: weight of the size term. Defaults to 1.
         potts_weight: weight of the Potts term. Defaults to 0.
         scribble_weight: weight of the cross-entropy on scribbles and clicks. Defaults to 1.
@@ -196,7 +196,8 @@ class CompositeLoss(_Loss):
             terms["soft_label"] = self.soft_label_loss(logits, targets["soft_label"])
         if self.agreement_weight and "view" in targets:
             first, second = logits.chunk(2)
-            terms["agreement"] = self.agreement_loss(first, targets["view"].undo(second))
+            inside = (targets["valid"].chunk(2)[0],) if "valid" in targets else ()
+            terms["agreement"] = self.agreement_loss(first, targets["view"].undo(second), *inside)
         if self.outside_weight and "valid" in targets:
             outside = targets["valid"].squeeze(1) == 0
             if bool(outside.any()):
@@ -211,14 +212,14 @@ class CompositeLoss(_Loss):
             targets: as for the call, with ``image``.
 
         Returns:
-            labelled voxels for scribbles, voxels of the items with a mask for masks, voxels of Ω for the Potts term,
-            those outside of it for the background there, and all for the others.
+            labelled voxels for scribbles, voxels of the items with a mask for masks, voxels of Ω for the Potts term
+            and the agreement, those outside of it for the background there, and all voxels for soft labels.
         """
         image, valid = targets["image"], targets.get("valid")
         per_item = image[0, 0].numel()
         voxels = float(len(image) * per_item if valid is None else (valid != 0).sum())
         everywhere = float(len(image) * per_item)
-        amounts = {"potts": voxels, "soft_label": everywhere, "agreement": everywhere, "outside": everywhere - voxels}
+        amounts = {"potts": voxels, "agreement": voxels, "soft_label": everywhere, "outside": everywhere - voxels}
         if "scribble" in targets:
             amounts["scribble"] = float((targets["scribble"] != IGNORE_INDEX).sum())
         if "label" in targets:
