@@ -295,3 +295,21 @@ def test_a_click_on_an_absent_structure_is_named_and_sound_ones_are_not(item: di
     assert faults(item) == ""
     item["volume_mm3"] = torch.zeros(2, 1)
     assert "found a click of class 1 at [4, 6, 10] mm, but its size is 0" in faults(item)
+
+
+def test_faults_of_organs_are_named(item: dict, tmp_path: Path) -> None:
+    """The organ has 40 mm³ of 20 mm³ a voxel, in the first slice; the structure 360 mm³."""
+    organ = np.zeros((10, 12, 4), dtype=np.uint8)
+    organ[0, :2, 0] = 2
+    item["region"] = [save(tmp_path / "organ.nii.gz", organ)]
+    assert f"sizes sum to 360 mm³, but their organ, {item['region'][0]}, has only 40 mm³" in faults(item)
+    areas = torch.tensor([4.0, 8.0, 0.0, 0.0], dtype=torch.float64).expand(2, 1, 4)
+    of_slices = {key: value for key, value in item.items() if key != "volume_mm3"} | {"slice_area_mm2": areas}
+    assert "sizes sum to 8 mm² in slice 1, but their organ" in faults(of_slices)
+    item["region"] = [save(tmp_path / "empty.nii.gz", 0 * organ)]
+    assert "empty.nii.gz: the mask of an organ is empty, expected the organ of" in faults(item)
+    item["region"] = [save(tmp_path / "small.nii.gz", organ[:5])]
+    assert "small.nii.gz: the mask of an organ has the shape (5, 12, 4)" in faults(item)
+    organ[:] = 1
+    item["region"] = [save(tmp_path / "whole.nii.gz", organ)]
+    assert faults(item) == ""

@@ -166,6 +166,16 @@ def test_bad_items_are_refused_by_name(write: Writer, item: dict, message: str) 
         ({"labels": {"0": "background", "1": "liver", "2": "liver"}}, "names a class twice"),
         ({"size_unit": None}, "the data list has no 'size_unit'"),
         ({"size_unit": "litres"}, "'size_unit' is litres"),
+        (
+            {"inside": {"livr": "abdomen"}},
+            "inside names 'livr', expected a structure of 'labels'. Did you mean 'liver'?",
+        ),
+        ({"inside": {"liver": "abdomen"}}, "inside names no organ for 'kidney', expected one for each structure"),
+        (
+            {"inside": {"liver": "kidney", "kidney": "liver"}},
+            "inside is circular, 'liver' in 'kidney' in 'liver', expect",
+        ),
+        ({"inside": "liver"}, "'inside' is liver"),
     ],
 )
 def test_bad_lists_are_refused(write: Writer, top_level: dict, message: str) -> None:
@@ -253,3 +263,19 @@ def test_supervision_that_no_item_has_is_refused(write: Writer) -> None:
     path = write({"image": "a.nii.gz", "size": {"liver": 1}})
     with pytest.raises(DataListError, match="none of 1 training items has 'slice_size'"):
         load_cohort(path, path.parent).training_items("size")
+
+
+def test_masks_of_organs_are_the_region_of_each_structure(write: Writer, tmp_path: Path) -> None:
+    """A kidney in the liver, which is in the abdomen: both structures have the abdomen for a region."""
+    inside = {"kidney": "liver", "liver": "abdomen"}
+    with_organ = {"image": "a.nii.gz", "size": {"liver": 1}, "organs": {"abdomen": "c.nii.gz"}, "fold": 1}
+    without = {"image": "b.nii.gz", "size": {"liver": 1}, "fold": 0}
+    path = write(with_organ, without, inside=inside)
+    cohort = load_cohort(path, tmp_path)
+    assert cohort.organs == ("abdomen", "abdomen")
+    (item,) = cohort.training_items(size_level="volume")
+    assert item["region"] == [str(tmp_path / "c.nii.gz")] * 2
+    assert "region" not in cohort.items[1]
+    assert load_cohort(path, tmp_path, inside={}).organs == ()
+    misnamed = write(with_organ | {"organs": {"abdomne": "c.nii.gz"}}, without, inside=inside)
+    assert "'organs' has no 'abdomen'. Did you mean 'abdomne'?" in problems_of(misnamed)

@@ -55,3 +55,12 @@ def test_trains_in_the_stock_trainer() -> None:
     trainer.run()
     assert losses[-1] < 0.2 * losses[0]
     assert set(loss.terms) == {"size", "potts"}
+
+
+def test_organs_become_the_voxels_that_belong_to_the_region() -> None:
+    organs = torch.zeros(4, 2, 8, 8)
+    organs[:, 0, 2:4], organs[:, 1, 3:6] = 1, 3
+    _, targets = PrepareSizeBatch()(batch() | {"region": organs}, device="cpu")
+    assert set(targets) == {"image", "fraction", "valid"}
+    assert targets["valid"].shape == (4, 1, 8, 8)
+    assert targets["valid"][0, 0, :, 0].tolist() == [0, 0, 1, 1, 1, 1, 0, 0]

@@ -110,6 +110,9 @@ def other_terms(loss: CompositeLoss, logits: torch.Tensor, batch: dict[str, Any]
         )
     if "label" in batch:
         value = value + loss.mask_weight * loss.mask_loss(logits, batch["label"])
+    if loss.outside_weight:
+        outside = batch["valid"].squeeze(1) == 0
+        value = value - loss.outside_weight * logits.log_softmax(dim=1)[:, 0][outside].mean()
     return value
 
 
@@ -187,6 +190,16 @@ def test_voxels_of_a_padded_scan_do_not_count() -> None:
     batch["valid"] = valid * torch.tensor([1, 0]).view(2, 1, 1, 1)
     with pytest.raises(ValueError, match=r"item 1 .* holds no voxel"):
         two_passes(network, batch, loss, roi_size=8, halo=1)
+
+
+def test_patches_beside_the_organ_are_background() -> None:
+    valid = torch.zeros(2, 1, 20, 12)
+    valid[0, :, 5:9], valid[1, :, :3, 4:] = 1, 1
+    network, batch, loss = network_of(2), batch_of(2, 20, 12, valid=valid), CompositeLoss(outside_weight=0.5)
+    expected, value = one_pass(network, batch, loss, (8, 8), 1, at_once=2)
+    found, loss_value = two_passes(network, batch, loss, roi_size=8, halo=1, sw_batch_size=2)
+    assert relative_error(found, expected) < 1e-6
+    assert loss_value == pytest.approx(value)
 
 
 def test_dropout_is_replayed() -> None:

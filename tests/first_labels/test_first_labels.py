@@ -14,10 +14,11 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Flipd, LoadImaged, RandFlipd, ScaleIntensityRangePercentilesd, SpatialCropd
 
 from medsize.checks import RunRefused, open_first_labels
-from medsize.data import load_cohort, write_phantom_cohort
+from medsize.data import load_cohort, write_lesion_cohort, write_phantom_cohort
 from medsize.first_labels import FirstLabeld, FirstLabels, label_file, make_first_labels
 from medsize.first_labels import first_labels as module
 from medsize.first_labels.report import advice
+from medsize.sizes.mask_sizes import describe_mask
 
 NAMES = ("background", "liver", "kidney", "lesion")
 CHEAP = {"features": "intensity", "vocabularies": (8, 12), "rounds": 1}
@@ -284,3 +285,28 @@ def test_a_large_cohort_gets_a_coarser_grid(monkeypatch: pytest.MonkeyPatch) -> 
     assert FirstLabels(4)._stride(image, 10) == 2
     monkeypatch.setattr(module, "MOST_VALUES", 64 * 64 * 2 * 10 * 4 / 9)
     assert FirstLabels(4)._stride(image, 10) == 3
+
+
+@pytest.mark.parametrize("size_level", ["volume", "slice"])
+def test_first_labels_of_lesions_stay_in_the_organ_and_meet_their_sizes(tmp_path: Path, size_level: str) -> None:
+    """Slices without the organ hold no size."""
+    data_list = write_lesion_cohort(tmp_path, num_scans=6, shape=(24, 24, 6), spacing=(8.0, 8.0, 16.0))
+    content = json.loads(data_list.read_text())
+    if size_level == "slice":
+        content["training"] = [
+            {**item, "slice_size": describe_mask(tmp_path / item["label"], ["background", "lesion"])["slice_size"]}
+            for item in content["training"]
+        ]
+        data_list.write_text(json.dumps(content))
+    items = load_cohort(data_list, tmp_path).training_items("size", 0, size_level)
+    load = loading(keys=("image", "region"))
+    made = make_first_labels(items, load, FirstLabels(2, **CHEAP), tmp_path / "labels", NAMES[:2])
+    for item in items:
+        found = FirstLabeld(made)(load(dict(item)))
+        lesion = found["soft_label"].as_tensor()[1]
+        assert float((lesion * (found["region"].as_tensor()[0] == 0)).max()) == 0
+        volume, areas = float(lesion.sum()) * 8 * 8 * 16, lesion.sum(dim=(0, 1)) * 8 * 8
+        if size_level == "volume":
+            assert volume == pytest.approx(float(item["volume_mm3"][0, 0]), rel=0.02)
+        else:
+            torch.testing.assert_close(areas.double(), item["slice_area_mm2"][0, 0], rtol=0.05, atol=5)

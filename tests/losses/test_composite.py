@@ -104,3 +104,21 @@ def test_soft_labels_pull_the_prediction_to_them() -> None:
     (gradient,) = torch.autograd.grad(value, logits)
     torch.testing.assert_close(gradient, 2 * (1 / 3 - soft) / (2 * 8 * 8))
     assert set(loss.terms) == {"soft_label"}
+
+
+def test_outside_of_the_organ_is_background_and_the_other_terms_are_of_the_organ() -> None:
+    """The second slice of the scan is beside the organ."""
+    logits, other = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
+    valid = torch.zeros(2, 1, 8, 8)
+    valid[0, :, :4] = 1
+    same_view = type("Same", (), {"undo": staticmethod(lambda x: x)})
+    targets = {"fraction": torch.tensor([[[0.7, 0.2, 0.1]] * 2] * 4), "group": torch.tensor([0, 0, 1, 1])}
+    targets |= {"valid": torch.cat([valid, valid]), "view": same_view}
+    loss = CompositeLoss(outside_weight=1.0, agreement_weight=1.0)
+    loss(torch.cat([logits, other]), targets)
+    outside = torch.cat([logits, other]).log_softmax(dim=1)[:, 0][torch.cat([valid, valid])[:, 0] == 0]
+    torch.testing.assert_close(loss.terms["outside"], -outside.mean())
+    organ = [SizeKLLoss()(half[:1, :, :4], targets["fraction"][:1, 0]) for half in (logits, other)]
+    torch.testing.assert_close(loss.terms["size"], torch.stack(organ).mean())
+    differs = 1 - (logits.softmax(dim=1) * other.softmax(dim=1)).sum(dim=1)[0, :4]
+    torch.testing.assert_close(loss.terms["agreement"], differs.mean() / 2)

@@ -264,3 +264,20 @@ def test_masks_with_unknown_values_are_refused_by_file() -> None:
 
 def test_aliases_are_the_same_class() -> None:
     assert SizeToFractionDict is SizeToFractiond
+
+
+def test_fractions_within_organs_are_those_of_their_voxels() -> None:
+    """Voxels of 1 mm³; the second organ overlaps the first, and a slice has neither."""
+    image = MetaTensor(torch.zeros(1, 4, 5, 3), affine=torch.eye(4))
+    organs = torch.zeros(2, 4, 5, 3)
+    organs[0, :2, :, 0] = 1  # 10 voxels
+    organs[1, 1:3, :, 0] = 255  # 5 more
+    organs[0, :1, :, 1] = 1  # 5 voxels
+    item = {"image": image, "volume_mm3": torch.tensor([4.0, 2.0]), "region": organs}
+    fraction = SizeToFractiond()(item)["fraction"]
+    torch.testing.assert_close(fraction, torch.tensor([[14.0, 4, 2]] * 2) / 20)
+    areas = torch.tensor([[3.0, 6.0, 0.0], [0.0, 4.0, 0.0]])
+    of_slices = SizeToFraction(per_slice=True)(areas, image, organs)
+    torch.testing.assert_close(of_slices[..., 0], torch.tensor([[0.8, 0.2, 0.0]] * 2))
+    torch.testing.assert_close(of_slices[..., 1], torch.tensor([[0.0, 0.6, 0.4]] * 2))  # as if cut by the view
+    assert of_slices[..., 2].tolist() == [[0, 0, 0], [1, 1, 1]]

@@ -127,3 +127,18 @@ def test_a_scan_without_a_size_keeps_the_prediction_and_one_of_other_classes_is_
     torch.testing.assert_close(item["soft_label"].as_tensor()[1], torch.sigmoid(2 * image.as_tensor()[0]))
     with pytest.raises(ValueError, match="knows 2 classes, the cohort has 3"):
         SoftLabeld(Brightness(), num_classes=3)({"image": image})
+
+
+@pytest.mark.parametrize("key", ["volume_mm3", "slice_area_mm2"])
+def test_soft_labels_stay_within_organs_and_meet_the_size_there(key: str) -> None:
+    image = MetaTensor(torch.randn(1, 8, 8, 3), affine=torch.eye(4))
+    organs = torch.zeros(2, 8, 8, 3)
+    organs[0, :4, :, :2] = 1
+    organs[1, 4:, :, :2] = 1
+    size = torch.tensor([20.0, 10.0]) if key == "volume_mm3" else torch.tensor([[12.0, 8.0, 0.0], [4.0, 6.0, 0.0]])
+    network = nn.Conv3d(1, 3, 1)
+    soft = SoftLabeld(network, 3)({"image": image, key: size, "region": organs})["soft_label"].as_tensor()
+    assert float((soft[1:] * (organs == 0)).max()) == 0
+    found = soft[1:].sum(dim=(1, 2, 3) if key == "volume_mm3" else (1, 2))
+    torch.testing.assert_close(found, size, atol=0.05, rtol=0)
+    torch.testing.assert_close(soft.sum(dim=0), torch.ones(8, 8, 3))
