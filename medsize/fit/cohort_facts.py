@@ -65,7 +65,8 @@ class CohortFacts(BaseModel):
     spacing: tuple[float, ...] = ()
     """Mm of its voxels."""
     shares: dict[str, float] = {}
-    """Share of the scan's view that each structure fills, in the middle of all scans that have it."""
+    """Share of the scan's view that each structure fills, in the middle of all scans that have it. Empty where they lie
+    in known organs, so that nothing need be located."""
     with_roi: int = 0
     """Number of scans with a region of interest, stated or from clicks."""
 
@@ -136,7 +137,7 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
         DataListError: with the faults of the data list.
         ValueError: when no scan can be read.
     """
-    cohort = load_cohort(source.data_list, source.dataset_dir)
+    cohort = load_cohort(source.data_list, source.dataset_dir, source.proposed.get("inside"))
     try:
         slices = int(np.median([image_facts(item["image"]).shape[-1] for item in cohort.items]))
         fitting, reason = propose_dimensions(cohort)
@@ -149,7 +150,7 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
         if stated in (2, 3) and stated != fitting:
             fitting, reason = stated, f"{OVERLAY} has a spacing for it"
         window, spacing = _window(cohort, source, dimensions or fitting)
-        shares = _shares(cohort)
+        shares = {} if cohort.organs else _shares(cohort)
     except UNREADABLE as e:
         raise ValueError(f"{source.data_list}: a scan cannot be read: {e}. See medsize check.") from e
     folds = () if cohort.has_validation_section else tuple(sorted({i["fold"] for i in cohort.items if "fold" in i}))

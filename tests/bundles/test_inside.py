@@ -17,6 +17,7 @@ from medsize.bundle.run_folder import INFERENCE, WEIGHTS
 from medsize.bundle.run_summary import RunSummary
 from medsize.checks import RunRefused, check_run
 from medsize.data import Cohort, load_cohort, write_lesion_cohort
+from medsize.fit.cohort_facts import cohort_facts, find_source
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
 WINDOWS = {
@@ -127,3 +128,9 @@ def test_a_training_without_its_organs_does_not_start(
     (lesions / "large.json").write_text(json.dumps(content))
     found = refusal(load_cohort(lesions / "large.json", lesions))
     assert "phantom_001.nii.gz: sizes sum to 830624 mm³, but their organ, " in found
+
+
+def test_nothing_is_located_where_the_organ_is_known(lesions: Path, tmp_path: Path) -> None:
+    source = find_source(lesions / "datalist.json")
+    assert cohort_facts(source).shares == {}
+    assert list(cohort_facts(source.model_copy(update={"proposed": {"inside": {}}})).shares) == ["lesion"]
