@@ -271,10 +271,13 @@ def _told_in_box(lines: Sequence[str]) -> str:
     if not text or not text[-1].startswith("╰─"):
         return ""
     start = max((number for number, line in enumerate(text) if line.startswith("╭─")), default=len(text))
-    told = ""
+    told = before = ""
     for line in text[start + 1 : -1]:
         part = line.removeprefix("│ ").removesuffix(" │")
-        told += part if not part.endswith(" ") else part.rstrip() + " "  # a full line has cut a long word
+        word = before.rpartition(" ")[2] + part.partition(" ")[0]
+        is_cut = not before.endswith(" ") and len(word) > len(part)  # a word longer than a line
+        told += f"{'' if is_cut else ' '}{part.rstrip()}"
+        before = part
     return told.strip().removeprefix("Invalid value: ").rstrip(".")
 
 

@@ -21,6 +21,7 @@ from medsize.bundle.segment_images import segment_images
 from medsize.data.cohort import load_cohort
 from medsize.data.proposal import Proposal, fitting_window
 from medsize.files import atomic_write
+from medsize.scans.scan_facts import image_place
 
 __all__ = ["LOCATED_BY", "Region", "find_region", "find_regions", "locate", "middle_of"]
 
@@ -66,7 +67,8 @@ def locate(
         report: function that gets the command of MONAI that is run.
         overlay: overlay of train.yaml to write, for a training of the same bundle on the regions: the new data list,
             and a window that holds 95 % of them with a margin. Default: none.
-        middle_if_missed: take the middle of a scan in which the network finds nothing.
+        middle_if_missed: take the middle of a scan in which the network finds nothing. If that is so in all of them,
+            the window holds the whole scans.
 
     Returns:
         the images in which the network found nothing. They have no roi in the new data list, or their middle.
@@ -94,14 +96,14 @@ def locate(
         file.write_text(json.dumps(content, indent=1) + "\n")
     if overlay is not None:
         found = [region.extent_mm for region in regions if region is not None]
-        if not found:
+        if not found and not middle_if_missed:
             raise ValueError(
                 f"{run}: its network found no structure in any of {len(images)} scans, expected some. Train it longer, "
                 "or state the regions by hand."
             )
         usual = Proposal(cohort, bundle_dimensions(bundle)).median_spacing()
-        source = f"medsize locate {run}"
-        write_overlay(overlay, _settings(output, found, usual, len(images)), bundle_name(bundle), source)
+        settings = _settings(output, found, usual, images)
+        write_overlay(overlay, settings, bundle_name(bundle), f"medsize locate {run}")
     return missed
 
 
@@ -150,16 +152,21 @@ def find_regions(
         return [find_region(mask) for mask in segment_images(run, bundle, images, Path(folder), report)]
 
 
-def _settings(data_list: Path, extents: list[list[float]], usual: list[float], scans: int) -> list[Setting]:
-    """Return the settings of a training on regions of these extents."""
+def _settings(
+    data_list: Path, extents: Sequence[Sequence[float]], usual: list[float], images: Sequence[str]
+) -> list[Setting]:
+    """Return the settings of a training on regions of these extents; if there are none, on all of each scan."""
+    found, margin = len(extents), MARGIN if extents else 1.0
+    extents = extents or [image_place(image).extent_mm for image in images]
     needed = np.percentile(np.array(extents), 95, axis=0, method="higher")[: len(usual)]
-    spacing, window = fitting_window([float(mm) for mm in MARGIN * needed], usual)
+    spacing, window = fitting_window([float(mm) for mm in margin * needed], usual)
+    held = "what was found" if found else "the scans, since nothing was found"
     shown = " × ".join(f"{mm:.0f}" for mm in needed)
     return [
-        Setting("data_list", str(data_list.absolute()), f"a roi was found in {len(extents)} of {scans} scans"),
+        Setting("data_list", str(data_list.absolute()), f"a roi was found in {found} of {len(images)} scans"),
         Setting("use_roi", True, "to look closer"),
         Setting("spacing", spacing, "mm; about the median, unless the window would have too many voxels"),
-        Setting("roi_size", window, f"voxels; 95 % of the structures need at most {shown} mm, {MARGIN} times that"),
+        Setting("roi_size", window, f"voxels; {margin:g} times the {shown} mm that hold 95 % of {held}"),
     ]
 
 

@@ -25,11 +25,12 @@ Traceback (most recent call last):
 RuntimeError: Failed to evaluate '$@train#trainer.run()'
 """
 BOX = """Usage: medsize locate [OPTIONS]
-╭─ Error ─────────────────────────╮
-│ Invalid value: /runs/coarse:    │
-│ its network found no structure  │
-│ in any of 9 scans.              │
-╰─────────────────────────────────╯
+╭─ Error ──────────────────╮
+│ Invalid value:           │
+│ /runs/of_the_whole_scan/ │
+│ coarse: it has found no  │
+│ structure in any scan.   │
+╰──────────────────────────╯
 
 """
 REFUSED = """medsize found what would spoil this run, and has not started it.
@@ -50,7 +51,7 @@ datalist.json: 1 problem
             "Traceback (most recent call last):\ntorch.OutOfMemoryError: CUDA\nTried 2 GiB\n",
             ([], "torch.OutOfMemoryError: CUDA"),
         ),
-        (BOX, ([], "/runs/coarse: its network found no structure in any of 9 scans")),
+        (BOX, ([], "/runs/of_the_whole_scan/coarse: it has found no structure in any scan")),
         ("torchrun: no such program\n\n", ([], "torchrun: no such program")),
         ("", ([], "")),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from nibabel.affines import apply_affine
 
-from medsize.inference.locate import find_region
+from medsize.inference.locate import find_region, locate, middle_of
 from tests.inference.bright_runs import write_bright_run
 
 
@@ -81,6 +82,21 @@ def test_a_data_list_gets_regions_from_a_run(command: Callable, phantoms: Path, 
         if roi is not None:
             assert roi == {"center_mm": pytest.approx(apply_affine(affine, centers[after["image"]]))}
     assert result.returncode == 1
+
+
+def test_where_nothing_is_found_the_window_holds_the_whole_scans(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("medsize.inference.locate")
+    monkeypatch.setattr(module, "find_regions", lambda run, bundle, images, report: [None] * len(images))
+    options = [write_bright_run(tmp_path / "run"), phantoms / "datalist.json", phantoms, tmp_path / "located.json"]
+    with pytest.raises(ValueError, match="found no structure in any of 9 scans"):
+        locate(*options, overlay=tmp_path / "closer.yaml")
+    assert len(locate(*options, overlay=tmp_path / "closer.yaml", middle_if_missed=True)) == 9
+    overlay = yaml.safe_load((tmp_path / "closer.yaml").read_text())
+    assert (overlay["spacing"], overlay["roi_size"]) == ([6.0, 6.0], [32, 32])
+    item = json.loads((tmp_path / "located.json").read_text())["training"][0]
+    assert item["roi"]["center_mm"] == middle_of(phantoms / item["image"])
 
 
 def test_a_run_on_regions_finds_none(command: Callable, phantoms: Path, tmp_path: Path) -> None:
