@@ -65,44 +65,46 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def warm_process() -> Iterator[subprocess.Popen]:
-    """A process that has imported what commands need; see :mod:`tests.warm_process`."""
-    server = [sys.executable, "-m", "tests.warm_process"]
-    with subprocess.Popen(server, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield process
-        process.stdin.close()
+def warm_processes() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Processes that have imported what commands need, with or without medsize; see :mod:`tests.warm_process`."""
+    started: dict[bool, subprocess.Popen] = {}
+
+    def warm_process(with_medsize: bool) -> subprocess.Popen:
+        if with_medsize not in started:
+            server = [sys.executable, "-m", "tests.warm_process", *(["medsize"] if with_medsize else [])]
+            started[with_medsize] = subprocess.Popen(
+                server, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        return started[with_medsize]
+
+    yield warm_process
+    for process in started.values():
+        with process:
+            process.stdin.close()
 
 
 @pytest.fixture(scope="session")
 def command(
-    warm_process: subprocess.Popen, tmp_path_factory: pytest.TempPathFactory
+    warm_processes: Callable[..., subprocess.Popen], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., subprocess.CompletedProcess]:
     """Run a Python module as a user would, from a given folder, with a search path for modules of its own if given."""
     told = {name: tmp_path_factory.mktemp("told") / name for name in ("stdout", "stderr")}
-
-    def run_warm(module: str, arguments: list[str], cwd: Path) -> subprocess.CompletedProcess:
-        files = {name: str(file) for name, file in told.items()}
-        request = {"module": module, "arguments": arguments, "cwd": str(cwd), "environment": dict(os.environ), **files}
-        print(json.dumps(request), file=warm_process.stdin, flush=True)
-        code = int(warm_process.stdout.readline())
-        texts = (file.read_text(errors="replace") for file in told.values())
-        return subprocess.CompletedProcess([module, *arguments], code, *texts)
-
-    def run_fresh(arguments: list[str], cwd: Path, python_path: Path) -> subprocess.CompletedProcess:
-        environment = {**os.environ, "PYTHONPATH": str(python_path)}
-        return subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-        )
 
     def run(
         *arguments: object, cwd: Path, check: bool = True, python_path: Path | None = None
     ) -> subprocess.CompletedProcess:
         module, *options = map(str, arguments)
-        result = (
-            run_warm(module, options, cwd) if python_path is None else run_fresh([module, *options], cwd, python_path)
+        environment = dict(os.environ) if python_path is None else {**os.environ, "PYTHONPATH": str(python_path)}
+        files = {name: str(file) for name, file in told.items()}
+        request = {"module": module, "arguments": options, "cwd": str(cwd), "environment": environment, **files}
+        process = warm_processes(with_medsize=python_path is None)
+        print(json.dumps(request), file=process.stdin, flush=True)
+        code = int(process.stdout.readline())
+        result = subprocess.CompletedProcess(
+            [module, *options], code, *(file.read_text(errors="replace") for file in told.values())
         )
-        if check and result.returncode:
-            pytest.fail(f"{arguments}: exit code {result.returncode}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
+        if check and code:
+            pytest.fail(f"{arguments}: exit code {code}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
         return result
 
     return run
