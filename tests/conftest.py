@@ -84,6 +84,17 @@ def warm_processes() -> Iterator[Callable[..., subprocess.Popen]]:
 
 
 @pytest.fixture(scope="session")
+def started(warm_processes: Callable[..., subprocess.Popen]) -> Callable[[], int]:
+    """Number of the process of the command that runs."""
+
+    def number() -> int:
+        server = warm_processes(with_medsize=True).pid
+        return int(Path(f"/proc/{server}/task/{server}/children").read_text().split()[0])
+
+    return number
+
+
+@pytest.fixture(scope="session")
 def command(
     warm_processes: Callable[..., subprocess.Popen], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., subprocess.CompletedProcess]:

@@ -80,13 +80,17 @@ def serve() -> None:
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            request = json.loads(line)
-            for descriptor, name in ((1, "stdout"), (2, "stderr")):
-                os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.chdir(request["cwd"])
-            run(request["module"], request["arguments"], request["environment"])
+            answer(json.loads(line))
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def answer(request: Mapping[str, Any]) -> NoReturn:
+    """Be the command of a request."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.chdir(request["cwd"])
+    run(request["module"], request["arguments"], request["environment"])
 
 
 def go_on_as(

@@ -22,10 +22,13 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def run_3d(command: Callable, phantoms: Path) -> Callable:
+def run_3d(command: Callable, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable:
+    first_labels = tmp_path_factory.mktemp("first_labels")  # runs from equal sizes share them, to save time
+
     def run(overlays: list[str | Path], *options: object, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
         files = [str(CONFIGS / name) for name in ["train.yaml", *overlays]]
-        arguments = ["--bundle_root", BUNDLE_3D, "--config_file", files, "--dataset_dir", phantoms, *SMALL, *options]
+        arguments = ["--bundle_root", BUNDLE_3D, "--config_file", files, "--dataset_dir", phantoms, *SMALL]
+        arguments += ["--first_labels_dir", first_labels, *options]
         return command("monai.bundle", "run", *arguments, cwd=cwd, check=check)
 
     return run
@@ -61,9 +64,10 @@ def test_sizes_train_the_unet(trained: Path) -> None:
     ids=["SegResNet", "masks", "sizes only"],
 )
 def test_every_overlay_trains(run_3d: Callable, tmp_path: Path, overlay: str, terms: set[str]) -> None:
-    run_3d([overlay], "--output_dir", tmp_path / "run", "--potts_ramp", "[0.0,0.1]", cwd=tmp_path)
+    options = [] if "soft_label" in terms else ["--first_labels_dir", tmp_path / "first_labels"]
+    run_3d([overlay], "--output_dir", tmp_path / "run", "--potts_ramp", "[0.0,0.1]", *options, cwd=tmp_path)
     assert terms_of(tmp_path / "run") == terms
-    assert (tmp_path / "run" / "first_labels").exists() == ("soft_label" in terms)
+    assert not (tmp_path / "first_labels").exists()
 
 
 def test_whole_scans_train_patch_by_patch(run_3d: Callable, tmp_path: Path) -> None:
@@ -102,11 +106,11 @@ def test_inference_on_a_roi_finds_what_evaluation_found(
 
 
 def test_a_2d_teacher_teaches(run_3d: Callable, command: Callable, phantoms: Path, tmp_path: Path) -> None:
-    files = [str(BUNDLE_2D / "configs" / name) for name in ("train.yaml", "imagenet.yaml")]
+    files = [str(BUNDLE_2D / "configs" / name) for name in ("train.yaml", "imagenet.yaml", "mask_supervision.yaml")]
     command(
         *("monai.bundle", "run", "--bundle_root", BUNDLE_2D, "--config_file", files, "--dataset_dir", phantoms),
         *("--output_dir", tmp_path / "teacher", "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]"),
-        *("--size_level", "volume", "--max_epochs", 1, "--val_interval", 1),
+        *("--max_epochs", 1, "--val_interval", 1),
         cwd=tmp_path,
     )
     options = ["--teacher_checkpoint", tmp_path / "teacher" / "model.pt", "--output_dir", tmp_path / "student"]

@@ -22,7 +22,7 @@ from monai.bundle import ConfigParser
 
 from medsize.bundle.export import export_bundle
 from medsize.bundle.run_summary import RunSummary
-from medsize.fit import StageFailed, Wishes, fit_cohort
+from medsize.fit import Wishes, fit_cohort
 from medsize.fit.ensemble import write_ensemble
 from medsize.inference.where_to_look import coarse_run
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
@@ -196,10 +196,11 @@ def test_a_bundle_of_other_dimensions_than_the_cohort_was_prepared_for_is_refuse
         fit_cohort(cohort, tmp_path / "out", Wishes(bundle=BUNDLE_3D))
 
 
-def test_what_the_check_refuses_stops_a_fit_before_it_trains(cohort: Path, tmp_path: Path) -> None:
-    with pytest.raises(StageFailed) as failed:
-        fit_cohort(cohort, tmp_path / "out", Wishes(overrides={"learning_rat": "0.1"}), report=lambda _: None)
-    *findings, last = str(failed.value).splitlines()
+def test_what_the_check_refuses_stops_a_fit_before_it_trains(command: Callable, cohort: Path, tmp_path: Path) -> None:
+    arguments = ["medsize.cli", "fit", cohort, "--output-dir", tmp_path / "out", "--override", "learning_rat=0.1"]
+    failed = command(*arguments, cwd=tmp_path, check=False)
+    assert failed.returncode == 1
+    *findings, last = failed.stderr.splitlines()
     assert any("there is no key 'learning_rat'" in line for line in findings)
     assert last.startswith("check failed: ")
     assert str(tmp_path / "out" / "check" / "log.txt") in last

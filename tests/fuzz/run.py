@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -129,19 +128,10 @@ def _run(arguments: list[str], folder: Path) -> tuple[int, str]:
     request = {"module": "medsize", "arguments": arguments, "cwd": str(folder), "environment": environment}
     child = os.fork()
     if not child:
-        code = 99
-        try:
-            # Charts of the report take longer than all else, and show no input.
-            cohort_report._histograms = lambda *_, **__: "data:,"  # type: ignore[assignment]
-            cohort_report._pictures = lambda *_, **__: []  # type: ignore[assignment]
-            code = warm_process.run({**request, "stdout": str(printed), "stderr": str(folder / "errors.txt")})
-        finally:
-            with contextlib.suppress(Exception):
-                import sys
-
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
+        # Charts of the report take longer than all else, and show no input.
+        cohort_report._histograms = lambda *_, **__: "data:,"  # type: ignore[assignment]
+        cohort_report._pictures = lambda *_, **__: []  # type: ignore[assignment]
+        warm_process.answer({**request, "stdout": str(printed), "stderr": str(folder / "errors.txt")})
     handle = os.pidfd_open(child)
     if not select.select([handle], [], [], LIMIT)[0]:
         os.kill(child, signal.SIGKILL)

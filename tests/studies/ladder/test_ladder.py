@@ -153,6 +153,13 @@ def run_here(folder: Path, phantoms: Path, only: str | None = None, anew: bool =
     return [line.removeprefix("Phantoms, small / ") for line in told]
 
 
+def run_again(command: Callable, folder: Path, phantoms: Path, *options: str) -> list[str]:
+    """Run a study by its command."""
+    arguments = ["medsize.cli", "ladder", "study.yaml", "--data", phantoms.parent, "--work-dir", "runs", *options]
+    told: list[str] = command(*arguments, cwd=folder).stdout.splitlines()
+    return [line.removeprefix("Phantoms, small / ") for line in told]
+
+
 def test_finished_runs_are_not_run_again(finished: Finished, phantoms: Path, tmp_path: Path) -> None:
     folder, *_ = finished
     copy = a_copy(folder, tmp_path)
@@ -162,7 +169,7 @@ def test_finished_runs_are_not_run_again(finished: Finished, phantoms: Path, tmp
 
 
 def test_tables_outlive_the_runs_and_teachers_run_again_for_new_students(
-    finished: Finished, phantoms: Path, tmp_path: Path
+    command: Callable, finished: Finished, phantoms: Path, tmp_path: Path
 ) -> None:
     folder, *_ = finished
     longer = study(phantoms)
@@ -174,14 +181,14 @@ def test_tables_outlive_the_runs_and_teachers_run_again_for_new_students(
     longer["cohorts"][0]["rungs"].append("second student")  # type: ignore[index]
     copy = a_copy(folder, tmp_path, longer)
     shutil.rmtree(copy / "runs")
-    told = run_here(copy, phantoms)
+    told = run_again(command, copy, phantoms)
     assert told[:4] == [f"{rung} / seed 0: kept in the table" for rung in RUNGS]
     assert told[4:] == ["size / seed 0: done", "second student / seed 0: done"]
     before, now = (pd.read_csv(place / "ladder.csv").set_index("rung") for place in (folder, copy))
     assert list(now.index) == [*RUNGS, "second student"]
     others = [rung for rung in RUNGS if rung != "size"]
     pd.testing.assert_frame_equal(now.loc[others], before.loc[others])
-    assert run_here(copy, phantoms, "/ masks", anew=True) == ["masks / seed 0: done"]
+    assert run_again(command, copy, phantoms, "--only", "/ masks", "--anew") == ["masks / seed 0: done"]
     assert run_here(copy, phantoms, "/ masks", anew=True) == ["masks / seed 0: kept"]
 
 
