@@ -11,12 +11,24 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import many_classes, read_dicom, robustness_throughput, start_up, step, throughput_2d, whole_volume
+from benchmarks import (
+    first_labels,
+    many_classes,
+    read_dicom,
+    robustness_throughput,
+    start_up,
+    step,
+    throughput_2d,
+    whole_volume,
+)
 from benchmarks.result import machine
 from medsize.files import atomic_write
 
 PROJECT = Path(__file__).parent.parent
-BENCHMARKS = (start_up, many_classes, read_dicom, step, throughput_2d, whole_volume, robustness_throughput)
+BENCHMARKS = (
+    *(start_up, many_classes, read_dicom, step, throughput_2d, first_labels, whole_volume),
+    robustness_throughput,
+)
 
 
 def main() -> None:

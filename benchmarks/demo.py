@@ -5,7 +5,7 @@ Demonstration of sizes against masks on a phantom cohort, from the scans to a ta
 
 It makes the cohort, and trains the UNet of the 2D bundle under each supervision by ``python -m monai.bundle run``, two
 runs of one thread at a time. Sizes are one volume for each organ and scan: the bundle's default recipe makes first
-labels of them. It then evaluates all runs on scans never trained on, prints a table, and draws predictions.
+labels of them. Each run is evaluated on scans never trained on. A table and a picture of their masks come last.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from medsize.bundle.run_folder import INFERENCE, LOG
+from medsize.bundle.run_folder import LOG, MASKS
 from medsize.bundle.run_summary import RunSummary
 from medsize.data import PHANTOM_CLASSES, write_phantom_cohort
 from medsize.files import atomic_write
@@ -81,42 +81,18 @@ def run_dir(label: str, output_dir: Path) -> Path:
 
 
 def train(label: str, cohort: Path, output_dir: Path, epochs: int, seed: int = 0) -> int:
-    """Train, evaluate and segment the validation scans; return the exit code."""
+    """Train and evaluate, and keep the masks of the validation scans; return the exit code."""
     run = run_dir(label, output_dir)
     run.mkdir(parents=True, exist_ok=True)
     overlays, options = SUPERVISIONS[label]
     files = [str(CONFIGS / name) for name in ("train.yaml", *overlays)]
-    training = [
-        "--config_file",
-        str(files),
-        "--dataset_dir",
-        str(cohort),
-        "--output_dir",
-        str(run),
-        *options,
-        *SCHEDULE,
-    ]
-    training += ["--max_epochs", str(epochs), "--seed", str(seed), "--overwrite", "True"]
-    inference = ["--config_file", str([str(CONFIGS / "inference.yaml"), str(run / INFERENCE)])]
-    inference += ["--dataset_dir", str(cohort / "images"), "--output_dir", str(run / "segmentations")]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(CONFIGS.parent)]
+    command += ["--config_file", str(files), "--dataset_dir", str(cohort), "--output_dir", str(run)]
+    command += [*options, *SCHEDULE, "--max_epochs", str(epochs), "--seed", str(seed)]
+    command += ["--save_masks", "True", "--overwrite", "True"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (run / LOG).open("w") as log:
-        for arguments in (training, inference):
-            command = [
-                sys.executable,
-                "-m",
-                "monai.bundle",
-                "run",
-                "--bundle_root",
-                str(CONFIGS.parent),
-                *arguments,
-            ]
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            code = subprocess.run(
-                command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
-            ).returncode
-            if code:
-                return code
-    return 0
+        return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False).returncode
 
 
 def results_table(output_dir: Path) -> Table:
@@ -155,11 +131,8 @@ def draw(cohort: Path, output_dir: Path) -> Path:
     figure = Figure(figsize=(3 * len(titles), 3.3 * len(shown)), layout="constrained")
     for row, item in zip(figure.subplots(len(shown), len(titles), squeeze=False), shown, strict=True):
         image = np.asarray(nibabel.load(cohort / item["image"]).dataobj)
-        name = Path(item["image"]).name.replace(".nii.gz", "_seg.nii.gz")
-        masks = [
-            cohort / item["label"],
-            *(run_dir(label, output_dir) / "segmentations" / name for label in SUPERVISIONS),
-        ]
+        masks = [cohort / item["label"]]
+        masks += [run_dir(label, output_dir) / MASKS / item["image"] for label in SUPERVISIONS]
         z = image.shape[2] // 2
         for axis, title, mask_file in zip(row, titles, masks, strict=True):
             draw_slice(axis, image[..., z], [(np.asarray(nibabel.load(mask_file).dataobj)[..., z], "solid")])

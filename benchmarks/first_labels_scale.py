@@ -21,6 +21,7 @@ import torch
 import typer
 from monai.data import MetaTensor
 
+from medsize.engines import keep_freed_memory
 from medsize.first_labels import FirstLabels, Words
 from medsize.first_labels import first_labels as method
 
@@ -47,6 +48,7 @@ def main(
 ) -> None:
     """Make the first labels once, and print the seconds of each part and the peak of memory."""
     torch.set_num_threads(threads)
+    keep_freed_memory()  # as a bundle's run does
     seconds: dict[str, float] = defaultdict(float)
     for part, (owner, name) in PARTS.items():
         setattr(owner, name, timed(getattr(owner, name), part, seconds))
