@@ -16,8 +16,6 @@ __all__ = ["Words"]
 
 BATCH_VOXELS = 2**18
 """Voxels of slices whose features are computed at once."""
-POINTS_PER_WORD = 4
-"""Points for each word among which k-means chooses its first centres: more cost time and change little."""
 
 
 class Words:
@@ -86,12 +84,7 @@ class Words:
         self._words = [
             torch.from_numpy(
                 MiniBatchKMeans(
-                    min(size, len(whitened)),
-                    init_size=min(POINTS_PER_WORD * size, len(whitened)),
-                    batch_size=4096,
-                    max_iter=30,
-                    n_init=1,
-                    random_state=self.seed + n,
+                    min(size, len(whitened)), random_state=self.seed + n, batch_size=4096, n_init=1, max_iter=30
                 )
                 .fit(whitened)
                 .cluster_centers_
