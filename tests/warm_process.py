@@ -16,6 +16,7 @@ import functools
 import gc
 import inspect
 import json
+import multiprocessing.util
 import os
 import runpy
 import signal
@@ -86,6 +87,7 @@ def serve() -> None:
 
 def answer(request: Mapping[str, Any]) -> NoReturn:
     """Be the command of a request."""
+    forget_the_parent()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
@@ -103,9 +105,7 @@ def go_on_as(
     for descriptor in [*sorted(kept), os.sysconf("SC_OPEN_MAX")]:
         os.closerange(last + 1, descriptor)
         last = descriptor
-    atexit._clear()
-    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
-    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+    forget_the_parent()
     sys.stdin, sys.stdout, sys.stderr = (
         open(number, mode, closefd=False)  # noqa: SIM115
         for number, mode in enumerate("rww")
@@ -115,6 +115,14 @@ def go_on_as(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.enable()
     run(module, arguments, os.environ.copy() if environment is None else environment)
+
+
+def forget_the_parent() -> None:
+    """Leave it to the parent to clean up at its end, such as its temporary folders."""
+    atexit._clear()
+    atexit.register(multiprocessing.util._exit_function)  # type: ignore[attr-defined]
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
 
 
 def run(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:

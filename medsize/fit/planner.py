@@ -225,7 +225,7 @@ class _Chains:
         values |= {**self.wishes.overrides, "output_dir": self.output_dir / folder}
         configs: list[str | Path] = [*lesson.overlays, *([self.source.overlay] if self.source.overlay else [])]
         later = [] if located is None else [located]
-        voxels = self._voxels_of_an_epoch(values.get("roi_size", self.facts.window))
+        voxels = self._voxels_of_an_epoch(self._window(values))
         voxels *= 1.0 if located is None else CLOSER_PART
         return Stage(
             kind="training",
@@ -262,6 +262,12 @@ class _Chains:
         steps = max(self.facts.training_scans // SCANS_PER_STEP[len(self.facts.window), self.chosen.size_level], 1)
         usual = self._configured(overlays, "max_epochs")
         return max(usual if isinstance(usual, int) else USUAL_EPOCHS, math.ceil(LEAST_STEPS / steps))
+
+    def _window(self, values: Mapping[str, Any]) -> Sequence[int]:
+        """Return the window of a training, in voxels; an override is text."""
+        stated = values.get("roi_size")
+        stated = yaml.safe_load(stated) if isinstance(stated, str) else stated
+        return stated if isinstance(stated, list | tuple) else self.facts.window
 
     def _voxels_of_an_epoch(self, window: Sequence[int]) -> float:
         slices = SLICES_PER_SCAN if self.chosen.size_level == "slice" else self.facts.slices

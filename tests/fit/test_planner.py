@@ -259,6 +259,14 @@ def test_wishes_that_cannot_be_met_are_refused(wishes: dict[str, Any], message: 
         plan({"folds": ()}, fold="all")
 
 
+def test_a_window_of_an_override_counts_in_the_guess_of_the_time() -> None:
+    small, large = (
+        sum(stage.seconds for stage in plan(overrides={"roi_size": side}).trainings)
+        for side in ("[32,32]", "[64,64]")
+    )
+    assert large == pytest.approx(4 * small)
+
+
 def test_commands_of_the_plan_are_shown_as_they_run(command: Callable, phantoms: Path, tmp_path: Path) -> None:
     options = ["--plan-only", "--output-dir", "out", "--override", "seed=3", "--network", "segresnet"]
     told = command("medsize.cli", "fit", phantoms, *options, cwd=tmp_path).stdout
