@@ -261,8 +261,7 @@ def test_wishes_that_cannot_be_met_are_refused(wishes: dict[str, Any], message: 
 
 def test_a_window_of_an_override_counts_in_the_guess_of_the_time() -> None:
     small, large = (
-        sum(stage.seconds for stage in plan(overrides={"roi_size": side}).trainings)
-        for side in ("[32,32]", "[64,64]")
+        sum(stage.seconds for stage in plan(overrides={"roi_size": side}).trainings) for side in ("[32,32]", "[64,64]")
     )
     assert large == pytest.approx(4 * small)
 
