@@ -30,6 +30,8 @@ class LabelNoise(BaseModel):
     """See :class:`medsize.transforms.PerturbMask`."""
     noise_level: float = 0.0
     """Level of either noise."""
+    num_clicked_scans: int | None = None
+    """See :func:`medsize.studies.clicked_scans.keep_clicks`."""
 
     @field_validator("size_detail")
     @classmethod
@@ -52,6 +54,13 @@ class LabelNoise(BaseModel):
         if level < 0:
             raise ValueError("it must not be negative.")
         return level
+
+    @field_validator("num_clicked_scans")
+    @classmethod
+    def _is_a_number_of_scans(cls, num_scans: int | None) -> int | None:
+        if num_scans is not None and num_scans < 0:
+            raise ValueError("it must be a number of scans, or null for all.")
+        return num_scans
 
 
 def check_noisy_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], noise: Mapping[str, Any]) -> None:
