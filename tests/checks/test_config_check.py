@@ -48,7 +48,7 @@ def test_configs_of_the_bundles_are_sound(bundle: Path, configs: str) -> None:
     assert problems(bundle, [f"{name}.yaml" for name in configs.split()]) == []
 
 
-@pytest.mark.parametrize("name", ["ladder_2d", "left_disease_out"])
+@pytest.mark.parametrize("name", ["ladder_2d", "left_disease_out", "chaos"])
 def test_every_override_of_the_ladders_is_known(name: str) -> None:
     study = load_study(PROJECT / "benchmarks" / f"{name}.yaml", LadderStudy)
     for rung in study.rungs.values():
