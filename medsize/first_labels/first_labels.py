@@ -45,6 +45,9 @@ MOST_VALUES = 256_000_000
 JUDGED_REGIONS = 3000
 JUDGED_ITERATIONS = 20
 """Regions and EM iterations that tell how well sizes are told apart: more cost minutes and change little."""
+CLICKED_ITERATIONS = 20
+"""Most EM iterations where clicks or masks point at structures in some scans: these say where the atlas begins, and
+many iterations fit the noise of few scans. Abdomen, 12 scans, clicks in 3: Dice 0.69 after 20, 0.59 after 100."""
 KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "seed")
 """Settings of the method that the labels depend on."""
 
@@ -209,6 +212,8 @@ class FirstLabels:
         histograms = [_histograms(unlabelled, number, size) for number, size in enumerate(self.vocabularies)]
         subjects = _subjects(unlabelled)
         self.iterations = choose_iterations(histograms, low, high, subjects) if len(low) else 0
+        if self.pointed_at.any():
+            self.iterations = min(self.iterations, CLICKED_ITERATIONS)
         self.mixtures = [
             fit_mixture(
                 histogram, low, high, _certain(scans, number, size, self.num_classes), self.iterations, subjects
