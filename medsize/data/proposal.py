@@ -15,6 +15,7 @@ from medsize.data.strides import strides_of
 from medsize.items import RoiMm
 from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImagePlace, image_facts, image_place
+from medsize.scans.structure_name import are_left_and_right
 
 __all__ = ["SIDE_STEP", "Proposal", "fitting_window"]
 
@@ -130,6 +131,22 @@ class Proposal:
         if found != [[2] * axes] * UNET_LEVELS[axes]:
             self.reasons["strides"] = "of the UNet's levels, along each axis: the axes of short voxels are halved first"
         return found
+
+    def fixed_axis(self) -> int | None:
+        """
+        Return the axis that views of a scan must neither flip nor turn: from left to right, if structures are so named.
+
+        A flipped view would show the left kidney where the right one is: networks then cannot learn the side. ``None``
+        without such names, and for a 2D network whose slices do not contain that axis.
+        """
+        if not are_left_and_right(self.cohort.class_names[1:]):
+            return None
+        axes = [int(np.abs(np.asarray(place.affine)[0, :3]).argmax()) for place, _ in self._places]
+        axis = max(set(axes), key=axes.count)
+        if axis >= self.spatial_dims:
+            return None
+        self.reasons["fixed_axis"] = "from left to right, not flipped in the second view: structures are named so"
+        return axis
 
     def intensity_window(self) -> list[float] | None:
         """

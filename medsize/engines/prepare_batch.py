@@ -33,6 +33,7 @@ class PrepareSizeBatch(PrepareBatch):
         two_views: append every item once more, seen in a :class:`View` that is drawn anew for each batch. The targets
             hold it as ``view``. Defaults to False.
         spacing: voxel size along each spatial axis, so that a view does not exchange unlike axes. Default: all alike.
+        fixed_axis: spatial axis that a view neither flips nor exchanges. Default: none.
         image_key: key of the image. Defaults to ``"image"``.
     """
 
@@ -41,11 +42,13 @@ class PrepareSizeBatch(PrepareBatch):
         channels_last: bool = False,
         two_views: bool = False,
         spacing: Sequence[float] | None = None,
+        fixed_axis: int | None = None,
         image_key: str = "image",
     ) -> None:
         self.channels_last = channels_last
         self.two_views = two_views
         self.spacing = spacing
+        self.fixed_axis = fixed_axis
         self.image_key = image_key
 
     def __call__(
@@ -75,7 +78,7 @@ class PrepareSizeBatch(PrepareBatch):
             organs = batchdata["region"].to(device=device, non_blocking=non_blocking)
             found["valid"] = (organs != 0).any(dim=1, keepdim=True).to(torch.uint8)
         if self.two_views:
-            view = View.random(image.shape[2:], self.spacing)
+            view = View.random(image.shape[2:], self.spacing, fixed_axis=self.fixed_axis)
             found = {key: append_view(key, x, view) for key, x in found.items()} | {"view": view}
         targets = cast("Targets", found)
         if self.channels_last:

@@ -87,6 +87,7 @@ class TwoPassTrainer(SupervisedTrainer):
         two_views: feed every window once more, seen in a :class:`View` that is drawn anew for each step, for the term
             of agreement. It replaces ``PrepareSizeBatch(two_views=True)``. Defaults to False.
         spacing: voxel size along each axis, so that a view does not exchange unlike axes. Default: all alike.
+        fixed_axis: spatial axis that a view neither flips nor exchanges. Default: none.
         freeze_batch_norm: keep the running statistics of batch norms, also in training. Defaults to False.
         split_scans: share the patches of each scan among the processes, which must all get the same batches. Defaults
             to False.
@@ -107,6 +108,7 @@ class TwoPassTrainer(SupervisedTrainer):
         sw_batch_size: int = 1,
         two_views: bool = False,
         spacing: Sequence[float] | None = None,
+        fixed_axis: int | None = None,
         freeze_batch_norm: bool = False,
         split_scans: bool = False,
         accumulation_steps: int = 1,
@@ -126,6 +128,7 @@ class TwoPassTrainer(SupervisedTrainer):
         self.sw_batch_size = sw_batch_size
         self.two_views = two_views
         self.spacing = spacing
+        self.fixed_axis = fixed_axis
         self.freeze_batch_norm = freeze_batch_norm
         self.split_scans = split_scans
         self.accumulation_steps = accumulation_steps
@@ -196,7 +199,7 @@ class TwoPassTrainer(SupervisedTrainer):
             (number,) * (image.ndim - 2) if isinstance(number, int) else tuple(number)
             for number in (self.roi_size, self.halo)
         )
-        view = View.random(roi_size, self.spacing) if self.two_views else None
+        view = View.random(roi_size, self.spacing, fixed_axis=self.fixed_axis) if self.two_views else None
         patches = []
         for items in torch.arange(len(image)).split(self.sw_batch_size):
             for tile in tiles_of(image.shape[2:], roi_size, halo):

@@ -25,7 +25,11 @@ class View:
 
     @classmethod
     def random(
-        cls, shape: Sequence[int], spacing: Sequence[float] | None = None, generator: torch.Generator | None = None
+        cls,
+        shape: Sequence[int],
+        spacing: Sequence[float] | None = None,
+        generator: torch.Generator | None = None,
+        fixed_axis: int | None = None,
     ) -> View:
         """
         Draw a symmetry of a grid other than the identity; only axes of equal length and spacing are exchanged.
@@ -34,9 +38,13 @@ class View:
             shape: voxels along each axis.
             spacing: voxel size along each axis, in any one unit. Default: the same along all.
             generator: draws the symmetry. Default: torch's own.
+            fixed_axis: axis that keeps its place and direction. Default: none.
         """
         num_axes = len(shape)
-        kinds = list(zip(shape, spacing or [1.0] * num_axes, strict=True))
+        kinds = [
+            (length, mm, axis == fixed_axis)
+            for axis, (length, mm) in enumerate(zip(shape, spacing or [1.0] * num_axes, strict=True))
+        ]
         while True:
             order = [-1] * num_axes
             for kind in sorted(set(kinds)):
@@ -45,7 +53,7 @@ class View:
                 for axis, other in zip(axes, shuffled, strict=True):
                     order[axis] = axes[other]
             flipped = torch.randint(0, 2, (num_axes,), generator=generator).tolist()
-            view = cls(tuple(order), tuple(axis for axis in range(num_axes) if flipped[axis]))
+            view = cls(tuple(order), tuple(axis for axis in range(num_axes) if flipped[axis] and axis != fixed_axis))
             if view.flips or view.order != tuple(range(num_axes)):
                 return view
 

@@ -5,7 +5,14 @@ from medsize.first_labels.clicks import ball_radius, click_evidence
 from medsize.first_labels.features import FEATURES, SliceFeatures
 from medsize.first_labels.first_label import FirstLabelD, FirstLabeld, FirstLabelDict
 from medsize.first_labels.first_labels import FirstLabels, label_file, make_first_labels
-from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture, rank_of_fractions, separability
+from medsize.first_labels.mixture import (
+    Mixture,
+    choose_iterations,
+    fit_mixture,
+    rank_of_fractions,
+    separability,
+    separability_of_pairs,
+)
 from medsize.first_labels.words import Words
 
 __all__ = [
@@ -27,4 +34,5 @@ __all__ = [
     "make_first_labels",
     "rank_of_fractions",
     "separability",
+    "separability_of_pairs",
 ]

@@ -24,7 +24,15 @@ from medsize.files import atomic_write
 from medsize.first_labels.atlas import AtlasScan, atlas_rounds
 from medsize.first_labels.clicks import CERTAIN, FAR, click_evidence
 from medsize.first_labels.features import SliceFeatures, as_volume
-from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture, rank_of_fractions, separability
+from medsize.first_labels.mixture import (
+    Mixture,
+    alike_pairs,
+    choose_iterations,
+    fit_mixture,
+    rank_of_fractions,
+    separability,
+    separability_of_pairs,
+)
 from medsize.first_labels.report import write_report
 from medsize.first_labels.words import Words
 from medsize.items import SIZE_KEYS, size_key
@@ -111,6 +119,9 @@ class FirstLabels:
         """EM iterations, see :func:`medsize.first_labels.choose_iterations`."""
         self.separability = torch.empty(0)
         """See :func:`medsize.first_labels.separability`, the mean over the vocabularies."""
+        self.pairs: list[tuple[int, int, float, float]] = []
+        """Classes whose sizes rise and fall together: both indices, the correlation, and the separability of one from
+        the other, see :func:`medsize.first_labels.separability_of_pairs`."""
         self.rank = 0
         """Rank of the fractions of all regions, see :func:`medsize.first_labels.rank_of_fractions`."""
         self.pointed_at = torch.zeros(num_classes - 1, dtype=torch.long)
@@ -225,6 +236,13 @@ class FirstLabels:
             few = min(self.iterations, JUDGED_ITERATIONS)
             apart = [separability(h[shown], low[shown], high[shown], iterations=few) for h in histograms]
             self.separability = torch.stack(apart).mean(dim=0)
+            alike = alike_pairs(low[shown], high[shown])
+            pairs = [(one, other) for one, other, _ in alike]
+            apart = [
+                separability_of_pairs(h[shown], low[shown], high[shown], pairs, iterations=few) for h in histograms
+            ]
+            values = torch.stack(apart).mean(dim=0).tolist()
+            self.pairs = [(*pair, value) for pair, value in zip(alike, values, strict=True)]
         labels = atlas_rounds(
             [AtlasScan(scan.words, scan.of_grid, scan.evidence, scan.label, scan.inside) for scan in scans],
             [mixture.words for mixture in self.mixtures],
@@ -326,6 +344,14 @@ def _make(
             name: None if math.isnan(value) else round(value, 2)
             for name, value in zip(class_names[1:], first_labels.separability.tolist(), strict=False)
         },
+        "pairs": [
+            {
+                "structures": [class_names[one], class_names[other]],
+                "correlation": round(correlation, 3),
+                "told_apart": None if math.isnan(value) else round(value, 2),
+            }
+            for one, other, correlation, value in first_labels.pairs
+        ],
         "pointed_at": dict(zip(class_names[1:], first_labels.pointed_at.tolist(), strict=True)),
         "log_likelihood": [round(float(m.log_likelihood[-1]), 4) for m in first_labels.mixtures],
         "log_likelihood_at_start": [round(float(m.log_likelihood[0]), 4) for m in first_labels.mixtures],

@@ -11,7 +11,15 @@ import torch
 
 from medsize.losses.size_target import nearest_in_box
 
-__all__ = ["Mixture", "choose_iterations", "fit_mixture", "rank_of_fractions", "separability"]
+__all__ = [
+    "Mixture",
+    "alike_pairs",
+    "choose_iterations",
+    "fit_mixture",
+    "rank_of_fractions",
+    "separability",
+    "separability_of_pairs",
+]
 
 TINY = 1e-12
 OWN = 0.05
@@ -208,9 +216,96 @@ def separability(
             others.append(
                 fit_mixture(histograms, shuffled_low, shuffled_high, iterations=iterations).log_likelihood[-1]
             )
-        spread = torch.stack(others)
-        result[k - 1] = (true - spread.mean()) / spread.std().clamp_min(1e-9)
+        result[k - 1] = _deviations(true, others)
     return result
+
+
+def separability_of_pairs(
+    histograms: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    pairs: Sequence[tuple[int, int]],
+    shuffles: int = 19,
+    iterations: int = 50,
+    seed: int = 0,
+) -> torch.Tensor:
+    """
+    Return how much better the sizes of two structures explain the scans than others with the same sum.
+
+    Each structure of a pair has a share of their sum. These shares are shuffled among the regions, and the mixture is
+    fitted again, as for :func:`separability`. That of two kidneys may be high for each, since their sum is told from
+    the rest, and yet nothing tells one from the other: they look alike, and their sizes rise and fall together.
+
+    Args:
+        histograms: see :func:`fit_mixture`.
+        low: see :func:`fit_mixture`.
+        high: see :func:`fit_mixture`.
+        pairs: indices of two classes each.
+        shuffles: number of shuffles for each pair. Defaults to 19.
+        iterations: EM iterations of each fit. Defaults to 50.
+        seed: of the shuffles. Defaults to 0.
+
+    Returns:
+        a number for each pair; NaN where fewer than two regions have both with a known size.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    result = torch.full((len(pairs),), torch.nan)
+    true = fit_mixture(histograms, low, high, iterations=iterations).log_likelihood[-1] if pairs else torch.nan
+    for number, pair in enumerate(pairs):
+        index = list(pair)
+        known = _both_known(low, high, index)
+        if len(known) < 2:
+            continue
+        lows, highs = low[known][:, index], high[known][:, index]
+        shares = (lows + highs) / (lows + highs).sum(dim=1, keepdim=True)
+        others = []
+        for _ in range(shuffles):
+            dealt = shares[torch.randperm(len(known), generator=generator)]
+            other_low, other_high = low.clone(), high.clone()
+            other_low[known[:, None], index] = lows.sum(dim=1, keepdim=True) * dealt
+            other_high[known[:, None], index] = highs.sum(dim=1, keepdim=True) * dealt
+            others.append(fit_mixture(histograms, other_low, other_high, iterations=iterations).log_likelihood[-1])
+        result[number] = _deviations(true, others)
+    return result
+
+
+def alike_pairs(low: torch.Tensor, high: torch.Tensor, least: float = 0.5) -> list[tuple[int, int, float]]:
+    """
+    Return the structures whose sizes rise and fall together, each with the one that its sizes follow most.
+
+    Args:
+        low: see :func:`fit_mixture`.
+        high: see :func:`fit_mixture`.
+        least: least correlation of the logarithms of both sizes. Defaults to 0.5.
+
+    Returns:
+        indices of both classes, and the correlation. Three regions at least must have both with a known size.
+    """
+    found: dict[tuple[int, int], float] = {}
+    for one in range(1, low.shape[1]):
+        closest = (least, (0, 0))
+        for other in range(1, low.shape[1]):
+            known = _both_known(low, high, [one, other])
+            if one == other or len(known) < 3:
+                continue
+            sizes = (low + high)[known][:, [one, other]].double().log().T
+            correlation = float(torch.corrcoef(sizes)[0, 1]) if bool((sizes.std(dim=1) > 1e-6).all()) else 0.0
+            closest = max(closest, (correlation, (min(one, other), max(one, other))))
+        if closest[1] != (0, 0):
+            found[closest[1]] = closest[0]
+    return [(*pair, correlation) for pair, correlation in found.items()]
+
+
+def _both_known(low: torch.Tensor, high: torch.Tensor, index: Sequence[int]) -> torch.Tensor:
+    """Return the regions in which all of these classes are present, with known sizes."""
+    columns = list(index)
+    return (((high - low)[:, columns] < 1) & (low[:, columns] > 0)).all(dim=1).nonzero().flatten()
+
+
+def _deviations(true: torch.Tensor, shuffled: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the distance of a likelihood from those of shuffled sizes, in their standard deviations."""
+    spread = torch.stack(list(shuffled))
+    return (true - spread.mean()) / spread.std().clamp_min(1e-9)
 
 
 def rank_of_fractions(low: torch.Tensor, high: torch.Tensor) -> int:

@@ -52,6 +52,16 @@ def advice(summary: Mapping[str, Any]) -> list[str]:
                 f"{name}: its sizes hardly tell it from the rest (separability {value:.1f}, expected at least "
                 f"{TOLD_APART:g}; {summary['scans']} scans). See whether its first labels lie on it. {help_}"
             )
+    for pair in summary.get("pairs", []):  # first labels from before have none
+        one, other = pair["structures"]
+        value = pair["told_apart"]
+        each_found = all((told_apart[name] or 0) >= TOLD_APART for name in (one, other))  # else it was said above
+        if each_found and value is not None and value < TOLD_APART and min(pointed_at[one], pointed_at[other]) < ENOUGH:
+            sentences.append(
+                f"{one} and {other}: their sizes do not tell one from the other (separability {value:.1f}, expected at "
+                f"least {TOLD_APART:g}; correlation {pair['correlation']:.2f}), so first labels may exchange them. "
+                "Click on both in three scans."
+            )
     return sentences
 
 

@@ -1,4 +1,4 @@
-"""Names of structures in files of masks."""
+"""Names of structures: in files of masks, and of a left and a right one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,23 @@ from pathlib import Path
 
 from medsize.suggest import did_you_mean, first_few
 
-__all__ = ["choose_structure", "matching_structures"]
+__all__ = ["are_left_and_right", "choose_structure", "matching_structures"]
+
+SIDES = {"left": -1, "l": -1, "lt": -1, "right": 1, "r": 1, "rt": 1}
+CHAMBERS = {("ventricle",), ("atrium",), ("heart", "ventricle"), ("heart", "atrium")}
+"""The heart's left and right chambers differ in look: they are not mirror images."""
+
+
+def are_left_and_right(names: Sequence[str]) -> bool:
+    """Return whether two of the names differ in the side alone, such as "left kidney" and "kidney_R"."""
+    found: set[tuple[tuple[str, ...], int]] = set()
+    for name in names:
+        words = re.findall(r"[^\W\d_]+", name.casefold())
+        sides = [SIDES[word] for word in words if word in SIDES]
+        rest = tuple(word for word in words if word not in SIDES)
+        if len(sides) == 1 and rest and rest not in CHAMBERS:
+            found.add((rest, sides[0]))
+    return any((rest, -side) in found for rest, side in found)
 
 
 def matching_structures(wanted: str, names: Sequence[str]) -> list[int]:

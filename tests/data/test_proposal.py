@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,28 @@ def test_strides_fit_spacing_and_window_and_are_told_where_axes_differ(
     assert proposal.strides(proposal.spacing(), proposal.roi_size()) == strides
     assert ("strides" in proposal.reasons) == (strides[0] == [2, 2, 1])
     assert proposal.strides("wrong", [40, 48]) == [[2, 2, 2]] * 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("names", "spatial_dims", "turned", "axis"),
+    [
+        (("left kidney", "right kidney"), 3, False, 0),
+        (("Kidney_L", "liver", "kidney-R"), 2, False, 0),
+        (("left kidney", "right kidney"), 3, True, 2),
+        (("left kidney", "right kidney"), 2, True, None),
+        (("left ventricle", "right ventricle"), 3, False, None),
+        (("left kidney", "liver"), 3, False, None),
+    ],
+    ids=["named", "in letters", "sagittal", "sagittal slices", "heart", "one side"],
+)
+def test_the_axis_from_left_to_right_is_fixed_where_structures_are_named_so(
+    tmp_path: Path, names: tuple[str, ...], spatial_dims: int, turned: bool, axis: int | None
+) -> None:
+    cohort = replace(cohort_of(tmp_path, ALIKE[:2]), class_names=("background", *names))
+    if turned:
+        affine = np.diag([1.0, 1, 1, 1])[[2, 0, 1, 3]]
+        for item in cohort.items:
+            nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8), np.float32), affine), item["image"])
+    proposal = Proposal(cohort, spatial_dims)
+    assert proposal.fixed_axis() == axis
+    assert ("fixed_axis" in proposal.reasons) == (axis is not None)

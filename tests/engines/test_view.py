@@ -30,6 +30,17 @@ def test_every_symmetry_but_the_identity_is_drawn() -> None:
     assert (len(square), len(oblong), len(anisotropic)) == (7, 3, 3)
 
 
+def test_a_fixed_axis_is_neither_flipped_nor_exchanged() -> None:
+    views = {View.random((4, 4, 4), fixed_axis=0) for _ in range(300)}
+    assert len(views) == 7
+    assert all(view.order[0] == 0 and 0 not in view.flips for view in views)
+    assert {View.random((4, 4), fixed_axis=1) for _ in range(20)} == {View((0, 1), (0,))}
+    image = torch.rand(1, 1, 4, 4)
+    seen, targets = PrepareSizeBatch(two_views=True, fixed_axis=0)({"image": image})
+    torch.testing.assert_close(seen[1:], image.flip(3))
+    assert targets["view"] == View((0, 1), (1,))
+
+
 def test_two_views_carry_the_same_targets() -> None:
     batch = {
         "image": torch.rand(2, 1, 4, 4),

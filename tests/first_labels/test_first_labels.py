@@ -271,6 +271,18 @@ def test_clicks_in_three_scans_end_the_doubt(cohort: Path, tmp_path: Path) -> No
     assert [s for s in sentences if "separability" in s] == []
 
 
+def test_organs_that_are_not_told_from_each_other_are_named_together_unless_both_are_shown() -> None:
+    apart = {"left kidney": 9.0, "right kidney": 8.0, "spleen": 5.0}
+    pair = {"structures": ["left kidney", "right kidney"], "correlation": 0.97, "told_apart": -0.4}
+    summary = {"scans": 24, "rank": 4, "told_apart": apart, "pairs": [pair], "pointed_at": dict.fromkeys(apart, 0)}
+    (sentence,) = advice(summary)
+    assert sentence.startswith("left kidney and right kidney: their sizes do not tell one from the other")
+    assert sentence.endswith("Click on both in three scans.")
+    assert advice({**summary, "pointed_at": dict.fromkeys(apart, 3)}) == []
+    assert advice({**summary, "pairs": [{**pair, "told_apart": 4.0}]}) == []
+    assert len(advice({**summary, "told_apart": {**apart, "left kidney": 0.5}})) == 1  # said of it alone
+
+
 def test_doubts_are_printed_once_as_warnings(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     arguments = (items_of(cohort)[:2], loading(), FirstLabels(4, **CHEAP), tmp_path, NAMES)
     for rank, count in ((0, 1), (1, 0)):

@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medsize.first_labels import choose_iterations, fit_mixture, rank_of_fractions, separability
+from medsize.first_labels import (
+    choose_iterations,
+    fit_mixture,
+    rank_of_fractions,
+    separability,
+    separability_of_pairs,
+)
+from medsize.first_labels.mixture import alike_pairs
 
 APPEARANCE = torch.tensor([[0.7, 0.2, 0.1, 0.0], [0.1, 0.0, 0.6, 0.3], [0.0, 0.1, 0.3, 0.6]])
 """Distribution of four words in the background and two structures that look alike."""
@@ -154,6 +161,25 @@ def test_separability_is_high_where_sizes_vary_low_where_they_do_not_and_nan_whe
         found = separability(histograms, low, high)
         assert bool((found[:2] > 2).all())
         assert bool(found[2].isnan())
+
+
+def test_two_organs_of_one_look_are_told_from_the_rest_but_not_from_each_other() -> None:
+    """Sizes of kidneys: nearly equal in each scan. Each by itself seems to be told apart, since their sum is."""
+    kidney = 0.05 + 0.1 * torch.rand(30, 1, generator=torch.Generator().manual_seed(0))
+    twin = kidney * (1 + 0.05 * torch.randn(30, 1, generator=torch.Generator().manual_seed(1)))
+    v = torch.cat([1 - kidney - twin, kidney, twin], dim=1)
+    ((one, other, correlation),) = alike_pairs(v, v)
+    assert ((one, other), correlation > 0.9) == ((1, 2), True)
+    look_alike = observed(v, APPEARANCE[[0, 2, 2]], points=3000)
+    assert bool((separability(look_alike, v, v) > 3).all())
+    assert abs(float(separability_of_pairs(look_alike, v, v, [(1, 2)]))) < 2
+
+    free = random_fractions(30, 3)
+    differ = observed(free, APPEARANCE, points=3000)
+    assert alike_pairs(free, free) == []
+    assert float(separability_of_pairs(differ, free, free, [(1, 2)])) > 3
+    absent = torch.tensor([[0.8, 0.2, 0.0]]).expand(30, 3)
+    assert bool(separability_of_pairs(differ, absent, absent, [(1, 2)]).isnan())
 
 
 def test_sizes_of_another_scan_tell_nothing() -> None:
