@@ -250,7 +250,9 @@ def separability_of_pairs(
     """
     generator = torch.Generator().manual_seed(seed)
     result = torch.full((len(pairs),), torch.nan)
-    true = fit_mixture(histograms, low, high, iterations=iterations).log_likelihood[-1] if pairs else torch.nan
+    if not pairs:
+        return result
+    true = fit_mixture(histograms, low, high, iterations=iterations).log_likelihood[-1]
     for number, pair in enumerate(pairs):
         index = list(pair)
         known = _both_known(low, high, index)
