@@ -19,6 +19,7 @@ from benchmarks import (
     start_up,
     step,
     throughput_2d,
+    whole_ct,
     whole_volume,
 )
 from benchmarks.result import machine
@@ -26,7 +27,7 @@ from medsize.files import atomic_write
 
 PROJECT = Path(__file__).parent.parent
 BENCHMARKS = (
-    *(start_up, many_classes, read_dicom, step, throughput_2d, first_labels, whole_volume),
+    *(start_up, many_classes, read_dicom, step, throughput_2d, first_labels, whole_volume, whole_ct),
     robustness_throughput,
 )
 
