@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -138,9 +137,8 @@ def _stored(file: Path, page: Any, index: int) -> tuple[np.ndarray, bool]:
     from PIL import Image
 
     is_black = page.photometric != tifffile.PHOTOMETRIC.MINISWHITE
-    with suppress(ValueError, ImportError, NotImplementedError):
-        if int(page.compression) in BY_TIFFFILE or find_spec("imagecodecs"):
-            return np.asarray(page.asarray()), is_black
+    if int(page.compression) in BY_TIFFFILE or find_spec("imagecodecs"):
+        return np.asarray(page.asarray()), is_black
     name = getattr(page.compression, "name", page.compression)
     try:
         with Image.open(file) as image:
@@ -148,8 +146,8 @@ def _stored(file: Path, page: Any, index: int) -> tuple[np.ndarray, bool]:
             return np.asarray(image), True  # Pillow inverts by itself
     except (OSError, EOFError, SyntaxError, Image.DecompressionBombError) as e:
         raise ValueError(
-            f"{file}: found the compression {name}, or a file that is cut off ({e}), expected a TIFF without "
-            "compression or with deflate. Save it so, or install imagecodecs."
+            f"{file}: found pixels of the compression {name} that cannot be read ({e}), expected a TIFF "
+            "without compression or with deflate. Save it so, or install imagecodecs."
         ) from e
 
 
