@@ -32,11 +32,11 @@ def draw_slice(
     spacing: Sequence[float] = (1.0, 1.0),
 ) -> None:
     """
-    Draw a slice in grey, from its percentile 0.5 to 99.5, and outline each class of label maps in its colour.
+    Draw a slice, from its percentile 0.5 to 99.5, and outline each class of label maps in its colour.
 
     Args:
         axes: axes to draw on.
-        plane: intensities, ``(X, Y)``: x runs to the right, y upwards.
+        plane: intensities, ``(X, Y)``, or red, green and blue, ``(X, Y, 3)``: x runs to the right, y upwards.
         outlines: label maps, ``(X, Y)``, and the style of their lines, such as ``"solid"``.
         spacing: mm of a pixel along x and y.
     """
@@ -46,7 +46,11 @@ def draw_slice(
     low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
     axes.axis("off")
     aspect = float(spacing[1] / spacing[0])
-    axes.imshow(plane.T, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), origin="lower", aspect=aspect)
+    high = max(high, low + 1e-6)
+    shown = np.swapaxes(plane, 0, 1)
+    if shown.ndim == 3:
+        shown = np.clip((shown - low) / (high - low), 0, 1)
+    axes.imshow(shown, cmap="gray", vmin=low, vmax=high, origin="lower", aspect=aspect)
     for labels, style in outlines:
         padded = np.pad(labels, 1)  # closes the outlines of structures at the border
         places = [np.arange(-1, n + 1).clip(-0.5, n - 0.5) for n in labels.shape]
@@ -73,7 +77,7 @@ def slice_png(
     """
     from matplotlib.figure import Figure
 
-    extent = np.multiply(plane.shape, spacing)
+    extent = np.multiply(plane.shape[:2], spacing)
     size = np.maximum(np.round(pixels * extent / extent.max()), 1)
     figure = Figure(figsize=tuple(size / DPI), dpi=DPI)
     draw_slice(figure.add_axes((0, 0, 1, 1)), plane, outlines, spacing)

@@ -9,7 +9,9 @@ It is JSON in the Decathlon layout::
 An item may have ``label`` (a mask), ``scribble``, ``size`` (one number per structure; ``null`` if unknown;
 ``[low, high]`` if only bounds are known), ``slice_size`` (per structure, one number per slice along the last axis),
 ``roi``, ``subject`` and ``fold``. ``size_unit`` is ``mm3`` or ``mL``, with ``slice_size`` in mm², or ``fraction`` of
-the scan's (the slice's) original field of view. Structures that ``size`` does not name are unknown.
+the scan's (the slice's) original field of view. ``length_unit`` is ``mm``, or ``px`` for pictures whose pixels have
+no known size: a pixel then counts as 1 mm × 1 mm, and sizes are shown in pixels. Structures that ``size`` does not
+name are unknown.
 The size of several lesions of a structure is ``{"each": [1.2, [0.5, 0.9]]}``, or ``{"diameters_mm": [[12], [15, 11]]}``
 with one to three diameters of each: they add up.
 ``clicks`` says where structures are, in scanner mm: for each structure points ``[x, y, z]`` and lines
@@ -147,6 +149,8 @@ class DataList(BaseModel):
     training: list[Item] = []
     validation: list[Item] = []
     size_unit: Literal["mm3", "mL", "fraction"] | None = None
+    length_unit: Literal["mm", "px"] = "mm"
+    """Unit of spacings, and of what is derived from them: ``px`` for pictures whose pixels have no known size."""
     scribble_unlabelled: int = 255
     click_space: Literal["RAS", "LPS"] = "RAS"
     inside: dict[str, str] | None = None

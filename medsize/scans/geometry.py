@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
 
-__all__ = ["Geometry", "geometry_doubts", "geometry_faults", "geometry_of"]
+__all__ = ["Geometry", "geometry_doubts", "geometry_faults", "geometry_of", "num_channels"]
 
 TOLERANCE = 0.01
 """Largest relative difference of spacings that are stated twice: headers are rounded."""
 
 
 class Geometry(NamedTuple):
-    """Grid of a scan, three axes."""
+    """Grid of a scan, three axes; those of a picture are x, y, and a slice."""
 
     shape: tuple[int, ...]
     """Voxels along each axis of the file."""
     zooms: tuple[float, ...]
     """mm along the first three axes; an axis that the file lacks counts as 1."""
     affine: np.ndarray
+    channels: int = 1
+    """Values per voxel: 3 for a picture in colour."""
+
+
+def num_channels(shape: Sequence[int]) -> int:
+    """Return the values per voxel of an image of this shape: 3 if it is a picture in colour, ``(W, H, 1, 3)``."""
+    return 3 if len(shape) == 4 and tuple(shape[2:]) == (1, 3) else 1
 
 
 def geometry_of(image: Any) -> Geometry:
@@ -31,12 +38,13 @@ def geometry_of(image: Any) -> Geometry:
 
     ``pixdim`` of a NIfTI counts for nothing where it says something else, see :func:`geometry_doubts`.
     """
-    shape = tuple(image.shape)
+    channels = num_channels(image.shape)
+    shape = tuple(image.shape[:3] if channels > 1 else image.shape)
     of_affine = np.linalg.norm(image.affine[:3, :3], axis=0).tolist()
     stated = [float(zoom) for zoom in image.header.get_zooms()[:3]] + [1.0] * (3 - len(shape))
     # Both are rounded: an affine holds products of spacings and cosines.
     zooms = (s if math.isclose(s, a, rel_tol=1e-4) else a for s, a in zip(stated, of_affine, strict=True))
-    return Geometry(shape, tuple(zooms), image.affine)
+    return Geometry(shape, tuple(zooms), image.affine, channels)
 
 
 def geometry_faults(image: Any) -> Iterator[str]:

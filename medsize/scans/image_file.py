@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from medsize.files import atomic_write, encodable
 from medsize.scans.fact_cache import cached_facts
-from medsize.scans.geometry import geometry_doubts, geometry_faults
+from medsize.scans.geometry import geometry_doubts, geometry_faults, num_channels
 from medsize.scans.scan_facts import UNREADABLE, first_line
 
 __all__ = [
@@ -59,7 +59,8 @@ def header_notes(file: Path) -> tuple[str, str]:
 
     def find() -> _Notes:
         image = nibabel.load(file)
-        fault = _axes(image.shape) if any(length > 1 for length in image.shape[3:]) else ""
+        several = num_channels(image.shape) == 1 and any(length > 1 for length in image.shape[3:])
+        fault = _axes(image.shape) if several else ""
         is_faulty = next(geometry_faults(image), None) is not None
         return _Notes(fault=fault, doubt="" if is_faulty else " ".join(geometry_doubts(image)))
 

@@ -48,6 +48,8 @@ class _Placed(BaseModel):
     zooms: tuple[float, ...]
     """mm along the first three axes."""
     affine: tuple[tuple[float, ...], ...]
+    channels: int = 1
+    """Values per voxel: 3 for a picture in colour."""
 
     @property
     def voxel_mm3(self) -> float:
@@ -157,7 +159,12 @@ def _load(file: str | Path) -> Any:
 
 def _grid(image: Any) -> dict[str, Any]:
     grid = geometry_of(image)
-    return {"shape": grid.shape, "zooms": grid.zooms[: len(grid.shape)], "affine": grid.affine.tolist()}
+    return {
+        "shape": grid.shape,
+        "zooms": grid.zooms[: len(grid.shape)],
+        "affine": grid.affine.tolist(),
+        "channels": grid.channels,
+    }
 
 
 def _place(image: Any) -> dict[str, Any]:
