@@ -7,7 +7,7 @@ from medsize.data.folds import assign_folds, stratified_folds
 from medsize.data.persistent_cache_dataset import PersistentCacheDataset
 from medsize.data.phantom import PHANTOM_CLASSES, make_phantom, write_lesion_cohort, write_phantom_cohort
 from medsize.data.proposal import Proposal
-from medsize.data.sampling import mixed_label_sampler
+from medsize.data.sampling import enough_epochs, mixed_label_sampler
 
 __all__ = [
     "PHANTOM_CLASSES",
@@ -17,6 +17,7 @@ __all__ = [
     "Proposal",
     "assign_folds",
     "describe_scans",
+    "enough_epochs",
     "load_cohort",
     "make_phantom",
     "mixed_label_sampler",

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from medsize.data.cohort import Cohort
 from medsize.data.strides import strides_of
@@ -21,6 +22,8 @@ __all__ = ["SIDE_STEP", "Proposal", "fitting_window"]
 
 MAX_SIDE = {2: 256, 3: 128}
 """Largest number of voxels of the window along an axis; larger scans get a coarser spacing."""
+MAX_SIDE_ON_CPU = {2: 128, 3: 80}
+"""The same where there is no GPU: a training on whole scans shall not take hours."""
 SIDE_STEP = {2: 32, 3: 8}
 """Divisor of each side of the window, as networks halve it several times."""
 UNET_LEVELS = {2: 4, 3: 3}
@@ -48,8 +51,8 @@ class Proposal:
     Settings that fit a cohort, each with its reason.
 
     The spacing is the cohort's median. The window holds 95 % of the scans, or of their regions of interest, along each
-    axis. If that takes too many voxels for a network's window, the spacing is coarser. Scans that cannot be read do
-    not count.
+    axis. If that takes too many voxels for a network's window, the spacing is coarser; without a GPU, fewer voxels are
+    too many. Scans that cannot be read do not count.
 
     Each setting is found when it is asked for: headers are read for spacing and window, intensities only for
     :meth:`intensity_window`.
@@ -90,6 +93,9 @@ class Proposal:
         spacing = _fitting_spacing(self._needed_mm(use_roi), usual)
         coarser = any(s > 1.1 * u for s, u in zip(spacing, usual, strict=True))
         self.reasons["spacing"] = f"mm; {'coarser than' if coarser else 'about'} the median {_mm(usual)}"
+        on_gpu = _fitting_spacing(self._needed_mm(use_roi), usual, has_gpu=True)
+        if spacing != on_gpu:
+            self.reasons["spacing"] += f", as there is no GPU; with one {_mm(on_gpu)}"
         return spacing
 
     def median_spacing(self) -> list[float]:
@@ -204,9 +210,12 @@ class Proposal:
         return bool(lowest) and sum(value < -900 for value in lowest) * 2 >= len(lowest)
 
 
-def _fitting_spacing(needed_mm: Sequence[float] | np.ndarray, usual: Sequence[float] | np.ndarray) -> list[float]:
-    limit = MAX_SIDE[len(usual)]
-    return [_rounded(max(s, n / limit)) for s, n in zip(usual, needed_mm, strict=True)]
+def _fitting_spacing(
+    needed_mm: Sequence[float] | np.ndarray, usual: Sequence[float] | np.ndarray, has_gpu: bool | None = None
+) -> list[float]:
+    on_gpu = torch.cuda.is_available() if has_gpu is None else has_gpu
+    limit = (MAX_SIDE if on_gpu else MAX_SIDE_ON_CPU)[len(usual)]
+    return [max(_rounded(s), _rounded_up(n / limit)) for s, n in zip(usual, needed_mm, strict=True)]
 
 
 def _fitting_size(needed_mm: Sequence[float] | np.ndarray, spacing: Sequence[float]) -> list[int]:
@@ -233,6 +242,12 @@ def _is_spacing(value: Any, num_axes: int) -> bool:
 
 def _rounded(spacing: float) -> float:
     return float(f"{spacing:.2g}")
+
+
+def _rounded_up(spacing: float) -> float:
+    """Return a spacing of two digits that is not finer, so that the window still holds what it must."""
+    unit = 10.0 ** (math.floor(math.log10(spacing)) - 1)
+    return _rounded(unit * math.ceil(spacing / unit - 1e-6))
 
 
 def _mm(values: Sequence[float] | np.ndarray) -> str:

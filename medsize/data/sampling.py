@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -10,7 +11,20 @@ from torch.utils.data import RandomSampler, Sampler, WeightedRandomSampler
 
 from medsize.items import TrainingItem
 
-__all__ = ["mixed_label_sampler"]
+__all__ = ["enough_epochs", "mixed_label_sampler"]
+
+
+def enough_epochs(epoch_scans: int, batch_size: int, least_steps: int = 1000, usual: int = 60) -> int:
+    """
+    Return the number of epochs of a training: the usual one, or more, as an epoch of few scans has few steps.
+
+    Args:
+        epoch_scans: scans drawn for an epoch.
+        batch_size: scans in a batch.
+        least_steps: steps that the training needs. Defaults to 1000.
+        usual: epochs for a large cohort. Defaults to 60.
+    """
+    return max(usual, math.ceil(least_steps / max(epoch_scans // batch_size, 1)))
 
 
 def mixed_label_sampler(

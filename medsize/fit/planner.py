@@ -17,6 +17,7 @@ from medsize.bundle.bundle_choice import bundle_name
 from medsize.bundle.run_command import as_options, config_file, training_command
 from medsize.bundle.run_folder import FIRST_LABELS, SUMMARY, WEIGHTS
 from medsize.data.proposal import SIDE_STEP
+from medsize.data.sampling import enough_epochs
 from medsize.fit.cohort_facts import DATA_LIST, OVERLAY, CohortFacts, CohortSource
 from medsize.fit.decisions import Choices, choose, reasons
 from medsize.fit.duration import LEAST_EPOCHS, START_SECONDS, Machine, as_text, guess_seconds, shortened
@@ -25,16 +26,12 @@ from medsize.fit.recipe import NETWORKS, RECIPES, Lesson, Recipe, chain, lessons
 
 __all__ = ["plan_fit"]
 
-LEAST_STEPS = 300
-"""Steps that a training needs, however few its scans are."""
-SCANS_PER_STEP = {(2, "slice"): 4, (2, "volume"): 2, (3, "volume"): 4}
-"""Training scans for each step of an epoch: batch_size of train.yaml, divided by how often an epoch draws a scan."""
+BATCH_SIZE = {2: 16, 3: 4}
+"""batch_size of train.yaml: slices or scans."""
 SLICES_PER_SCAN = 4
-"""Slices of each scan in an epoch, where sizes are of slices: epoch_scans of train.yaml."""
+"""Slices of each scan in an epoch of a 2D training: epoch_scans of train.yaml."""
 COARSE, LOCATED = "coarse", "located"
 """Beginning of the names of the folders of a training on whole scans, and the folder of what it has located."""
-USUAL_EPOCHS = 60
-"""Epochs where the config states an expression."""
 COARSE_PART = 1 / 3
 """Share of the epochs that the training which locates the structures needs: it is not to outline them."""
 COARSE_SIDE = {2: 128, 3: 64}
@@ -259,9 +256,11 @@ class _Chains:
             if not stated.isdigit():
                 raise ValueError(f"--override max_epochs={stated}: expected a whole number. Correct it.")
             return int(stated)
-        steps = max(self.facts.training_scans // SCANS_PER_STEP[len(self.facts.window), self.chosen.size_level], 1)
         usual = self._configured(overlays, "max_epochs")
-        return max(usual if isinstance(usual, int) else USUAL_EPOCHS, math.ceil(LEAST_STEPS / steps))
+        if isinstance(usual, int):
+            return usual
+        least = {key: value for key, value in usual.items() if key in ("least_steps", "usual")}
+        return enough_epochs(self._scans_of_an_epoch, BATCH_SIZE[len(self.facts.window)], **least)
 
     def _window(self, values: Mapping[str, Any]) -> Sequence[int]:
         """Return the window of a training, in voxels; an override is text."""
@@ -269,9 +268,13 @@ class _Chains:
         stated = yaml.safe_load(stated) if isinstance(stated, str) else stated
         return stated if isinstance(stated, list | tuple) else self.facts.window
 
+    @property
+    def _scans_of_an_epoch(self) -> int:
+        """Slices in an epoch of a 2D training, which are sized or have sizes handed down; scans in 3D."""
+        return self.facts.training_scans * (1 if self.facts.is_3d else SLICES_PER_SCAN)
+
     def _voxels_of_an_epoch(self, window: Sequence[int]) -> float:
-        slices = SLICES_PER_SCAN if self.chosen.size_level == "slice" else self.facts.slices
-        return self.facts.training_scans * math.prod(window) * (1 if self.facts.is_3d else slices)
+        return self._scans_of_an_epoch * math.prod(window)
 
     def _configured(self, overlays: Sequence[str], key: str) -> Any:
         """Return the value of a top-level key in train.yaml under overlays, the cohort's included."""

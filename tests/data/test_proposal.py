@@ -10,6 +10,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import torch
 
 from medsize.data import Cohort, Proposal, load_cohort
 
@@ -47,11 +48,23 @@ def test_scans_that_differ_share_the_median_spacing_and_the_window_of_the_larges
     assert proposal.roi_size() == [64, 128]  # 120 × 240 mm
 
 
-def test_large_scans_get_a_coarser_spacing_in_3d(tmp_path: Path) -> None:
-    proposal = Proposal(cohort_of(tmp_path, [((200, 20, 20), (1, 1, 1))] * 2), 3)
+def test_large_scans_get_a_coarser_spacing_and_more_so_without_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposal = Proposal(cohort_of(tmp_path, [((203, 20, 20), (1, 1, 1))] * 2), 3)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert (proposal.spacing(), proposal.roi_size()) == ([1.6, 1.0, 1.0], [128, 24, 24])
     assert proposal.reasons["spacing"] == "mm; coarser than the median 1 × 1 × 1"
     assert proposal.median_spacing() == [1.0, 1.0, 1.0]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert (proposal.spacing(), proposal.roi_size()) == ([2.6, 1.0, 1.0], [80, 24, 24])
+    assert proposal.reasons["spacing"].endswith("median 1 × 1 × 1, as there is no GPU; with one 1.6 × 1 × 1")
+
+
+def test_the_window_holds_scans_whose_spacing_is_coarser(tmp_path: Path) -> None:
+    for voxels in range(130, 400, 30):
+        proposal = Proposal(cohort_of(tmp_path, [((voxels, 20, 4), (1, 1, 1))] * 2), 2)
+        assert proposal.spacing()[0] * proposal.roi_size()[0] >= voxels
 
 
 def test_the_window_follows_a_spacing_that_is_given(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from medsize.data import mixed_label_sampler
+from medsize.data import enough_epochs, mixed_label_sampler
 
 MIXED = [{"image": str(i), **({"label": "m"} if i < 3 else {})} for i in range(100)]
 
@@ -39,3 +39,10 @@ def test_batches_of_all_processes_together_are_what_one_process_would_draw(share
 
     one, shares = draw(0, 1), [draw(rank, 3) for rank in range(3)]
     assert [i for batch in zip(*shares, strict=True) for i in batch] == one[:30]
+
+
+def test_a_small_cohort_gets_the_steps_of_a_large_one_by_more_epochs() -> None:
+    assert enough_epochs(epoch_scans=360, batch_size=16) == 60
+    assert enough_epochs(epoch_scans=40, batch_size=16) == 500  # two whole batches an epoch
+    assert enough_epochs(epoch_scans=3, batch_size=16) == 1000
+    assert enough_epochs(epoch_scans=40, batch_size=4, least_steps=300, usual=20) == 30
