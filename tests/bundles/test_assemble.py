@@ -69,7 +69,7 @@ def test_keys_that_do_not_fit_are_refused(source: Path, own: str, message: str) 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda file: file.write_text(file.read_text().replace("max_epochs: 60", "max_epochs: 61")), "+max_epochs: 61"),
+        (lambda file: file.write_text(file.read_text().replace("batch_size: 4 ", "batch_size: 5 ")), "+batch_size: 5 "),
         (lambda file: file.unlink(), "Change bundles/source; run make bundles."),
         (lambda file: shutil.copy(file, file.with_name("old.yaml")), "old.yaml: found no source of it"),
     ],

@@ -191,7 +191,9 @@ def test_a_window_that_is_asked_for_and_one_that_is_located_exclude_each_other()
 
 def test_few_scans_are_trained_on_longer_and_told_of() -> None:
     few = {"training_scans": 8, "scans": 12}
-    assert {stage.epochs for stage in plan(few).trainings} == {500}, "1000 steps, 2 an epoch: 8 × 4 slices in batches of 16"
+    assert {stage.epochs for stage in plan(few).trainings} == {500}, (
+        "1000 steps, 2 an epoch: 8 × 4 slices in batches of 16"
+    )
     caution = "few scans, 8 to train on: sizes may not tell 3 structures apart"
     assert caution in decisions(plan(few | VOLUMES))
     assert "few scans, " not in decisions(plan(few)), "each slice has sizes of its own"
