@@ -90,7 +90,7 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
     named: dict[int, dict[str, Path]] = {}
     folders = [_key(scan.files[0].parent, folder) for scan in scans]
     keys = [
-        _key(scan.files[0], folder) if scan.kind is ScanKind.FILE else of_folder
+        _key(scan.files[0], folder) if scan.kind in (ScanKind.FILE, ScanKind.PICTURE) else of_folder
         for scan, of_folder in zip(scans, folders, strict=True)
     ]
     for mask in masks:
@@ -103,7 +103,7 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
             owners, name = _in_nearest_folder(mask, scans, folder)
         if len(owners) > 1:
             owners = [owner for owner in owners if not scans[owner].fault] or owners
-        if len(owners) != 1:
+        if len({scans[owner].files[0] for owner in owners}) != 1:  # those of several pages are in one file
             problems.append(
                 f"{mask}: found {len(owners)} scans that this mask may belong to, expected one. Name it like the scan, "
                 "followed by '_mask', or put both into a folder of their own."
@@ -112,7 +112,8 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
             other = named[owners[0]][name]
             problems.append(f"{mask}: found {other} for the same scan and structure, expected one mask. Remove one.")
         else:
-            named.setdefault(owners[0], {})[name] = mask
+            for owner in owners:
+                named.setdefault(owner, {})[name] = mask
     cohort_scans = []
     said: list[tuple[str, str]] = []
     for i, (scan, name) in enumerate(zip(scans, scan_names(scans, folder), strict=True)):
@@ -199,9 +200,16 @@ def _in_nearest_folder(mask: Path, scans: Sequence[FoundScan], folder: Path) -> 
 
 
 def scan_names(scans: Sequence[FoundScan], folder: Path) -> list[str]:
-    """Return the paths that people would use for the scans: for a series its folder, unless that holds others, too."""
-    paths = [scan.files[0] if scan.kind is ScanKind.FILE else scan.files[0].parent for scan in scans]
+    """
+    Return the paths that people would use for the scans: for a series its folder, unless that holds others, too.
+
+    A picture in a file of several has its number, from 1: ``cells.tif#2``.
+    """
+    by_name = (ScanKind.FILE, ScanKind.PICTURE)
+    paths = [scan.files[0] if scan.kind in by_name else scan.files[0].parent for scan in scans]
+    counts = Counter(paths)
     return [
-        (path if paths.count(path) == 1 else scan.files[0]).relative_to(folder).as_posix()
+        (path if counts[path] == 1 else scan.files[0]).relative_to(folder).as_posix()
+        + ("" if scan.frame is None else f"#{scan.frame + 1}")
         for path, scan in zip(paths, scans, strict=True)
     ]

@@ -7,7 +7,8 @@ import os
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ import SimpleITK
 
 from medsize.progress_bar import with_progress
 from medsize.scans.image_file import MAX_BYTES, check_memory, header_notes, is_image_file, read_image_file
-from medsize.scans.scan import FoundScan, ScanKind
+from medsize.scans.picture_file import PICTURE_ENDINGS, num_pictures, read_picture
+from medsize.scans.scan import VOLUMES, FoundScan, ScanKind
 
 if TYPE_CHECKING:
     from medsize.scans.dicom.header import DicomFile, DicomSeries
@@ -39,21 +41,25 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
     """
     Find all scans and masks in a folder and below it, by their headers.
 
-    Image files (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd) are recognised by their names, DICOM files by their content,
-    also if compressed (.dcm.gz). Hidden files and all other files are passed over. Links are followed. DICOM needs
-    pydicom (``pip install 'medsize[dicom]'``).
+    Image files (.nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd) and pictures (.png, .jpg, .tif, .bmp, .gif) are recognised by
+    their names, DICOM files by their content, also if compressed (.dcm.gz). Hidden files and all other files are passed
+    over. Links are followed. DICOM needs pydicom (``pip install 'medsize[dicom]'``).
+
+    Pictures, of DICOM ultrasound, X-ray and photographs, too, count only where there are no volumes: beside these they
+    are figures or thumbnails, and left out.
 
     Args:
         folder: the folder, or a single file.
 
     Returns:
-        one entry for each image file, DICOM series, multi-frame file, SEG, RTSTRUCT, DICOM object without an image,
-        folder of copies, archive and unreadable file or folder, in the order of their paths. Entries that cannot be
-        used state the reason as ``fault``.
+        one entry for each image file, page of a TIFF, frame of a DICOM picture, DICOM series, multi-frame file, SEG,
+        RTSTRUCT, DICOM object without an image, folder of copies, archive and unreadable file or folder, in the order
+        of their paths. Entries that cannot be used state the reason as ``fault``.
     """
     scans: list[FoundScan] = []
     headers: list[DicomFile] = []
     known: dict[tuple[Any, ...], DicomSeries] = {}
+    pictures: list[Path] = []
     for file in with_progress(list(_files_below(Path(folder), scans)), "reading headers"):
         if CIFTI.search(file.name):
             scans.append(FoundScan(ScanKind.OTHER, (file,), fault=f"{file}: it is CIFTI, values on a surface."))
@@ -61,6 +67,9 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
         if is_image_file(file):
             fault, note = header_notes(file)
             scans.append(FoundScan(ScanKind.FILE, (file,), fault=fault, note=note))
+            continue
+        if file.name.lower().endswith(PICTURE_ENDINGS):
+            pictures.append(file)
             continue
         if file.name.lower().endswith(ARCHIVE_ENDINGS):
             fault = f"{file}: it is an archive, expected scans. Unpack it first, and name the folder; or leave it out."
@@ -82,7 +91,13 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
         from medsize.scans.dicom.groups import grouped_scans
 
         scans = grouped_scans(headers, scans)
-    return sorted(scans, key=lambda scan: scan.files[0])
+    if any(scan.kind in VOLUMES for scan in scans):
+        beside = "it is a picture beside volumes, expected one of both. Name a folder of pictures alone to use them."
+        scans += [FoundScan(ScanKind.OTHER, (file,), fault=f"{file}: {beside}") for file in pictures]
+    else:
+        scans = [picture for scan in scans for picture in _as_pictures(scan, headers)]
+        scans += [picture for file in pictures for picture in _pictures_in(file)]
+    return sorted(scans, key=lambda scan: (scan.files[0], scan.frame or 0))
 
 
 def read_scan(found: FoundScan, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
@@ -95,7 +110,8 @@ def read_scan(found: FoundScan, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
 
     Returns:
         a volume of three axes with its spacing, origin and direction; the rest of the header is left out. DICOM is
-        rescaled (HU, Bq/mL, …).
+        rescaled (HU, Bq/mL, …). A picture is one slice, with three values per voxel if it is in colour, and of a
+        spacing of 1 where it is not known.
 
     Raises:
         ValueError: naming the file, when the scan has a ``fault``, or its voxels cannot be read, are NaN or infinite,
@@ -103,6 +119,11 @@ def read_scan(found: FoundScan, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
     """
     if found.fault:
         raise ValueError(found.fault)
+    if found.kind is ScanKind.PICTURE:
+        picture = read_picture(found.files[0], found.frame or 0, max_bytes=max_bytes)
+        image = SimpleITK.GetImageFromArray(picture.pixels[None], isVector=picture.channels > 1)
+        image.SetSpacing((*(picture.spacing_mm or (1.0, 1.0)), 1.0))
+        return image
     if found.kind is ScanKind.FILE:
         image = read_image_file(found.files[0], max_bytes)
     elif found.kind is ScanKind.MULTIFRAME:
@@ -122,6 +143,35 @@ def read_scan(found: FoundScan, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
             "Replace them, for example by the lowest intensity."
         )
     return image
+
+
+def _pictures_in(file: Path, found: FoundScan | None = None) -> list[FoundScan]:
+    """Return an entry for each picture in a file, or its fault."""
+    found = found or FoundScan(ScanKind.PICTURE, (file,))
+    try:
+        count = num_pictures(file)
+    except ValueError as e:
+        return [replace(found, fault=str(e))]
+    if count < 2:
+        return [found]
+    return [replace(found, frame=frame) for frame in range(count)]
+
+
+def _as_pictures(scan: FoundScan, headers: Sequence[DicomFile]) -> list[FoundScan]:
+    """Return the pictures of a DICOM series of ultrasound, X-ray or photographs; another scan as it is."""
+    if scan.kind is not ScanKind.OTHER:
+        return [scan]
+    from medsize.scans.dicom.picture import picture_fault
+
+    of_file = {header.file: header for header in headers}
+    found: list[FoundScan] = []
+    for file in scan.files:
+        fault = picture_fault(of_file[file]) if file in of_file else None
+        if fault is None:
+            return [scan]
+        picture = replace(scan, kind=ScanKind.PICTURE, files=(file,), fault=f"{file}: {fault}" if fault else "")
+        found += [picture] if fault else _pictures_in(file, picture)
+    return found
 
 
 def _files_below(folder: Path, scans: list[FoundScan]) -> Iterator[Path]:

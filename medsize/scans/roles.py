@@ -9,11 +9,14 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from medsize.scans.image_file import ENDINGS
-from medsize.scans.scan import FoundScan, ScanKind
+from medsize.scans.picture_file import PICTURE_ENDINGS
+from medsize.scans.scan import VOLUMES, FoundScan, ScanKind
 
 __all__ = ["Roles", "num_shared", "plain_words", "roles_of", "without_ending"]
 
-IMAGES = (ScanKind.FILE, ScanKind.SERIES, ScanKind.MULTIFRAME)
+IMAGES = (*VOLUMES, ScanKind.PICTURE)
+BY_NAME = (ScanKind.FILE, ScanKind.PICTURE)
+"""Kinds whose names tell images from masks."""
 IMAGE_WORDS = {"image", "images", "imagestr", "imagests", "img", "imgs", "scan", "scans", "volume", "volumes"}
 MASK_WORDS = {
     *("mask", "masks", "label", "labels", "labelstr", "labelsts", "gt", "groundtruth", "annotation", "annotations"),
@@ -21,9 +24,10 @@ MASK_WORDS = {
     *("dseg", "probseg", "contour", "contours", "delineation", "delineations"),
 }
 CLICK_WORDS = {"scribble", "scribbles", "click", "clicks"}
+OME = (".ome.tif", ".ome.tiff")
 FIRST_CHANNEL = "0000"
 """Ending of the names of images in nnU-Net; those of their masks lack it."""
-INNER_ENDING = re.compile(r"\.(nii(\.gz)?|nrrd|nhdr|mha|mhd|dcm)(?=[-_./ ]|$)", re.IGNORECASE)
+INNER_ENDING = re.compile(r"\.(nii(\.gz)?|nrrd|nhdr|mha|mhd|dcm|png|jpe?g|tiff?|bmp|gif)(?=[-_./ ]|$)", re.IGNORECASE)
 """Ending within a name: 3D Slicer calls the mask of ct.nii ``ct.nii-label.nrrd``."""
 JOINED = re.compile(
     r"(.+)(Mask|Masks|Label|Labels|Seg|Segmentation|ROI|Roi|GT|mask|masks|segmentation|labelmap|groundtruth)"
@@ -57,8 +61,8 @@ def roles_of(found: Sequence[FoundScan], folder: Path) -> Roles:
         found: scans and masks below the folder.
         folder: the folder.
     """
-    files = [scan for scan in found if scan.kind is ScanKind.FILE]
-    others = [scan for scan in found if scan.kind in IMAGES and scan.kind is not ScanKind.FILE]
+    files = [scan for scan in found if scan.kind in BY_NAME]
+    others = [scan for scan in found if scan.kind in IMAGES and scan.kind not in BY_NAME]
     parts = {scan.files[0]: scan.files[0].relative_to(folder).parts for scan in (*files, *others)}
     common = num_shared(*(of_file[:-1] for of_file in parts.values()))
     deepest = max((len(of_file) for of_file in parts.values()), default=1)
@@ -70,6 +74,7 @@ def roles_of(found: Sequence[FoundScan], folder: Path) -> Roles:
             chosen = roles
             break
     assert chosen is not None
+    chosen = Roles(chosen.images, list(dict.fromkeys(chosen.masks)), list(dict.fromkeys(chosen.clicks)))  # of pages
     of_images = {scan.files[0] for scan in (*chosen.images, *others)}
     images = [scan for scan in found if scan.kind in IMAGES and scan.files[0] in of_images]
     return Roles(images, chosen.masks, chosen.clicks)
@@ -104,7 +109,9 @@ def num_shared(*paths: tuple[str, ...]) -> int:
 
 def without_ending(path: str) -> str:
     """Return a path without the ending of image files."""
-    ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if path.lower().endswith(e)), "")
+    ending = next(
+        (e for e in sorted((*ENDINGS, *PICTURE_ENDINGS, *OME), key=len, reverse=True) if path.lower().endswith(e)), ""
+    )
     return path[: len(path) - len(ending)] if ending else path
 
 

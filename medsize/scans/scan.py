@@ -9,13 +9,14 @@ from pathlib import Path
 
 from medsize.scans.grid import Grid
 
-__all__ = ["LEFT_OUT", "MASKS", "UNUSABLE", "FoundScan", "ScanKind", "left_out_lines", "said_once"]
+__all__ = ["LEFT_OUT", "MASKS", "UNUSABLE", "VOLUMES", "FoundScan", "ScanKind", "left_out_lines", "said_once"]
 
 
 class ScanKind(str, Enum):
     """Form in which a scan is stored."""
 
     FILE = "image file"
+    PICTURE = "picture"
     SERIES = "DICOM series"
     MULTIFRAME = "multi-frame DICOM"
     LOCALIZER = "localizer"
@@ -27,6 +28,7 @@ class ScanKind(str, Enum):
     UNREADABLE = "unreadable file"
 
 
+VOLUMES = (ScanKind.FILE, ScanKind.SERIES, ScanKind.MULTIFRAME)
 MASKS = (ScanKind.SEGMENTS, ScanKind.CONTOURS)
 UNUSABLE = (ScanKind.UNREADABLE, ScanKind.ARCHIVE)
 LEFT_OUT = (ScanKind.LOCALIZER, ScanKind.OTHER, ScanKind.COPY)
@@ -67,11 +69,15 @@ class FoundScan:
     """For a DICOM series: True if SimpleITK needs copies of its files."""
     note: str = ""
     """Remark on how it is read where its headers leave a choice."""
+    frame: int | None = None
+    """Number of the picture in a file of several: the page of a TIFF, the frame of a DICOM file."""
 
     @property
     def source(self) -> str:
         """Its place, for messages: its file, or its folder and the first of its slices."""
         first = self.files[0]
+        if self.frame is not None:
+            return f"{first}#{self.frame + 1}"
         return str(first) if len(self.files) == 1 else f"{first.parent} ({len(self.files)} files from {first.name})"
 
 

@@ -13,15 +13,16 @@ import pydicom
 from pydicom.pixels import apply_color_lut, pixel_array
 from pydicom.uid import UID
 
-from medsize.scans.dicom.header import PYDICOM_ERRORS, open_dicom, read_header
+from medsize.scans.dicom.header import PYDICOM_ERRORS, DicomFile, open_dicom, read_header
+from medsize.scans.dicom.series import SHEETS
 from medsize.scans.image_file import MAX_BYTES, check_memory
 from medsize.scans.picture import Picture, as_picture
 
-__all__ = ["PICTURES", "is_dicom_picture", "num_frames", "picture_spacing", "read_frame"]
+__all__ = ["PICTURES", "is_dicom_picture", "num_frames", "picture_fault", "picture_spacing", "read_frame"]
 
 PICTURES = re.compile(
-    r"^(Secondary Capture|Computed Radiography|Digital|X-Ray (Angiographic|Radiofluoroscopic)|RT Image|Ultrasound|VL|"
-    r"Video|Multi-frame .* Secondary Capture|Ophthalmic Photography)"
+    r"^(Secondary Capture|Computed Radiography|Digital|X-Ray (Angiographic|Radiofluoroscopic)|RT Image|Ultrasound|"
+    r"VL (?!Whole)|Video|Multi-frame .* Secondary Capture|Ophthalmic Photography)"
 )
 """Names of the SOP classes that are pictures unless they state a place in space."""
 CENTIMETRES = 3
@@ -39,6 +40,19 @@ def is_dicom_picture(file: Path) -> bool:
     name = UID(str(header.get("SOPClassUID", ""))).name
     has_place = "ImagePositionPatient" in header or "PerFrameFunctionalGroupsSequence" in header
     return bool(PICTURES.search(name)) and not has_place and bool(header.get("Rows"))
+
+
+def picture_fault(header: DicomFile) -> str | None:
+    """Return the reason why a DICOM picture cannot be used, "" if it can; ``None`` if it is not a picture."""
+    name = UID(header.sop_class).name
+    is_sheet = SHEETS.search(" ".join((*header.image_type, header.series.description)))
+    if not PICTURES.search(name) or header.has_place or not all(header.size) or is_sheet:
+        return None
+    if header.burned_in:
+        return "it has text burned into the image, which may name the patient. Remove it first."
+    if header.missing_bytes:
+        return f"it ends {header.missing_bytes} bytes before its last pixel. Copy it again from its source."
+    return ""
 
 
 def num_frames(file: Path) -> int:
