@@ -13,11 +13,11 @@ from medsize.checks.scans import check_scans
 from medsize.cohort.conversion import Converted, Converter, ConvertOptions, MaskFiles, convert_scans, identify_by_folder
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
 from medsize.cohort.match_rows import MatchedRows, match_rows, rows_of
-from medsize.cohort.measure import measured_items, stated_items
 from medsize.cohort.organs import write_organs
 from medsize.cohort.proposal import propose_run
 from medsize.cohort.pseudonym import path_codes, pseudonym, renamed
 from medsize.cohort.report import write_report
+from medsize.cohort.sized_items import measured_items, stated_items
 from medsize.cohort.structures import (
     choose_structures,
     doubtful_values,

@@ -20,7 +20,7 @@ from monai.bundle import ConfigParser
 from typer.testing import CliRunner, Result
 
 from medsize.cli import app
-from medsize.cohort import conversion, measure
+from medsize.cohort import conversion, sized_items
 from medsize.data import load_cohort
 from medsize.scans import fact_cache
 from medsize.scans.image_file import write_nifti
@@ -192,7 +192,7 @@ def test_a_row_of_a_scan_whose_mask_cannot_be_measured_loses_no_other_scan(
             raise OSError("truncated")
         return describe_mask(mask, class_names)
 
-    monkeypatch.setattr(measure, "describe_mask", describe)
+    monkeypatch.setattr(sized_items, "describe_mask", describe)
     result = init(tmp_path / "scans", tmp_path / "out", "--sizes", table)
     assert "1 problem" in result.output
     assert "the mask cannot be measured: truncated" in result.output

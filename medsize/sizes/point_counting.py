@@ -1,0 +1,86 @@
+"""Volume of a structure by point counting, after Cavalieri, with its standard error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+__all__ = ["cavalieri_volume", "coefficient_of_error", "point_counting_interval"]
+
+SHAPE_FACTOR = 5.0
+"""Boundary over the square root of the area of a section: 3.5 for a disc, 5 for a moderately elongated shape."""
+NOISE = 0.0724
+"""Gundersen and Jensen's constant of the error by counting points on a square grid."""
+BETWEEN_SECTIONS = 12.0
+"""Divisor of the variance between sections of any shape; 240 holds for smooth ones."""
+
+
+def cavalieri_volume(counts: Sequence[int], point_area_mm2: float, distance_mm: float) -> float:
+    """
+    Return the volume by the points inside on parallel sections at equal distances, the first at a random place.
+
+        V = d · a · Σ Pᵢ
+
+    Source: Gundersen, Jensen. "The efficiency of systematic sampling in stereology and its prediction". Journal of
+    Microscopy 1987.
+
+    Args:
+        counts: points inside the structure on each section.
+        point_area_mm2: area that a point of the grid stands for.
+        distance_mm: distance of two sections.
+    """
+    return distance_mm * point_area_mm2 * sum(counts)
+
+
+def coefficient_of_error(
+    counts: Sequence[int], shape_factor: float = SHAPE_FACTOR, all_sections: bool = False
+) -> float:
+    """
+    Return the standard error of the volume, over the volume.
+
+        Noise = 0.0724 · b/√a · √(n · ΣPᵢ),  Var = (3 (ΣPᵢ² − Noise) − 4 ΣPᵢPᵢ₊₁ + ΣPᵢPᵢ₊₂) / 12
+        CE = √(Noise + Var) / ΣPᵢ
+
+    Source: Gundersen, Jensen 1987; Gundersen, Jensen, Kiêu, Nielsen. "The efficiency of systematic sampling in
+    stereology, reconsidered". Journal of Microscopy 1999.
+
+    Args:
+        counts: points inside on each section, in the order of the sections.
+        shape_factor: mean boundary over the square root of the area of a section, b/√a.
+        all_sections: whether the sections are all that there are, as all slices of a scan. Then none are between them.
+
+    Raises:
+        ValueError: when no point is inside.
+    """
+    total = sum(counts)
+    if total <= 0:
+        raise ValueError("found no point inside, expected one at least. Use a finer grid, or state that it is absent.")
+    inside = sum(count > 0 for count in counts)
+    noise = NOISE * shape_factor * math.sqrt(inside * total)
+    variance = 0.0
+    if not all_sections:
+        squares, next_ones, second_next = (
+            sum(one * other for one, other in zip(counts, counts[lag:], strict=False)) for lag in range(3)
+        )
+        variance = max(3 * (squares - noise) - 4 * next_ones + second_next, 0.0) / BETWEEN_SECTIONS
+    return math.sqrt(noise + variance) / total
+
+
+def point_counting_interval(
+    counts: Sequence[int], point_area_mm2: float, distance_mm: float, all_sections: bool = False
+) -> tuple[float, float]:
+    """
+    Return the ends of the volume's interval, two standard errors to each side: about 95 %.
+
+    Args:
+        counts: see :func:`coefficient_of_error`.
+        point_area_mm2: see :func:`cavalieri_volume`.
+        distance_mm: see :func:`cavalieri_volume`.
+        all_sections: see :func:`coefficient_of_error`.
+
+    Raises:
+        ValueError: when no point is inside.
+    """
+    volume = cavalieri_volume(counts, point_area_mm2, distance_mm)
+    error = 2 * coefficient_of_error(counts, all_sections=all_sections)
+    return volume * max(1 - error, 0.0), volume * (1 + error)
