@@ -124,11 +124,10 @@ def phantom(
     ] = False,
 ) -> None:
     """Write a phantom cohort: synthetic scans, masks, clicks, and a data list with sizes."""
-    from medsize.data import write_lesion_cohort, write_phantom_cohort
+    from medsize.data import write_phantom_cohort
 
     with refusals():
-        write = write_lesion_cohort if lesions else write_phantom_cohort
-        data_list = write(output_dir, scans, shape, spacing, folds, seed)
+        data_list = write_phantom_cohort(output_dir, scans, shape, spacing, folds, seed, lesions)
     typer.echo(f"{data_list}: {scans} phantom scans")
 
 

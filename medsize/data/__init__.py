@@ -5,7 +5,7 @@ from medsize.data.data_list import DataListError, write_data_list
 from medsize.data.describe_scans import describe_scans, write_clicks
 from medsize.data.folds import assign_folds, stratified_folds
 from medsize.data.persistent_cache_dataset import PersistentCacheDataset
-from medsize.data.phantom import PHANTOM_CLASSES, make_phantom, write_lesion_cohort, write_phantom_cohort
+from medsize.data.phantom import PHANTOM_CLASSES, make_phantom, write_phantom_cohort
 from medsize.data.proposal import Proposal
 from medsize.data.sampling import enough_epochs, mixed_label_sampler
 
@@ -24,6 +24,5 @@ __all__ = [
     "stratified_folds",
     "write_clicks",
     "write_data_list",
-    "write_lesion_cohort",
     "write_phantom_cohort",
 ]

@@ -16,7 +16,7 @@ import torch
 from medsize.bundle.run_folder import INFERENCE, WEIGHTS
 from medsize.bundle.run_summary import RunSummary
 from medsize.checks import RunRefused, check_run
-from medsize.data import Cohort, load_cohort, write_lesion_cohort
+from medsize.data import Cohort, load_cohort, write_phantom_cohort
 from medsize.fit.cohort_facts import cohort_facts, find_source
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
@@ -29,7 +29,7 @@ WINDOWS = {
 @pytest.fixture(scope="module")
 def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lesions")
-    write_lesion_cohort(folder, num_scans=6, shape=(32, 32, 6), spacing=(6.0, 6.0, 16.0), seed=1)
+    write_phantom_cohort(folder, num_scans=6, shape=(32, 32, 6), spacing=(6.0, 6.0, 16.0), seed=1, lesions=True)
     return folder
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medsize.checks import check_scans
-from medsize.data import load_cohort, make_phantom, write_lesion_cohort, write_phantom_cohort
+from medsize.data import load_cohort, make_phantom, write_phantom_cohort
 
 
 def test_the_same_seed_gives_the_same_scan() -> None:
@@ -57,7 +57,7 @@ def test_another_cohort_is_not_overwritten(tmp_path: Path, file: str, content: s
 
 
 def test_lesions_lie_in_the_liver_and_their_sizes_add_up(tmp_path: Path) -> None:
-    cohort = load_cohort(write_lesion_cohort(tmp_path, num_scans=3, shape=(32, 32, 6)), tmp_path)
+    cohort = load_cohort(write_phantom_cohort(tmp_path, num_scans=3, shape=(32, 32, 6), lesions=True), tmp_path)
     assert cohort.organs == ("liver",)
     for item in cohort.items:
         lesions, liver = (np.asarray(nibabel.load(file).dataobj) for file in (item["label"], *item["region"]))

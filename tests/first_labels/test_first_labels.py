@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Flipd, LoadImaged, RandFlipd, ScaleIntensityRangePercentilesd, SpatialCropd
 
 from medsize.checks import RunRefused, open_first_labels
-from medsize.data import load_cohort, write_lesion_cohort, write_phantom_cohort
+from medsize.data import load_cohort, write_phantom_cohort
 from medsize.first_labels import FirstLabeld, FirstLabels, label_file, make_first_labels
 from medsize.first_labels import first_labels as module
 from medsize.first_labels.report import advice
@@ -302,7 +302,7 @@ def test_a_large_cohort_gets_a_coarser_grid(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("size_level", ["volume", "slice"])
 def test_first_labels_of_lesions_stay_in_the_organ_and_meet_their_sizes(tmp_path: Path, size_level: str) -> None:
     """Slices without the organ hold no size."""
-    data_list = write_lesion_cohort(tmp_path, num_scans=6, shape=(24, 24, 6), spacing=(8.0, 8.0, 16.0))
+    data_list = write_phantom_cohort(tmp_path, 6, (24, 24, 6), (8.0, 8.0, 16.0), lesions=True)
     content = json.loads(data_list.read_text())
     if size_level == "slice":
         content["training"] = [
