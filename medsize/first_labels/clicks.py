@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, label
 
 from medsize.losses.composite import IGNORE_INDEX
 
@@ -17,6 +17,8 @@ STEEPNESS = 1.5
 """Log-odds at the click, and their fall at √2 radii from it: within the ball a structure gains, outside it loses."""
 CERTAIN = 50.0
 """Log-odds of a labelled point."""
+TOUCHING = [[[1] * 3] * 3] * 3
+"""Neighbours of a voxel, across edges and corners, too."""
 FAR = -1000.0
 """Least evidence, so that half precision holds it."""
 
@@ -33,8 +35,9 @@ def click_evidence(
     Return what clicks and scribbles say about the class of each point of a grid.
 
     A structure with a click gains 1 − 1.5 · d² / 2r² in log-probability: d is the distance to its nearest labelled
-    voxel, r the radius of a ball of the structure's own volume. A labelled voxel makes its point certain. A structure
-    that is not labelled in this scan gains nothing, nor does one of unknown volume beyond its points.
+    voxel, r the radius of a ball of the structure's own volume. Clicks that do not touch, such as those of several
+    lesions, share it equally. A labelled voxel makes its point certain. A structure that is not labelled in this scan
+    gains nothing, nor does one of unknown volume beyond its points.
 
     Args:
         scribble: class indices, 255 where unlabelled, ``(H, W, Z)``.
@@ -60,7 +63,9 @@ def click_evidence(
             elsewhere = torch.ones(evidence.shape[1:], dtype=torch.bool)
             elsewhere[points] = False
             distance = torch.from_numpy(distance_transform_edt(elsewhere.numpy(), sampling=list(point_mm))).float()
-            ball = AT_THE_CLICK - STEEPNESS * distance.square() / (2 * ball_radius(volumes_mm3[k - 1]) ** 2)
+            _, pieces = label(scribble.numpy() == k, structure=TOUCHING)
+            radius = ball_radius(volumes_mm3[k - 1] / pieces)
+            ball = AT_THE_CLICK - STEEPNESS * distance.square() / (2 * radius**2)
             evidence[k] = ball.clamp_min(FAR)
         evidence[(k, *points)] = CERTAIN
     return evidence

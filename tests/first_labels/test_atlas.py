@@ -114,6 +114,15 @@ def test_a_click_is_certain_and_a_ball_around_it_likelier() -> None:
     assert float(evidence[[0, 2]].abs().max()) == 0
 
 
+def test_clicks_on_several_lesions_share_their_volume() -> None:
+    volume = 2 * 4 / 3 * math.pi * 5**3
+    scribble = clicked(k1=(10, 2, 1))
+    scribble[10, 12, 1] = 1
+    evidence = click_evidence(scribble, [volume, math.nan], (10, 8), POINT_MM)
+    assert float(evidence[1, 1, 5, 2]) == pytest.approx(1 - 1.5 * 4**2 / (2 * 5**2), abs=1e-4)
+    assert float(evidence[1, 1, 6, 6]) == pytest.approx(1 - 1.5 * 2**2 / (2 * 5**2), abs=1e-4)
+
+
 def test_the_background_and_an_unknown_volume_are_certain_at_their_points_only() -> None:
     evidence = click_evidence(clicked(k0=(0, 0, 0), k2=(19, 15, 2)), [100.0, math.nan], (10, 8), POINT_MM)
     assert evidence.nonzero().tolist() == [[0, 0, 0, 0], [2, 2, 9, 7]]
