@@ -298,6 +298,62 @@ def diameters(
 
 
 @app.command()
+def measurements(
+    files: Annotated[list[Path], typer.Argument(help="Files of measurements, or folders with some.", exists=True)],
+    output: Annotated[Path, typer.Option(help="Size table to write, CSV.")],
+    scans: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with the scans. Default: the nearest that holds all FILES.", exists=True, file_okay=False
+        ),
+    ] = None,
+    modality: Modality = None,
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=BEGINNING]",
+            help="Use only this structure: its name in FILES, or NEW=OLD, its name in the table and the beginning of "
+            "its name in FILES. May be repeated.",
+        ),
+    ] = None,
+    unit: Annotated[str, typer.Option(help="Unit of numbers that have none, such as cm. Default: refuse them.")] = "",
+    text: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Column of a table that holds sentences of reports.")
+    ] = "",
+    between: Annotated[
+        bool,
+        typer.Option("--between", help="State sizes of one structure that differ as bounds. Default: refuse."),
+    ] = False,
+) -> None:
+    """
+    Make a size table of measurements that exist: DICOM SR, viewers' files, tables, sentences of reports.
+
+    Each finds its scan by UIDs, then by names. A size with a place also gives a click. What only a person can
+    decide is listed at the end, with the exit code 1; all others are written.
+    """
+    from medsize.cohort.find import find_cohort
+    from medsize.cohort.measurements import common_folder, import_measurements, measurement_files
+    from medsize.measurements.measurement import ReadOptions
+
+    named = {name: beginning or name for name, _, beginning in (entry.partition("=") for entry in structure or ())}
+    with refusals("No table was written."):
+        found = find_cohort(scans or common_folder(files), tuple(modality or ()))
+        options = ReadOptions(unit, text, tuple(named.values()))
+        imported = import_measurements(measurement_files(files, found), found, named, options, between)
+        if not imported.table.rows:
+            nothing = "found no measurement of a scan, expected at least one. Check FILES and --scans."
+            raise ProblemsError(found.folder, imported.problems or [nothing, *imported.left_out])
+        imported.table.write(output)
+    for line in imported.left_out:
+        echo(f"left out: {line}")
+    echo(f"{output}: {imported.summary()}")
+    if imported.problems:
+        raise SystemExit(
+            f"{ProblemsError(found.folder, imported.problems)}\nThese are not in the table; all others are."
+        )
+
+
+@app.command()
 def ladder(
     study: StudyFile,
     data: Data,

@@ -24,7 +24,7 @@ def test_phantom_writes_a_cohort(command: Callable, tmp_path: Path) -> None:
     assert len(cohort.items) == 3
 
 
-@pytest.mark.parametrize("command", ["init", "convert", "diameters"])
+@pytest.mark.parametrize("command", ["init", "convert", "diameters", "measurements"])
 def test_without_pydicom_dicom_is_refused_with_what_to_install(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from medsize.scans.roles import num_shared, plain_words, roles_of
 from medsize.scans.scan import MASKS, UNUSABLE, FoundScan, ScanKind, left_out_lines, said_once
 from medsize.suggest import first_few
 
-__all__ = ["CohortScan", "FoundCohort", "chosen_masks", "find_cohort", "scan_names"]
+__all__ = ["CohortScan", "FoundCohort", "chosen_masks", "find_cohort", "owners_of", "scan_names"]
 
 DERIVATIVES = re.compile(r"^derivatives/[^/]+/")
 
@@ -55,6 +55,8 @@ class FoundCohort:
     """Problems of other files."""
     files: tuple[Path, ...] = field(default=(), repr=False)
     """All files that were examined."""
+    reports: tuple[Path, ...] = ()
+    """Files of structured reports, DICOM SR."""
 
     def summary(self) -> list[str]:
         """Return lines with the number of scans of each kind, and with the omissions."""
@@ -131,7 +133,8 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
         cohort_scans.append(CohortScan(scan, name, files, names, named.get(i, {})))
     notes = tuple(f"{line}." for line in said_once(said))
     files = tuple(file for scan in found for file in scan.files)
-    return FoundCohort(folder, tuple(cohort_scans), tuple(left_out), notes, tuple(problems), files)
+    reports = tuple(scan.files[0] for scan in found if scan.modality == "SR")
+    return FoundCohort(folder, tuple(cohort_scans), tuple(left_out), notes, tuple(problems), files, reports)
 
 
 def chosen_masks(found: Sequence[FoundScan], pattern: str | None, folder: Path) -> list[FoundScan]:
@@ -188,6 +191,33 @@ def _owners(
     if len(inside) != 1:
         return inside, ""
     return inside, "_".join(mask[num_shared(mask, keys[inside[0]]) :])
+
+
+def owners_of(file: Path, scans: Sequence[CohortScan], folder: Path) -> list[CohortScan]:
+    """
+    Return the scans that a file other than a mask may belong to, by its path, like a mask; see :func:`find_cohort`.
+
+    Args:
+        file: the file. Outside of the folder, its name alone counts.
+        scans: the scans.
+        folder: folder that their names start from.
+    """
+    bare = file.name.split(".")[0] if file.name.lower().endswith(".json") else file.stem
+    is_inside = file.resolve().is_relative_to(folder.resolve())
+    if not is_inside:
+        words = plain_words(bare)
+        keys = [plain_words(scan.scan.files[0].name) for scan in scans]
+        fitting = [bool(key) and key in (words[: len(key)], words[-len(key) :]) for key in keys]
+        longest = max((len(key) for key, fits in zip(keys, fitting, strict=True) if fits), default=0)
+        return [s for s, key, fits in zip(scans, keys, fitting, strict=True) if fits and len(key) == longest]
+    path = file.resolve().relative_to(folder.resolve()).with_name(bare)
+    found = [scan.scan for scan in scans]
+    folders = [_key(scan.files[0].parent, folder) for scan in found]
+    keys = [_key(s.files[0], folder) if s.kind is ScanKind.FILE else f for s, f in zip(found, folders, strict=True)]
+    owners = _owners(plain_words(path.as_posix()), keys, folders)[0]
+    if not owners:
+        owners = _in_nearest_folder(folder / path, found, folder)[0]
+    return [scans[owner] for owner in owners]
 
 
 def _in_nearest_folder(mask: Path, scans: Sequence[FoundScan], folder: Path) -> tuple[list[int], str]:

@@ -12,7 +12,7 @@ from medsize.scans.roles import without_ending
 from medsize.sizes.size_table import SizeTable, comparable_path
 from medsize.suggest import did_you_mean
 
-__all__ = ["MatchedRows", "match_rows", "rows_of"]
+__all__ = ["MatchedRows", "ScanNames", "match_rows", "rows_of"]
 
 WAYS: tuple[Callable[[CohortScan], set[str]], ...] = (
     lambda scan: {scan.name},
@@ -39,30 +39,49 @@ class MatchedRows:
     """Names that fit a scan but for case, spaces or zeros, such as 7 for 007."""
 
 
-def match_rows(table: SizeTable, scans: Sequence[CohortScan]) -> MatchedRows:
+class ScanNames:
     """
-    Find the scan of each name in a size table's column ``image``.
+    Names that people give to scans.
 
-    The name is the scan's path, with or without its ending; its name alone; a folder with no other scan; its PatientID;
-    or its label in BIDS. If no scan has exactly this name, case, spaces and leading zeros do not count.
+    A name is the scan's path, with or without its ending; its name alone; a folder with no other scan; its PatientID;
+    or its label in BIDS.
     """
-    named: list[dict[str, list[CohortScan]]] = [{} for _ in WAYS]
-    alike: list[dict[str, list[CohortScan]]] = [{} for _ in WAYS]
-    for way, by_name, by_likeness in zip(WAYS, named, alike, strict=True):
-        for scan in scans:
-            names = {comparable_path(name) for name in way(scan)}
-            for name in names:
-                by_name.setdefault(name, []).append(scan)
-            for name in {comparable_subject(name) for name in names}:
-                by_likeness.setdefault(name, []).append(scan)
+
+    def __init__(self, scans: Sequence[CohortScan]) -> None:
+        self.named: list[dict[str, list[CohortScan]]] = [{} for _ in WAYS]
+        self.alike: list[dict[str, list[CohortScan]]] = [{} for _ in WAYS]
+        for way, by_name, by_likeness in zip(WAYS, self.named, self.alike, strict=True):
+            for scan in scans:
+                names = {comparable_path(name) for name in way(scan)}
+                for name in names:
+                    by_name.setdefault(name, []).append(scan)
+                for name in {comparable_subject(name) for name in names}:
+                    by_likeness.setdefault(name, []).append(scan)
+
+    def fitting(self, name: str) -> tuple[list[CohortScan], bool]:
+        """
+        Return the scans that a name fits, and whether it fits them but for case, spaces or leading zeros only.
+
+        These count only if no scan has exactly this name.
+        """
+        key = comparable_path(name)
+        if fitting := next((by_name[key] for by_name in self.named if key in by_name), []):
+            return fitting, False
+        likeness = comparable_subject(key)
+        fitting = next((names[likeness] for names in self.alike if likeness in names), [])
+        return fitting, bool(fitting)
+
+
+def match_rows(table: SizeTable, scans: Sequence[CohortScan]) -> MatchedRows:
+    """Find the scan of each name in a size table's column ``image``, see :class:`ScanNames`."""
+    names = ScanNames(scans)
     result = MatchedRows()
     matched, problems = result.scans, result.problems
     called: dict[str, str] = {}
     for key, rows in table.rows_by_image.items():
         where = table.where(rows[0], "image")
-        fitting = next((by_name[key] for by_name in named if key in by_name), [])
-        likeness = comparable_subject(key)
-        if not fitting and (fitting := next((names[likeness] for names in alike if likeness in names), [])):
+        fitting, is_alike = names.fitting(key)
+        if is_alike:
             result.joined.append(f"{where} is '{rows[0].image}': taken for '{fitting[0].name}', which is alike.")
         if len(fitting) == 1 and called.setdefault(fitting[0].name, key) == key:
             matched[key] = fitting[0]
