@@ -247,7 +247,7 @@ def _rounded(spacing: float) -> float:
 def _rounded_up(spacing: float) -> float:
     """Return a spacing of two digits that is not finer, so that the window still holds what it must."""
     unit = 10.0 ** (math.floor(math.log10(spacing)) - 1)
-    return _rounded(unit * math.ceil(spacing / unit - 1e-6))
+    return _rounded(unit * math.ceil(spacing / unit - 1e-3))
 
 
 def _mm(values: Sequence[float] | np.ndarray) -> str:
