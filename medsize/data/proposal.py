@@ -22,7 +22,7 @@ __all__ = ["SIDE_STEP", "Proposal", "fitting_window"]
 
 MAX_SIDE = {2: 256, 3: 128}
 """Largest number of voxels of the window along an axis; larger scans get a coarser spacing."""
-MAX_SIDE_ON_CPU = {2: 128, 3: 80}
+MAX_SIDE_ON_CPU = {2: 96, 3: 64}
 """The same where there is no GPU: a training on whole scans shall not take hours."""
 SIDE_STEP = {2: 32, 3: 8}
 """Divisor of each side of the window, as networks halve it several times."""

@@ -18,6 +18,12 @@ Scan = tuple[tuple[int, int, int], tuple[float, float, float]]
 ALIKE: list[Scan] = [((40, 50, 20), (2.0, 2.0, 3.0))] * 4
 
 
+@pytest.fixture(autouse=True)
+def has_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every machine propose alike."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
 def cohort_of(folder: Path, scans: list[Scan], lowest: float = 0.0, **keys: Any) -> Cohort:
     items = []
     for number, (shape, zooms) in enumerate(scans):
@@ -52,12 +58,11 @@ def test_large_scans_get_a_coarser_spacing_and_more_so_without_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proposal = Proposal(cohort_of(tmp_path, [((203, 20, 20), (1, 1, 1))] * 2), 3)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert (proposal.spacing(), proposal.roi_size()) == ([1.6, 1.0, 1.0], [128, 24, 24])
     assert proposal.reasons["spacing"] == "mm; coarser than the median 1 × 1 × 1"
     assert proposal.median_spacing() == [1.0, 1.0, 1.0]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert (proposal.spacing(), proposal.roi_size()) == ([2.6, 1.0, 1.0], [80, 24, 24])
+    assert (proposal.spacing(), proposal.roi_size()) == ([3.2, 1.0, 1.0], [64, 24, 24])
     assert proposal.reasons["spacing"].endswith("median 1 × 1 × 1, as there is no GPU; with one 1.6 × 1 × 1")
 
 
