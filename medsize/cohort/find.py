@@ -193,9 +193,11 @@ def _owners(
     return inside, "_".join(mask[num_shared(mask, keys[inside[0]]) :])
 
 
-def owners_of(file: Path, scans: Sequence[CohortScan], folder: Path) -> list[CohortScan]:
+def owners_of(file: Path, scans: Sequence[CohortScan], folder: Path) -> tuple[list[CohortScan], str]:
     """
-    Return the scans that a file other than a mask may belong to, by its path, like a mask; see :func:`find_cohort`.
+    Return the scans that a file other than a mask may belong to, and the words of its path beyond theirs.
+
+    Its path counts like that of a mask, see :func:`find_cohort`.
 
     Args:
         file: the file. Outside of the folder, its name alone counts.
@@ -209,15 +211,17 @@ def owners_of(file: Path, scans: Sequence[CohortScan], folder: Path) -> list[Coh
         keys = [plain_words(scan.scan.files[0].name) for scan in scans]
         fitting = [bool(key) and key in (words[: len(key)], words[-len(key) :]) for key in keys]
         longest = max((len(key) for key, fits in zip(keys, fitting, strict=True) if fits), default=0)
-        return [s for s, key, fits in zip(scans, keys, fitting, strict=True) if fits and len(key) == longest]
+        of = [i for i, (key, fits) in enumerate(zip(keys, fitting, strict=True)) if fits and len(key) == longest]
+        begins = bool(of) and words[:longest] == keys[of[0]]
+        return [scans[i] for i in of], "_".join(words[longest:] if begins else words[: len(words) - longest])
     path = file.resolve().relative_to(folder.resolve()).with_name(bare)
     found = [scan.scan for scan in scans]
     folders = [_key(scan.files[0].parent, folder) for scan in found]
     keys = [_key(s.files[0], folder) if s.kind is ScanKind.FILE else f for s, f in zip(found, folders, strict=True)]
-    owners = _owners(plain_words(path.as_posix()), keys, folders)[0]
+    owners, rest = _owners(plain_words(path.as_posix()), keys, folders)
     if not owners:
-        owners = _in_nearest_folder(folder / path, found, folder)[0]
-    return [scans[owner] for owner in owners]
+        owners, rest = _in_nearest_folder(folder / path, found, folder)
+    return [scans[owner] for owner in owners], rest
 
 
 def _in_nearest_folder(mask: Path, scans: Sequence[FoundScan], folder: Path) -> tuple[list[int], str]:

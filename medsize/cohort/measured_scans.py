@@ -40,21 +40,23 @@ class MeasuredScans:
         Find the scan of each measurement, and its places there.
 
         Returns:
-            the measurements with the name of their scan as ``image``, places in mm (points and lines alone), and the
-            diameters of outlines that state no size; and a problem for each other one.
+            the measurements with the name of their scan as ``image``, places in mm (points and lines alone), the
+            diameters of outlines that state no size, and a structure from their file's name where they have none; and a
+            problem for each other one.
         """
         readings = Readings()
         for measurement in measurements:
             try:
-                scan = self.scan_of(measurement)
-                readings.measurements.append(self._located(measurement, scan))
+                scan, rest = self.scan_of(measurement)
+                named = measurement if measurement.structure else replace(measurement, structure=rest)
+                readings.measurements.append(self._located(named, scan))
             except ValueError as e:
                 readings.problems.append(f"{measurement}: {e}")
         return readings
 
-    def scan_of(self, measurement: Measurement) -> CohortScan:
+    def scan_of(self, measurement: Measurement) -> tuple[CohortScan, str]:
         """
-        Return the scan that a measurement is of.
+        Return the scan that a measurement is of; and the words of its file's name beyond the scan's, if these tell it.
 
         It is that of the series that the measurement names, else of its frame of reference, else that of its name for
         the image, else that of its PatientID, else the one that the file lies beside or is named after. Names never
@@ -78,15 +80,17 @@ class MeasuredScans:
                 others = f" Of the same patient there is {first_few(patient)}." if patient else ""
                 raise ValueError(f"it is {stated[0]}, which is not here.{others} Add that series, or leave this out.")
         if stated and len(candidates) == 1 and candidates[0].scan.series:
-            return candidates[0]
+            return candidates[0], ""
         if measurement.image or measurement.subject:
             names = ScanNames(candidates)
             for name in filter(None, (measurement.image, measurement.subject)):
                 if len(fitting := names.fitting(name)[0]) == 1:
-                    return fitting[0]
+                    return fitting[0], ""
                 stated.append(f"named '{name}'")
-        if not measurement.image and len(owners := owners_of(measurement.file, candidates, self.folder)) == 1:
-            return owners[0]
+        if not measurement.image:
+            owners, rest = owners_of(measurement.file, candidates, self.folder)
+            if len(owners) == 1:
+                return owners[0], rest
         fit = len(candidates) if len(candidates) < len(self.scans) else 0
         by = f" ({', '.join(stated)})" if stated else ""
         hint = did_you_mean(measurement.image, [scan.name for scan in self.scans]) if measurement.image else ""

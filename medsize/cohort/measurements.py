@@ -53,15 +53,22 @@ def import_measurements(
         between: see :func:`medsize.measurements.size_rows.size_rows`.
     """
     read = read_measurements(files, options)
-    chosen = with_structures(read.measurements, structures or {})
-    located = MeasuredScans(found.scans, found.folder).locate(chosen.measurements)
+    wanted = structures or {}
+    scans = MeasuredScans(found.scans, found.folder)
+    named = with_structures([m for m in read.measurements if m.structure], wanted)
+    located = scans.locate(named.measurements)
+    # A file's name may tell the structure, once its scan is known.
+    nameless = scans.locate([m for m in read.measurements if not m.structure])
+    named_by_files = with_structures(nameless.measurements, wanted)
+    steps = (read, named, located, nameless, named_by_files)
     order = {scan.name: number for number, scan in enumerate(found.scans)}
-    table = size_rows(sorted(located.measurements, key=lambda m: order[m.image]), between)
+    measurements = sorted([*located.measurements, *named_by_files.measurements], key=lambda m: order[m.image])
+    table = size_rows(measurements, between)
     return Imported(
         table,
-        [*read.left_out, *chosen.left_out],
-        [*read.problems, *chosen.problems, *located.problems, *table.problems],
-        Counter(m.structure for m in located.measurements),
+        [line for step in steps for line in step.left_out],
+        [*(problem for step in steps for problem in step.problems), *table.problems],
+        Counter(m.structure for m in measurements),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medsize.measurements.measurement import Readings, ReadOptions
+from medsize.measurements.slicer_markups import is_slicer_markups, read_slicer_markups
 
 __all__ = ["find_measurements", "format_of", "read_measurements"]
 
@@ -37,7 +38,10 @@ def _read_structured_report(file: Path, options: ReadOptions) -> Readings:
     return read_structured_report(file)
 
 
-FORMATS = (Format("DICOM SR", _is_dicom, _read_structured_report),)
+FORMATS = (
+    Format("DICOM SR", _is_dicom, _read_structured_report),
+    Format("markups of 3D Slicer (.mrk.json)", is_slicer_markups, read_slicer_markups),
+)
 
 
 def format_of(file: Path) -> Format | None:

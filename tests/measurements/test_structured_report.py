@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
 
-from medsize.cli import app  # noqa: E402
-from medsize.sizes.size_table import read_size_table  # noqa: E402
 from tests.dicom import FIRST_SLICE, PIXEL_MM, SLICE_MM, files_in_order, write_series  # noqa: E402
 from tests.measurements import reports  # noqa: E402
 from tests.measurements.reports import MM, codes, group, size  # noqa: E402
-
-
-def measurements(*arguments: object) -> Result:
-    return CliRunner(env={"COLUMNS": "400"}).invoke(app, ["measurements", *map(str, arguments)])
-
-
-def table(folder: Path, *options: object) -> list[dict[str, str]]:
-    """Rows of the size table that is written of a folder; it can be read."""
-    result = measurements(folder, "--output", folder / "sizes.csv", *options)
-    assert result.exit_code == 0, result.output
-    read_size_table(folder / "sizes.csv")
-    return list(csv.DictReader((folder / "sizes.csv").open()))
+from tests.measurements.tables import measurements, rows_of, table  # noqa: E402
 
 
 @pytest.fixture
@@ -93,7 +78,7 @@ def test_a_report_of_another_series_is_refused_and_the_rest_is_written(export: P
     result = measurements(export, "--output", export / "sizes.csv")
     assert result.exit_code == 1
     assert f"it is of the series {other[0].SeriesInstanceUID}, which is not here. Of the same patient" in result.output
-    (row,) = csv.DictReader((export / "sizes.csv").open())
+    (row,) = rows_of(export / "sizes.csv")
     assert row["liver volume_ml"] == "15.1"
 
 

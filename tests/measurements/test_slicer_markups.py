@@ -1,0 +1,91 @@
+"""Markups of 3D Slicer become sizes and clicks, in either coordinate system."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cohort.cohorts import write_images
+from tests.measurements.markups import markup, write_markups
+from tests.measurements.tables import problems, table
+
+# The scans reach from 0 to 62 mm along x and y, and to 25 mm along z, in RAS+.
+LINE = [[-10.0, -20.0, 10.0], [-34.0, -20.0, 10.0]]
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    write_images(tmp_path / "scans", 2)
+    return tmp_path / "scans"
+
+
+def test_lines_boxes_curves_and_points_are_sizes_with_places(scans: Path) -> None:
+    angles = [2 * math.pi * i / 12 for i in range(12)]
+    circle = [[-30 + 9 * math.cos(a), -30 + 6 * math.sin(a), 15.0] for a in angles]
+    write_markups(scans / "scan 00 tumour.mrk.json", markup("Line", LINE))  # a name that 3D Slicer gave
+    write_markups(
+        scans / "scan 01.mrk.json",
+        markup("ROI", [], "cyst", center=[-20, -20, 10], size=[8.0, 12.0, 6.0]),
+        markup("ClosedCurve", circle, "node"),
+        markup("Fiducial", [[-5, -6, 7], [-8, -9, 5]], "F", labels=["liver", "liver"]),
+    )
+    first, second = table(scans)
+    assert (first["image"], first["tumour diameters_mm"]) == ("scan 00.nii.gz", "24")
+    assert first["tumour click_mm"] == "10 20 10 to 34 20 10"
+    assert (second["cyst diameters_mm"], second["cyst click_mm"]) == ("12 x 8 x 6", "20 20 10")
+    long, short = map(float, second["node diameters_mm"].split(" x "))
+    assert (long, short) == (pytest.approx(18, rel=0.01), pytest.approx(12, rel=0.01))
+    assert second["node click_mm"] == "30 30 15"
+    assert (second["liver volume_ml"], second["liver click_mm"]) == ("", "5 6 7; 8 9 5")
+
+
+def test_ras_and_micrometres_are_the_same_places(scans: Path) -> None:
+    ras = [[-1000 * x, -1000 * y, 1000 * z] for x, y, z in LINE]
+    unit = ["um", "UCUM", "micrometer"]
+    line = markup("Line", ras, "tumour", coordinateSystem="RAS", coordinateUnits=unit)
+    write_markups(scans / "scan 00.mrk.json", line)
+    (row,) = table(scans)
+    assert (row["tumour diameters_mm"], row["tumour click_mm"]) == ("24", "10 20 10 to 34 20 10")
+
+
+def test_lines_that_cross_are_diameters_of_one_lesion_and_numbers_tell_lesions_apart(scans: Path) -> None:
+    across = [[-22.0, -14.0, 10.0], [-22.0, -25.0, 10.0]]
+    lines = {"tumour_1": LINE, "tumour_2": across, "tumour_3": [[-50, -50, 5], [-55, -50, 5]]}
+    write_markups(scans / "scan 00.mrk.json", *(markup("Line", points, name) for name, points in lines.items()))
+    first, second = table(scans)
+    assert (first["lesion"], first["tumour diameters_mm"]) == ("tumour_1", "24 x 11")
+    assert (second["lesion"], second["tumour diameters_mm"]) == ("tumour_3", "5")
+
+
+def test_markups_in_another_frame_are_refused_and_flipping_is_suggested(scans: Path) -> None:
+    line = markup("Line", [[-x, -y, z] for x, y, z in LINE], "tumour")
+    write_markups(scans / "scan 00.mrk.json", line)
+    said = problems(scans)
+    assert "is outside of scan 00.nii.gz, but within it if x and y have the other sign" in said
+    write_markups(scans / "scan 00.mrk.json", markup("Line", [[500, 0, 0], [505, 0, 0]], "tumour"))
+    assert "is outside of scan 00.nii.gz. Was it measured on another scan?" in problems(scans)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"controlPoints": []}, "found a line with 0 points, expected 2"),
+        ({"coordinateSystem": "IJK"}, "found a fault in markups/0/coordinateSystem"),
+        ({"coordinateUnits": "pixel"}, "the unit 'pixel' is not one of length"),
+        ({"controlPoints": [{"position": [1, 2]}]}, "found a fault in markups/0/controlPoints/0/position"),
+        ({"controlPoints": [{"position": [1, 2, float("nan")]}]}, "expected markups of 3D Slicer"),
+    ],
+)
+def test_faults_are_named(scans: Path, change: dict[str, Any], message: str) -> None:
+    write_markups(scans / "scan 00.mrk.json", {**markup("Line", LINE, "tumour"), **change})
+    assert message in problems(scans)
+
+
+def test_a_file_that_may_be_of_several_scans_is_refused(scans: Path) -> None:
+    write_markups(scans / "tumour.mrk.json", markup("Line", LINE, "tumour"))
+    assert "found no scan that it may be of, expected one. Name the file like its scan" in problems(scans)
+    (scans / "tumour.mrk.json").write_text("{")
+    assert "found no JSON" in problems(scans)
