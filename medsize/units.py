@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["MM3_PER_ML", "lps_to_ras"]
+__all__ = ["MM2_PER_UM2", "MM3_PER_ML", "lps_to_ras"]
 
 MM3_PER_ML = 1000.0
 """mm³ in 1 mL, which is 1 cm³."""
+MM2_PER_UM2 = 1e-6
+"""mm² in 1 µm²."""
 
 
 def lps_to_ras(point: Sequence[float]) -> tuple[float, float, float]:

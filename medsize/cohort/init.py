@@ -17,7 +17,7 @@ from medsize.cohort.organs import write_organs
 from medsize.cohort.proposal import propose_run
 from medsize.cohort.pseudonym import path_codes, pseudonym, renamed
 from medsize.cohort.report import write_report
-from medsize.cohort.sized_items import measured_items, stated_items
+from medsize.cohort.sized_items import SIZES, measured_items, stated_items
 from medsize.cohort.structures import (
     choose_structures,
     doubtful_values,
@@ -271,7 +271,7 @@ def measure(
         of_images = rows_of(matched.table, listed, converter.folder)
         items = stated_items(items, of_images, output_dir, converter.key, sources)
     with_row = {scan.name for scan in matched.rows.scans.values()}
-    unsized = [item["image"] for item in items if not {"size", "clicks"} & item.keys()]
+    unsized = [item["image"] for item in items if not {*SIZES, "clicks"} & item.keys()]
     untold = [image for image in unsized if sources[image] not in with_row]
     problems += [f"{output_dir / image}: found no size: it has no row and no mask. Add one." for image in untold]
     return Measured([item for item in items if item["image"] not in set(unsized)], problems, len(unsized) - len(untold))

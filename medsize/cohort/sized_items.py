@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -18,7 +18,10 @@ from medsize.scans.scan_facts import UNREADABLE, mask_facts
 from medsize.sizes.mask_sizes import describe_mask
 from medsize.sizes.size_table import SizeTable, SizeTableError, add_sizes
 
-__all__ = ["measured_items", "stated_items"]
+__all__ = ["SIZES", "measured_items", "stated_items"]
+
+SIZES = {"size", "slice_size"}
+"""Keys of sizes in the items of data lists."""
 
 
 class _Measured(BaseModel):
@@ -66,7 +69,12 @@ def measured_items(
 
 
 def stated_items(
-    items: Iterable[Mapping[str, Any]], table: SizeTable, dataset_dir: Path, key: bytes, sources: Mapping[str, str]
+    items: Iterable[Mapping[str, Any]],
+    table: SizeTable,
+    dataset_dir: Path,
+    key: bytes,
+    sources: Mapping[str, str],
+    length_unit: Literal["mm", "px"] = "mm",
 ) -> list[dict[str, Any]]:
     """
     Replace the sizes and subjects of items by those of a table, if it has a row for them.
@@ -81,6 +89,7 @@ def stated_items(
         dataset_dir: folder that the items' paths start from.
         key: secret key for the pseudonyms of the table's subjects.
         sources: names of the images in messages.
+        length_unit: see :meth:`medsize.sizes.size_table.SizeTable.sizes_of`.
 
     Raises:
         SizeTableError: naming every row that states no size.
@@ -88,7 +97,7 @@ def stated_items(
     items = list(items)
     bare = [{"image": item["image"]} for item in items if item["image"] in table.rows_by_image]
     try:
-        by_image = {item["image"]: item for item in add_sizes(bare, table, dataset_dir)}
+        by_image = {item["image"]: item for item in add_sizes(bare, table, dataset_dir, length_unit)}
     except SizeTableError as e:
         raise SizeTableError(table.source, [renamed(problem, sources) for problem in e.problems]) from e
     joined = []
@@ -97,7 +106,7 @@ def stated_items(
         of_table = dict(by_image.get(item["image"], {}))
         if "size" in of_table and "label" in item:
             of_table["size"] = _from_view(of_table["size"], item["size"], dataset_dir / item["label"])
-        kept = {k: v for k, v in item.items() if k not in ("size", "slice_size") or "size" not in of_table}
+        kept = {k: v for k, v in item.items() if k not in SIZES or not SIZES & of_table.keys()}
         subject = {}
         if "subject" in of_table:
             subject = {"subject": pseudonym(comparable_subject(of_table["subject"]), key)}

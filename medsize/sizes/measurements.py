@@ -1,38 +1,66 @@
 """
 Measurements: the size of a structure, from the cells of a row together.
 
-A measurement is a volume, diameters, an area, a fraction or a mask, with the reader's error or with bounds, see
-:mod:`medsize.sizes.size_table`.
+A measurement is a volume, diameters, an area, a circumference, a fraction or a mask, with the reader's error or with
+bounds, see :mod:`medsize.sizes.size_table`. Diameters and a circumference may stand together, and so may the number of
+objects and the mean area of one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+from medsize.sizes.ellipse import circumference_area, ellipse_area
 from medsize.sizes.ellipsoid import ellipsoid_volume
-from medsize.sizes.size_columns import CLICK_KINDS, Column
-from medsize.units import MM3_PER_ML
+from medsize.sizes.size_cells import AREA_KINDS, CLICK_KINDS
+from medsize.sizes.size_columns import Column
+from medsize.units import MM2_PER_UM2, MM3_PER_ML
 
-__all__ = ["StatedSize", "added", "misfits", "of_other_extent", "stated_size"]
+__all__ = ["Extent", "StatedSize", "added", "misfits", "of_other_extent", "stated_size"]
 
-KINDS_OF_SLICES = ("area_mm2", "fraction")
+LENGTHS = ("diameters_mm", "circumference_mm")
+KINDS_OF_SLICES = (*LENGTHS, *AREA_KINDS, "fraction")
+NOT_SIZES = ("count", "error_percent", *CLICK_KINDS)
+IN_SLICES = "area_mm2, fraction, circumference_mm, or one or two diameters_mm"
+Unit = Literal["mm3", "mm2", "px", "fraction", "mask"]
+IN_UNIT: dict[str, tuple[Unit, float]] = {
+    "volume_ml": ("mm3", MM3_PER_ML),
+    "volume_mm3": ("mm3", 1.0),
+    "area_mm2": ("mm2", 1.0),
+    "area_um2": ("mm2", MM2_PER_UM2),
+    "area_px": ("px", 1.0),
+    "fraction": ("fraction", 1.0),
+}
+"""Unit of a size, by the kind of its column, and how much of it the number 1 is."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Scan, slice or picture that a row is about."""
+
+    measure: float
+    """Its field of view in mm³, in mm² or, for a picture whose pixels have no known size, in pixels."""
+    is_flat: bool
+    """True for a slice or picture."""
+    length_unit: Literal["mm", "px"] = "mm"
 
 
 @dataclass(frozen=True)
 class StatedSize:
-    """
-    Low and high end of a structure's size.
-
-    They are mm³ of a scan or mm² of a slice, fractions of its original field of view, or multiples of a mask's size.
-    """
+    """Low and high end of a structure's size."""
 
     low: float
     high: float
-    is_fraction: bool = False
+    unit: Unit = "mm3"
+    """Ends may also be fractions of the original field of view, or multiples of a mask's size."""
+    source: str = ""
+    """Columns that state it, for messages."""
     mask: str | None = None
+    flat: StatedSize | None = None
+    """Size of the same diameters in a slice or picture."""
 
     def times(self, measure: float) -> float | list[float]:
         """
@@ -43,6 +71,46 @@ class StatedSize:
         """
         low, high = self.low * measure, self.high * measure
         return low if low == high else [low, high]
+
+    def within(self, extent: Extent) -> float | list[float]:
+        """
+        Return the size in the form of data lists: mm³ in a scan; mm² or pixels in a slice or picture.
+
+        Args:
+            extent: what the row is about.
+
+        Raises:
+            ValueError: for an area or circumference of several slices, a volume of one, and a unit of length that the
+                scan's grid does not have.
+        """
+        if extent.is_flat and self.flat is not None:
+            return self.flat.within(extent)
+        if self.low > self.high:
+            raise ValueError(f"{self.source}: the low end is above the high one. Exchange or correct them.")
+        if self.high == 0:
+            return 0.0
+        if self.unit == "fraction":
+            return self.times(extent.measure)
+        if extent.is_flat and self.unit == "mm3":
+            raise ValueError(
+                f"{self.source} is for a whole scan, but the row is of one slice or picture. State {IN_SLICES}."
+            )
+        if not extent.is_flat and self.unit != "mm3":
+            raise ValueError(
+                f"{self.source} is for a slice or picture, but the row names no slice of this scan. Fill in the column "
+                "'slice', or state a volume."
+            )
+        if self.unit == "px" and extent.length_unit == "mm":
+            raise ValueError(
+                f"{self.source} is in pixels, but the scan's lengths are in mm. Multiply it by the mm² of a pixel and "
+                "name the column area_mm2, or state fraction."
+            )
+        if self.unit != "px" and extent.length_unit == "px":
+            raise ValueError(
+                f"{self.source} needs the size of the picture's pixels, which is unknown. State it in a column "
+                "'pixel_mm', or the structure's fraction or area_px."
+            )
+        return self.times(1.0)
 
 
 def added(one: float | list[float], other: float | list[float]) -> float | list[float]:
@@ -71,65 +139,135 @@ def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> Sta
         ValueError: when the low bound is above the high one.
     """
     error = next((value for column, value in values.items() if column.kind == "error_percent"), default_error) / 100
-    others = ("error_percent", *CLICK_KINDS)
-    stated = {column.bound: (column, value) for column, value in values.items() if column.kind not in others}
-    if not stated:
-        return None
-    if "" in stated:
-        column, value = stated[""]
-        if column.kind == "mask":
-            return StatedSize(1 - error, 1 + error, mask=value)
-        low, high = _size(column.kind, value, 1 - error), _size(column.kind, value, 1 + error)
-    else:
-        column, low_value = stated["low"]
-        high_column, high_value = stated["high"]
-        low, high = _size(column.kind, low_value), _size(column.kind, high_value)
-        if low > high:
-            raise ValueError(f"{column} is above {high_column}. Exchange or correct them.")
-    is_fraction = column.kind == "fraction"
-    return StatedSize(low, min(high, 1.0) if is_fraction else high, is_fraction)
+    count = next(((column, value) for column, value in values.items() if column.kind == "count"), None)
+    sizes = {column: value for column, value in values.items() if column.kind not in NOT_SIZES}
+    if not sizes:
+        return None if count is None else _of_count(*count)
+    source = " and ".join(map(str, sizes))
+    by_bound: dict[str, dict[str, Any]] = {}
+    for column, value in sizes.items():
+        by_bound.setdefault(column.bound, {})[column.kind] = value
+    stated = by_bound.get("", {})
+    if "mask" in stated:
+        return StatedSize(1 - error, 1 + error, "mask", source, stated["mask"])
+    try:
+        if stated:
+            size = _between(_size(stated, source, 1 - error), _size(stated, source, 1 + error))
+        else:
+            size = _between(_size(by_bound["low"], source), _size(by_bound["high"], source))
+    except ValueError as e:
+        raise ValueError(f"{source}: {e}.") from e
+    if size.low > size.high:
+        low, high = sorted(sizes, key=lambda column: column.bound, reverse=True)
+        raise ValueError(f"{low} is above {high}. Exchange or correct them.")
+    if count is None:
+        return size
+    is_mean = any(column.kind in AREA_KINDS for column in sizes)
+    return _counted(size, *count, is_mean)
 
 
-def _size(kind: str, value: Any, factor: float = 1.0) -> float:
-    """Return the value of a cell times a factor, in mm³, mm² or as a fraction."""
+def _size(stated: Mapping[str, Any], source: str, factor: float = 1.0) -> StatedSize:
+    """
+    Return the size by the values of cells times a factor.
+
+    Args:
+        stated: values by the kinds of their columns.
+        source: see :class:`StatedSize`.
+        factor: factor of the number in each cell.
+    """
+    if "circumference_mm" in stated:
+        circumferences = [factor * circumference for circumference in stated["circumference_mm"]]
+        diameters = stated.get("diameters_mm", [[]] * len(circumferences))
+        if len(diameters) != len(circumferences):
+            raise ValueError(
+                f"found {len(circumferences)} circumferences, and diameters of {len(diameters)} lesions. State both of "
+                "each"
+            )
+        ends = [
+            circumference_area(circumference, [factor * d for d in lesion])
+            for circumference, lesion in zip(circumferences, diameters, strict=True)
+        ]
+        return StatedSize(math.fsum(low for low, _ in ends), math.fsum(high for _, high in ends), "mm2", source)
+    ((kind, value),) = stated.items()
     if kind == "diameters_mm":
-        return math.fsum(ellipsoid_volume([factor * d for d in lesion]) for lesion in value)
-    return factor * value * (MM3_PER_ML if kind == "volume_ml" else 1.0)
+        lesions = [[factor * d for d in lesion] for lesion in value]
+        flat = None
+        if all(len(lesion) < 3 for lesion in lesions):
+            area = math.fsum(map(ellipse_area, lesions))
+            flat = StatedSize(area, area, "mm2", source)
+        volume = math.fsum(map(ellipsoid_volume, lesions))
+        return StatedSize(volume, volume, "mm3", source, flat=flat)
+    unit, in_unit = IN_UNIT[kind]
+    size = factor * value * in_unit
+    return StatedSize(size, min(size, 1.0) if unit == "fraction" else size, unit, source)
 
 
-def misfits(columns: Sequence[Column]) -> Iterator[str]:
-    """Yield a problem for columns of a structure that cannot be filled in together."""
+def _between(low: StatedSize, high: StatedSize) -> StatedSize:
+    """Return the size from one's low to the other's high end."""
+    flat = None if low.flat is None or high.flat is None else _between(low.flat, high.flat)
+    return replace(low, high=high.high, flat=flat)
+
+
+def _of_count(column: Column, count: float) -> StatedSize:
+    """Return the size 0 of no objects."""
+    if count > 0:
+        raise ValueError(f"{column} is {count:g}, but no size is filled in. Fill in the mean area, or clear the count.")
+    return StatedSize(0.0, 0.0, "mm2", str(column))
+
+
+def _counted(size: StatedSize, column: Column, count: float, is_mean: bool) -> StatedSize:
+    """Return the size of so many objects, from the mean of one or from that of all."""
+    if is_mean:
+        size = replace(size, low=count * size.low, high=count * size.high)
+    if (count == 0) != (size.high == 0):
+        raise ValueError(f"{column} is {count:g}, but the size by {size.source} is {size.high:g}. Correct one of them.")
+    return size
+
+
+def misfits(columns: Sequence[Column], counted: bool = False) -> Iterator[str]:
+    """
+    Yield a problem for columns of a structure that cannot be filled in together.
+
+    Args:
+        columns: filled columns of the structure.
+        counted: whether the table has a column ``count`` for it, so that an area is the mean of one object.
+    """
     clicks = [column for column in columns if column.kind in CLICK_KINDS]
     if len(clicks) > 1:
         yield f"{' and '.join(map(str, clicks))} are both filled in. Clear one of them."
-    columns = [column for column in columns if column not in clicks]
-    sizes = [column for column in columns if column.kind != "error_percent"]
+    sizes = [column for column in columns if column.kind not in NOT_SIZES]
     names = " and ".join(map(str, sizes))
     bounds = {column.bound for column in sizes}
-    if len({column.kind for column in sizes}) > 1:
+    kinds = {column.kind for column in sizes}
+    if kinds == set(LENGTHS) and bounds != {""}:
+        yield f"{names} are filled in, but bounds are of one of them alone. Clear the other, or state no bounds."
+    elif len(kinds) > 1 and kinds != set(LENGTHS):
         yield f"{names} are all filled in, but a row states a structure in one way. Clear all but one."
     elif "" in bounds and len(bounds) > 1:
         yield f"{names} are all filled in. Clear the size, or its bounds."
     elif len(bounds) == 1 and "" not in bounds:
         yield f"{names} is filled in, but the other bound is not. Fill in both."
-    if bounds and "" not in bounds and len(columns) > len(sizes):
-        error = next(column for column in columns if column.kind == "error_percent")
+    error = next((column for column in columns if column.kind == "error_percent"), None)
+    if bounds and "" not in bounds and error is not None:
         yield f"{error} is filled in beside bounds. Clear the error, or the bounds."
+    count = next((column for column in columns if column.kind == "count"), None)
+    if count is not None and kinds & set(LENGTHS):
+        yield f"{names} and {count} are both filled in. State the mean area of one object, or clear the count."
+    elif counted and kinds & set(AREA_KINDS) and count is None:
+        yield f"{names} is the mean of one object, but their number is not filled in. Fill in the column of the count."
 
 
 def of_other_extent(columns: Sequence[Column], slice_number: int | None) -> Iterator[str]:
     """
-    Yield a problem for each column of a whole scan in the row of a slice, or the other way round.
+    Yield a problem for each column of a whole scan in the row of a slice.
 
     Args:
         columns: filled columns of a structure.
         slice_number: slice of the row; ``None`` for the whole scan.
     """
-    for column in columns:
-        if slice_number is None and column.kind == "area_mm2":
-            yield f"{column} is for a slice, but the row names no slice. Fill in the column 'slice', or state a volume."
-        if slice_number is not None and column.kind not in (*KINDS_OF_SLICES, *CLICK_KINDS, "error_percent"):
+    for column in columns if slice_number is not None else ():
+        if column.kind not in (*KINDS_OF_SLICES, *NOT_SIZES):
             yield (
                 f"{column} is for a whole scan, but the row is for slice {slice_number}. State "
-                f"{' or '.join(KINDS_OF_SLICES)}, or clear 'slice'."
+                f"{IN_SLICES}, or clear 'slice'."
             )

@@ -2,7 +2,7 @@
 Size tables: the known sizes of the structures in each scan, in a spreadsheet (XLSX) or CSV file.
 
 The first row names the columns. Every further row is a scan or, where the column ``slice`` is filled in, one of its
-slices::
+slices. A picture is a scan of one slice::
 
     image,               subject, liver volume_ml, liver error_percent, tumour diameters_mm, tumour volume_ml
     scans/scan_1.nii.gz, A,       1510,            10,                  34 x 28 x 40,
@@ -15,15 +15,18 @@ column                       content of its cells
 ``subject``                  subject of the scan; may be left out
 ``slice``                    number of the slice, from 0 along the last axis; empty: the whole scan
 ``lesion``                   number or name of the lesion, where a scan (a slice) has a row for each of its lesions
+``pixel_mm``                 side of a picture's pixels in mm, where its file does not state it
 ``comment``                  anything; not read
 ``liver volume_ml``          volume in mL
 ``liver volume_mm3``         volume in mm³
 ``liver diameters_mm``       1, 2 or 3 diameters in mm: ``34``, ``34 x 28`` or ``34 x 28 x 40``
 ``liver fraction``           part of the scan's (the slice's) original field of view: ``0.04`` or ``4 %``
-``liver area_mm2``           area in mm², in the row of a slice
+``liver area_mm2``           area in mm², of a slice or picture; also ``area_um2``, and ``area_px`` in pixels
+``head circumference_mm``    circumference in mm, of a slice or picture
+``nuclei count``             number of objects, where ``nuclei area_…`` is the mean of one; 0: there is none
 ``liver mask``               path of a mask of this structure alone (1, elsewhere 0), to be measured
-``liver volume_ml low``,     bounds, if no more is known; likewise for ``volume_mm3``, ``diameters_mm``,
-``liver volume_ml high``     ``fraction`` and ``area_mm2``
+``liver volume_ml low``,     bounds, if no more is known; likewise for all columns above that hold a size, except
+``liver volume_ml high``     ``mask``
 ``liver click_mm``           where it is, in scanner mm (RAS+, as in NIfTI): ``12.5 -30 44``; several points with
                              semicolons between them; a line as ``0 1 2 to 3 4 2``; ``click_lps_mm`` is LPS, as in DICOM
 ``liver error_percent``      the reader's error, in percent of the number in the row
@@ -39,10 +42,12 @@ absent. A row states each structure in one way; other rows and structures may us
 in the names of columns make no difference: ``Liver Volume (mL)`` is ``liver volume_ml``.
 
 Diameters give the volume of an ellipsoid, V = π/6 · d₁ · d₂ · d₃. For one or two diameters, see
-:func:`medsize.sizes.ellipsoid.ellipsoid_volume`.
+:func:`medsize.sizes.ellipsoid.ellipsoid_volume`. In a slice or picture they give the area of an ellipse, see
+:func:`medsize.sizes.ellipse.ellipse_area`. A circumference is that of an ellipse. Alone it gives an interval; diameters
+may stand beside it, see :func:`medsize.sizes.ellipse.circumference_area`.
 
-An error of e percent turns a number x into the bounds x · (1 − e/100) and x · (1 + e/100). With diameters, x is each
-diameter: an error of 10 percent there is about 30 percent of the volume.
+An error of e percent turns a number x into the bounds x · (1 − e/100) and x · (1 + e/100). With diameters and
+circumferences, x is each of them: an error of 10 percent there is about 30 percent of a volume, and 20 of an area.
 """
 
 from __future__ import annotations
@@ -55,29 +60,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from openpyxl.utils import get_column_letter
 
 from medsize.errors import ProblemsError
 from medsize.scans.scan_header import scan_header
 from medsize.sizes.mask_sizes import measure_structure
-from medsize.sizes.measurements import StatedSize, added, misfits, of_other_extent, stated_size
-from medsize.sizes.size_columns import CLICK_KINDS, SIZE_KINDS, Column, read_columns
-from medsize.sizes.spreadsheet import Cell, read_cells, uses_decimal_comma
+from medsize.sizes.measurements import Extent, StatedSize, added, misfits, of_other_extent, stated_size
+from medsize.sizes.size_cells import CLICK_KINDS, NUMBERS, read_cell
+from medsize.sizes.size_columns import Column, read_columns
+from medsize.sizes.spreadsheet import Cell, parse_number, read_cells, uses_decimal_comma
 from medsize.suggest import did_you_mean
 from medsize.units import lps_to_ras
 
 __all__ = ["SizeRow", "SizeTable", "SizeTableError", "StatedSize", "add_sizes", "read_size_table"]
 
-NUMBERS = {*SIZE_KINDS, "error_percent"} - {"mask"}
 TOTALS = {
     *("total", "totals", "sum", "sums", "mean", "means", "average", "averages", "avg", "median", "sd", "std", "stdev"),
     *("min", "max", "minimum", "maximum", "count", "range", "summe", "gesamt", "mittelwert", "mittel"),
 }
 """Words in place of a scan's path, in rows that sum up a column."""
+TOLERANCE = 0.01
+"""Largest relative difference of the size of pixels in a table and a file: both are rounded."""
 HEADER_WORD = re.compile(
-    r"(volume|size|diameters?|fraction|area|error|percent|in|m[lL]|mm\^?[23²³]?|cm\^?[23²³]?|cc|[%_()\[\]^ ])+",
+    r"(volume|size|diameters?|fraction|area|circumference|count|error|percent|in|m[lL]|px|pixels?|[uµμm]m\^?[23²³]?|"
+    r"cm\^?[23²³]?|cc|[%_()\[\]^ ])+",
     re.IGNORECASE,
 )
 """Second name or unit of a column."""
@@ -103,6 +111,8 @@ class SizeRow:
     """Size of each structure; structures of unknown size are left out."""
     clicks: dict[str, list[Any]] = field(default_factory=dict)
     """Points and lines of each structure, scanner mm, RAS+."""
+    pixel_mm: float | None = None
+    """Side of the pixels of a picture; ``None`` if the table does not say."""
 
 
 @dataclass(frozen=True)
@@ -128,36 +138,47 @@ class SizeTable:
             rows.setdefault(comparable_path(row.image), []).append(row)
         return rows
 
+    def pixel_mm(self, image: str) -> float | None:
+        """Return the side of the pixels of a picture, mm; ``None`` if the table does not say."""
+        rows = self.rows_by_image.get(comparable_path(image), [])
+        return next((row.pixel_mm for row in rows if row.pixel_mm is not None), None)
+
     def where(self, row: SizeRow, kind: str, structure: str = "") -> str:
         """Return the name of a cell in messages."""
         return f"row {row.number}, {next(c for c in self.columns if (c.kind, c.structure) == (kind, structure))}"
 
-    def sizes_of(self, image: str, dataset_dir: str | Path = ".") -> dict[str, Any]:
+    def sizes_of(
+        self, image: str, dataset_dir: str | Path = ".", length_unit: Literal["mm", "px"] = "mm"
+    ) -> dict[str, Any]:
         """
         Return the sizes of a scan, as entries of an item in a data list whose ``size_unit`` is ``mm3``.
 
         Args:
-            image: path of the scan from the data set's folder.
-            dataset_dir: the data set's folder. It is read for fractions, slices and masks only.
+            image: path of the scan from the data set's folder. A scan of one slice is a picture: all of its sizes are
+                areas.
+            dataset_dir: the data set's folder. Where all rows of a scan state volumes or diameters, it need not exist.
+            length_unit: ``px`` if the size of the pictures' pixels is unknown.
 
         Returns:
-            ``size``, mm³ per structure; ``slice_size``, mm² per structure and slice along the last axis; ``clicks``,
-            points and lines per structure in scanner mm, RAS+; ``subject``.
+            ``size``, mm³ per structure; ``slice_size``, mm² (with ``length_unit`` ``px`` pixels) per structure and
+            slice along the last axis; ``clicks``, points and lines per structure in scanner mm, RAS+; ``subject``.
             A size is a number, ``[low, high]``, or ``None`` if unknown. Entries that the table lacks are left out.
 
         Raises:
-            SizeTableError: when the scan has no row or lacks slices that its rows name, or when it or a mask cannot
-                be read.
+            SizeTableError: when the scan has no row or lacks slices that its rows name, when it or a mask cannot be
+                read, and when rows state what a scan, slice or picture does not have.
         """
         rows = self.rows_by_image.get(comparable_path(image), [])
         if not rows:
             problem = f"the scan '{image}' has no row. Add one, and leave its sizes empty if they are unknown."
             raise SizeTableError(self.source, [problem])
-        extent, num_slices = self._grid(rows, image, dataset_dir)
+        zooms, shape = self._grid(rows, image, dataset_dir)
+        extent, num_slices = [zoom * voxels for zoom, voxels in zip(zooms, shape, strict=True)], shape[2]
+        is_picture = num_slices == 1
         size: dict[str, Any] = {}
         slice_size: dict[str, list[Any]] = {}
         clicks: dict[str, list[Any]] = {}
-        problems = []
+        problems = list(self._other_pixels(rows, zooms, num_slices, length_unit))
         for row in rows:
             if row.slice is not None and row.slice >= num_slices:
                 problems.append(
@@ -165,7 +186,9 @@ class SizeTable:
                     f"Count them from 0 to {num_slices - 1}."
                 )
                 continue
-            view = math.prod(extent if row.slice is None else extent[:2])
+            z = 0 if is_picture else row.slice
+            measure = math.prod(extent if z is None else extent[:2])
+            about = Extent(measure, z is not None, length_unit)
             for structure, places in row.clicks.items():
                 clicks.setdefault(structure, []).extend(places)
             for structure, stated in row.sizes.items():
@@ -175,18 +198,23 @@ class SizeTable:
                     except ValueError as e:
                         problems.append(f"{self.where(row, 'mask', structure)}: {e}")
                         continue
-                    size[structure] = added(size.get(structure, 0.0), stated.times(volume))
+                    if not is_picture:
+                        size[structure] = added(size.get(structure, 0.0), stated.times(volume))
                     of_slices = slice_size.get(structure, [0.0] * len(areas))
                     slice_size[structure] = [
                         added(others, stated.times(area)) for others, area in zip(of_slices, areas, strict=True)
                     ]
                     continue
-                entry = stated.times(view if stated.is_fraction else 1.0)
-                if row.slice is None:
+                try:
+                    entry = stated.within(about)
+                except ValueError as e:
+                    problems.append(f"row {row.number}, {e}")
+                    continue
+                if z is None:
                     size[structure] = added(size.get(structure, 0.0), entry)
                 else:
                     of_slices = slice_size.setdefault(structure, [None] * num_slices)
-                    of_slices[row.slice] = added(of_slices[row.slice] or 0.0, entry)
+                    of_slices[z] = added(of_slices[z] or 0.0, entry)
         if problems:
             raise SizeTableError(self.source, problems)
         entries = {
@@ -197,16 +225,32 @@ class SizeTable:
         }
         return {key: entry for key, entry in entries.items() if entry is not None}
 
-    def _grid(self, rows: Sequence[SizeRow], image: str, dataset_dir: str | Path) -> tuple[list[float], int]:
-        """Return mm along each axis of a scan, and its number of slices; NaN and 0 if nothing depends on them."""
-        if all(row.slice is None and not any(s.is_fraction or s.mask for s in row.sizes.values()) for row in rows):
-            return [math.nan] * 3, 0
+    def _grid(self, rows: Sequence[SizeRow], image: str, dataset_dir: str | Path) -> tuple[list[float], list[int]]:
+        """Return mm and voxels along each axis of a scan; NaN and 0 if it cannot be read, and nothing depends on it."""
         try:
-            zooms, shape = scan_header(Path(dataset_dir) / image)
+            return scan_header(Path(dataset_dir) / image)
         except ValueError as e:
+            stated = [size for row in rows for size in row.sizes.values()]
+            if all(row.slice is None for row in rows) and all(size.unit == "mm3" for size in stated):
+                return [math.nan] * 3, [0] * 3
             problem = f"{self.where(rows[0], 'image')}: {e}. Is '{dataset_dir}' the data set's folder?"
             raise SizeTableError(self.source, [problem]) from e
-        return [zoom * voxels for zoom, voxels in zip(zooms, shape, strict=True)], shape[2]
+
+    def _other_pixels(
+        self, rows: Sequence[SizeRow], zooms: Sequence[float], num_slices: int, length_unit: str
+    ) -> Iterator[str]:
+        """Yield a problem for each row that states other pixels than its picture has."""
+        for row in rows if length_unit == "mm" and num_slices > 0 else ():
+            if row.pixel_mm is None:
+                continue
+            where = f"{self.where(row, 'pixel_mm')} is {row.pixel_mm:g}"
+            if num_slices > 1:
+                yield f"{where}, but '{row.image}' has {num_slices} slices, and is not a picture. Clear the cell."
+            elif not all(math.isclose(zoom, row.pixel_mm, rel_tol=TOLERANCE) for zoom in zooms[:2]):
+                yield (
+                    f"{where}, but the pixels of '{row.image}' have {zooms[0]:.4g} × {zooms[1]:.4g} mm. Correct one "
+                    "of them."
+                )
 
 
 def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
@@ -229,7 +273,7 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
     except ValueError as e:
         raise SizeTableError(path, [str(e)]) from e
     header, *body = table_cells.rows
-    columns, problems = read_columns(header)
+    columns, problems = read_columns(header, _numbers(body))
     filled = {number: cells for number, cells in enumerate(body, start=2) if any(cell != "" for cell in cells)}
     if not filled:
         problems.append("found no row below the names of the columns, expected a row for every scan. Add them.")
@@ -274,7 +318,10 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
 
 
 def add_sizes(
-    items: Sequence[Mapping[str, Any]], table: SizeTable, dataset_dir: str | Path = "."
+    items: Sequence[Mapping[str, Any]],
+    table: SizeTable,
+    dataset_dir: str | Path = ".",
+    length_unit: Literal["mm", "px"] = "mm",
 ) -> list[dict[str, Any]]:
     """
     Add the sizes of a table to scans.
@@ -283,6 +330,7 @@ def add_sizes(
         items: items of a data list, with ``image``, a path from the data set's folder.
         table: the table, from :func:`read_size_table`.
         dataset_dir: the data set's folder.
+        length_unit: see :meth:`SizeTable.sizes_of`.
 
     Returns:
         new items with the entries of :meth:`SizeTable.sizes_of`, for a data list whose ``size_unit`` is ``mm3``.
@@ -302,7 +350,7 @@ def add_sizes(
     sized = []
     for item in items:
         try:
-            entries = table.sizes_of(item["image"], dataset_dir)
+            entries = table.sizes_of(item["image"], dataset_dir, length_unit)
         except SizeTableError as e:
             problems += e.problems
             continue
@@ -315,6 +363,23 @@ def add_sizes(
     if problems:
         raise SizeTableError(table.source, list(dict.fromkeys(problems)))
     return sized
+
+
+def _numbers(rows: Sequence[Sequence[Cell]]) -> dict[int, list[float]]:
+    """Return the numbers of each column that holds nothing else, by its index."""
+    found: dict[int, list[float]] = {}
+    others = set()
+    for cells in rows:
+        for index, cell in enumerate(cells):
+            if cell == "":
+                continue
+            try:
+                if isinstance(cell, ValueError):
+                    raise cell
+                found.setdefault(index, []).append(parse_number(cell) if isinstance(cell, str) else float(cell))
+            except ValueError:
+                others.add(index)
+    return {index: numbers for index, numbers in found.items() if index not in others}
 
 
 def _second_header(columns: Sequence[Column | None], cells: Sequence[Cell]) -> str:
@@ -348,7 +413,7 @@ def _read_row(
             continue
         try:
             if cell != "":
-                values[column] = column.read(cell, decimal_comma)
+                values[column] = read_cell(column.kind, cell, decimal_comma)
             elif column.kind == "image":
                 raise ValueError("is empty. Write the path of the scan, or delete the row.")
         except ValueError as e:
@@ -360,7 +425,8 @@ def _read_row(
     clicks: dict[str, list[Any]] = {}
     for structure in dict.fromkeys(column.structure for column in columns if column and column.structure):
         stated = [column for column in (*values, *faults) if column.structure == structure]
-        conflicts = list(misfits(stated))
+        counted = any(column and (column.kind, column.structure) == ("count", structure) for column in columns)
+        conflicts = list(misfits(stated, counted))
         if "slice" not in faulty_kinds:
             conflicts += of_other_extent(stated, own.get("slice"))
         problems += conflicts
@@ -383,7 +449,10 @@ def _read_row(
             f"column 'lesion' is '{lesion}', but no size is filled in, expected that of the lesion. Fill it in, or its "
             "bounds, or delete the row."
         )
-    return SizeRow(number, own["image"], own.get("subject"), own.get("slice"), lesion, sizes, clicks), problems
+    row = SizeRow(
+        number, own["image"], own.get("subject"), own.get("slice"), lesion, sizes, clicks, own.get("pixel_mm")
+    )
+    return row, problems
 
 
 def _in_ras(places: Sequence[Any], kind: str) -> list[Any]:
@@ -399,6 +468,7 @@ def _contradictions(table: SizeTable) -> Iterator[str]:
         first: dict[tuple[int | None, str | None], SizeRow] = {}
         masks = {structure: row for row in rows for structure, stated in row.sizes.items() if stated.mask}
         named = next((row for row in rows if row.subject), None)
+        scaled = next((row for row in rows if row.pixel_mm), None)
         for row in rows:
             twin = first.setdefault((row.slice, row.lesion), row)
             if twin is not row:
@@ -412,6 +482,11 @@ def _contradictions(table: SizeTable) -> Iterator[str]:
                 yield (
                     f"{table.where(row, 'subject')} is '{row.subject}', but row {named.number} says that the scan is "
                     f"of '{named.subject}'. Correct one of them."
+                )
+            if row.pixel_mm and scaled and row.pixel_mm != scaled.pixel_mm:
+                yield (
+                    f"{table.where(row, 'pixel_mm')} is {row.pixel_mm:g}, but row {scaled.number} says that the pixels "
+                    f"of the same picture have {scaled.pixel_mm:g} mm. Correct one of them."
                 )
             yield from _counted_twice(table, row, rows)
             for structure in row.sizes.keys() & masks.keys():

@@ -22,8 +22,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
+from scipy.special import ellipe
 
 from medsize.data import load_cohort, write_data_list
+from medsize.sizes.measurements import stated_size
+from medsize.sizes.size_columns import Column
 from medsize.sizes.size_table import SizeTable, SizeTableError, add_sizes, read_size_table
 from medsize.transforms import SizeToFraction
 
@@ -92,6 +95,8 @@ def sizes(tmp_path: Path, *rows: Row, image: str = "a.nii.gz") -> dict[str, Any]
         ("liver volume [mm³]", 2, 2),
         ("LIVER_volume_mm^3", 2, 2),
         ("liver diameter mm", 2, math.pi / 6 * 8),
+        ("right_liver_mL", 2, 2000),
+        ("liver (mm³)", 2, 2),
     ],
 )
 def test_a_cell_says_so_many_mm3(tmp_path: Path, column: str, cell: Any, mm3: float) -> None:
@@ -373,7 +378,62 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "half a slice": ([["image", "slice", "liver area_mm2"], ["a", 1.5, 2]], "(B) is '1.5': input should be a valid"),
     "negative slice": ([["image", "slice", "liver area_mm2"], ["a", -1, 2]], "(B) is '-1': input should be greater"),
     "volume of a slice": ([["image", "slice", "liver volume_ml"], ["a", 1, 2]], "(C) is for a whole scan, but the row"),
-    "area of a scan": ([["image", "liver area_mm2"], ["a", 2]], "(B) is for a slice, but the row names no slice"),
+    "bounds of a circumference beside a diameter": (
+        [["image", "head circumference_mm low", "head circumference_mm high", "head diameters_mm"], ["a", 1, 2, 3]],
+        "(D) are filled in, but bounds are of one of them alone",
+    ),
+    "circumferences and diameters of as many lesions": (
+        [["image", "head circumference_mm", "head diameters_mm"], ["a", "40 + 50", 10]],
+        "found 2 circumferences, and diameters of 1 lesions. State both of each",
+    ),
+    "a circumference of other diameters": (
+        [["image", "head circumference_mm", "head diameters_mm"], ["a", 300, "9.5 x 7"]],
+        "(B) and column 'head diameters_mm' (C): the circumference is 300, but diameters of 9.5 and 7 have one of 26.",
+    ),
+    "circumference beside an area": (
+        [["image", "head circumference_mm", "head area_mm2"], ["a", 40, 100]],
+        "(C) are all filled in, but a row states a structure in one way",
+    ),
+    "count of nothing": ([[*LIVER, "nuclei count"], ["a", 2, ""]], "'nuclei count' (C) is a count without a size. Add"),
+    "count without an area": (
+        [["image", "nuclei count", "nuclei area_um2"], ["a", 5, ""]],
+        "row 2, column 'nuclei count' (B) is 5, but no size is filled in. Fill in the mean area, or clear the count",
+    ),
+    "mean area without a count": (
+        [["image", "nuclei count", "nuclei area_um2"], ["a", "", 50]],
+        "(C) is the mean of one object, but their number is not filled in",
+    ),
+    "objects without a size": (
+        [["image", "nuclei count", "nuclei fraction"], ["a", 5, 0]],
+        "row 2, column 'nuclei count' (B) is 5, but the size by column 'nuclei fraction' (C) is 0. Correct one",
+    ),
+    "a size without objects": (
+        [["image", "nuclei count", "nuclei fraction"], ["a", 0, 0.1]],
+        "row 2, column 'nuclei count' (B) is 0, but the size by column 'nuclei fraction' (C) is 0.1. Correct one",
+    ),
+    "negative count": ([["image", "n count", "n area_px"], ["a", -1, 2]], "(B) is '-1': input should be greater than"),
+    "bound of a count": (
+        [["image", "n count low", "n area_px"], ["a", 1, 2]],
+        "(B) is a bound of a count, which cannot have bounds",
+    ),
+    "a pixel of 0 mm": ([[*LIVER, "pixel_mm"], ["a", 2, 0]], "(C) is '0': input should be greater than 0. Write the"),
+    "two sizes of pixels": (
+        [["image", "lesion", "pixel_mm", "tumour fraction"], ["a", 1, 0.1, 0.2], ["a", 2, 0.2, 0.2]],
+        "row 3, column 'pixel_mm' (C) is 0.2, but row 2 says that the pixels of the same picture have 0.1 mm",
+    ),
+    "area of another unit": (
+        [["image", "liver area_cm2"], ["a", 2]],
+        "has the unknown unit 'cm2'. Convert its numbers where necessary, and name it 'liver area_mm2' or 'liver area_",
+    ),
+    "bare names of fractions": (
+        [["image", "cat", "cow", "ignored"], ["a", 0.2, 0, "0.01"], ["b", 0, 1, ""]],
+        "row 1, columns 'cat' (B), 'cow' (C), 'ignored' (D) are not known, with numbers from 0 to 1. If these are "
+        "fractions, rename it to 'cat fraction'; likewise the others",
+    ),
+    "bare name of a count": (
+        [["image", "nuclei_fraction", "nuclei"], ["a", 0.2, 125]],
+        "row 1, column 'nuclei' (C) is not known. If it counts objects, rename it to 'nuclei count'. Delete it",
+    ),
     "mask and slices": (
         [["image", "slice", "liver mask", "liver area_mm2"], ["a", "", "m", ""], ["a", 1, "", 2]],
         "row 2, column 'liver mask' (C) tells the size of 'liver' in every slice, but row 3 states it in slice 1",
@@ -781,3 +841,139 @@ def test_lesions_of_a_slice_add_up(tmp_path: Path) -> None:
         tmp_path, columns, ["a.nii.gz", 1, 1, 10, 20], ["a.nii.gz", 1, 2, 5, "6 + 7"], ["a.nii.gz", 2, 1, 3, 3]
     )
     assert stated["slice_size"]["liver"] == [None, [15, 33], 3, None]
+
+
+def write_picture(path: Path, pixel_mm: float = 0.5) -> None:
+    """40 × 30 pixels, 300 mm² by default."""
+    write_scan(path, (40, 30, 1), np.diag([-pixel_mm, -pixel_mm, 1, 1]))
+
+
+CIRCLE = 2 * math.pi * 5
+"""Circumference of 10 mm across."""
+FLATTEST = math.pi**2 / 2 / (2 * ellipe(0.75)) ** 2
+"""Area of an ellipse of an axis ratio of 0.5, by that of the circle of its circumference."""
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "mm2"),
+    [
+        (["head area_mm2"], [50], 50),
+        (["head area_um2"], [5e6], 5),
+        (["Head Area (µm²)"], [5e6], 5),
+        (["head_mm2 low", "head_mm2 high"], [50, 60], [50, 60]),
+        (["head_fraction"], ["4 %"], 12),
+        (["head_fraction"], [0.5], 150),
+        (["head fraction low", "head fraction high"], ["4 %", 0.5], [12, 150]),
+        (["head diameters_mm"], [10], 25 * math.pi),
+        (["head diameters_mm"], ["12 x 10 + 2"], 31 * math.pi),
+        (["head diameters_mm", "error_percent"], ["12 x 10", 10], [30 * math.pi * 0.81, 30 * math.pi * 1.21]),
+        (["head diameters_mm low", "head diameters_mm high"], [10, "12 x 10"], [25 * math.pi, 30 * math.pi]),
+        (["head_circumference_mm"], [CIRCLE], [25 * math.pi * FLATTEST, 25 * math.pi]),
+        (["head circumference_mm"], [f"{CIRCLE} + {CIRCLE}"], [50 * math.pi * FLATTEST, 50 * math.pi]),
+        (["head circumference_mm", "error_percent"], [CIRCLE, 10], [20.25 * math.pi * FLATTEST, 30.25 * math.pi]),
+        (["head circumference_mm", "head diameters_mm"], [CIRCLE, 10], 25 * math.pi),
+        (["head circumference_mm", "head diameters_mm"], [CIRCLE * 1.02, "10 x 10"], [25 * math.pi, 26.01 * math.pi]),
+        (["nuclei count", "nuclei area_um2"], [120, 50e3], 6),
+        (["nuclei count", "nuclei area_um2", "error_percent"], [120, 50e3, 10], [5.4, 6.6]),
+        (["nuclei count", "nuclei area_um2 low", "nuclei area_um2 high"], [100, 4e4, 5e4], [4, 5]),
+        (["nuclei count", "nuclei area_um2"], [0, ""], 0),
+        (["nuclei count", "nuclei_fraction"], [120, 0.02], 6),
+        (["head volume_ml"], [0], 0),
+    ],
+)
+def test_sizes_of_a_picture_are_areas(
+    tmp_path: Path, columns: list[str], cells: list[Any], mm2: float | list[float]
+) -> None:
+    write_picture(tmp_path / "a.nii.gz")
+    entry = sizes(tmp_path, ["image", *columns], ["a.nii.gz", *cells])
+    ((area,),) = entry.pop("slice_size").values()
+    assert area == pytest.approx(mm2, rel=1e-4)
+    assert entry == {}
+
+
+def test_a_row_of_a_slice_may_state_diameters_and_circumferences(tmp_path: Path) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    entry = sizes(
+        tmp_path,
+        ["image", "slice", "tumour diameters_mm", "tumour circumference_mm"],
+        ["a.nii.gz", 1, "12 x 10", ""],
+        ["a.nii.gz", 2, 10, CIRCLE],
+    )
+    assert entry == {"slice_size": {"tumour": [None, pytest.approx(30 * math.pi), pytest.approx(25 * math.pi), None]}}
+
+
+def test_sizes_of_pictures_without_a_pixel_size_are_in_pixels(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.nii.gz", pixel_mm=1)
+    header = ["image", "lesion fraction", "cyst area_px", "nuclei count", "nuclei area_px"]
+    table = read_size_table(write_csv(tmp_path / "sizes.csv", header, ["a.nii.gz", "25 %", 31, 10, 2.5]))
+    (item,) = add_sizes([{"image": "a.nii.gz"}], table, tmp_path, "px")
+    assert item["slice_size"] == {"lesion": [300], "cyst": [31], "nuclei": [25]}
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "length_unit", "message"),
+    [
+        ("lesion area_px", 31, "mm", "(B) is in pixels, but the scan's lengths are in mm. Multiply it by the mm² of"),
+        ("lesion area_mm2", 31, "px", "(B) needs the size of the picture's pixels, which is unknown. State it in a"),
+        ("lesion diameters_mm", 31, "px", "(B) needs the size of the picture's pixels, which is unknown"),
+        ("lesion circumference_mm", 31, "px", "(B) needs the size of the picture's pixels, which is unknown"),
+        (
+            "lesion volume_ml",
+            3,
+            "mm",
+            "(B) is for a whole scan, but the row is of one slice or picture. State area_mm2",
+        ),
+        ("lesion diameters_mm", "3 x 2 x 1", "mm", "(B) is for a whole scan, but the row is of one slice or picture"),
+        ("pixel_mm", 0.12, "mm", "(B) is 0.12, but the pixels of 'a.nii.gz' have 0.5 × 0.5 mm. Correct one of them"),
+    ],
+)
+def test_what_a_picture_does_not_have_is_named(
+    tmp_path: Path, column: str, cell: Any, length_unit: Any, message: str
+) -> None:
+    write_picture(tmp_path / "a.nii.gz")
+    rows = [["image", column, "liver fraction"], ["a.nii.gz", cell, 0.1]]
+    table = read_size_table(write_csv(tmp_path / "sizes.csv", *rows))
+    with pytest.raises(SizeTableError) as caught:
+        table.sizes_of("a.nii.gz", tmp_path, length_unit)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"row 2, column '{column}' {message}")
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            "liver area_mm2",
+            "(B) is for a slice or picture, but the row names no slice of this scan. Fill in the column",
+        ),
+        ("liver circumference_mm", "(B) is for a slice or picture, but the row names no slice of this scan"),
+        ("liver area_px", "(B) is for a slice or picture, but the row names no slice of this scan"),
+        ("pixel_mm", "(B) is 3, but 'a.nii.gz' has 4 slices, and is not a picture. Clear the cell."),
+    ],
+)
+def test_a_whole_scan_has_none_of_the_measures_of_slices(tmp_path: Path, column: str, message: str) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    rows = [["image", column, "liver volume_ml"], ["a.nii.gz", 3, ""]]
+    table = read_size_table(write_csv(tmp_path / "sizes.csv", *rows))
+    with pytest.raises(SizeTableError, match=re.escape(f"row 2, column '{column}' {message}")):
+        table.sizes_of("a.nii.gz", tmp_path)
+
+
+def test_the_pixels_of_pictures_may_stand_in_the_table(tmp_path: Path) -> None:
+    path = write_csv(
+        tmp_path / "sizes.csv", ["image", "pixel_mm", "head fraction"], ["a.png", 0.12, 0.1], ["b.png", "", 0]
+    )
+    table = read_size_table(path)
+    assert (table.pixel_mm("./a.png"), table.pixel_mm("b.png")) == (0.12, None)
+
+
+@settings(deadline=None)
+@given(long=st.floats(1, 100), ratio=st.floats(0.5, 1), error=st.floats(0, 20))
+def test_an_ellipse_lies_within_the_interval_of_its_circumference(long: float, ratio: float, error: float) -> None:
+    short = long * ratio
+    columns = {"circumference_mm": 2 * long * ellipe(1 - ratio**2), "error_percent": error}
+    stated = stated_size({Column("", "", kind, "head"): [v] if "mm" in kind else v for kind, v in columns.items()})
+    assert stated is not None
+    low, high = stated.low, stated.high
+    assert low * (1 - 1e-5) <= math.pi / 4 * long * short <= high * (1 + 1e-9)
+    assert high == pytest.approx((columns["circumference_mm"] * (1 + error / 100)) ** 2 / (4 * math.pi))

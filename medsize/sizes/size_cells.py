@@ -1,0 +1,208 @@
+"""Cells of a size table: the values that they may hold, by the kind of their column."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
+
+from medsize.sizes.spreadsheet import Cell, Shown, parse_number
+
+__all__ = ["AREA_KINDS", "CLICK_KINDS", "NUMBERS", "SIZE_KINDS", "as_text", "read_cell"]
+
+AREA_KINDS = ("area_mm2", "area_um2", "area_px")
+SIZE_KINDS = ("volume_ml", "volume_mm3", "diameters_mm", "fraction", *AREA_KINDS, "circumference_mm", "mask")
+CLICK_KINDS = ("click_mm", "click_lps_mm")
+"""Places in scanner mm: RAS+ as in NIfTI, and LPS as in DICOM."""
+NUMBERS = {*SIZE_KINDS, "count", "error_percent", "pixel_mm"} - {"mask"}
+"""Kinds whose cells hold numbers."""
+BETWEEN_LESIONS = re.compile(r"\s*(?:\n|(?<!\de)\+)\s*", re.IGNORECASE)
+"""A plus, other than the sign of an exponent, or a new line."""
+
+
+def read_cell(kind: str, cell: Cell, decimal_comma: bool) -> Any:
+    """
+    Read a cell.
+
+    Args:
+        kind: kind of its column.
+        cell: a cell that is not empty.
+        decimal_comma: see :func:`medsize.sizes.spreadsheet.parse_number`.
+
+    Raises:
+        ValueError: with the content of the cell, its fault and the remedy.
+    """
+    if isinstance(cell, ValueError):
+        raise cell
+    if isinstance(cell, Shown):
+        if (unit := _plain_unit(cell.text)) not in UNITS.get(kind, {unit}):
+            expected = f"expected {kind}. Convert the number, and correct the cell's format."
+            raise ValueError(f"is {float(cell):.15g}, but shown with '{cell.text}': {expected}")
+        cell = float(cell)
+    try:
+        return CELLS[kind].validate_python(cell, context={"decimal_comma": decimal_comma})
+    except ValidationError as e:
+        reason = e.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(f"is '{cell}': {reason[0].lower()}{reason[1:]}. {EXPECTED[kind]}") from e
+
+
+def _plain_unit(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).lower().replace("^", "").strip(" .()[]")
+
+
+def as_text(cell: str | int | float) -> str:
+    """Return a cell as its spreadsheet shows it: a whole number has no point."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+def _number(cell: str | int | float, info: ValidationInfo) -> float:
+    context: dict[str, bool] = info.context or {}
+    return parse_number(cell, **context) if isinstance(cell, str) else cell
+
+
+def _fraction(cell: str | int | float, info: ValidationInfo) -> float:
+    if isinstance(cell, str) and cell.endswith("%"):
+        return parse_number(cell[:-1].strip()) / 100
+    return _number(cell, info)
+
+
+def _percentage(cell: str | int | float, info: ValidationInfo) -> float:
+    return _number(cell.strip("±% ") if isinstance(cell, str) else cell, info)
+
+
+def _lesions(cell: str | int | float) -> list[Any]:
+    """Return the parts of a cell, one for each lesion."""
+    return BETWEEN_LESIONS.split(cell.lstrip("+")) if isinstance(cell, str) else [cell]
+
+
+def _sizes(cell: str | int | float, info: ValidationInfo) -> list[float]:
+    return [_number(part, info) for part in _lesions(cell)]
+
+
+def _fractions(cell: str | int | float, info: ValidationInfo) -> list[float]:
+    return [_fraction(part, info) for part in _lesions(cell)]
+
+
+def _sum_of_fractions(fractions: list[float]) -> float:
+    if (total := math.fsum(fractions)) > 1:
+        raise ValueError(f"they sum to {total:g}, above 1")
+    return total
+
+
+def _diameters(cell: str | int | float, info: ValidationInfo) -> list[list[float]]:
+    return [_diameters_of_one(part, info) for part in _lesions(cell)]
+
+
+def _diameters_of_one(part: str | int | float, info: ValidationInfo) -> list[float]:
+    if not isinstance(part, str):
+        return [part]
+    if ";" in part:
+        raise ValueError("it may mean one lesion or several")
+    parts = re.split(r"\s*[x×]\s*", part, flags=re.IGNORECASE)
+    if len(parts) > 3:
+        raise ValueError(f"there are {len(parts)} diameters")
+    if len(parts) == 1 and "," in part:
+        raise ValueError("it may mean one diameter or two")
+    return [_number(diameter, info) for diameter in parts]
+
+
+def _places(cell: str | int | float, info: ValidationInfo) -> list[Any]:
+    """Return the points ``[x, y, z]`` and lines ``[[x, y, z], [x, y, z]]`` of a cell."""
+    places: list[Any] = []
+    for place in filter(None, (part.strip() for part in as_text(cell).split(";"))):
+        ends = [_point(end, info) for end in re.split(r"\s+to\s+|\s*(?:->|→)\s*", place)]
+        if len(ends) > 2:
+            raise ValueError(f"'{place}' is a line with {len(ends)} ends")
+        places.append(ends if len(ends) == 2 else ends[0])
+    return places
+
+
+def _point(text: str, info: ValidationInfo) -> list[float]:
+    parts = text.strip("()[] ").split()
+    if len(parts) == 1:
+        parts = parts[0].split(",")
+    if len(parts) != 3:
+        raise ValueError(f"'{text}' has {len(parts)} coordinates")
+    return [_number(part.strip(","), info) for part in parts]
+
+
+def _path_below(cell: str | int | float) -> str:
+    path = as_text(cell).replace("\\", "/")  # as Windows writes it
+    if path.startswith("/") or PureWindowsPath(path).drive or ".." in PurePosixPath(path).parts:
+        raise ValueError("it is outside the data set's folder")
+    return str(PurePosixPath(path))
+
+
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Size = TypeAdapter(Annotated[list[NotNegative], BeforeValidator(_sizes), AfterValidator(math.fsum)])
+Fraction = TypeAdapter(
+    Annotated[list[Annotated[float, Field(ge=0, le=1)]], BeforeValidator(_fractions), AfterValidator(_sum_of_fractions)]
+)
+Diameters = list[Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+RelativePath = TypeAdapter(Annotated[str, BeforeValidator(_path_below)])
+CELLS: dict[str, TypeAdapter] = {
+    "image": RelativePath,
+    "subject": TypeAdapter(Annotated[str, BeforeValidator(as_text)]),
+    "slice": TypeAdapter(Annotated[int, BeforeValidator(_number), Field(ge=0)]),
+    "lesion": TypeAdapter(Annotated[str, BeforeValidator(as_text)]),
+    "comment": TypeAdapter(Any),
+    "error_percent": TypeAdapter(Annotated[float, BeforeValidator(_percentage), Field(ge=0, lt=100)]),
+    "volume_ml": Size,
+    "volume_mm3": Size,
+    "diameters_mm": TypeAdapter(Annotated[list[Diameters], BeforeValidator(_diameters)]),
+    "fraction": Fraction,
+    **dict.fromkeys(AREA_KINDS, Size),
+    "circumference_mm": TypeAdapter(Annotated[list[NotNegative], BeforeValidator(_sizes)]),
+    "count": TypeAdapter(Annotated[NotNegative, BeforeValidator(_number)]),
+    "pixel_mm": TypeAdapter(Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]),
+    "mask": RelativePath,
+    **dict.fromkeys(CLICK_KINDS, TypeAdapter(Annotated[list[Any], BeforeValidator(_places)])),
+}
+
+UNITS = {
+    "volume_ml": {"ml", "milliliter", "millilitre", "cm3", "ccm", "cc"},
+    "volume_mm3": {"mm3", "cmm"},
+    "diameters_mm": {"mm", "millimeter", "millimetre"},
+    "area_mm2": {"mm2"},
+    "area_um2": {"um2", "\N{GREEK SMALL LETTER MU}m2"},
+    "area_px": {"px", "pixel", "pixels"},
+    "circumference_mm": {"mm", "millimeter", "millimetre"},
+    "pixel_mm": {"mm", "mm/px", "millimeter", "millimetre"},
+    "fraction": set(),
+    "error_percent": {"percent", "%"},
+}
+"""Units that a cell's format may show, by the kind of its column; in other columns it may show anything."""
+EMPTY_OR_ZERO = "leave the cell empty where the size is unknown, and write 0 where the structure is absent."
+PATH = "Write a path from the data set's folder, such as scans/scan_01.nii.gz."
+EXPECTED = {
+    "image": PATH,
+    "slice": "Write the number of the slice, from 0 along the last axis, or leave the cell empty for the whole scan.",
+    "error_percent": "Write the reader's error in percent, from 0 to less than 100.",
+    "volume_ml": f"Write the volume in mL, such as 1510 or 12.5; {EMPTY_OR_ZERO}",
+    "volume_mm3": f"Write the volume in mm³, such as 1510000; {EMPTY_OR_ZERO}",
+    "diameters_mm": (
+        "Write 1 to 3 diameters in mm, such as 34 x 28 x 40.5, with + between several lesions, as in 12 x 9 + 15; "
+        "leave the cell empty where they are unknown, and write 0 in a column 'STRUCTURE volume_ml' or, for pictures, "
+        "'STRUCTURE fraction' where the structure is absent."
+    ),
+    "fraction": (
+        "Write a fraction of the whole scan, slice or picture, such as 0.04, or a percentage with its sign, such as "
+        f"4 %; {EMPTY_OR_ZERO}"
+    ),
+    "area_mm2": f"Write the area in mm², such as 320.5; {EMPTY_OR_ZERO}",
+    "area_um2": f"Write the area in µm², such as 48.5; {EMPTY_OR_ZERO}",
+    "area_px": f"Write the number of pixels of the original picture, such as 5310; {EMPTY_OR_ZERO}",
+    "circumference_mm": f"Write the circumference in mm, such as 175.3; {EMPTY_OR_ZERO}",
+    "count": "Write the number of objects, such as 125, or 0 where there is none.",
+    "pixel_mm": "Write the side of a pixel in mm, such as 0.12, or leave the cell empty where the picture states it.",
+    "mask": PATH,
+    **dict.fromkeys(
+        CLICK_KINDS,
+        "Write x y z in mm, as in 12.5 -30 44; several points with semicolons between them; a line as 0 1 2 to 3 4 2.",
+    ),
+}
+"""Advice for a faulty cell, by the kind of its column."""
