@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medsize.measurements.measurement import Readings, ReadOptions
+from medsize.measurements.ohif_csv import is_ohif_csv, read_ohif_csv
 from medsize.measurements.slicer_markups import is_slicer_markups, read_slicer_markups
 
 __all__ = ["find_measurements", "format_of", "read_measurements"]
@@ -41,6 +42,7 @@ def _read_structured_report(file: Path, options: ReadOptions) -> Readings:
 FORMATS = (
     Format("DICOM SR", _is_dicom, _read_structured_report),
     Format("markups of 3D Slicer (.mrk.json)", is_slicer_markups, read_slicer_markups),
+    Format("CSV of OHIF", is_ohif_csv, read_ohif_csv),
 )
 
 
