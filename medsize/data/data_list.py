@@ -13,7 +13,7 @@ the scan's (the slice's) original field of view. ``length_unit`` is ``mm``, or `
 no known size: a pixel then counts as 1 mm × 1 mm, and sizes are shown in pixels. Structures that ``size`` does not
 name are unknown.
 The size of several lesions of a structure is ``{"each": [1.2, [0.5, 0.9]]}``, or ``{"diameters_mm": [[12], [15, 11]]}``
-with one to three diameters of each: they add up.
+with one to three diameters of each, or one or two in a picture: they add up.
 ``clicks`` says where structures are, in scanner mm: for each structure points ``[x, y, z]`` and lines
 ``[[x, y, z], [x, y, z]]``.
 ``click_space`` is ``RAS`` (as in NIfTI; the default) or ``LPS`` (as in DICOM). ``inside`` names the organ that each
@@ -46,6 +46,7 @@ from pydantic import (
 
 from medsize.errors import ProblemsError
 from medsize.files import atomic_write
+from medsize.sizes.ellipse import ellipse_area
 from medsize.sizes.ellipsoid import ellipsoid_volume
 from medsize.suggest import did_you_mean
 from medsize.units import lps_to_ras
@@ -99,6 +100,15 @@ class Lesions(BaseModel):
     def volume_mm3(self) -> float:
         """Return the volume of the ellipsoids of ``diameters_mm`` together."""
         return math.fsum(map(ellipsoid_volume, self.diameters_mm))
+
+    def area_mm2(self) -> float:
+        """
+        Return the area of the ellipses of ``diameters_mm`` together, in a picture.
+
+        Raises:
+            ValueError: when one has three diameters.
+        """
+        return math.fsum(map(ellipse_area, self.diameters_mm))
 
 
 class Roi(BaseModel):

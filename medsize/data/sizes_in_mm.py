@@ -46,7 +46,10 @@ def sizes_in_mm(
         if box is not None and Path(image).is_file():
             found["volume_mm3"] = box[..., 0] * _unit_in_mm(image, unit, 3, where, problems)
             for name in lesions.keys() & set(structures):
-                found["volume_mm3"][:, structures.index(name)] += lesions[name].volume_mm3()
+                try:
+                    found["volume_mm3"][:, structures.index(name)] += _of_diameters(lesions[name], image)
+                except ValueError as e:
+                    problems.append(f"{where}: size of '{name}': {e}")
     if item.slice_size is not None:
         box = _intervals(item.slice_size, structures, f"{where}: slice_size", problems)
         if box is not None and Path(image).is_file():
@@ -61,6 +64,14 @@ def _total(lesions: Lesions) -> tuple[float, float]:
     """Return both ends of the sum of ``each``, see :func:`medsize.sizes.measurements.added`."""
     low, high = zip(*lesions.intervals(), strict=True) if lesions.each else ((), ())
     return math.fsum(low), math.fsum(high)
+
+
+def _of_diameters(lesions: Lesions, image: str) -> float:
+    """Return the mm³ of the lesions that state diameters: ellipsoids or, in a scan of one slice, ellipses."""
+    if not lesions.diameters_mm:
+        return 0.0
+    zooms, shape = scan_header(image)
+    return lesions.area_mm2() * zooms[2] if shape[2] == 1 else lesions.volume_mm3()
 
 
 def _intervals(

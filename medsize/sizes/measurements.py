@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from medsize.sizes.ellipse import circumference_area, ellipse_area
+from medsize.sizes.ellipse import circumference_area, ellipse_area, ellipse_circumference
 from medsize.sizes.ellipsoid import ellipsoid_volume
 from medsize.sizes.size_cells import AREA_KINDS, CLICK_KINDS
 from medsize.sizes.size_columns import Column
@@ -23,6 +23,8 @@ __all__ = ["Extent", "StatedSize", "added", "misfits", "of_other_extent", "state
 
 LENGTHS = ("diameters_mm", "circumference_mm")
 KINDS_OF_SLICES = (*LENGTHS, *AREA_KINDS, "fraction")
+NOTABLE = 0.03
+"""Part by which a circumference may differ from that of its diameters without being noted."""
 NOT_SIZES = ("count", "error_percent", *CLICK_KINDS)
 IN_SLICES = "area_mm2, fraction, circumference_mm, or one or two diameters_mm"
 Unit = Literal["mm3", "mm2", "px", "fraction", "mask"]
@@ -61,6 +63,8 @@ class StatedSize:
     mask: str | None = None
     flat: StatedSize | None = None
     """Size of the same diameters in a slice or picture."""
+    doubt: str = ""
+    """Difference of a circumference from that of the diameters beside it."""
 
     def times(self, measure: float) -> float | list[float]:
         """
@@ -187,7 +191,16 @@ def _size(stated: Mapping[str, Any], source: str, factor: float = 1.0) -> Stated
             circumference_area(circumference, [factor * d for d in lesion])
             for circumference, lesion in zip(circumferences, diameters, strict=True)
         ]
-        return StatedSize(math.fsum(low for low, _ in ends), math.fsum(high for _, high in ends), "mm2", source)
+        doubt = ""
+        for circumference, lesion in zip(circumferences, diameters, strict=True):
+            expected = ellipse_circumference(*lesion) if len(lesion) == 2 else circumference
+            if abs(circumference / expected - 1) > NOTABLE:
+                doubt = (
+                    f"{source}: the circumference is {circumference / factor:.4g} mm, that of the diameters "
+                    f"{expected / factor:.4g} mm. The size is an interval from one to the other. Is one mistyped?"
+                )
+        low, high = (math.fsum(of_lesions) for of_lesions in zip(*ends, strict=True))
+        return StatedSize(low, high, "mm2", source, doubt=doubt)
     ((kind, value),) = stated.items()
     if kind == "diameters_mm":
         lesions = [[factor * d for d in lesion] for lesion in value]

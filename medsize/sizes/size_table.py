@@ -123,7 +123,10 @@ class SizeTable:
     columns: tuple[Column, ...]
     rows: tuple[SizeRow, ...]
     doubts: tuple[str, ...] = ()
-    """Rows that are hidden or struck through, and read nevertheless; rows of totals, which are left out."""
+    """
+    Rows that are hidden or struck through, and read nevertheless; rows of totals, which are left out; circumferences
+    that differ from those of the diameters beside them.
+    """
 
     @cached_property
     def structures(self) -> tuple[str, ...]:
@@ -310,6 +313,7 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
         problems += [f"row {number}, {fault}" for fault in faults]
         if row is not None:
             rows.append(row)
+            doubts += [f"row {number}, {size.doubt}" for size in row.sizes.values() if size.doubt]
     table = SizeTable(path, tuple(column for column in columns if column), tuple(rows), tuple(doubts))
     problems += _contradictions(table)
     if problems:

@@ -64,6 +64,15 @@ def test_sizes_of_several_lesions_add_up(write: Writer, tmp_path: Path) -> None:
     torch.testing.assert_close(cohort.items[0]["volume_mm3"], expected)
 
 
+def test_diameters_in_a_picture_are_those_of_ellipses(write: Writer, tmp_path: Path) -> None:
+    path = write({"image": "a.nii.gz", "size": {"liver": {"diameters_mm": [[10], [20, 10]]}}})
+    nibabel.save(nibabel.Nifti1Image(np.zeros((10, 10, 1), np.uint8), np.diag([-2.0, -2, 1, 1])), tmp_path / "a.nii.gz")
+    (item,) = load_cohort(path, tmp_path).items
+    assert item["volume_mm3"][:, 0].tolist() == pytest.approx([math.pi / 4 * (100 + 200)] * 2)
+    path = write({"image": "a.nii.gz", "size": {"liver": {"diameters_mm": [[20, 10, 5]]}}})
+    assert "size of 'liver': found 3 diameters, expected 1 or 2" in problems_of(path)
+
+
 def test_absent_is_not_unknown(write: Writer) -> None:
     path = write({"image": "a.nii.gz", "size": {"liver": 0}})
     (item,) = load_cohort(path, path.parent).items

@@ -959,6 +959,14 @@ def test_a_whole_scan_has_none_of_the_measures_of_slices(tmp_path: Path, column:
         table.sizes_of("a.nii.gz", tmp_path)
 
 
+def test_a_circumference_that_differs_from_that_of_its_diameters_is_noted(tmp_path: Path) -> None:
+    header = ["image", "head circumference_mm", "head diameters_mm", "error_percent"]
+    rows = [["a.png", 100, "32 x 32", 5], ["b.png", 106, "32 x 32", 5], ["c.png", 106, 32, 5]]
+    (doubt,) = read_size_table(write_csv(tmp_path / "sizes.csv", header, *rows)).doubts
+    assert doubt.startswith("row 3, column 'head circumference_mm' (B) and column 'head diameters_mm' (C): the circum")
+    assert "is 106 mm, that of the diameters 100.5 mm" in doubt
+
+
 def test_the_pixels_of_pictures_may_stand_in_the_table(tmp_path: Path) -> None:
     path = write_csv(
         tmp_path / "sizes.csv", ["image", "pixel_mm", "head fraction"], ["a.png", 0.12, 0.1], ["b.png", "", 0]
