@@ -29,6 +29,8 @@ SOURCE = Path(__file__).parent
 BUNDLES = SOURCE.parent
 COMMENTED = (".yaml", ".conf", ".py")
 """Endings of files that get a comment with their source."""
+COPIED = {"scripts/fit_to_window.py": "medsize/transforms/fit_to_window.py"}
+"""Files that inference needs without medsize: path in the bundle, and their source in the repository."""
 PLACE = re.compile(r"^( *)(\w+): !bundle(  #[^\n]*)?\n", re.MULTILINE)
 
 
@@ -80,6 +82,8 @@ def assembled(name: str, source: Path = SOURCE) -> dict[str, str]:
             also = f" and bundles/source/{own.name}" if PLACE.search(text) else ""
             text = f"{ORIGIN} from bundles/source/shared/{path}{also}.\n{filled(text, file)}"
         files[path] = text
+    for path, origin in COPIED.items():
+        files[path] = f"{ORIGIN} from {origin}.\n{(BUNDLES.parent / origin).read_text()}"
     if unused:
         raise ValueError(f"{own}: found {', '.join(sorted(unused))}, which no file in shared/ asks for. Remove it.")
     return files

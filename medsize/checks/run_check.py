@@ -98,7 +98,13 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
         findings += _unused_sizes(cohort, training, validation)
     if not wrong and all(finding.is_warning for finding in findings):
         region_mm = settings.region_mm or None
-        wrong = check_scans([*training, *validation], cohort.num_classes, cohort.scribble_unlabelled, region_mm)
+        wrong = check_scans(
+            [*training, *validation],
+            cohort.num_classes,
+            cohort.scribble_unlabelled,
+            region_mm,
+            mask_ignored=cohort.mask_ignored,
+        )
         used = {item["image"] for item in (*training, *validation)}
         doubtful = suspicions([item for item in cohort.items if item["image"] in used], cohort.class_names)
         findings += [Finding(str(cohort.source), text, is_warning=True) for text in doubtful]
@@ -216,7 +222,7 @@ def _feature_problems(features: str) -> list[str]:
     """Return why features of first labels cannot be had."""
     if features not in FEATURES:
         return [f"first_labels_features is '{features}', expected one of {', '.join(FEATURES)}."]
-    if features == "imagenet":
+    if features != "intensity":
         try:
             lite0_file()
         except FileNotFoundError as e:

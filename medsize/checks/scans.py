@@ -26,6 +26,7 @@ def check_scans(
     num_classes: int,
     scribble_unlabelled: int = IGNORE_INDEX,
     region_mm: Sequence[float] | None = None,
+    mask_ignored: int | None = None,
 ) -> list[str]:
     """
     Read the scans that were not read before, and list the problems of all.
@@ -42,12 +43,15 @@ def check_scans(
         num_classes: K, with the background.
         scribble_unlabelled: value of unlabelled voxels in scribbles.
         region_mm: extent of the region given to the network along each axis, in mm; negative for all of an axis.
+        mask_ignored: value in masks of voxels that belong to no class. Default: none.
 
     Returns:
         one message per problem, naming the file. Empty if there is none.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
-        found = pool.map(lambda item: list(_faults(item, num_classes, scribble_unlabelled, region_mm)), items)
+        found = pool.map(
+            lambda item: list(_faults(item, num_classes, scribble_unlabelled, region_mm, mask_ignored)), items
+        )
         return [fault for faults in with_progress(found, "checking scans", len(items)) for fault in faults]
 
 
@@ -56,6 +60,7 @@ def _faults(
     num_classes: int,
     scribble_unlabelled: int,
     region_mm: Sequence[float] | None,
+    mask_ignored: int | None,
 ) -> Iterator[str]:
     item: Mapping[str, Any] = scan
     path = item["image"]
@@ -75,7 +80,7 @@ def _faults(
         return
     for key, size_keys in (("label", SIZE_KEYS), ("true_label", ("true_volume_mm3",)), ("scribble", ())):
         if key in item:
-            ignored = scribble_unlabelled if key == "scribble" else None
+            ignored = scribble_unlabelled if key == "scribble" else mask_ignored
             is_sized = any(bool((torch.as_tensor(item[k])[0] > 0).any()) for k in size_keys if k in item)
             name = key.removeprefix("true_")
             yield from _label_faults(item[key], name, image, path, num_classes, ignored, is_sized)

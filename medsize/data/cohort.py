@@ -38,6 +38,8 @@ class Cohort:
     scribble_unlabelled: int = 255
     organs: tuple[str, ...] = ()
     """Organ that each structure lies in, in the order of the classes; empty if sizes are of whole scans."""
+    mask_ignored: int | None = None
+    """Value in masks of voxels that belong to no class; ``None`` if there is none."""
     length_unit: str = "mm"
     """{``"mm"``, ``"px"``}: ``px`` for pictures whose pixels have no known size; keys named mm then hold pixels."""
     sha256: str = field(default="", repr=False)
@@ -210,6 +212,7 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path, inside: Mapping[
         has_validation_section=bool(parsed.validation),
         scribble_unlabelled=parsed.scribble_unlabelled,
         organs=organs,
+        mask_ignored=parsed.mask_ignored,
         length_unit=parsed.length_unit,
         sha256=hashlib.sha256(content).hexdigest(),
     )

@@ -18,6 +18,7 @@ with one to three diameters of each, or one or two in a picture: they add up.
 ``[[x, y, z], [x, y, z]]``.
 ``click_space`` is ``RAS`` (as in NIfTI; the default) or ``LPS`` (as in DICOM). ``inside`` names the organ that each
 structure lies in, ``{"lesion": "liver"}``. Then an item has ``organs``, masks of these, ``{"liver": "1.nii.gz"}``.
+``mask_ignored``, 255, is the value in masks of voxels that belong to no class; without it, 255 is a mistake.
 
 :func:`medsize.data.load_cohort` reads and checks it.
 """
@@ -162,6 +163,8 @@ class DataList(BaseModel):
     length_unit: Literal["mm", "px"] = "mm"
     """Unit of spacings, and of what is derived from them: ``px`` for pictures whose pixels have no known size."""
     scribble_unlabelled: int = 255
+    mask_ignored: Literal[255] | None = None
+    """Value in masks of voxels that belong to no class: they are left out of losses and of the evaluation."""
     click_space: Literal["RAS", "LPS"] = "RAS"
     inside: dict[str, str] | None = None
     """Organ, or other structure, that each structure lies in."""

@@ -24,6 +24,9 @@ MAX_SIDE = {2: 256, 3: 128}
 """Largest number of voxels of the window along an axis; larger scans get a coarser spacing."""
 MAX_SIDE_ON_CPU = {2: 96, 3: 64}
 """The same where there is no GPU: a training on whole scans shall not take hours."""
+PICTURE_SIDE = 256
+PICTURE_SIDE_ON_CPU = 128
+"""Largest number of pixels of the window along an axis, for pictures that are resized to fit it."""
 SIDE_STEP = {2: 32, 3: 8}
 """Divisor of each side of the window, as networks halve it several times."""
 UNET_LEVELS = {2: 4, 3: 3}
@@ -82,6 +85,27 @@ class Proposal:
             return True
         return False
 
+    def in_channels(self) -> int:
+        """Return the channels of the scans: 3 if any is a picture in colour."""
+        channels = max(place.channels for place, _ in self._places)
+        if channels > 1:
+            self.reasons["in_channels"] = "red, green and blue"
+        return channels
+
+    def fit_to_window(self) -> bool:
+        """Return whether to resize scans to fit the window: pictures whose pixels have no known size."""
+        fits = self.cohort.length_unit == "px"
+        if fits:
+            self.reasons["fit_to_window"] = "the pixels have no known size: each picture fills the window, aspect kept"
+        return fits
+
+    def first_label_features(self) -> str:
+        """Return the features of first labels: those of pictures if each scan has one slice."""
+        of_pictures = all(place.shape[2] == 1 for place, _ in self._places)
+        if of_pictures:
+            self.reasons["first_labels_features"] = "each scan is a picture"
+        return "picture" if of_pictures else "imagenet"
+
     def spacing(self, use_roi: bool | None = None) -> list[float]:
         """
         Return the spacing of the voxels that the network sees, mm.
@@ -89,6 +113,9 @@ class Proposal:
         Args:
             use_roi: scans are cropped to their regions of interest. Default: as proposed.
         """
+        if self.fit_to_window():
+            self.reasons["spacing"] = "pixels of the window count as they are"
+            return [1.0] * self.spatial_dims
         usual = self._median_spacing
         spacing = _fitting_spacing(self._needed_mm(use_roi), usual)
         coarser = any(s > 1.1 * u for s, u in zip(spacing, usual, strict=True))
@@ -112,6 +139,8 @@ class Proposal:
                 proposed.
             use_roi: scans are cropped to their regions of interest. Default: as proposed.
         """
+        if self.fit_to_window():
+            return self._picture_window()
         if spacing is None or not _is_spacing(spacing, self.spatial_dims):
             spacing = self.spacing(use_roi)
         needed = self._needed_mm(use_roi)
@@ -201,6 +230,16 @@ class Proposal:
         extents = [roi_extent(roi, place) if crops and roi else place.extent_mm for place, roi in self._places]
         needed: np.ndarray = np.percentile(np.array(extents), 95, axis=0, method="higher")
         return needed[: self.spatial_dims]
+
+    def _picture_window(self) -> list[int]:
+        """Return a window in which each picture is about as large as possible: that of the median aspect."""
+        shapes = np.array([place.shape[:2] for place, _ in self._places], dtype=float)
+        aspect = float(np.median(shapes[:, 0] / shapes[:, 1]))
+        limit = PICTURE_SIDE if torch.cuda.is_available() else PICTURE_SIDE_ON_CPU
+        longest = min(limit, SIDE_STEP[2] * math.ceil(float(np.median(shapes.max(axis=1))) / SIDE_STEP[2]))
+        sides = [longest * min(1.0, aspect), longest * min(1.0, 1 / aspect)]
+        self.reasons["roi_size"] = f"pixels; the aspect of the pictures is {aspect:.2g} in the middle"
+        return [max(1, round(side / SIDE_STEP[2])) * SIDE_STEP[2] for side in sides]
 
     def _looks_like_ct(self) -> bool:
         lowest = []

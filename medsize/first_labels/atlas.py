@@ -46,6 +46,7 @@ def atlas_rounds(
     position_blur: float = 1.5,
     reach: float = 0.2,
     shift_steps: int = 10,
+    learn_positions: bool = True,
 ) -> list[torch.Tensor]:
     """
     Alternate between the labels of all scans and the atlas that follows from them.
@@ -69,6 +70,7 @@ def atlas_rounds(
         position_blur: standard deviation of the blur of ψ, points of the grid. Defaults to 1.5.
         reach: how far the atlas may be moved, as a part of the grid's extent. 0 holds it in place. Defaults to 0.2.
         shift_steps: steps towards the sizes in each round. Defaults to 10.
+        learn_positions: learn ψ; without it, classes follow from words, neighbours and clicks. Defaults to True.
 
     Returns:
         q, the soft label of each scan on its grid, float16, ``(K, Z, h, w)``.
@@ -110,6 +112,8 @@ def atlas_rounds(
             labels[number] = q.half()
         if done < rounds:
             words = [(count + FEW) / (count + FEW).sum(dim=1, keepdim=True) for count in counts]
+            if not learn_positions:
+                continue
             average = blur_slices(mass / depth.clamp_min(1).view(-1, 1, 1), position_blur)
             average = average / average.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-9)
             positions = average.clamp_min(1e-6).log()

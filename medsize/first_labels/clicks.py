@@ -28,6 +28,11 @@ def ball_radius(volume_mm3: float) -> float:
     return float((3 * volume_mm3 / (4 * math.pi)) ** (1 / 3))
 
 
+def disc_radius(area_mm2: float) -> float:
+    """Return the radius in mm of a disc of this area."""
+    return math.sqrt(area_mm2 / math.pi)
+
+
 def click_evidence(
     scribble: torch.Tensor, volumes_mm3: Sequence[float], grid: Sequence[int], point_mm: Sequence[float]
 ) -> torch.Tensor:
@@ -35,9 +40,9 @@ def click_evidence(
     Return what clicks and scribbles say about the class of each point of a grid.
 
     A structure with a click gains 1 − 1.5 · d² / 2r² in log-probability: d is the distance to its nearest labelled
-    voxel, r the radius of a ball of the structure's own volume. Clicks that do not touch, such as those of several
-    lesions, share it equally. A labelled voxel makes its point certain. A structure that is not labelled in this scan
-    gains nothing, nor does one of unknown volume beyond its points.
+    voxel, r the radius of a ball of the structure's own volume, in a scan of one slice of a disc of its area. Clicks
+    that do not touch, such as those of several lesions, share it equally. A labelled voxel makes its point certain. A
+    structure that is not labelled in this scan gains nothing, nor does one of unknown volume beyond its points.
 
     Args:
         scribble: class indices, 255 where unlabelled, ``(H, W, Z)``.
@@ -64,7 +69,8 @@ def click_evidence(
             elsewhere[points] = False
             distance = torch.from_numpy(distance_transform_edt(elsewhere.numpy(), sampling=list(point_mm))).float()
             _, pieces = label(scribble.numpy() == k, structure=TOUCHING)
-            radius = ball_radius(volumes_mm3[k - 1] / pieces)
+            volume = volumes_mm3[k - 1] / pieces
+            radius = disc_radius(volume / point_mm[0]) if scribble.shape[2] == 1 else ball_radius(volume)
             ball = AT_THE_CLICK - STEEPNESS * distance.square() / (2 * radius**2)
             evidence[k] = ball.clamp_min(FAR)
         evidence[(k, *points)] = CERTAIN

@@ -13,6 +13,7 @@ from monai.utils import TransformBackends
 from torch.nn import functional as F
 
 from medsize.first_labels.first_labels import label_file
+from medsize.losses.composite import IGNORE_INDEX
 from medsize.transforms.soft_label import ShiftToSize, meet_size
 from medsize.transforms.voxel_size import source_of
 
@@ -55,7 +56,8 @@ class FirstLabeld(Transform):
         logits = fine.clamp_min(1e-6).log().movedim(1, -1)  # (K, H, W, Z)
         if "label" in d:
             num_classes = len(coarse)
-            mask = d["label"].as_tensor()[0].long().clamp(0, num_classes - 1)
+            mask = d["label"].as_tensor()[0].long()
+            mask = mask.masked_fill(mask == IGNORE_INDEX, 0).clamp(0, num_classes - 1)
             soft = F.one_hot(mask, num_classes).movedim(-1, 0).float()
         else:
             soft = meet_size(logits.reshape(-1, *image.shape[1:]), d, image, self.shift)

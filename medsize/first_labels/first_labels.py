@@ -23,7 +23,7 @@ from medsize.data.content_hash import content_hash, file_states
 from medsize.files import atomic_write
 from medsize.first_labels.atlas import AtlasScan, atlas_rounds
 from medsize.first_labels.clicks import CERTAIN, FAR, click_evidence
-from medsize.first_labels.features import SliceFeatures, as_volume
+from medsize.first_labels.features import PICTURE_POINTS, SliceFeatures, as_volume
 from medsize.first_labels.mixture import (
     Mixture,
     alike_pairs,
@@ -36,6 +36,7 @@ from medsize.first_labels.mixture import (
 from medsize.first_labels.report import write_report
 from medsize.first_labels.words import Words
 from medsize.items import SIZE_KEYS, size_key
+from medsize.losses.composite import IGNORE_INDEX
 from medsize.progress_bar import with_progress
 from medsize.transforms.size_to_fraction import to_fraction
 from medsize.transforms.voxel_size import source_of
@@ -56,7 +57,7 @@ JUDGED_ITERATIONS = 20
 CLICKED_ITERATIONS = 20
 """Most EM iterations where clicks or masks point at structures in some scans: these say where the atlas begins, and
 many iterations fit the noise of few scans. Abdomen, 12 scans, clicks in 3: Dice 0.69 after 20, 0.59 after 100."""
-KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "seed")
+KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "positions", "seed")
 """Settings of the method that the labels depend on."""
 
 
@@ -90,9 +91,13 @@ class FirstLabels:
     Args:
         num_classes: K, with the background.
         features: see :class:`medsize.first_labels.SliceFeatures`. Defaults to ``"imagenet"``.
-        vocabularies: number of words of each. Defaults to ``(200, 400, 600, 800)``.
+        vocabularies: number of words of each. Default: ``(200, 400, 600, 800)``, for features of pictures
+            ``(300, 500)``.
         rounds: see :func:`medsize.first_labels.atlas_rounds`. Defaults to 8.
-        stride: voxels between two points of the grid. Default: 2, more for a large cohort, see :data:`MOST_VALUES`.
+        stride: voxels between two points of the grid. Default: 2, more for a large cohort, see :data:`MOST_VALUES`;
+            for features of pictures a 32th of the longest side.
+        positions: also learn where structures lie, see :func:`medsize.first_labels.atlas_rounds`. Default: yes, but
+            not for features of pictures, in which a thing may be anywhere.
         seed: of sampled points and of k-means. Defaults to 0.
         device: where features are computed. Default: the CPU.
     """
@@ -101,15 +106,18 @@ class FirstLabels:
         self,
         num_classes: int,
         features: str = "imagenet",
-        vocabularies: Sequence[int] = (200, 400, 600, 800),
+        vocabularies: Sequence[int] | None = None,
         rounds: int = 8,
         stride: int | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        positions: bool | None = None,
     ) -> None:
+        of_pictures = features == "picture"
         self.num_classes = num_classes
         self.features = features
-        self.vocabularies = tuple(vocabularies)
+        self.vocabularies = tuple(vocabularies or ((300, 500) if of_pictures else (200, 400, 600, 800)))
+        self.positions = not of_pictures if positions is None else positions
         self.rounds = rounds
         self.stride = stride
         self.seed = seed
@@ -159,6 +167,8 @@ class FirstLabels:
 
     def _stride(self, image: torch.Tensor, num_scans: int) -> int:
         """Return the voxels between two points that keep the cohort's labels within :data:`MOST_VALUES`."""
+        if self.features == "picture":
+            return math.ceil(max(image.shape[1:3]) / PICTURE_POINTS)
         values = math.prod(image.shape[1:]) * num_scans * self.num_classes
         return max(2, math.ceil(math.sqrt(values / MOST_VALUES)))
 
@@ -212,7 +222,9 @@ class FirstLabels:
         return torch.cat([torch.ones_like(points[:1]), points])
 
     def _shares(self, label: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
-        one_hot = F.one_hot(label.as_subclass(torch.Tensor).long().clamp(0, self.num_classes - 1), self.num_classes)
+        plain = label.as_subclass(torch.Tensor).long()
+        plain = plain.masked_fill(plain == IGNORE_INDEX, 0)
+        one_hot = F.one_hot(plain.clamp(0, self.num_classes - 1), self.num_classes)
         return F.interpolate(one_hot.permute(3, 2, 0, 1).float(), size=list(grid), mode="area")
 
     def _solve(self, scans: Sequence[ScanOnGrid]) -> list[torch.Tensor]:
@@ -247,6 +259,7 @@ class FirstLabels:
             [AtlasScan(scan.words, scan.of_grid, scan.evidence, scan.label, scan.inside) for scan in scans],
             [mixture.words for mixture in self.mixtures],
             rounds=self.rounds,
+            learn_positions=self.positions,
         )
         return [label if scan.label is None else scan.label.half() for scan, label in zip(scans, labels, strict=True)]
 

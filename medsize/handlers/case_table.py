@@ -20,6 +20,7 @@ from medsize.bundle.run_folder import METRICS
 from medsize.bundle.run_summary import RunResults
 from medsize.files import atomic_write
 from medsize.handlers.run_record import RunRecord
+from medsize.losses.composite import IGNORE_INDEX
 from medsize.metrics.size_error import relative_size_error, volume_error, volumes_of
 from medsize.units import MM3_PER_ML
 
@@ -41,7 +42,7 @@ class CaseTable:
         structures: names of the foreground classes.
         batch_transform: takes the items from ``engine.state.batch``: dictionaries with ``subject``, a decollated
             ``image``, ``true_volume_mm3`` if known, ``(2, K − 1)``, and ``true_label`` if there is a mask,
-            ``(1, *spatial)``.
+            ``(1, *spatial)``, 255 in voxels that do not count.
         output_transform: takes the one-hot predictions ``(K, *spatial)`` from ``engine.state.output``, in the space of
             the labels.
         record: record that writes the summary. Default: none.
@@ -84,6 +85,8 @@ class CaseTable:
             self._cases.append(self._rows_of(item, prediction))
 
     def _rows_of(self, item: dict[str, Any], prediction: MetaTensor) -> list[dict[str, Any]]:
+        if "true_label" in item:
+            prediction = _without_ignored(prediction, item["true_label"].as_tensor())
         volumes = volumes_of(prediction.unsqueeze(0))[0].cpu()
         onehot = prediction.as_tensor().unsqueeze(0)
         count = len(self.structures)
@@ -91,6 +94,7 @@ class CaseTable:
         low = high = torch.full_like(volumes, torch.nan)
         if "true_label" in item:
             label = item["true_label"].as_tensor().long()
+            label = label.masked_fill(label == IGNORE_INDEX, 0)
             true_onehot = torch.zeros_like(onehot).scatter_(1, label.unsqueeze(0).to(onehot.device), 1)
             found = compute_dice(onehot, true_onehot, include_background=False, ignore_empty=False)[0]
             dice = found.tolist()
@@ -127,6 +131,17 @@ class CaseTable:
             table.to_csv(file, index=False, float_format="%.6g")
         if self.record is not None:
             self.record.write_summary(cases=int(table["image"].nunique()), results=summarise(table))
+
+
+def _without_ignored(prediction: MetaTensor, label: torch.Tensor) -> MetaTensor:
+    """Return the one-hot prediction with background at the voxels that the mask gives no class."""
+    ignored = (label == IGNORE_INDEX).to(prediction.device)
+    if not bool(ignored.any()):
+        return prediction
+    background = prediction.as_tensor().new_zeros(len(prediction))
+    background[0] = 1
+    plain = torch.where(ignored, background.view(-1, *(1,) * (prediction.ndim - 1)), prediction.as_tensor())
+    return MetaTensor(plain, meta=prediction.meta)
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:

@@ -18,6 +18,8 @@ __all__ = ["IGNORE_INDEX", "CompositeLoss"]
 
 IGNORE_INDEX = 255
 """Label of unlabelled voxels."""
+CERTAIN = 30.0
+"""Logit whose softmax is 1 in float32, beside others of 0."""
 
 
 class CompositeLoss(_Loss):
@@ -105,7 +107,7 @@ class CompositeLoss(_Loss):
                 - ``group``: ``(B,)`` integers, items that share a ``fraction``,
                 - ``image``: ``(B, C, *spatial)``, which the Potts term needs,
                 - ``scribble``: ``(B, 1, *spatial)`` class indices, 255 where unlabelled,
-                - ``label``: ``(B, 1, *spatial)`` class indices, all 255 for an item without a mask,
+                - ``label``: ``(B, 1, *spatial)`` class indices, 255 where unlabelled, as all of an item without a mask,
                 - ``soft_label``: ``(B, K, *spatial)`` class probabilities,
                 - ``view``: the view in which the second half of the batch sees the first, with a method ``undo``,
                 - ``valid``: ``(B, 1, *spatial)``, the voxels that belong to Ω.
@@ -189,9 +191,9 @@ class CompositeLoss(_Loss):
         if self.mask_weight and "label" in targets:
             present = _has_mask(targets["label"])
             if bool(present.all()):
-                terms["mask"] = self.mask_loss(logits, targets["label"])
+                terms["mask"] = self.mask_loss(*_without_ignored(logits, targets["label"]))
             elif bool(present.any()):
-                terms["mask"] = self.mask_loss(logits[present], targets["label"][present])
+                terms["mask"] = self.mask_loss(*_without_ignored(logits[present], targets["label"][present]))
         if self.soft_label_weight and "soft_label" in targets:
             terms["soft_label"] = self.soft_label_loss(logits, targets["soft_label"])
         if self.agreement_weight and "view" in targets:
@@ -241,6 +243,17 @@ class CompositeLoss(_Loss):
 def _has_mask(label: torch.Tensor) -> torch.Tensor:
     """Return whether each item has a mask, shape ``(B,)``."""
     return (label != IGNORE_INDEX).flatten(1).any(dim=-1)
+
+
+def _without_ignored(logits: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits and masks in which the unlabelled voxels are background, predicted with certainty."""
+    ignored = label == IGNORE_INDEX
+    if not bool(ignored.any()):
+        return logits, label
+    certain = logits.new_zeros(logits.shape[1])
+    certain[0] = CERTAIN
+    certain = certain.view(1, -1, *(1,) * (logits.ndim - 2))
+    return torch.where(ignored, certain, logits), label.masked_fill(ignored, 0)
 
 
 def _has_size(targets: Targets) -> torch.Tensor:

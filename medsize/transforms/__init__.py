@@ -20,6 +20,7 @@ from medsize.transforms.fill_missing_targets import (
     FillMissingTargetsd,
     FillMissingTargetsDict,
 )
+from medsize.transforms.fit_to_window import FitToWindow, FitToWindowD, FitToWindowd, FitToWindowDict
 from medsize.transforms.hand_down_sizes import HandDownSizesD, HandDownSizesd, HandDownSizesDict
 from medsize.transforms.perturb_mask import PerturbMask, PerturbMaskD, PerturbMaskd, PerturbMaskDict
 from medsize.transforms.size_to_fraction import (
@@ -37,6 +38,7 @@ from medsize.transforms.slices import (
     SplitSlicesDict,
 )
 from medsize.transforms.soft_label import ShiftToSize, SoftLabelD, SoftLabeld, SoftLabelDict
+from medsize.transforms.tile_pictures import TilePicturesD, TilePicturesd, TilePicturesDict
 from medsize.transforms.voxel_size import voxel_size
 
 __all__ = [
@@ -60,6 +62,10 @@ __all__ = [
     "FillMissingTargetsD",
     "FillMissingTargetsDict",
     "FillMissingTargetsd",
+    "FitToWindow",
+    "FitToWindowD",
+    "FitToWindowDict",
+    "FitToWindowd",
     "HandDownSizesD",
     "HandDownSizesDict",
     "HandDownSizesd",
@@ -81,5 +87,8 @@ __all__ = [
     "SplitSlicesD",
     "SplitSlicesDict",
     "SplitSlicesd",
+    "TilePicturesD",
+    "TilePicturesDict",
+    "TilePicturesd",
     "voxel_size",
 ]
