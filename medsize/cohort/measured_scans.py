@@ -112,8 +112,14 @@ class MeasuredScans:
         diameters = measurement.diameters_mm
         if not measurement.has_size and len(outlines) == 1:
             diameters = long_and_short(outlines[0])
+        number = measurement.slice
+        if measurement.area_mm2 is not None and number is None:
+            grid = self._grid(scan)
+            if grid is None or grid.size[2] > 1:
+                raise ValueError(f"it is an area in a slice of {scan.name}, but names no slice, expected one. Name it.")
+            number = 0
         places = [Place((_rounded(point_within(p)),) if len(p) > 2 else tuple(map(_rounded, p))) for p in in_mm]
-        return replace(measurement, image=scan.name, places=tuple(places), diameters_mm=diameters)
+        return replace(measurement, image=scan.name, places=tuple(places), diameters_mm=diameters, slice=number)
 
     def _in_mm(self, place: Place, scan: CohortScan) -> list[tuple[float, ...]]:
         """Return the points of a place in scanner mm, RAS+."""
@@ -143,11 +149,14 @@ class MeasuredScans:
     def _grids(self) -> dict[str, Grid | None]:
         return {}
 
-    def _check_within(self, in_mm: Sequence[Sequence[tuple[float, ...]]], scan: CohortScan) -> None:
-        points = np.array([point for points in in_mm for point in points], dtype=float).reshape(-1, 3)
+    def _grid(self, scan: CohortScan) -> Grid | None:
         if scan.name not in self._grids:
             self._grids[scan.name] = grid_of(scan)
-        grid = self._grids[scan.name]
+        return self._grids[scan.name]
+
+    def _check_within(self, in_mm: Sequence[Sequence[tuple[float, ...]]], scan: CohortScan) -> None:
+        points = np.array([point for points in in_mm for point in points], dtype=float).reshape(-1, 3)
+        grid = self._grid(scan)
         if grid is None or not len(points) or _within(points, grid):
             return
         shown = " ".join(f"{c:g}" for c in _rounded(points[0]))

@@ -7,9 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medsize.measurements.imagej_results import is_imagej_results, read_imagej_results
+from medsize.measurements.itk_snap_volumes import is_itk_snap_volumes, read_itk_snap_volumes
 from medsize.measurements.measurement import Readings, ReadOptions
 from medsize.measurements.ohif_csv import is_ohif_csv, read_ohif_csv
+from medsize.measurements.segment_statistics import is_segment_statistics, read_segment_statistics
 from medsize.measurements.slicer_markups import is_slicer_markups, read_slicer_markups
+from medsize.measurements.totalsegmentator_statistics import (
+    is_totalsegmentator_statistics,
+    read_totalsegmentator_statistics,
+)
 
 __all__ = ["find_measurements", "format_of", "read_measurements"]
 
@@ -43,6 +50,10 @@ FORMATS = (
     Format("DICOM SR", _is_dicom, _read_structured_report),
     Format("markups of 3D Slicer (.mrk.json)", is_slicer_markups, read_slicer_markups),
     Format("CSV of OHIF", is_ohif_csv, read_ohif_csv),
+    Format("segment statistics of 3D Slicer", is_segment_statistics, read_segment_statistics),
+    Format("volumes of ITK-SNAP", is_itk_snap_volumes, read_itk_snap_volumes),
+    Format("statistics.json of TotalSegmentator", is_totalsegmentator_statistics, read_totalsegmentator_statistics),
+    Format("results of ImageJ", is_imagej_results, read_imagej_results, is_sure=False),
 )
 
 

@@ -15,11 +15,12 @@ def measurements(*arguments: object) -> Result:
     return CliRunner(env={"COLUMNS": "400"}).invoke(app, ["measurements", *map(str, arguments)])
 
 
-def table(folder: Path, *options: object) -> list[dict[str, str]]:
-    """Rows of the size table that is written of a folder; it can be read."""
-    result = measurements(folder, "--output", folder / "sizes.csv", *options)
+def table(files: Path, *options: object) -> list[dict[str, str]]:
+    """Rows of the size table that is written of a folder or a file; it can be read."""
+    output = files.parent / "sizes.csv"
+    result = measurements(files, "--output", output, *options)
     assert result.exit_code == 0, result.output
-    return rows_of(folder / "sizes.csv")
+    return rows_of(output)
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -27,9 +28,9 @@ def rows_of(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(file.open()))
 
 
-def problems(folder: Path, *options: object) -> str:
+def problems(files: Path, *options: object) -> str:
     """What is said of measurements that are not all used."""
-    result = measurements(folder, "--output", folder / "sizes.csv", *options)
+    result = measurements(files, "--output", files.parent / "sizes.csv", *options)
     assert result.exit_code == 1, result.output
     assert "Traceback" not in result.output
     return result.output
