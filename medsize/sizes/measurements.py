@@ -180,24 +180,21 @@ def _size(stated: Mapping[str, Any], source: str, factor: float = 1.0) -> Stated
         factor: factor of the number in each cell.
     """
     if "circumference_mm" in stated:
-        circumferences = [factor * circumference for circumference in stated["circumference_mm"]]
-        diameters = stated.get("diameters_mm", [[]] * len(circumferences))
+        circumferences: Sequence[float] = stated["circumference_mm"]
+        diameters: Sequence[Sequence[float]] = stated.get("diameters_mm", [[]] * len(circumferences))
         if len(diameters) != len(circumferences):
             raise ValueError(
                 f"found {len(circumferences)} circumferences, and diameters of {len(diameters)} lesions. State both of "
                 "each"
             )
-        ends = [
-            circumference_area(circumference, [factor * d for d in lesion])
-            for circumference, lesion in zip(circumferences, diameters, strict=True)
-        ]
-        doubt = ""
+        ends, doubt = [], ""
         for circumference, lesion in zip(circumferences, diameters, strict=True):
+            ends.append(circumference_area(factor * circumference, [factor * d for d in lesion]))
             expected = ellipse_circumference(*lesion) if len(lesion) == 2 else circumference
-            if abs(circumference / expected - 1) > NOTABLE:
+            if abs(circumference - expected) > NOTABLE * expected:
                 doubt = (
-                    f"{source}: the circumference is {circumference / factor:.4g} mm, that of the diameters "
-                    f"{expected / factor:.4g} mm. The size is an interval from one to the other. Is one mistyped?"
+                    f"{source}: the circumference is {circumference:.4g} mm, that of the diameters {expected:.4g} mm. "
+                    "The size is an interval from one to the other. Is one mistyped?"
                 )
         low, high = (math.fsum(of_lesions) for of_lesions in zip(*ends, strict=True))
         return StatedSize(low, high, "mm2", source, doubt=doubt)

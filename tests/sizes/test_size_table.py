@@ -879,6 +879,7 @@ FLATTEST = math.pi**2 / 2 / (2 * ellipe(0.75)) ** 2
         (["nuclei count", "nuclei area_um2"], [0, ""], 0),
         (["nuclei count", "nuclei_fraction"], [120, 0.02], 6),
         (["head volume_ml"], [0], 0),
+        (["head circumference_mm"], [0], 0),
     ],
 )
 def test_sizes_of_a_picture_are_areas(
