@@ -37,7 +37,6 @@ def run_command(
     configs: Sequence[str | Path],
     options: Sequence[str],
     processes: int = 1,
-    later: Sequence[Path] = (),
 ) -> list[str]:
     """
     Return the command ``python -m monai.bundle run`` of a bundle, for any current folder.
@@ -45,14 +44,14 @@ def run_command(
     Args:
         bundle: folder of the bundle.
         configs: config files in the order in which they are merged: names in the bundle's folder ``configs``, or paths.
+            A :class:`~pathlib.Path` need not exist yet.
         options: overrides, as on the command line.
         processes: number of processes; ``torchrun`` starts several. Defaults to 1.
-        later: paths of configs to merge last, which need not exist yet.
 
     Raises:
         ValueError: when there is no such config, naming those of the bundle.
     """
-    files = [*(_existing_config(bundle, config) for config in configs), *later]
+    files = [c.resolve() if isinstance(c, Path) else _existing_config(bundle, c) for c in configs]
     launcher = ["monai.bundle"]
     if processes > 1:
         launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", *launcher]
@@ -65,30 +64,28 @@ def training_command(
     overlays: Sequence[str | Path],
     options: Sequence[str],
     processes: int = 1,
-    later: Sequence[Path] = (),
 ) -> list[str]:
     """
     Return :func:`run_command` of a training.
 
     Args:
         bundle: folder of the bundle.
-        overlays: configs to put over ``train.yaml``.
+        overlays: configs to put over ``train.yaml``, see :func:`run_command`.
         options: overrides, as on the command line.
         processes: number of processes that train together. Defaults to 1.
-        later: see :func:`run_command`.
 
     Raises:
         ValueError: when there is no such config.
     """
     last = ["multi_gpu_train.yaml"] if processes > 1 else []
-    return run_command(bundle, ["train.yaml", *overlays, *last], options, processes, later)
+    return run_command(bundle, ["train.yaml", *overlays, *last], options, processes)
 
 
-def _existing_config(bundle: Path, config: str | Path) -> Path:
+def _existing_config(bundle: Path, config: str) -> Path:
     file = config_file(bundle, config).resolve()
     if file.is_file():
         return file
     folder = bundle.resolve() / "configs"
     known = sorted(file.name for file in folder.glob("*.yaml"))
-    hint = did_you_mean(str(config), known) or f" There are: {', '.join(known) or 'none'}."
+    hint = did_you_mean(config, known) or f" There are: {', '.join(known) or 'none'}."
     raise ValueError(f"{folder} has no config '{config}', nor is it a path.{hint}")

@@ -220,8 +220,7 @@ class _Chains:
         if epochs != self._configured(lesson.overlays, "max_epochs"):
             values["max_epochs"] = epochs
         values |= {**self.wishes.overrides, "output_dir": self.output_dir / folder}
-        configs: list[str | Path] = [*lesson.overlays, *([self.source.overlay] if self.source.overlay else [])]
-        later = [] if located is None else [located]
+        extra = [overlay for overlay in (self.source.overlay, located) if overlay is not None]
         voxels = self._voxels_of_an_epoch(self._window(values))
         voxels *= 1.0 if located is None else CLOSER_PART
         return Stage(
@@ -230,7 +229,7 @@ class _Chains:
             reason=f"{lesson.reason}; {epochs} epoch{'s' if epochs > 1 else ''}",
             folder=folder,
             result=SUMMARY,
-            command=tuple(training_command(self.bundle, configs, as_options(values), later=later)),
+            command=tuple(training_command(self.bundle, [*lesson.overlays, *extra], as_options(values))),
             epochs=epochs,
             all_epochs=full,
             seconds=epochs * guess_seconds(lesson.network, voxels, self.machine),
