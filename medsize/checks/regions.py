@@ -85,8 +85,7 @@ def open_regions(
 def organ_run_problems(run: Path, organs: Sequence[str]) -> list[str]:
     """Return why the organs cannot be found by a run."""
     try:
-        inference_bundle(run, None, ": take a run on whole scans to find organs.")
-        structures = json.loads((run / INFERENCE).read_text())["structures"]
+        _, structures = _organ_finder(run)
     except (ValueError, OSError, KeyError) as e:
         return [f"organ_run: {e}"]
     return [
@@ -95,6 +94,12 @@ def organ_run_problems(run: Path, organs: Sequence[str]) -> list[str]:
         for organ in dict.fromkeys(organs)
         if organ not in structures
     ]
+
+
+def _organ_finder(run: Path) -> tuple[Path, list[str]]:
+    """Return the bundle that applies a run to whole scans, and the structures that the run segments."""
+    bundle = inference_bundle(run, None, ": take a run on whole scans to find organs.")
+    return bundle, json.loads((run / INFERENCE).read_text())["structures"]
 
 
 def _file(folder: Path, organ: str, image: str) -> str:
@@ -108,8 +113,7 @@ def _find_organs(run: Path, images: Sequence[str], organs: Sequence[str], folder
     new = [os.path.abspath(i) for i in images if not all(os.path.isfile(_file(folder, o, i)) for o in organs)]
     if not new:
         return
-    structures = json.loads((run / INFERENCE).read_text())["structures"]
-    bundle = inference_bundle(run, None, ": take a run on whole scans to find organs.")
+    bundle, structures = _organ_finder(run)
     with tempfile.TemporaryDirectory() as temporary:
         for image, mask in zip(new, segment_images(run, bundle, new, Path(temporary)), strict=True):
             label = nibabel.load(mask)
