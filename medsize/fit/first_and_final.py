@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +20,7 @@ from medsize.metrics.size_error import mean_relative_error
 from medsize.pictures import fullest_slice, slice_png
 from medsize.transforms.voxel_size import voxel_size
 
-__all__ = [
-    "ClickCandidate",
-    "ComparedScan",
-    "click_candidates",
-    "compare_first_and_final",
-    "dice",
-    "first_labels_of",
-]
+__all__ = ["ClickCandidate", "ComparedScan", "FirstAndFinal", "dice", "first_labels_of"]
 
 SUMMARY = "first_labels.json"
 MAX_COMPARED = 8
@@ -48,51 +43,6 @@ class ComparedScan(NamedTuple):
     """Dice of the final network with the mask."""
 
 
-def first_labels_of(folder: Path) -> Path | None:
-    """Return the folder of the last first labels that were made below a folder; ``None`` if there are none."""
-    made = sorted(folder.glob(f"*/{SUMMARY}"), key=lambda file: file.stat().st_mtime)
-    return made[-1].parent if made else None
-
-
-def compare_first_and_final(
-    first_labels: Path, first_run: Path, final_run: Path, masks: Mapping[str, str | None]
-) -> Iterator[ComparedScan]:
-    """
-    Compare first labels with the final network on some of the scans that both are of.
-
-    Args:
-        first_labels: folder of the first labels.
-        first_run: output folder of the training that learnt from the first labels.
-        final_run: output folder of the final network's training, of the same fold and region.
-        masks: file of the mask of each scan, if it has one. They are for comparison only.
-    """
-    parser = _config(first_run, first_labels)
-    items = [item for item in parser.get_parsed_content("training_items") if "label" not in item]
-    prepare = Compose(parser.get_parsed_content("deterministic_transforms"))
-    teach = Compose(parser.get_parsed_content("teacher_transforms"))
-    num_classes = int(parser.get_parsed_content("num_classes"))
-    segment = _segment(parser, final_run)
-    for number in np.unique(np.linspace(0, len(items) - 1, min(len(items), MAX_COMPARED)).round().astype(int)):
-        item = items[number]
-        scan = teach(prepare(dict(item)))
-        image = scan["image"].as_tensor()
-        final = segment(image)
-        first = scan["soft_label"].as_tensor().argmax(dim=0).numpy()
-        drawn, mask = None, masks.get(item["image"])
-        if mask is not None:
-            drawn = prepare({**item, "label": mask})["label"].as_tensor()[0].numpy()
-        at = fullest_slice(first)
-        spacing = [float(s) for s in scan["image"].pixdim[:2]]
-        outlines = [(final[..., at], "solid"), (first[..., at], "dotted")]
-        yield ComparedScan(
-            Path(item["image"]).name.split(".")[0],
-            slice_png(image[0, ..., at].numpy(), outlines, spacing),
-            dice(first, final, num_classes),
-            dice(first, drawn, num_classes),
-            dice(final, drawn, num_classes),
-        )
-
-
 class ClickCandidate(NamedTuple):
     """A training scan without a click in which one may help."""
 
@@ -103,34 +53,98 @@ class ClickCandidate(NamedTuple):
     """Mean relative size error of the final network; ``None`` if no size is known."""
 
 
-def click_candidates(first_labels: Path, first_run: Path, final_run: Path) -> list[ClickCandidate]:
-    """
-    Return the training scans whose first labels are least certain, the least certain first.
+@dataclass(frozen=True)
+class FirstAndFinal:
+    """First labels and the final network, which were trained on the same fold and region."""
 
-    Args:
-        first_labels: see :func:`compare_first_and_final`.
-        first_run: see :func:`compare_first_and_final`.
-        final_run: see :func:`compare_first_and_final`.
-    """
-    parser = _config(first_run, first_labels)
-    files = {
-        label_file(first_labels, item["image"]): item
-        for item in parser.get_parsed_content("training_items")
-        if not {"label", "clicks", "scribble"} & item.keys()
-    }
-    entropies = {file: _entropy(file) for file in files if file.is_file()}
-    prepare = Compose(parser.get_parsed_content("deterministic_transforms"))
-    segment = _segment(parser, final_run)
-    candidates = []
-    for file in sorted(entropies, key=lambda file: -entropies[file])[:MAX_CLICKS]:
-        item = files[file]
-        image = prepare(dict(item))["image"]
-        num_structures = int(parser.get_parsed_content("num_classes")) - 1
-        counts = np.bincount(segment(image.as_tensor()).ravel(), minlength=num_structures + 1)[1:]
-        found = counts * float(voxel_size(image))
-        name = Path(item["image"]).name.split(".")[0]
-        candidates.append(ClickCandidate(name, entropies[file], _size_error(found, item, float(image.pixdim[2]))))
-    return candidates
+    first_labels: Path
+    """Folder of the first labels."""
+    first_run: Path
+    """Output folder of the training that learnt from the first labels."""
+    final_run: Path
+    """Output folder of the final network's training."""
+
+    def compare(self, masks: Mapping[str, str | None]) -> Iterator[ComparedScan]:
+        """
+        Compare first labels with the final network on some of the scans that both are of.
+
+        Args:
+            masks: file of the mask of each scan, if it has one. They are for comparison only.
+        """
+        items = [item for item in self._parsed("training_items") if "label" not in item]
+        prepare, teach = (Compose(self._parsed(f"{kind}_transforms")) for kind in ("deterministic", "teacher"))
+        num_classes = int(self._parsed("num_classes"))
+        for number in np.unique(np.linspace(0, len(items) - 1, min(len(items), MAX_COMPARED)).round().astype(int)):
+            item = items[number]
+            scan = teach(prepare(dict(item)))
+            image = scan["image"].as_tensor()
+            final = self._segment(image)
+            first = scan["soft_label"].as_tensor().argmax(dim=0).numpy()
+            drawn, mask = None, masks.get(item["image"])
+            if mask is not None:
+                drawn = prepare({**item, "label": mask})["label"].as_tensor()[0].numpy()
+            at = fullest_slice(first)
+            spacing = [float(s) for s in scan["image"].pixdim[:2]]
+            outlines = [(final[..., at], "solid"), (first[..., at], "dotted")]
+            yield ComparedScan(
+                Path(item["image"]).name.split(".")[0],
+                slice_png(image[0, ..., at].numpy(), outlines, spacing),
+                dice(first, final, num_classes),
+                dice(first, drawn, num_classes),
+                dice(final, drawn, num_classes),
+            )
+
+    def click_candidates(self) -> list[ClickCandidate]:
+        """Return the training scans whose first labels are least certain, the least certain first."""
+        files = {
+            label_file(self.first_labels, item["image"]): item
+            for item in self._parsed("training_items")
+            if not {"label", "clicks", "scribble"} & item.keys()
+        }
+        entropies = {file: _entropy(file) for file in files if file.is_file()}
+        prepare = Compose(self._parsed("deterministic_transforms"))
+        num_classes = int(self._parsed("num_classes"))
+        candidates = []
+        for file in sorted(entropies, key=lambda file: -entropies[file])[:MAX_CLICKS]:
+            item = files[file]
+            image = prepare(dict(item))["image"]
+            counts = np.bincount(self._segment(image.as_tensor()).ravel(), minlength=num_classes)[1:]
+            found = counts * float(voxel_size(image))
+            name = Path(item["image"]).name.split(".")[0]
+            error = _size_error(found, item, float(image.pixdim[2]))
+            candidates.append(ClickCandidate(name, entropies[file], error))
+        return candidates
+
+    @cached_property
+    def _config(self) -> ConfigParser:
+        """Config of the training that learnt from the first labels, which are not made again."""
+        parser = ConfigParser()
+        parser.read_config(self.first_run / CONFIG)
+        parser["first_labels"] = str(self.first_labels)
+        return parser
+
+    def _parsed(self, key: str) -> Any:
+        return self._config.get_parsed_content(key)
+
+    @cached_property
+    def _network(self) -> Any:
+        """The final network."""
+        parser = ConfigParser(json.loads((self.final_run / INFERENCE).read_text()))
+        network = parser.get_parsed_content("network_def")
+        network.load_state_dict(torch.load(self.final_run / WEIGHTS, map_location="cpu", weights_only=True))
+        return network.eval()
+
+    def _segment(self, image: torch.Tensor) -> np.ndarray:
+        """Return the class indices that the final network finds in an image."""
+        with torch.no_grad():
+            found: np.ndarray = self._parsed("window_inferer")(image[None], self._network)[0].argmax(dim=0).numpy()
+        return found
+
+
+def first_labels_of(folder: Path) -> Path | None:
+    """Return the folder of the last first labels that were made below a folder; ``None`` if there are none."""
+    made = sorted(folder.glob(f"*/{SUMMARY}"), key=lambda file: file.stat().st_mtime)
+    return made[-1].parent if made else None
 
 
 def _entropy(label: Path) -> float:
@@ -156,30 +170,3 @@ def dice(one: np.ndarray, other: np.ndarray | None, num_classes: int) -> list[fl
     pairs = [(one == index, other == index) for index in range(1, num_classes)]
     sums = [int(a.sum() + b.sum()) for a, b in pairs]
     return [2 * int((a & b).sum()) / n if n else float("nan") for (a, b), n in zip(pairs, sums, strict=True)]
-
-
-def _config(first_run: Path, first_labels: Path) -> ConfigParser:
-    """Return the config of the training that learnt from first labels, which are not made again."""
-    parser = ConfigParser()
-    parser.read_config(first_run / CONFIG)
-    parser["first_labels"] = str(first_labels)
-    return parser
-
-
-def _segment(parser: ConfigParser, run: Path) -> Callable[[torch.Tensor], np.ndarray]:
-    """Return a function from an image to the class indices that a run's network finds."""
-    inferer, network = parser.get_parsed_content("window_inferer"), _network(run)
-
-    def segment(image: torch.Tensor) -> np.ndarray:
-        with torch.no_grad():
-            found: np.ndarray = inferer(image[None], network)[0].argmax(dim=0).numpy()
-        return found
-
-    return segment
-
-
-def _network(run: Path) -> Any:
-    """Return the trained network of a run."""
-    network = ConfigParser(json.loads((run / INFERENCE).read_text())).get_parsed_content("network_def")
-    network.load_state_dict(torch.load(run / WEIGHTS, map_location="cpu", weights_only=True))
-    return network.eval()

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -23,7 +23,7 @@ from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource
 from medsize.fit.duration import as_text
 from medsize.fit.first_and_final import SUMMARY as FIRST_SUMMARY
-from medsize.fit.first_and_final import click_candidates, compare_first_and_final, first_labels_of
+from medsize.fit.first_and_final import FirstAndFinal, first_labels_of
 from medsize.fit.plan import Plan, Stage
 from medsize.fit.stages import missed_in, stage_seconds, warnings_in
 from medsize.pictures import COLOURS, data_url, fullest_slice, slice_png
@@ -68,7 +68,7 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
     )
     has_masks = bool(cases["dice"].notna().any())
     shown = {key: title for key, title in METRIC_TITLES.items() if has_masks or key not in ("dice", "hd95_mm")}
-    labelled = _first_labelled(plan, output_dir)
+    first_and_final = _first_and_final(plan, output_dir)
     summaries = [RunSummary.read(output_dir / stage.folder) for stage in plan.results]
     page = environment.get_template("report.html.j2").render(
         version=__version__,
@@ -93,8 +93,8 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
         agreements=list(agreements(cases)),
         pictures=list(_pictures(cases, source)),
         stages=[_stage_row(stage, output_dir) for stage in plan.stages],
-        first_and_final=None if labelled is None else _first_and_final(labelled, cohort),
-        clicks=[] if labelled is None else _clicks(labelled),
+        first_and_final=None if first_and_final is None else _comparison(first_and_final, cohort),
+        clicks=[] if first_and_final is None else _clicks(first_and_final),
         first_pages=[
             (stage.title, (made / FIRST_PAGE).relative_to(output_dir).as_posix())
             for stage in plan.stages
@@ -118,29 +118,21 @@ def _doubts(plan: Plan, output_dir: Path) -> list[str]:
     return found
 
 
-class FirstLabelled(NamedTuple):
-    """First labels of the first fold's final chain, and the trainings that begin and end it."""
-
-    folder: Path
-    first_run: Path
-    final_run: Path
-
-
-def _first_labelled(plan: Plan, output_dir: Path) -> FirstLabelled | None:
-    """Return the last first labels of the first fold; ``None`` without."""
+def _first_and_final(plan: Plan, output_dir: Path) -> FirstAndFinal | None:
+    """Return the first fold's last first labels and its final network; ``None`` without first labels."""
     of_fold = [stage for stage in plan.stages if stage.fold == plan.results[0].fold]
     last = max((n for n, stage in enumerate(of_fold) if stage.kind == "first labels"), default=None)
     folder = None if last is None else first_labels_of(output_dir / of_fold[last].folder)
     if folder is None:
         return None
     first = next(stage for stage in of_fold[last:] if stage.kind == "training")
-    return FirstLabelled(folder, output_dir / first.folder, output_dir / plan.results[0].folder)
+    return FirstAndFinal(folder, output_dir / first.folder, output_dir / plan.results[0].folder)
 
 
-def _first_and_final(labelled: FirstLabelled, cohort: Cohort) -> dict[str, Any]:
+def _comparison(first_and_final: FirstAndFinal, cohort: Cohort) -> dict[str, Any]:
     """Return rows and pictures of first labels against the final network."""
     masks = {item["image"]: item.get("label") for item in cohort.items}
-    compared = list(compare_first_and_final(*labelled, masks))
+    compared = list(first_and_final.compare(masks))
     columns = {key: np.array([getattr(scan, key) for scan in compared]) for key in DICE_TITLES}
     shown = {key: title for key, title in DICE_TITLES.items() if np.isfinite(columns[key]).any()}
     return {
@@ -153,11 +145,11 @@ def _first_and_final(labelled: FirstLabelled, cohort: Cohort) -> dict[str, Any]:
     }
 
 
-def _clicks(labelled: FirstLabelled) -> list[dict[str, str]]:
+def _clicks(first_and_final: FirstAndFinal) -> list[dict[str, str]]:
     """Return the scans in which a click may help most."""
     return [
         {"scan": scan.name, "entropy": f"{scan.entropy:.3f}", "size_error": _number(scan.size_error)}
-        for scan in click_candidates(*labelled)
+        for scan in first_and_final.click_candidates()
     ]
 
 

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from medsize.first_labels.first_labels import label_file
-from medsize.fit.first_and_final import click_candidates, dice, first_labels_of
+from medsize.fit.first_and_final import FirstAndFinal, dice, first_labels_of
 from tests.inference.bright_runs import write_bright_run
 
 
@@ -54,7 +54,7 @@ def test_scans_with_uncertain_first_labels_and_no_click_are_candidates_for_one(t
         "window_inferer": {"_target_": "SliceInferer", "roi_size": [8, 8], "spatial_dim": 2},
     }
     (final / "config.yaml").write_text(yaml.safe_dump(config))
-    unsure, certain = click_candidates(tmp_path, final, final)
+    unsure, certain = FirstAndFinal(tmp_path, final, final).click_candidates()
     assert (unsure.name, certain.name) == ("unsure", "certain")
     assert unsure.entropy == pytest.approx(-0.4 * np.log(0.4) - 0.6 * np.log(0.2), rel=1e-4)
     assert unsure.size_error == pytest.approx(0.5)
