@@ -218,7 +218,7 @@ def with_label_maps(found: FoundCohort) -> FoundCohort:
 
 
 def masks_of(scan: CohortScan, structures: Sequence[str]) -> MaskFiles:
-    """Return the masks of a scan for :func:`medsize.scans.masks.read_masks`; SEG and RTSTRUCT before image files."""
+    """Return the masks of a scan for :func:`medsize.scans.masks.place_masks`; SEG and RTSTRUCT before image files."""
     if scan.drawn:
         return scan.drawn
     if _is_label_map(scan):

@@ -19,7 +19,7 @@ from medsize.scans.resampled_mask import check_place, resampled
 from medsize.scans.structure_name import choose_structure, matching_structures
 from medsize.suggest import did_you_mean, first_few
 
-__all__ = ["PlacedMasks", "label_values", "names_held", "place_masks", "read_masks", "structures_held"]
+__all__ = ["PlacedMasks", "label_values", "names_held", "place_masks", "structures_held"]
 
 SOFT_EDGES = 16
 """Number of values above which a mask of 0 to 255 is a picture with soft edges."""
@@ -36,19 +36,6 @@ class PlacedMasks(NamedTuple):
     """Class indices on the image's voxels, uint8; 0 is background."""
     own_mm3: dict[str, float]
     """Volume in the mask's own voxels of each structure that was resampled to the image's."""
-
-
-def read_masks(
-    source: str | Path | Iterable[str | Path] | Mapping[str, str | Path],
-    image: SimpleITK.Image,
-    structures: Sequence[str],
-    frame_of_reference: str | None = None,
-    later_wins: bool = False,
-    max_bytes: int = MAX_BYTES,
-    values: Sequence[int] = (),
-) -> SimpleITK.Image:
-    """Read the masks of an image's structures as one label map, see :func:`place_masks`."""
-    return place_masks(source, image, structures, frame_of_reference, later_wins, max_bytes, values).labels
 
 
 def place_masks(

@@ -17,7 +17,7 @@ from nibabel.affines import apply_affine
 
 from medsize.inference.predict import predict
 from medsize.scans.find_scans import find_scans, read_scan
-from medsize.scans.masks import read_masks
+from medsize.scans.masks import place_masks
 from medsize.scans.scan import ScanKind
 from medsize.sizes.size_table import read_size_table
 from tests.conftest import BUNDLE_2D
@@ -212,7 +212,7 @@ def test_dicom_scans_get_a_dicom_seg_each_and_faults_of_one_lose_nothing(
     for name, kind in zip(written, (ScanKind.SERIES, ScanKind.MULTIFRAME), strict=True):
         image = read_scan(by_kind[kind])
         mask = SimpleITK.ReadImage(tmp_path / "out" / "masks" / f"{name.removesuffix('.dcm')}_seg.nii.gz")
-        found = read_masks(tmp_path / "out" / "dicom_seg" / name, image, ["liver", "kidney", "lesion"])
+        found = place_masks(tmp_path / "out" / "dicom_seg" / name, image, ["liver", "kidney", "lesion"]).labels
         placed = SimpleITK.Resample(mask, image, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor)
         np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(found), SimpleITK.GetArrayFromImage(placed))
         assert SimpleITK.GetArrayFromImage(found).max() == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import SimpleITK
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
 
 from medsize.scans.find_scans import find_scans, read_scan  # noqa: E402
-from medsize.scans.masks import read_masks, structures_held  # noqa: E402
+from medsize.scans.masks import place_masks, structures_held  # noqa: E402
 from medsize.scans.scan import ScanKind  # noqa: E402
 from tests.dicom import COLUMNS, ROWS, SLICES, square, write_rtstruct, write_seg, write_series  # noqa: E402
 
@@ -40,6 +41,10 @@ def on(image: SimpleITK.Image, array: np.ndarray) -> SimpleITK.Image:
     mask = SimpleITK.GetImageFromArray(array.astype(np.uint8))
     mask.CopyInformation(image)
     return mask
+
+
+def read_masks(*arguments: Any, **settings: Any) -> SimpleITK.Image:
+    return place_masks(*arguments, **settings).labels
 
 
 def values(mask: SimpleITK.Image) -> np.ndarray:

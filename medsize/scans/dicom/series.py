@@ -201,7 +201,7 @@ def _kind_fault(kind: ScanKind, first: DicomFile, nature: str) -> str:
     if kind is ScanKind.LOCALIZER:
         return "it is a localizer, slices for planning, expected a volume. Leave it out"
     if kind in (ScanKind.SEGMENTS, ScanKind.CONTOURS):
-        return f"it is a mask ({kind.value}), expected an image. Read it by read_masks, or leave it out"
+        return f"it is a mask ({kind.value}), expected an image. Read it by place_masks, or leave it out"
     if kind is ScanKind.OTHER and all(first.size):
         return f"it is not a scan ({nature}), expected an image. Leave it out"
     if kind is ScanKind.OTHER:

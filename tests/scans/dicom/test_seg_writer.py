@@ -19,7 +19,7 @@ from medsize import __version__  # noqa: E402
 from medsize.scans.dicom.seg_writer import check_segment_labels, write_dicom_seg  # noqa: E402
 from medsize.scans.find_scans import find_scans, read_scan  # noqa: E402
 from medsize.scans.image_file import read_image_file, write_nifti  # noqa: E402
-from medsize.scans.masks import read_masks  # noqa: E402
+from medsize.scans.masks import place_masks  # noqa: E402
 from medsize.scans.scan import FoundScan, ScanKind  # noqa: E402
 from tests.dicom import PATIENT_ID, write_enhanced, write_series  # noqa: E402
 
@@ -76,7 +76,7 @@ def test_every_reader_finds_each_voxel_where_it_was(tmp_path: Path, write: Calla
     file = tmp_path / "out" / "seg.dcm"
     write_dicom_seg(labels, scan, STRUCTURES, file, "livers", "0a1b")
 
-    read = SimpleITK.GetArrayFromImage(read_masks(file, image, STRUCTURES, scan.frame_of_reference))
+    read = SimpleITK.GetArrayFromImage(place_masks(file, image, STRUCTURES, scan.frame_of_reference).labels)
     np.testing.assert_array_equal(read, values)
 
     segments = highdicom.seg.segread(file)
@@ -137,7 +137,7 @@ def test_a_scan_in_which_nothing_was_found_gets_empty_segments(tmp_path: Path) -
     (scan,) = find_scans(tmp_path / "scan")
     image = read_scan(scan)
     write_dicom_seg(SimpleITK.Cast(image * 0, SimpleITK.sitkUInt8), scan, STRUCTURES, tmp_path / "seg.dcm", "x", "0a")
-    assert not SimpleITK.GetArrayFromImage(read_masks(tmp_path / "seg.dcm", image, STRUCTURES)).any()
+    assert not SimpleITK.GetArrayFromImage(place_masks(tmp_path / "seg.dcm", image, STRUCTURES).labels).any()
 
 
 def test_labels_on_other_voxels_and_headers_without_a_study_are_refused(tmp_path: Path) -> None:
