@@ -70,6 +70,10 @@ RunBundle = Annotated[
     Path | None,
     typer.Option(parser=_bundle, metavar="BUNDLE", help="Bundle of the run. Default: the path that the run recorded."),
 ]
+FittingBundle = Annotated[
+    Path | None,
+    typer.Option(parser=_bundle, metavar="BUNDLE", help="Bundle to train. Default: the one that fits the scans."),
+]
 DatasetDir = Annotated[
     Path | None, typer.Option(help="Folder that the data list's paths start from. Default: the data list's own.")
 ]
@@ -144,10 +148,7 @@ def init(
     ] = None,
     modality: Modality = None,
     subject_pattern: SubjectPattern = None,
-    bundle: Annotated[
-        Path | None,
-        typer.Option(parser=_bundle, metavar="BUNDLE", help="Bundle to train. Default: the one that fits the scans."),
-    ] = None,
+    bundle: FittingBundle = None,
     folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
     window: Annotated[
         tuple[float, float] | None, typer.Option(help="Intensities that become 0 and 1. Default: from the scans.")
@@ -175,7 +176,6 @@ def init(
     OUTPUT gets NIfTI without identifiers, datalist.json, cohort.yaml and report.html. All problems are listed at the
     end, with the exit code 1. Usable scans are prepared nevertheless.
     """
-    from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
     from medsize.cohort import InitOptions, init_cohort
     from medsize.cohort.organs import inside_option
     from medsize.sizes.size_table import read_size_table
@@ -185,7 +185,7 @@ def init(
             structures=tuple(structure or ()),
             modalities=tuple(modality or ()),
             subject_pattern=subject_pattern,
-            dimensions=None if bundle is None else bundle_dimensions(bundle),
+            bundle=bundle,
             window=window,
             roi_margin_mm=roi_margin_mm,
             num_folds=folds,
@@ -197,18 +197,12 @@ def init(
             key_file=key_file,
             max_bytes=int(max_gib * 2**30),
         )
-        prepared = init_cohort(
-            cohort,
-            output,
-            None if sizes is None else read_size_table(sizes, sheet),
-            options,
-            commands=lambda dimensions, overlay: go_on_commands(dimensions, overlay, bundle),
-            report=echo,
-        )
+        table = None if sizes is None else read_size_table(sizes, sheet)
+        prepared = init_cohort(cohort, output, table, options, report=echo)
     if prepared.suspicions:
         echo("\n".join(["what may be wrong:", *(f"  - {text}" for text in prepared.suspicions)]))
     echo(f"{output}: datalist.json with {len(prepared.cohort.items)} scans, cohort.yaml, report.html. To go on:")
-    for command in go_on_commands(prepared.dimensions, prepared.overlay, bundle):
+    for command in prepared.commands:
         typer.echo(f"  {command}")
     if prepared.problems:
         raise SystemExit(f"{ProblemsError(cohort, prepared.problems)}\nAll usable scans were prepared nevertheless.")
@@ -404,10 +398,7 @@ def fit(
         Path, typer.Argument(help="Folder that medsize init wrote, its cohort.yaml, or a data list.", exists=True)
     ],
     dataset_dir: DatasetDir = None,
-    bundle: Annotated[
-        Path | None,
-        typer.Option(parser=_bundle, metavar="BUNDLE", help="Bundle to train. Default: the one that fits the scans."),
-    ] = None,
+    bundle: FittingBundle = None,
     network: Annotated[
         str | None, typer.Option(help="Network to share: unet, segresnet or, in 2D, lean_unet. Default: unet.")
     ] = None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
 from medsize.checks.plausibility import suspicions
 from medsize.checks.scans import check_scans
 from medsize.cohort.conversion import Converted, Converter, ConvertOptions, MaskFiles, convert_scans, identify_by_folder
@@ -46,8 +47,8 @@ __all__ = ["InitOptions", "Prepared", "init_cohort"]
 class InitOptions(ConvertOptions):
     """Options of :func:`init_cohort`. Default of the structures: those of the size table, else of all masks."""
 
-    dimensions: int | None = None
-    """Dimensions of the bundle, 2 or 3. Default: those that fit the scans."""
+    bundle: Path | None = None
+    """Folder of the bundle to train. Default: medsize's own whose dimensions fit the scans."""
     window: tuple[float, float] | None = None
     """Intensities that become 0 and 1. Default: chosen from the data."""
     roi_margin_mm: float | None = None
@@ -62,12 +63,12 @@ class Prepared:
     """Prepared cohort and its problems."""
 
     cohort: Cohort
-    dimensions: int
-    overlay: Path
     report: Path
     problems: list[str]
     """Scans, masks and rows that were left out, and faults of the others."""
     suspicions: list[str]
+    commands: list[str]
+    """Next commands, which the report shows, too."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,6 @@ def init_cohort(
     output_dir: Path,
     table: SizeTable | None = None,
     options: InitOptions | None = None,
-    commands: Callable[[int, Path], Sequence[str]] = lambda dimensions, overlay: (),
     report: Callable[[str], None] = print,
 ) -> Prepared:
     """
@@ -131,7 +131,6 @@ def init_cohort(
         output_dir: folder to write to, outside of ``folder``.
         table: sizes; its images may be paths from ``folder``, names of files or folders, or PatientIDs.
         options: see :class:`InitOptions`.
-        commands: next commands for the report, from the dimensions of the bundle and the overlay.
         report: function that gets the lines of a summary.
 
     Raises:
@@ -145,6 +144,7 @@ def init_cohort(
     if options.window is not None and options.window[0] >= options.window[1]:
         low, high = options.window
         raise ValueError(f"the window is {low:g} to {high:g}, expected the lower end first. Exchange them.")
+    dimensions = None if options.bundle is None else bundle_dimensions(options.bundle)
     found = with_label_maps(find_cohort(folder, options.modalities, options.rtstruct))
     for line in found.summary():
         report(line)
@@ -177,11 +177,12 @@ def init_cohort(
         raise ProblemsError(folder, [renamed(problem, at_terminal) for problem in problems])
     cohort = write_cohort(output_dir, matched.structures, measured.items, options.num_folds, options.inside)
     modalities = [converted.rows[item["image"]]["modality"] for item in measured.items]
-    proposal = propose_run(cohort, modalities, output_dir / "cohort.yaml", options.dimensions, options.window)
+    proposal = propose_run(cohort, modalities, output_dir / "cohort.yaml", dimensions, options.window)
 
     problems += faults(cohort)
     doubtful = [*found.notes, *converted.resampled(output_dir), *doubts(cohort, matched, modalities, options)]
     doubtful += joined(converted, matched)
+    commands = go_on_commands(proposal.dimensions, proposal.overlay, options.bundle)
     codes = in_report | path_codes(folder, found.files, converter.key)
     page = write_report(
         output_dir / "report.html",
@@ -189,16 +190,15 @@ def init_cohort(
         proposal.settings,
         [renamed(problem, codes) for problem in problems],
         [renamed(doubt, codes) for doubt in doubtful],
-        commands(proposal.dimensions, proposal.overlay),
+        commands,
         left_out=[renamed(line, codes) for line in found.left_out],
     )
     return Prepared(
         cohort,
-        proposal.dimensions,
-        proposal.overlay,
         page,
         [renamed(problem, at_terminal) for problem in problems],
         [renamed(doubt, at_terminal) for doubt in doubtful],
+        commands,
     )
 
 

@@ -55,7 +55,11 @@ def test_from_a_folder_and_a_table_to_a_checked_run(command: Callable, tmp_path:
     names = write_images(tmp_path / "my scans", 6, "Übung {:02d}.nii.gz")
     rows = [f'{name.removesuffix(".nii.gz")},"{volumes_ml(i)[0]}",10' for i, name in enumerate(names)]
     write_table(tmp_path / "sizes.csv", "image,cube volume_ml,cube error_percent", rows)
-    command("medsize.cli", "init", "my scans", "--sizes", "sizes.csv", "--output", "out", cwd=tmp_path)
+    said = command("medsize.cli", "init", "my scans", "--sizes", "sizes.csv", "--output", "out", cwd=tmp_path).stdout
+    next_commands = [line.strip() for line in said.partition("To go on:\n")[2].splitlines()]
+    assert next_commands[0].startswith(f"medsize fit {tmp_path / 'out'} ")
+    page = html.unescape((tmp_path / "out" / "report.html").read_text())
+    assert "\n".join(next_commands) in page
     cohort = load_cohort(tmp_path / "out" / "datalist.json", tmp_path / "out")
     assert cohort.class_names == ("background", "cube")
     sizes = sorted(tuple(item["volume_mm3"].flatten().tolist()) for item in cohort.items)
