@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,11 @@ METRIC_TITLES = {
     "volume_error_ml": "volume error (mL)",
     "relative_size_error": "relative size error",
 }
+UNSTATED = """\
+The licence of the scans that the weights in models/model.pt were trained on is not stated yet: state it here.
+No data is part of this bundle.
+"""
+"""First paragraph of an export's data_license.txt."""
 
 
 def export_bundle(
@@ -89,7 +94,10 @@ def export_bundle(
         if run is not None:
             summary = RunSummary.read(run)
             _write_metadata(folder / "configs" / "metadata.json", settings, summary.results)
-            _write_performance(folder / "docs" / "README.md", summary, pd.read_csv(run / METRICS))
+            _write_model_card(
+                folder / "docs" / "README.md", settings["structures"], summary, pd.read_csv(run / METRICS)
+            )
+            _write_data_license(folder / "docs" / "data_license.txt")
         if vendor:
             shutil.copytree(Path(medsize.__file__).parent, folder / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
 
@@ -158,7 +166,34 @@ def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults
     file.write_text(json.dumps(metadata, indent=4) + "\n")
 
 
-def _write_performance(file: Path, summary: RunSummary, cases: pd.DataFrame) -> None:
+def _write_data_license(file: Path) -> None:
+    """Replace the paragraph on the bundle's own weights."""
+    _, others = file.read_text().split("\n\n", 1)
+    file.write_text(f"{UNSTATED}\n{others}")
+
+
+def _write_model_card(file: Path, structures: Sequence[str], summary: RunSummary, cases: pd.DataFrame) -> None:
+    """Replace the sections on the bundle's own weights."""
+    card = _with_section(file.read_text(), "Data", _data(structures, summary))
+    file.write_text(_with_section(card, "Performance", _performance(summary, cases)))
+
+
+def _with_section(card: str, title: str, content: str) -> str:
+    """Return a model card with other content in a section."""
+    section = re.compile(rf"^## {title}\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
+    return section.sub(lambda _: f"## {title}\n\n{content}\n\n", card)
+
+
+def _data(structures: Sequence[str], summary: RunSummary) -> str:
+    return f"""\
+The weights in `models` segment: {", ".join(structures)}. They were trained on {summary.training_scans} scans, whose
+licence belongs in `docs/data_license.txt`. No data is part of this bundle.
+
+To train on your own scans, make a data list: `docs/cohorts.md` of medsize's repository explains its keys. In training,
+`num_classes` follows the data list."""
+
+
+def _performance(summary: RunSummary, cases: pd.DataFrame) -> str:
     lines = [
         f"{cases['image'].nunique()} validation scans of {cases['subject'].nunique()} subjects. Trained on "
         f"{summary.training_scans} scans, supervision: {summary.supervision}, seed {summary.seed}, "
@@ -169,9 +204,7 @@ def _write_performance(file: Path, summary: RunSummary, cases: pd.DataFrame) -> 
     ]
     for structure, rows in cases.groupby("structure", sort=False):
         lines.append(f"| {structure} | " + " | ".join(_mean_and_spread(rows[name]) for name in METRIC_TITLES) + " |")
-    section = "## Performance\n\n" + "\n".join(lines) + "\n\n"
-    of_bundle = re.compile(r"^## Performance\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
-    file.write_text(of_bundle.sub(lambda _: section, file.read_text()))
+    return "\n".join(lines)
 
 
 def _mean_and_spread(values: pd.Series) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,11 +83,17 @@ def test_an_export_holds_network_weights_settings_and_figures(
     readme = (output / "docs" / "README.md").read_text()
     assert "| liver | 0.60 ± 0.10 | 4.00 ± 1.00 | 15.00 ± 5.00 | 0.20 ± 0.10 |" in readme
     assert "| Kidney: left | 0.30 ± 0.10 | – | 1.00 ± 0.00 | – |" in readme
-    assert readme.count("## Performance") == 1
+    assert readme.count("## Performance") == readme.count("## Data\n") == 1
+    assert "segment: liver, Kidney: left. They were trained on 20 scans, " in readme
+    own, others = (output / "docs" / "data_license.txt").read_text().split("\n\n", 1)
+    assert "is not stated yet" in own
+    assert "Apache License" in others
     texts = [file.read_text() for file in output.rglob("*.*") if file.suffix in (".yaml", ".conf", ".py")]
     assert len(texts) > 10
     assert not [text for text in texts if "make bundles" in text]
-    assert "ladder" not in readme.split("## Performance")[1].split("\n## ")[0]
+    for title in ("Data", "Performance"):
+        section = readme.split(f"\n## {title}\n")[1].split("\n## ")[0]
+        assert not re.search("ladder|hippocampus", section, re.IGNORECASE)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
