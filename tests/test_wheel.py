@@ -26,13 +26,16 @@ BUNDLES = ("size_seg_2d", "size_seg_3d")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy: a build writes into its source, and takes up what an earlier one has left."""
+    """The wheel, built from a copy, since a build writes into its source; an earlier build has left a module there."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in FOLDERS:
         ignore = shutil.ignore_patterns("__pycache__", "runs")
         shutil.copytree(PROJECT / name, folder / "source" / name, ignore=ignore)
     for name in FILES:
         shutil.copy(PROJECT / name, folder / "source")
+    left = folder / "source" / "build" / "lib" / "medsize" / "no_more.py"
+    left.parent.mkdir(parents=True)
+    left.write_text("")
     pip("wheel", folder / "source", "--no-build-isolation", "--wheel-dir", folder)
     (built,) = folder.glob("*.whl")
     return built
