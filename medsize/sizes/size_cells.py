@@ -20,6 +20,8 @@ CLICK_KINDS = ("click_mm", "click_lps_mm")
 """Places in scanner mm: RAS+ as in NIfTI, and LPS as in DICOM."""
 NUMBERS = {*SIZE_KINDS, "count", "error_percent", "pixel_mm"} - {"mask"}
 """Kinds whose cells hold numbers."""
+LARGEST = 1e15
+"""Number above all sizes and lengths in any unit; products of three are still finite."""
 BETWEEN_LESIONS = re.compile(r"\s*(?:\n|(?<!\de)\+)\s*", re.IGNORECASE)
 """A plus, other than the sign of an exponent, or a new line."""
 
@@ -137,12 +139,12 @@ def _path_below(cell: str | int | float) -> str:
     return str(PurePosixPath(path))
 
 
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Size = TypeAdapter(Annotated[list[NotNegative], BeforeValidator(_sizes), AfterValidator(math.fsum)])
 Fraction = TypeAdapter(
     Annotated[list[Annotated[float, Field(ge=0, le=1)]], BeforeValidator(_fractions), AfterValidator(_sum_of_fractions)]
 )
-Diameters = list[Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+Diameters = list[Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]]
 RelativePath = TypeAdapter(Annotated[str, BeforeValidator(_path_below)])
 CELLS: dict[str, TypeAdapter] = {
     "image": RelativePath,
@@ -158,7 +160,7 @@ CELLS: dict[str, TypeAdapter] = {
     **dict.fromkeys(AREA_KINDS, Size),
     "circumference_mm": TypeAdapter(Annotated[list[NotNegative], BeforeValidator(_sizes)]),
     "count": TypeAdapter(Annotated[NotNegative, BeforeValidator(_number)]),
-    "pixel_mm": TypeAdapter(Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]),
+    "pixel_mm": TypeAdapter(Annotated[float, BeforeValidator(_number), Field(gt=0, le=LARGEST, allow_inf_nan=False)]),
     "mask": RelativePath,
     **dict.fromkeys(CLICK_KINDS, TypeAdapter(Annotated[list[Any], BeforeValidator(_places)])),
 }

@@ -307,6 +307,7 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "NaN": ([LIVER, ["a", "NaN"]], "(B) is 'NaN': it is not a number. Write the volume in mL, such as 1510 or 12.5"),
     "infinite": ([LIVER, ["a", "inf"]], "row 2, column 'liver volume_ml' (B) is 'inf': it is not a number"),
     "above all floats": ([LIVER, ["a", "1e999"]], "(B) is '1e999': input should be a finite number"),
+    "above all sizes": ([LIVER, ["a", "1e300"]], "(B) is '1e300': input should be less than or equal to 1"),
     "words": ([LIVER, ["a", "large"]], "column 'liver volume_ml' (B) is 'large': it is not a number"),
     "unit in the cell": ([LIVER, ["a", "12 mL"]], "column 'liver volume_ml' (B) is '12 mL': it is not a number"),
     "thousands or decimals": ([LIVER, ["a", "1,510"]], "(B) is '1,510': it may mean 1510 or 1.5100: write the one"),
@@ -713,7 +714,11 @@ in_a_folder = settings(max_examples=40, deadline=None, suppress_health_check=[He
 @in_a_folder
 @given(
     further=st.lists(
-        st.one_of(st.sampled_from(["slice", "liver area_mm2", "liver fraction low"]), st.text()), max_size=3
+        st.one_of(
+            st.sampled_from(["slice", "liver area_mm2", "liver fraction low", "liver count", "a circumference_mm"]),
+            st.text(),
+        ),
+        max_size=3,
     ),
     cells=st.lists(st.lists(st.one_of(st.sampled_from(["a", "0", "1,5"]), st.text()), max_size=5), max_size=4),
 )
