@@ -11,6 +11,7 @@ from medsize.measurements.imagej_results import is_imagej_results, read_imagej_r
 from medsize.measurements.itk_snap_volumes import is_itk_snap_volumes, read_itk_snap_volumes
 from medsize.measurements.measurement import Readings, ReadOptions
 from medsize.measurements.ohif_csv import is_ohif_csv, read_ohif_csv
+from medsize.measurements.report_table import is_report_table, read_report_table
 from medsize.measurements.segment_statistics import is_segment_statistics, read_segment_statistics
 from medsize.measurements.slicer_markups import is_slicer_markups, read_slicer_markups
 from medsize.measurements.totalsegmentator_statistics import (
@@ -54,6 +55,7 @@ FORMATS = (
     Format("volumes of ITK-SNAP", is_itk_snap_volumes, read_itk_snap_volumes),
     Format("statistics.json of TotalSegmentator", is_totalsegmentator_statistics, read_totalsegmentator_statistics),
     Format("results of ImageJ", is_imagej_results, read_imagej_results, is_sure=False),
+    Format("table with sentences of reports", is_report_table, read_report_table, is_sure=False),
 )
 
 
