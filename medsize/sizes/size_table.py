@@ -151,7 +151,11 @@ class SizeTable:
         return f"row {row.number}, {next(c for c in self.columns if (c.kind, c.structure) == (kind, structure))}"
 
     def sizes_of(
-        self, image: str, dataset_dir: str | Path = ".", length_unit: Literal["mm", "px"] = "mm"
+        self,
+        image: str,
+        dataset_dir: str | Path = ".",
+        length_unit: Literal["mm", "px"] = "mm",
+        scan_file: Path | None = None,
     ) -> dict[str, Any]:
         """
         Return the sizes of a scan, as entries of an item in a data list whose ``size_unit`` is ``mm3``.
@@ -161,6 +165,7 @@ class SizeTable:
                 areas.
             dataset_dir: the data set's folder. Where all rows of a scan state volumes or diameters, it need not exist.
             length_unit: ``px`` if the size of the pictures' pixels is unknown.
+            scan_file: the scan as NIfTI, if ``image`` is in another format.
 
         Returns:
             ``size``, mm³ per structure; ``slice_size``, mm² (with ``length_unit`` ``px`` pixels) per structure and
@@ -175,7 +180,8 @@ class SizeTable:
         if not rows:
             problem = f"the scan '{image}' has no row. Add one, and leave its sizes empty if they are unknown."
             raise SizeTableError(self.source, [problem])
-        zooms, shape = self._grid(rows, image, dataset_dir)
+        scan_file = scan_file or Path(dataset_dir) / image
+        zooms, shape = self._grid(rows, scan_file, dataset_dir)
         extent, num_slices = [zoom * voxels for zoom, voxels in zip(zooms, shape, strict=True)], shape[2]
         is_picture = num_slices == 1
         size: dict[str, Any] = {}
@@ -197,7 +203,7 @@ class SizeTable:
             for structure, stated in row.sizes.items():
                 if stated.mask is not None:
                     try:
-                        volume, areas = measure_structure(Path(dataset_dir) / stated.mask, Path(dataset_dir) / image)
+                        volume, areas = measure_structure(Path(dataset_dir) / stated.mask, scan_file)
                     except ValueError as e:
                         problems.append(f"{self.where(row, 'mask', structure)}: {e}")
                         continue
@@ -228,10 +234,10 @@ class SizeTable:
         }
         return {key: entry for key, entry in entries.items() if entry is not None}
 
-    def _grid(self, rows: Sequence[SizeRow], image: str, dataset_dir: str | Path) -> tuple[list[float], list[int]]:
+    def _grid(self, rows: Sequence[SizeRow], scan_file: Path, dataset_dir: str | Path) -> tuple[list[float], list[int]]:
         """Return mm and voxels along each axis of a scan; NaN and 0 if it cannot be read, and nothing depends on it."""
         try:
-            return scan_header(Path(dataset_dir) / image)
+            return scan_header(scan_file)
         except ValueError as e:
             stated = [size for row in rows for size in row.sizes.values()]
             if all(row.slice is None for row in rows) and all(size.unit == "mm3" for size in stated):

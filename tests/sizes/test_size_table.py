@@ -916,6 +916,12 @@ def test_sizes_of_pictures_without_a_pixel_size_are_in_pixels(tmp_path: Path) ->
     assert item["slice_size"] == {"lesion": [300], "cyst": [31], "nuclei": [25]}
 
 
+def test_a_picture_in_another_format_is_read_as_nifti(tmp_path: Path) -> None:
+    write_picture(tmp_path / "converted" / "a.nii.gz")
+    table = read_size_table(write_csv(tmp_path / "sizes.csv", ["image", "head fraction"], ["a.png", "25 %"]))
+    assert table.sizes_of("a.png", scan_file=tmp_path / "converted" / "a.nii.gz") == {"slice_size": {"head": [75]}}
+
+
 @pytest.mark.parametrize(
     ("column", "cell", "length_unit", "message"),
     [
