@@ -84,6 +84,14 @@ SubjectPattern = Annotated[str | None, typer.Option(help="Regular expression tha
 Rtstruct = Annotated[
     str | None, typer.Option(help="Use only RTSTRUCT, or SEG, whose files have this name. May have wildcards: 'anna*'.")
 ]
+TableStructures = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[=BEGINNING]",
+        help="Take only this structure: its name in the files, or NEW=OLD, its name in the table and the beginning of "
+        "its name in the files. May be repeated.",
+    ),
+]
 Suv = Annotated[bool, typer.Option(help="Convert PET to SUV by body weight.")]
 LaterWins = Annotated[bool, typer.Option(help="Let the later structure win where two overlap. Default: refuse.")]
 KeepIdentifiers = Annotated[bool, typer.Option(help="Also write the subjects of all codes to OUTPUT_identifiers.csv.")]
@@ -263,14 +271,7 @@ def diameters(
     ],
     output: Annotated[Path, typer.Option(help="Size table to write, CSV.")],
     modality: Modality = None,
-    structure: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[=BEGINNING]",
-            help="Measure only this structure: its name in the contours, or NEW=OLD, its name in the table and the "
-            "beginning of its name in the contours. May be repeated.",
-        ),
-    ] = None,
+    structure: TableStructures = None,
     rtstruct: Rtstruct = None,
 ) -> None:
     """
@@ -280,11 +281,11 @@ def diameters(
     The volumes of their ellipsoids are compared with the volumes within the contours.
     """
     from medsize.cohort.diameters import measure_diameters, summary, write_diameters
+    from medsize.cohort.structures import structure_option
     from medsize.scans.scan import said_once
 
-    named = {name: beginning or name for name, _, beginning in (text.partition("=") for text in structure or ())}
     with refusals(f"No table was written. Correct these scans, or move them out of {folder}."):
-        scans = measure_diameters(folder, named or None, modality or (), rtstruct)
+        scans = measure_diameters(folder, structure_option(structure or ()) or None, modality or (), rtstruct)
     write_diameters(output, scans)
     for line in said_once(note for scan in scans for note in scan.notes):
         typer.echo(f"note: {line}")
@@ -302,14 +303,7 @@ def measurements(
         ),
     ] = None,
     modality: Modality = None,
-    structure: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[=BEGINNING]",
-            help="Use only this structure: its name in FILES, or NEW=OLD, its name in the table and the beginning of "
-            "its name in FILES. May be repeated.",
-        ),
-    ] = None,
+    structure: TableStructures = None,
     unit: Annotated[str, typer.Option(help="Unit of numbers that have none, such as cm. Default: refuse them.")] = "",
     text: Annotated[
         str, typer.Option(metavar="COLUMN", help="Column of a table that holds sentences of reports.")
@@ -327,9 +321,10 @@ def measurements(
     """
     from medsize.cohort.find import find_cohort
     from medsize.cohort.measurements import common_folder, import_measurements, measurement_files
+    from medsize.cohort.structures import structure_option
     from medsize.measurements.measurement import ReadOptions
 
-    named = {name: beginning or name for name, _, beginning in (entry.partition("=") for entry in structure or ())}
+    named = structure_option(structure or ())
     with refusals("No table was written."):
         found = find_cohort(scans or common_folder(files), tuple(modality or ()))
         options = ReadOptions(unit, text, tuple(named.values()))
@@ -437,11 +432,9 @@ def fit(
     """
     from medsize.fit import StageFailed, Wishes, fit_cohort
     from medsize.fit.duration import parse_time
+    from medsize.fit.plan import override_option
 
     with refusals():
-        pairs = [text.partition("=") for text in override or ()]
-        if faulty := [name for name, equals, _ in pairs if not equals]:
-            raise ValueError(f"--override {faulty[0]}: found no value, expected KEY=VALUE. Add it.")
         wishes = Wishes(
             bundle=bundle,
             network=network,
@@ -450,7 +443,7 @@ def fit(
             ensemble=ensemble,
             time_limit=None if time_limit is None else parse_time(time_limit),
             look_closer=look_closer,
-            overrides={name: value for name, _, value in pairs},
+            overrides=override_option(override or ()),
         )
         try:
             fit_cohort(cohort, output_dir, wishes, plan_only, report=echo, dataset_dir=dataset_dir)

@@ -29,12 +29,19 @@ __all__ = [
     "names_held",
     "names_unused",
     "names_used",
+    "structure_option",
     "with_label_maps",
 ]
 
 
 DECATHLON = "dataset.json"
 """File beside label maps that names their values."""
+
+
+def structure_option(texts: Sequence[str]) -> dict[str, str]:
+    """Return the beginning of each structure's name in files, from texts such as ``liver`` or ``tumour=GTV``."""
+    pairs = (text.partition("=") for text in texts)
+    return {name: beginning or name for name, _, beginning in pairs}
 
 
 def choose_structures(found: FoundCohort, wanted: Sequence[str], table: SizeTable | None) -> list[str]:

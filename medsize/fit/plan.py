@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from medsize.bundle.run_command import as_typed
 
-__all__ = ["Decision", "Plan", "Stage", "Wishes"]
+__all__ = ["Decision", "Plan", "Stage", "Wishes", "override_option"]
 
 
 class Wishes(BaseModel):
@@ -31,6 +31,20 @@ class Wishes(BaseModel):
     """First locate the structures in whole scans, then train around them."""
     overrides: dict[str, str] = {}
     """Values of keys of the config, in all trainings."""
+
+
+def override_option(texts: Sequence[str]) -> dict[str, str]:
+    """
+    Return values by keys, from texts such as ``max_epochs=50``.
+
+    Raises:
+        ValueError: when a text has no value.
+    """
+    pairs = [text.partition("=") for text in texts]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise ValueError(f"--override {key}: found no value, expected KEY=VALUE. Add it.")
+    return {key: value for key, _, value in pairs}
 
 
 class Decision(BaseModel):

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 
 from medsize.fit.cohort_facts import CohortFacts, CohortSource
 from medsize.fit.duration import LEAST_EPOCHS, Machine
-from medsize.fit.plan import Plan, Stage, Wishes
+from medsize.fit.plan import Plan, Stage, Wishes, override_option
 from medsize.fit.planner import plan_fit
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
@@ -259,6 +259,12 @@ def test_wishes_that_cannot_be_met_are_refused(wishes: dict[str, Any], message: 
         plan(**wishes)
     with pytest.raises(ValueError, match="found 0 folds, expected at least 2"):
         plan({"folds": ()}, fold="all")
+
+
+def test_an_override_without_a_value_is_refused() -> None:
+    assert override_option(["roi_size=[32,32]", "init=a=b"]) == {"roi_size": "[32,32]", "init": "a=b"}
+    with pytest.raises(ValueError, match="--override seed: found no value, expected KEY=VALUE"):
+        override_option(["val_fold=1", "seed"])
 
 
 def test_a_window_of_an_override_counts_in_the_guess_of_the_time() -> None:
