@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
+import nibabel
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medsize.data.folds import stratified_folds
+from medsize.data.folds import folds_of_subjects, stratified_folds
 
 SIZES = st.lists(st.floats(0, 1e9) | st.just(float("nan")), min_size=2, max_size=2)
 
@@ -31,3 +33,26 @@ def test_sizes_and_absent_structures_are_spread_evenly() -> None:
     medians = [np.median(part[:, 0]) for part in by_fold]
     assert max(medians) / min(medians) < 1.5
     assert {int((part[:, 1] > 0).sum()) for part in by_fold} == {3}
+
+
+def test_a_subject_counts_by_the_mean_of_its_known_sizes() -> None:
+    """No scan can be read, so none is another's copy."""
+    by_size = "hdbfaceg"
+    items = [
+        {"image": f"{subject}_{scan}.nii", "subject": subject, "size": {"liver": size}}
+        for number, subject in enumerate(by_size)
+        for scan, size in enumerate((None, [8.0**number, 3 * 8.0**number], 4 * 8.0**number))
+    ]
+    folds = folds_of_subjects(items, ["liver"], Path("nowhere"), 2)
+    assert [folds[subject] for subject in by_size] == [0, 1, 1, 0, 0, 1, 1, 0]
+    assert set(folds_of_subjects(items[:3], ["liver"], Path("nowhere"), 5).values()) == {0}
+
+
+def test_subjects_that_share_a_scan_share_a_fold(tmp_path: Path) -> None:
+    for number in range(6):
+        voxels = np.full((4, 4, 2), min(number, 4), dtype=np.int16)  # the last two are alike
+        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / f"{number}.nii")
+    items = [{"image": f"{number}.nii", "subject": f"s{number}", "size": {"liver": 2.0**number}} for number in range(6)]
+    folds = folds_of_subjects(items, ["liver"], tmp_path, 3)
+    assert folds["s4"] == folds["s5"]
+    assert set(folds.values()) == {0, 1, 2}
