@@ -171,6 +171,23 @@ def init(
             help="Compare the structure's size within the organ, whose masks are used: lesion=liver. May be repeated.",
         ),
     ] = None,
+    pixel_mm: Annotated[
+        float | None,
+        typer.Option(
+            help="Side of the pixels of all pictures, mm. Default: the table's column pixel_mm, or the files'."
+        ),
+    ] = None,
+    mask_colour: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STRUCTURE=COLOUR",
+            help="Colour of a structure in masks that are pictures in colour: lesion=#ff0000. May be repeated.",
+        ),
+    ] = None,
+    mask_threshold: Annotated[
+        int | None,
+        typer.Option(help="Grey value from which a pixel of a mask is inside, for JPEG or soft edges.", min=1, max=255),
+    ] = None,
     rtstruct: Rtstruct = None,
     suv: Suv = False,
     later_wins: LaterWins = False,
@@ -179,13 +196,14 @@ def init(
     max_gib: MaxGib = 4.0,
 ) -> None:
     """
-    Prepare a folder of scans, masks and sizes for training, and show the next commands.
+    Prepare a folder of scans or pictures, masks and sizes for training, and show the next commands.
 
     OUTPUT gets NIfTI without identifiers, datalist.json, cohort.yaml and report.html. All problems are listed at the
     end, with the exit code 1. Usable scans are prepared nevertheless.
     """
     from medsize.cohort import InitOptions, init_cohort
     from medsize.cohort.organs import inside_option
+    from medsize.cohort.pictures import MaskOptions, mask_colours
     from medsize.sizes.size_table import read_size_table
 
     with refusals("No data list was written."):
@@ -197,6 +215,8 @@ def init(
             window=window,
             roi_margin_mm=roi_margin_mm,
             num_folds=folds,
+            pixel_mm=pixel_mm,
+            masks=MaskOptions(mask_colours(mask_colour or ()), mask_threshold),
             inside=inside_option(inside or ()),
             rtstruct=rtstruct,
             suv=suv,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Literal
 
 import nibabel
 import numpy as np
 import torch
 
+from medsize.data.size_unit import SizeUnit, size_unit
 from medsize.items import CohortItem
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, image_facts, mask_facts
 from medsize.transforms.draw_clicks import voxels_of_click
@@ -46,6 +48,12 @@ USUAL_ML = {
 Volumes of adults, mL, rounded: ICRP Publication 89 (2002), masses at about 1.05 g/mL (heart with blood; one kidney is
 half of both). Air-filled lungs, one hippocampus and the left ventricle's muscle have usual values of imaging.
 """
+WIDE_MM = 1000.0
+"""Width above which a structure in a picture is doubtful."""
+AGED = 10.0
+"""Factor within which areas in pictures of one cohort are not outliers, as from a fetus to an adult."""
+ZOOMED = 60.0
+"""The same for areas in pixels, which differ by the distance, too; a percentage read as a fraction is beyond it."""
 UNUSUAL = 30.0
 """Factor above which a size has another unit, rather than an unusual organ."""
 AIR = 0.01
@@ -68,17 +76,21 @@ def mask_volumes(mask: str, num_classes: int) -> np.ndarray:
     return np.array([facts.volume_mm3(index) for index in range(1, num_classes)])
 
 
-def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[str]:
+def suspicions(
+    items: Sequence[CohortItem], class_names: Sequence[str], length_unit: Literal["mm", "px"] = "mm"
+) -> list[str]:
     """
     List possible problems of sizes and scans.
 
     Sizes of one scan or of all are compared with each other, with voxels, masks and usual organs. Reported are sizes
     that another unit explains (mL read as mm³, a radius as a diameter, a fraction as a percentage); outliers; scans
-    with the same voxels; images that look like masks; and clicks on air.
+    with the same voxels; images that look like masks; and clicks on air. Of pictures, structures that are wider than
+    anyone is are reported, too.
 
     Args:
         items: items of a :class:`medsize.data.Cohort`. Unreadable ones are left out.
         class_names: all classes, the background first.
+        length_unit: ``px`` for pictures whose pixels have no known size.
 
     Returns:
         one message for each, naming the file or the structure.
@@ -96,13 +108,17 @@ def suspicions(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[
     cut_off = np.stack([_cut_off(item, len(class_names)) for item in sized])
     names = [str(item["image"]) for item in sized]
     voxels = np.array([images[item["image"]].voxel_mm3 for item in sized])
+    unit = size_unit((images[item["image"]] for item in sized), length_unit)
     for index, structure in enumerate(class_names[1:]):
         known = np.flatnonzero(np.isfinite(volumes[:, index]) & (volumes[:, index] > 0))
         stated, of_masks = volumes[known, index], drawn[known, index]
         compared = [names[i] for i in known]
         measured = np.isclose(stated, of_masks, rtol=0.02)
-        found += _against_usual(structure, stated, voxels[known], bool(measured.all()))
-        found += _against_each_other(structure, stated, compared, measured)
+        if not unit.is_flat:
+            found += _against_usual(structure, stated, voxels[known], bool(measured.all()))
+        elif length_unit == "mm":
+            found += _too_wide(structure, stated, voxels[known], compared)
+        found += _against_each_other(structure, stated, compared, measured, unit)
         found += _against_masks(structure, stated, of_masks, compared, cut_off[known, index])
     return found
 
@@ -210,8 +226,20 @@ def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray, meas
         )
 
 
+def _too_wide(structure: str, areas: np.ndarray, pixels: np.ndarray, names: Sequence[str]) -> Iterator[str]:
+    """Yield a message for a structure in pictures that is wider than anyone is."""
+    widths = 2 * np.sqrt(areas / np.pi)
+    if len(wide := np.flatnonzero(widths > WIDE_MM)):
+        at = wide[0]
+        yield (
+            f"{names[at]}: '{structure}' is {widths[at] / 1000:.2g} m wide, as a disc of its {areas[at]:.4g} mm², with "
+            f"pixels of {math.sqrt(pixels[at]):.4g} mm; so are {len(wide)} of {len(widths)}. Is pixel_mm right, or is "
+            "it in µm?"
+        )
+
+
 def _against_each_other(
-    structure: str, volumes: np.ndarray, names: Sequence[str], measured: np.ndarray
+    structure: str, volumes: np.ndarray, names: Sequence[str], measured: np.ndarray, unit: SizeUnit
 ) -> Iterator[str]:
     """Yield messages for sizes far from the others of a structure; no unit explains those ``measured`` in a mask."""
     if len(volumes) < MIN_SCANS:
@@ -238,12 +266,13 @@ def _against_each_other(
     spread = max(1.4826 * float(np.median(np.abs(logs - middle))), math.log(1.2))
     for name, log, volume, of_mask in zip(names, logs, volumes, measured, strict=True):
         far = abs(log - middle) / spread
-        if far > 3.5:
-            ratio = math.exp(log - middle)
-            hint = "" if of_mask else _explained(ratio, tolerance=min(math.exp(1.5 * spread), 2.0))
+        ratio = math.exp(log - middle)
+        usual = (ZOOMED if unit.name == "px" else AGED) if unit.is_flat else 1.0
+        if far > 3.5 and not 1 / usual < ratio < usual:
+            hint = "" if of_mask or unit.is_flat else _explained(ratio, tolerance=min(math.exp(1.5 * spread), 2.0))
             yield (
-                f"{name}: '{structure}' has {volume / MM3_PER_ML:.4g} mL, {_times(ratio)} the cohort's median of "
-                f"{math.exp(middle) / MM3_PER_ML:.4g} mL. {hint or 'An outlier: is it right?'}"
+                f"{name}: '{structure}' has {unit.text(volume)}, {_times(ratio)} the cohort's median of "
+                f"{unit.text(math.exp(middle))}. {hint or 'An outlier: is it right?'}"
             )
 
 

@@ -8,16 +8,19 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from medsize.cohort.pictures import MaskOptions, PicturePlan, picture_masks
 from medsize.cohort.pseudonym import pseudonym, subject_key
 from medsize.cohort.subjects import bids_subject, comparable_subject, subject_folder
 from medsize.files import OutputError, atomic_write
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import MAX_BYTES, write_nifti
 from medsize.scans.masks import place_masks
-from medsize.scans.scan import FoundScan, ScanKind
+from medsize.scans.picture_file import Picture, read_picture, write_picture
+from medsize.scans.scan import FoundScan, ScanKind, said_once
 from medsize.suggest import first_few
 
 __all__ = [
@@ -31,11 +34,14 @@ __all__ = [
     "read_table",
 ]
 
-COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "mask_mm3", "source")
+COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "mask_mm3", "note", "source")
 """Columns of the index of converted scans."""
 IDENTIFIERS = ("subject", "identifier", "image", "source")
 MAX_PER_FOLDER = 6
 """Largest number of images in a folder that may belong to one subject."""
+
+BY_PATH = (ScanKind.FILE, ScanKind.PICTURE)
+"""Kinds whose subjects are told by their paths, unless their headers state them."""
 
 MaskFiles = Path | Sequence[Path] | Mapping[str, Path]
 """A label map; files of DICOM, SEG or RTSTRUCT; or a file per structure."""
@@ -68,6 +74,8 @@ class ConvertOptions:
     """Write the table of codes and identifiers beside the output."""
     key_file: Path | None = None
     """File of the secret key of the codes. Default: beside the output."""
+    masks: MaskOptions = field(default_factory=MaskOptions)
+    """Options for masks that are pictures."""
     max_bytes: int = MAX_BYTES
 
     def __post_init__(self) -> None:
@@ -89,6 +97,9 @@ class Converter:
     label_values: tuple[int, ...] = ()
     later_wins: bool = False
     suv: bool = False
+    masks: MaskOptions = field(default_factory=MaskOptions)
+    pictures: PicturePlan | None = None
+    """Decisions for all pictures. Default: each has its own channels and size of pixels."""
     max_bytes: int = MAX_BYTES
 
     @classmethod
@@ -111,6 +122,7 @@ class Converter:
             label_values=options.label_values,
             later_wins=options.later_wins,
             suv=options.suv,
+            masks=options.masks,
             max_bytes=options.max_bytes,
         )
 
@@ -130,7 +142,7 @@ class Converter:
                     "the subject. Give a pattern that fits every path."
                 )
             return match[match.lastindex or 0]
-        if scan.kind is ScanKind.FILE:
+        if scan.kind in BY_PATH and not scan.subject:
             return bids_subject(path, self.folder) or path
         if not scan.subject:
             raise ValueError(
@@ -141,7 +153,7 @@ class Converter:
 
     def code(self, scan: FoundScan, identifier: str) -> str:
         """Return the code of a scan's subject. Paths are compared as they are, other names as people write them."""
-        by_path = scan.kind is ScanKind.FILE and self.subject_pattern is None
+        by_path = scan.kind in BY_PATH and not scan.subject and self.subject_pattern is None
         return pseudonym(identifier if by_path else comparable_subject(identifier), self.key)
 
     def convert(
@@ -165,12 +177,16 @@ class Converter:
         subject = self.code(scan, identifier)
         modality = re.sub("[^A-Za-z0-9]", "", scan.modality) or "image"
         own = scan.series if scan.kind is ScanKind.SERIES and scan.series_is_unique else self._path(scan.files[0])
+        own += "" if scan.frame is None else f"#{scan.frame + 1}"
         name = f"{subject}_{modality}_{pseudonym(own, self.key, 8)}.nii.gz"
-        source = self._source((*scan.files, *mask_files(masks)))
+        source = self._source((*scan.files, *mask_files(masks)), scan)
         known = earlier.get(f"images/{name}", {})
         written = [self.output_dir / known[key] for key in ("image", "label") if known.get(key)]
         if known.get("source") == source and all(file.is_file() for file in written):
             return dict(known)
+        if scan.kind is ScanKind.PICTURE:
+            row = self._convert_picture(scan, name, masks)
+            return {**row, "subject": subject, "modality": scan.modality, "source": source}
         image = read_scan(scan, self.max_bytes)
         if self.suv and scan.modality == "PT":
             from medsize.scans.dicom.suv import to_suv
@@ -200,18 +216,47 @@ class Converter:
             "voxels": " ".join(map(str, image.GetSize())),
             "spacing_mm": " ".join(f"{s:.6g}" for s in image.GetSpacing()),
             "mask_mm3": json.dumps({name: round(mm3, 3) for name, mm3 in own_mm3.items()}) if own_mm3 else "",
+            "note": "",
             "source": source,
+        }
+
+    def _convert_picture(self, scan: FoundScan, name: str, masks: MaskFiles) -> dict[str, str]:
+        """Write a picture and its masks; return the columns of the index that are its own."""
+        if self.pictures is not None and scan.source in self.pictures.faults:
+            raise ValueError(self.pictures.faults[scan.source])
+        picture = read_picture(scan.files[0], scan.frame or 0, max_bytes=self.max_bytes)
+        if self.pictures is not None:
+            picture = replace(picture, spacing_mm=self.pictures.spacing_mm.get(scan.source))
+        label, note = "", ""
+        if masks and isinstance(masks, Path | Mapping):
+            mask = picture_masks(masks, scan, picture, self.structures, self.label_values, self.masks, self.later_wins)
+            label, note = f"masks/{name}", mask.note
+            drawn = Picture(mask.classes, picture.spacing_mm)
+            write_picture(drawn, self.output_dir / label)
+        channels = picture.channels if self.pictures is None else self.pictures.channels
+        write_picture(picture, self.output_dir / "images" / name, channels)
+        return {
+            "image": f"images/{name}",
+            "label": label,
+            "description": scan.description,
+            "voxels": " ".join(map(str, (*picture.pixels.shape[1::-1], 1))),
+            "spacing_mm": "" if picture.spacing_mm is None else " ".join(f"{s:.6g}" for s in (*picture.spacing_mm, 1)),
+            "mask_mm3": "",
+            "note": note,
         }
 
     def _path(self, file: Path) -> str:
         return file.relative_to(self.folder).as_posix()
 
-    def _source(self, files: Sequence[Path]) -> str:
+    def _source(self, files: Sequence[Path], scan: FoundScan) -> str:
         """Return a code of these files, their state and these options; nobody can reverse it without the key."""
         state = [(self._path(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        return pseudonym(
-            json.dumps([state, self.structures, self.label_values, self.later_wins, self.suv]), self.key, 32
-        )
+        options: list[Any] = [state, self.structures, self.label_values, self.later_wins, self.suv]
+        if scan.kind is ScanKind.PICTURE:
+            plan = self.pictures
+            options += [dict(self.masks.colours), self.masks.threshold]
+            options += [] if plan is None else [plan.channels, plan.spacing_mm.get(scan.source)]
+        return pseudonym(json.dumps(options), self.key, 32)
 
 
 @dataclass(frozen=True)
@@ -243,6 +288,11 @@ class Converted:
             f"the masks of {len(images)} scans were on other voxels than their scans, and were resampled to these: "
             f"{first_few(images)}. Volumes are those of the masks as they were."
         ]
+
+    def notes(self, output_dir: Path) -> list[str]:
+        """Return remarks on how masks were read where their files leave a choice."""
+        noted = [(str(output_dir / image), row["note"]) for image, row in self.rows.items() if row.get("note")]
+        return [f"the mask of {line}." for line in said_once(noted)]
 
     def written_alike(self) -> list[list[str]]:
         """Return the names of each subject that is written in several ways, such as 007 and 7."""
@@ -278,13 +328,14 @@ def identify_by_folder(converter: Converter, scans: Sequence[FoundScan]) -> Call
         converter: converter of the cohort. If it has a subject pattern, folders do not count.
         scans: scans of the cohort.
     """
-    files = [scan.files[0] for scan in scans if scan.kind is ScanKind.FILE]
+    files = [scan.files[0] for scan in scans if scan.kind in BY_PATH and not scan.subject]
     counts = Counter(file.parent for file in files)
     by_folder = len(counts) > 2 and statistics.median(counts.values()) <= MAX_PER_FOLDER
 
     def identify(scan: FoundScan) -> str:
         path = PurePosixPath(scan.files[0].relative_to(converter.folder).as_posix())
-        if scan.kind is ScanKind.FILE and converter.subject_pattern is None and by_folder:
+        is_named = scan.kind in BY_PATH and not scan.subject
+        if is_named and converter.subject_pattern is None and by_folder:
             return bids_subject(str(path), converter.folder) or subject_folder(path.parent)
         return converter.identifier(scan)
 

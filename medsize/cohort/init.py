@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
 from medsize.checks.plausibility import suspicions
@@ -15,6 +16,7 @@ from medsize.cohort.conversion import Converted, Converter, ConvertOptions, Mask
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
 from medsize.cohort.match_rows import MatchedRows, match_rows, rows_of
 from medsize.cohort.organs import write_organs
+from medsize.cohort.pictures import MaskOptions, colour_faults, plan_pictures
 from medsize.cohort.proposal import propose_run
 from medsize.cohort.pseudonym import path_codes, pseudonym, renamed
 from medsize.cohort.report import write_report
@@ -54,6 +56,8 @@ class InitOptions(ConvertOptions):
     roi_margin_mm: float | None = None
     """Margin of a region of interest around the mask's foreground. Default: no region."""
     num_folds: int = 5
+    pixel_mm: float | None = None
+    """Side of the pixels of pictures, mm. Default: that of the size table or the files."""
     inside: Mapping[str, str] = field(default_factory=dict)
     """Organ that each structure lies in. Default: sizes are of whole scans."""
 
@@ -138,6 +142,8 @@ def init_cohort(
         ValueError: when an option is invalid.
     """
     options = options or InitOptions()
+    if options.pixel_mm is not None and not (0 < options.pixel_mm < math.inf):
+        raise ValueError(f"--pixel-mm is {options.pixel_mm:g}, expected mm above 0. Correct it.")
     folder, output_dir = folder.resolve(), output_dir.resolve()
     if output_dir.is_relative_to(folder):
         raise ValueError(f"{output_dir} is within {folder}, expected outside of it. Name another output folder.")
@@ -149,21 +155,24 @@ def init_cohort(
     for line in found.summary():
         report(line)
 
-    matched = match(found, table, options.structures, options.inside)
-    for line in matched.summary():
+    matched = match(found, table, options.structures, options.inside, options.masks)
+    pictures = plan_pictures(found.scans, table, matched.rows, options.pixel_mm, options.max_bytes)
+    for line in (*matched.summary(), *(pictures.summary if pictures else ())):
         report(line)
 
-    values = label_map_values(found, matched.structures)
+    values = () if options.masks.colours else label_map_values(found, matched.structures)
     converter = Converter.of(
         folder, output_dir, replace(options, structures=matched.structures, label_values=options.label_values or values)
     )
+    converter = replace(converter, pictures=pictures)
+    length_unit = pictures.length_unit if pictures else "mm"
     converted = convert(matched, converter)
     if options.keep_identifiers and converted.rows:
         converted.write_identifiers(output_dir)
     report(converted.summary())
 
     sources = source_names(found, converted)
-    measured = measure(matched, converted, converter, sources, options.roi_margin_mm)
+    measured = measure(matched, converted, converter, sources, options.roi_margin_mm, length_unit)
     measured = with_organs(measured, matched, converted, converter)
     if measured.num_unknown:
         report(f"left out: {measured.num_unknown} scans whose sizes are all unknown")
@@ -175,12 +184,20 @@ def init_cohort(
     problems = [*found.problems, *matched.rows.without_scan, *converted.problems, *measured.problems]
     if not measured.items:
         raise ProblemsError(folder, [renamed(problem, at_terminal) for problem in problems])
-    cohort = write_cohort(output_dir, matched.structures, measured.items, options.num_folds, options.inside)
+    cohort = write_cohort(
+        output_dir, matched.structures, measured.items, options.num_folds, options.inside, length_unit
+    )
     modalities = [converted.rows[item["image"]]["modality"] for item in measured.items]
     proposal = propose_run(cohort, modalities, output_dir / "cohort.yaml", dimensions, options.window)
 
     problems += faults(cohort)
-    doubtful = [*found.notes, *converted.resampled(output_dir), *doubts(cohort, matched, modalities, options)]
+    of_masks = [*converted.resampled(output_dir), *converted.notes(output_dir)]
+    doubtful = [
+        *found.notes,
+        *(pictures.notes if pictures else ()),
+        *of_masks,
+        *doubts(cohort, matched, modalities, options),
+    ]
     doubtful += joined(converted, matched)
     commands = go_on_commands(proposal.dimensions, proposal.overlay, options.bundle)
     codes = in_report | path_codes(folder, found.files, converter.key)
@@ -203,7 +220,11 @@ def init_cohort(
 
 
 def match(
-    found: FoundCohort, table: SizeTable | None, wanted: Sequence[str], inside: Mapping[str, str] | None = None
+    found: FoundCohort,
+    table: SizeTable | None,
+    wanted: Sequence[str],
+    inside: Mapping[str, str] | None = None,
+    masks: MaskOptions | None = None,
 ) -> Matched:
     """
     Find the structures, and the scan of each row of a size table.
@@ -213,6 +234,7 @@ def match(
         table: the size table.
         wanted: names of the structures. Default if empty: those of the table or the masks, other than organs.
         inside: organ, or structure, that each structure lies in. Default: none.
+        masks: options for masks that are pictures.
 
     Raises:
         ProblemsError: with all problems, when nothing can be prepared.
@@ -222,7 +244,7 @@ def match(
     structures: list[str] = []
     others = list(found.problems)
     try:
-        structures = choose_structures(found, wanted, table)
+        structures = choose_structures(found, wanted, table, masks)
         if not wanted and inside and all(names_held(scan, structures) for scan in found.scans if scan.has_masks):
             structures = [name for name in structures if name in inside or name not in inside.values()]
     except ValueError as e:
@@ -232,6 +254,8 @@ def match(
     if of_table or not structures:
         source = f"{table.source}, {found.folder}" if table is not None and of_table else found.folder
         raise ProblemsError(source, [*of_table, *others])
+    if masks is not None and (unknown_names := list(colour_faults(masks.colours, structures))):
+        raise ProblemsError("--mask-colour", unknown_names)
     faults: list[str] = []
     organs = organs_of(inside, structures, faults)
     if faults:
@@ -252,6 +276,7 @@ def measure(
     converter: Converter,
     sources: Mapping[str, str],
     roi_margin_mm: float | None,
+    length_unit: Literal["mm", "px"] = "mm",
 ) -> Measured:
     """
     Collect the scans' sizes: from the table, else from the masks.
@@ -262,6 +287,7 @@ def measure(
         converter: their converter.
         sources: from :func:`source_names`.
         roi_margin_mm: see :class:`InitOptions`.
+        length_unit: ``px`` if the size of the pictures' pixels is unknown.
     """
     output_dir = converter.output_dir
     items, problems = measured_items(converted.rows.values(), output_dir, matched.structures, roi_margin_mm)
@@ -269,7 +295,7 @@ def measure(
         images = {sources[item["image"]]: item["image"] for item in items}
         listed = {name: images[scan.name] for name, scan in matched.rows.scans.items() if scan.name in images}
         of_images = rows_of(matched.table, listed, converter.folder)
-        items = stated_items(items, of_images, output_dir, converter.key, sources)
+        items = stated_items(items, of_images, output_dir, converter.key, sources, length_unit)
     with_row = {scan.name for scan in matched.rows.scans.values()}
     unsized = [item["image"] for item in items if not {*SIZES, "clicks"} & item.keys()]
     untold = [image for image in unsized if sources[image] not in with_row]
@@ -300,13 +326,15 @@ def write_cohort(
     items: Sequence[Mapping[str, Any]],
     num_folds: int,
     inside: Mapping[str, str] | None = None,
+    length_unit: Literal["mm", "px"] = "mm",
 ) -> Cohort:
     """Divide the scans into folds, write the data list, and read it like a training run."""
     folds = folds_of_subjects(items, structures, output_dir, num_folds)
     data_list = output_dir / "datalist.json"
     folded = [{**item, "fold": folds[item["subject"]]} for item in items]
-    organs = {"inside": dict(inside)} if inside else {}
-    write_data_list(data_list, ["background", *structures], folded, size_unit="mm3", **organs)
+    top_level: dict[str, Any] = {"inside": dict(inside)} if inside else {}
+    top_level |= {"length_unit": length_unit} if length_unit != "mm" else {}
+    write_data_list(data_list, ["background", *structures], folded, size_unit="mm3", **top_level)
     return load_cohort(data_list, output_dir)
 
 
@@ -319,7 +347,9 @@ def faults(cohort: Cohort) -> list[str]:
 
 
 def cut_off(cohort: Cohort) -> Iterator[str]:
-    """Yield a doubt for each structure that reaches an edge of the view in some masks."""
+    """Yield a doubt for each structure that reaches an edge of the view in some masks; of pictures only with mm."""
+    if cohort.length_unit == "px":  # sizes are of what the picture shows
+        return
     drawn = {item["image"]: mask_facts(item["label"]).cut_off for item in cohort.items if "label" in item}
     for value, structure in enumerate(cohort.class_names[1:], start=1):
         if cut := [image for image, values in drawn.items() if value in values]:
@@ -354,7 +384,7 @@ def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options:
     """Yield doubts about the sizes, the scans and their subjects, and options that had no effect."""
     if matched.table is not None:
         yield from (f"{matched.table.source.name}: {doubt}" for doubt in matched.table.doubts)
-    yield from suspicions(cohort.items, cohort.class_names)
+    yield from suspicions(cohort.items, cohort.class_names, cohort.length_unit)
     for structure in matched.structures:
         used = names_used(matched.found, structure)
         if len(used) > 1:

@@ -6,15 +6,19 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import SimpleITK
 
-from medsize.cohort.conversion import Converter, mask_files
+from medsize.cohort.conversion import Converter, MaskFiles, mask_files
 from medsize.cohort.find import CohortScan
+from medsize.cohort.pictures import picture_masks
 from medsize.cohort.structures import masks_of, names_held
 from medsize.files import is_newer
 from medsize.progress_bar import with_progress
 from medsize.scans.image_file import read_image_file, write_nifti
 from medsize.scans.masks import place_masks
+from medsize.scans.picture_file import Picture, read_picture, write_picture
+from medsize.scans.scan import ScanKind
 
 __all__ = ["inside_option", "write_organs"]
 
@@ -67,6 +71,10 @@ def write_organs(
             target = converter.output_dir / path
             try:
                 if not all(is_newer(target, file) for file in mask_files(masks)):
+                    if scan.scan.kind is ScanKind.PICTURE:
+                        _write_of_picture(scan, masks, names, converter, target)
+                        found.setdefault(image, {})[organ] = path
+                        continue
                     grid = read_image_file(converter.output_dir / image)
                     frame = scan.scan.frame_of_reference
                     drawn, _ = place_masks(masks, grid, names, frame, later_wins=True, max_bytes=converter.max_bytes)
@@ -76,3 +84,14 @@ def write_organs(
                 continue
             found.setdefault(image, {})[organ] = path
     return found, problems
+
+
+def _write_of_picture(
+    scan: CohortScan, masks: MaskFiles, names: Sequence[str], converter: Converter, target: Path
+) -> None:
+    """Write the mask of the organ of a picture, in the place of its image."""
+    assert isinstance(masks, Path | Mapping)
+    picture = read_picture(scan.scan.files[0], scan.scan.frame or 0, max_bytes=converter.max_bytes)
+    drawn = picture_masks(masks, scan.scan, picture, names, (), converter.masks, later_wins=True).classes
+    spacing = (converter.pictures.spacing_mm if converter.pictures else {}).get(scan.scan.source)
+    write_picture(Picture((drawn > 0).astype(np.uint8), spacing), target)

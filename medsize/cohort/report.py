@@ -19,10 +19,11 @@ from medsize import __version__
 from medsize.bundle.overlay import Setting
 from medsize.checks.plausibility import size_volumes
 from medsize.data.cohort import Cohort
+from medsize.data.size_unit import size_unit
 from medsize.files import atomic_write
 from medsize.pictures import data_url, fullest_slice, slice_png
+from medsize.scans.geometry import num_channels
 from medsize.scans.scan_facts import UNREADABLE, image_facts
-from medsize.units import MM3_PER_ML
 
 __all__ = ["write_report"]
 
@@ -52,9 +53,13 @@ def write_report(
         left_out: files that are not scans, with the reasons.
     """
     items: list[dict[str, Any]] = [{**item, "name": Path(item["image"]).name.split(".")[0]} for item in cohort.items]
-    volumes = np.stack([size_volumes(item) for item in cohort.items]) / MM3_PER_ML
     facts = [image_facts(item["image"]) for item in items]
+    unit = size_unit(facts, cohort.length_unit)
+    volumes = np.stack([size_volumes(item) for item in cohort.items]) / unit.of_one
     zooms, shapes = np.array([f.zooms for f in facts]), np.array([f.shape for f in facts])
+    views = np.prod(shapes[:, :2] * zooms[:, :2], axis=1, keepdims=True)
+    names = "xy" if unit.is_flat else "xyz"
+    axes, elements = list(range(len(names))), "pixels" if unit.is_flat else "voxels"
     structures = cohort.class_names[1:]
     environment = Environment(
         loader=PackageLoader("medsize.cohort", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -70,9 +75,17 @@ def write_report(
         problems=problems,
         suspicions=suspicions,
         pictures=list(_pictures(items)),
-        spacing={"rows": _spread(zooms), "chart": _histograms(zooms, ["x", "y", "z"], "mm")},
-        shape={"rows": _spread(shapes), "chart": _histograms(shapes, ["x", "y", "z"], "voxels")},
-        sizes={"rows": _size_rows(volumes, structures), "chart": _histograms(volumes, structures, "mL", log=True)},
+        are_pictures=unit.is_flat,
+        unit=unit.name,
+        length_unit=cohort.length_unit,
+        spacing={"rows": _spread(zooms[:, axes]), "chart": _histograms(zooms[:, axes], names, cohort.length_unit)},
+        shape={"rows": _spread(shapes[:, axes]), "chart": _histograms(shapes[:, axes], names, elements)},
+        elements=elements,
+        sizes={
+            "rows": _size_rows(volumes, structures),
+            "chart": _histograms(volumes, structures, unit.name, log=True),
+        },
+        shares=_size_rows(100 * volumes / views, structures) if unit.is_flat else [],
         folds=_fold_rows(items, volumes),
         settings=[(s.key, json.dumps(s.value), s.reason) for s in settings],
         commands=commands,
@@ -95,7 +108,7 @@ def _spread(columns: np.ndarray) -> list[dict[str, Any]]:
     ends = (columns.min(axis=0), np.median(columns, axis=0), columns.max(axis=0))
     return [
         {"axis": axis, "low": low, "median": median, "high": high}
-        for axis, low, median, high in zip("xyz", *(end.tolist() for end in ends), strict=True)
+        for axis, low, median, high in zip("xyz", *(end.tolist() for end in ends), strict=False)
     ]
 
 
@@ -166,13 +179,17 @@ def _pictures(items: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
     for item in items[::step]:
         try:
             image = nibabel.load(item["image"])
+            is_picture = num_channels(image.shape) > 1 or image.shape[2:] == (1,)
             mask = np.asarray(nibabel.load(item["label"]).dataobj) if "label" in item else None
             at = image.shape[2] // 2 if mask is None else fullest_slice(mask)
-            plane = np.asarray(image.dataobj[..., at], dtype=np.float32)
+            plane = np.asarray(image.dataobj[:, :, at], dtype=np.float32)
         except UNREADABLE:  # it is among the problems
             continue
         x, y = image.header.get_zooms()[:2]
-        picture = slice_png(plane, [] if mask is None else [(mask[..., at], "solid")], (x, y))
+        outlined = [] if mask is None else [mask[..., at]]
+        if is_picture:  # y runs down
+            plane, outlined = plane[:, ::-1], [labels[:, ::-1] for labels in outlined]
+        picture = slice_png(plane, [(labels, "solid") for labels in outlined], (x, y))
         yield {
             "name": item["name"],
             "slice": str(at),

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from medsize.cohort.conversion import MaskFiles
 from medsize.cohort.find import CohortScan, FoundCohort
+from medsize.cohort.pictures import MaskOptions
 from medsize.scans.label_names import named_labels, segment_values
 from medsize.scans.masks import label_values
+from medsize.scans.picture_file import PICTURE_ENDINGS
 from medsize.scans.scan_facts import first_line
 from medsize.scans.structure_name import matching_structures
 from medsize.sizes.size_table import SizeTable
@@ -34,6 +36,8 @@ __all__ = [
 ]
 
 
+MAX_BESIDE_RIM = 100
+"""Largest class in pictures whose value 255 is to be ignored, as the rims of objects in PASCAL VOC."""
 DECATHLON = "dataset.json"
 """File beside label maps that names their values."""
 
@@ -44,7 +48,9 @@ def structure_option(texts: Sequence[str]) -> dict[str, str]:
     return {name: beginning or name for name, _, beginning in pairs}
 
 
-def choose_structures(found: FoundCohort, wanted: Sequence[str], table: SizeTable | None) -> list[str]:
+def choose_structures(
+    found: FoundCohort, wanted: Sequence[str], table: SizeTable | None, masks: MaskOptions | None = None
+) -> list[str]:
     """
     Choose the structures: those wanted, else those of the size table, if there is one, else those of the masks.
 
@@ -56,6 +62,7 @@ def choose_structures(found: FoundCohort, wanted: Sequence[str], table: SizeTabl
         found: the cohort.
         wanted: names to use. Default if empty: those of the table or the masks.
         table: the size table.
+        masks: options for masks that are pictures; names of colours are structures.
 
     Returns:
         the names in the order of their classes.
@@ -66,11 +73,16 @@ def choose_structures(found: FoundCohort, wanted: Sequence[str], table: SizeTabl
             others than the table.
     """
     if not found.scans:
-        raise ValueError("found no scan, expected DICOM, NIfTI, NRRD or MetaImage files. Check folder and options.")
+        raise ValueError(
+            "found no scan, expected DICOM, NIfTI, NRRD or MetaImage files, or pictures. Check folder and options."
+        )
     if wanted:
         _check_wanted(found, wanted)
         return list(wanted)
-    structures = _of_masks(found.scans, found.folder) if table is None else _of_table(table, found)
+    if table is None and masks is not None and (named := [name for name in masks.colours if name != "background"]):
+        return named
+    soft = masks is not None and masks.threshold is not None
+    structures = _of_masks(found.scans, found.folder, soft) if table is None else _of_table(table, found)
     if not structures:
         raise ValueError("found no mask, expected masks or a size table. Give a size table: --sizes FILE.")
     return structures
@@ -115,8 +127,8 @@ def _of_table(table: SizeTable, found: FoundCohort) -> list[str]:
     return named or list(table.structures)
 
 
-def _of_masks(scans: Sequence[CohortScan], folder: Path) -> list[str]:
-    """Return the structures of the masks; none if there is no mask."""
+def _of_masks(scans: Sequence[CohortScan], folder: Path, soft: bool = False) -> list[str]:
+    """Return the structures of the masks, of which label maps show one if they are soft; none if there is no mask."""
     held = [names for scan in scans if (names := _names(scan)) is not None]
     if held:
         shared = [name for name in held[0] if all(name in names for names in held)]
@@ -143,7 +155,7 @@ def _of_masks(scans: Sequence[CohortScan], folder: Path) -> list[str]:
         return []
     if named := decathlon_labels(folder)[1:]:
         return named
-    values = _all_values(maps)
+    values = [1] if soft else _all_values(maps)
     of_table = named_labels([folder, *(file.parent for file in maps)])[1]
     return [of_table.get(value, f"structure_{value}") for value in values or [1]]
 
@@ -203,7 +215,11 @@ def _all_values(maps: Sequence[Path]) -> list[int]:
     if 255 in values:
         if values <= {1, 255} and all(len(of_one) <= 1 for of_one in held.values()):
             return [1]
-        file = next(file for file, of_one in held.items() if 255 in of_one)
+        with_it = [file for file, of_one in held.items() if 255 in of_one]
+        is_rim = max(values - {255}) <= MAX_BESIDE_RIM
+        if is_rim and all(file.name.lower().endswith(PICTURE_ENDINGS) for file in with_it):
+            return sorted(values - {255})
+        file = with_it[0]
         others = ", ".join(map(str, sorted(values - {255})))
         raise ValueError(
             f"{file}: it holds the value 255, the label maps of this cohort also {others}: 255 often means 'to be "

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from medsize.data.data_list import DataListError, Item, middle_of_clicks, parse_data_list
 from medsize.data.sizes_in_mm import sizes_in_mm
@@ -40,7 +40,7 @@ class Cohort:
     """Organ that each structure lies in, in the order of the classes; empty if sizes are of whole scans."""
     mask_ignored: int | None = None
     """Value in masks of voxels that belong to no class; ``None`` if there is none."""
-    length_unit: str = "mm"
+    length_unit: Literal["mm", "px"] = "mm"
     """{``"mm"``, ``"px"``}: ``px`` for pictures whose pixels have no known size; keys named mm then hold pixels."""
     sha256: str = field(default="", repr=False)
     """Hash of the data list's bytes."""

@@ -50,7 +50,7 @@ def folds_of_subjects(
     Return the fold of each subject, by :func:`stratified_folds`; subjects that share a scan stay together.
 
     Args:
-        items: items of a data list, with ``size``.
+        items: items of a data list, with ``size`` or, for pictures, ``slice_size``.
         structures: names of all classes but the background.
         dataset_dir: folder that the items' paths start from.
         num_folds: number of folds, reduced to the number of subjects if that is smaller.
@@ -67,7 +67,8 @@ def folds_of_subjects(
             leader = {subject: one if of_it == other else of_it for subject, of_it in leader.items()}
     sizes: dict[str, list[list[float]]] = {}
     for item in items:
-        middles = [np.nan if (size := item.get("size", {}).get(name)) is None else np.mean(size) for name in structures]
+        stated = item.get("size") or {k: areas[0] for k, areas in item.get("slice_size", {}).items() if len(areas) == 1}
+        middles = [np.nan if (size := stated.get(name)) is None else np.mean(size) for name in structures]
         sizes.setdefault(leader[item["subject"]], []).append(middles)
     means = {subject: [_mean(column) for column in zip(*rows, strict=True)] for subject, rows in sizes.items()}
     folds = stratified_folds(means, min(num_folds, len(means)))

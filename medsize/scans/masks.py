@@ -15,6 +15,8 @@ from medsize.scans.fact_cache import cached_facts
 from medsize.scans.grid import Grid, is_on_voxels, on_grid
 from medsize.scans.image_file import MAX_BYTES, is_image_file, read_image_file
 from medsize.scans.label_names import segment_values
+from medsize.scans.picture_file import PICTURE_ENDINGS, num_pictures
+from medsize.scans.picture_mask import read_picture_mask
 from medsize.scans.resampled_mask import check_place, resampled
 from medsize.scans.structure_name import choose_structure, matching_structures
 from medsize.suggest import did_you_mean, first_few
@@ -156,6 +158,9 @@ def label_values(file: Path) -> tuple[int, ...]:
     """
 
     def find() -> _Values:
+        if file.name.lower().endswith(PICTURE_ENDINGS):
+            pages = (np.unique(read_picture_mask(file, frame=page)) for page in range(num_pictures(file)))
+            return _Values(values=tuple(sorted({int(value) for values in pages for value in values if value})))
         mask = _as_classes(file, read_image_file(file))  # kept, for a view does not keep it
         values = np.unique(SimpleITK.GetArrayViewFromImage(mask))
         return _Values(values=tuple(int(value) for value in values if value))

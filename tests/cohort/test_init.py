@@ -330,7 +330,10 @@ def test_a_table_that_fits_no_scan_or_a_row_that_fits_several_stops_it_before_an
         (("--subject-pattern", "("), "unterminated"),
         (("--bundle", "."), "is not a bundle of medsize"),
         (("--window", "250", "-175"), "the window is 250 to -175, expected the lower end first"),
-        (("--modality", "XX"), "found no scan, expected DICOM, NIfTI, NRRD or MetaImage files. Check folder and"),
+        (
+            ("--modality", "XX"),
+            "found no scan, expected DICOM, NIfTI, NRRD or MetaImage files, or pictures. Check folder and",
+        ),
     ],
 )
 def test_what_cannot_be_prepared_is_refused(tmp_path: Path, options: tuple[str, ...], message: str) -> None:

@@ -1,0 +1,63 @@
+"""Masks that are pictures: indices, palettes and colours; what is blurred is refused unless a threshold is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from medsize.scans.picture_mask import parse_colour, read_picture_mask, turned
+
+LABELS = np.kron(np.array([[0, 1, 2], [3, 0, 1]], dtype=np.uint8), np.ones((8, 8), dtype=np.uint8))
+COLOURS = {(255, 0, 0): 1, (0, 255, 0): 2, (0, 0, 255): 3}
+PAINTED = np.array([(0, 0, 0), *COLOURS], dtype=np.uint8)[LABELS]
+
+
+def test_indices_are_read_from_grey_palettes_and_bits(tmp_path: Path) -> None:
+    Image.fromarray(LABELS).save(tmp_path / "a.png")
+    palette = Image.fromarray(LABELS, mode="P")
+    palette.putpalette([200, 10, 30, 0, 0, 0, 9, 9, 9, 1, 2, 3])
+    palette.save(tmp_path / "b.png")
+    tifffile.imwrite(tmp_path / "c.tif", LABELS)
+    palette.save(tmp_path / "d.tif")
+    for name in ("a.png", "b.png", "c.tif", "d.tif"):
+        assert np.array_equal(read_picture_mask(tmp_path / name), LABELS)
+    Image.fromarray(LABELS > 0).save(tmp_path / "e.png")
+    tifffile.imwrite(tmp_path / "f.tif", LABELS > 0)
+    for name in ("e.png", "f.tif"):
+        assert np.array_equal(read_picture_mask(tmp_path / name), LABELS > 0)
+
+
+def test_colours_need_a_table_and_unknown_ones_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    Image.fromarray(PAINTED).save(file)
+    assert np.array_equal(read_picture_mask(file, COLOURS), LABELS)
+    with pytest.raises(ValueError, match=r"a\.png: found the colours #ff0000, #0000ff, #00ff00, expected .*Name each"):
+        read_picture_mask(file)
+    with pytest.raises(ValueError, match="found the colours #0000ff, expected #ff0000, #00ff00"):
+        read_picture_mask(file, {(255, 0, 0): 1, (0, 255, 0): 2})
+    assert parse_colour("#ff8000") == parse_colour("255, 128, 0") == (255, 128, 0)
+    with pytest.raises(ValueError, match="found the colour 'red', expected one such as #ff0000"):
+        parse_colour("red")
+
+
+def test_a_mask_saved_as_jpeg_is_refused_or_cut_at_a_threshold(tmp_path: Path) -> None:
+    file, inside = tmp_path / "a.jpg", LABELS > 0
+    Image.fromarray(inside.astype(np.uint8) * 255).resize((50, 30)).save(file)
+    with pytest.raises(ValueError, match=r"a\.jpg: found \d+ values, .*of JPEG.*expected class indices.*threshold"):
+        read_picture_mask(file)
+    Image.fromarray(inside.astype(np.uint8) * 255).save(file)
+    assert np.array_equal(read_picture_mask(file, threshold=128), inside)
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(tmp_path / "b.png")
+    with pytest.raises(ValueError, match="soft edges"):
+        read_picture_mask(tmp_path / "b.png")
+
+
+def test_a_mask_is_turned_as_exif_shows_it() -> None:
+    for orientation in range(1, 9):
+        image = Image.fromarray(LABELS)
+        image.getexif()[0x0112] = orientation
+        assert np.array_equal(turned(LABELS, orientation), np.asarray(ImageOps.exif_transpose(image)))
