@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medsize.bundle.run_folder import INFERENCE, SUMMARY, WEIGHTS, check_finished
 from medsize.files import atomic_write
+from medsize.metrics.conformal import SizeCalibration
 
 __all__ = ["MetricResult", "RunResults", "RunSummary", "StructureResult", "inference_bundle"]
 
@@ -79,6 +80,8 @@ class RunSummary(BaseModel):
     cases: int | None = None
     """Number of validation cases."""
     results: RunResults = RunResults()
+    calibration: dict[str, SizeCalibration] = {}
+    """By structure, the interval of predicted volumes, from the validation cases."""
 
     size_detail: str = "given"
     """The defaults of this and the following keys are those of labels as given."""

@@ -12,7 +12,8 @@ import torch
 from medsize.bundle.run_folder import INFERENCE, METRICS, WEIGHTS, check_finished
 from medsize.bundle.run_summary import RunResults, RunSummary
 from medsize.files import atomic_write
-from medsize.handlers.case_table import summarise
+from medsize.handlers.case_table import calibrate_volumes, summarise
+from medsize.handlers.run_record import write_calibration
 
 __all__ = ["write_ensemble"]
 
@@ -24,7 +25,9 @@ def write_ensemble(runs: Sequence[Path], output_dir: Path) -> None:
     """
     Write a run folder whose network averages the softmax of several runs, for ``medsize predict`` and export.
 
-    Its metrics are those of the cross-validation: each scan by the network that was not trained on it.
+    Its metrics are those of the cross-validation: each scan by the network that was not trained on it. The errors of
+    all folds together calibrate its volumes, as in cross-conformal prediction: Vovk, "Cross-conformal predictors",
+    2015; Barber, Candès, Ramdas, Tibshirani, "Predictive inference with the jackknife+", 2021.
 
     Args:
         runs: output folders of the runs, one for each fold.
@@ -41,10 +44,14 @@ def write_ensemble(runs: Sequence[Path], output_dir: Path) -> None:
     inference["checkpoint"] = str((output_dir / WEIGHTS).absolute())
     with atomic_write(output_dir / INFERENCE) as file:
         file.write_text(json.dumps(inference, indent=2) + "\n")
-    table = pd.concat([pd.read_csv(run / METRICS, dtype={"subject": str}) for run in runs])
+    tables = [pd.read_csv(run / METRICS, dtype={"subject": str}) for run in runs]
+    table = pd.concat(tables, ignore_index=True)
+    calibration = calibrate_volumes(table)
+    write_calibration(output_dir / INFERENCE, calibration)
     with atomic_write(output_dir / METRICS) as file:
         table.to_csv(file, index=False, float_format="%.6g")
     cases = int(table["image"].nunique())
     results = RunResults.model_validate(summarise(table))
     first = RunSummary.read(runs[0])
-    first.model_copy(update={"results": results, "cases": cases, "training_scans": cases}).write(output_dir)
+    pooled = {"results": results, "cases": cases, "training_scans": cases, "calibration": calibration}
+    first.model_copy(update=pooled).write(output_dir)

@@ -1,6 +1,6 @@
 """Handlers for Ignite engines: metrics, checkpoints, records and progress."""
 
-from medsize.handlers.case_table import CaseTable, summarise
+from medsize.handlers.case_table import CaseTable, calibrate_volumes, summarise
 from medsize.handlers.overlay import OverlayHandler, overlay
 from medsize.handlers.progress import LossProgress
 from medsize.handlers.run_checkpoint import RunCheckpoint
@@ -21,6 +21,7 @@ __all__ = [
     "SeedEpochs",
     "WeightSchedule",
     "WholeEpochs",
+    "calibrate_volumes",
     "overlay",
     "summarise",
 ]

@@ -21,10 +21,11 @@ from medsize.bundle.run_summary import RunResults
 from medsize.files import atomic_write
 from medsize.handlers.run_record import RunRecord
 from medsize.losses.composite import IGNORE_INDEX
+from medsize.metrics.conformal import LEVEL, SizeCalibration, calibrate
 from medsize.metrics.size_error import relative_size_error, volume_error, volumes_of
 from medsize.units import MM3_PER_ML
 
-__all__ = ["CaseTable"]
+__all__ = ["CaseTable", "calibrate_volumes"]
 
 
 class CaseTable:
@@ -32,10 +33,13 @@ class CaseTable:
     Handler that writes ``metrics.csv``, a row for each case and structure, and the run's ``summary.json``.
 
     Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml``,
-    ``volume_error_ml`` (absolute) and ``relative_size_error``, both by :mod:`medsize.metrics.size_error`. Without a
-    mask, Dice and HD95 stay empty, and the true volume is the given size, or the middle of its interval. Dice stays
-    empty if a structure is neither predicted nor present, HD95 if it is missing on one side. The relative size error
-    stays empty if the structure is absent or its size unknown. The first of several processes writes all rows.
+    ``true_low_ml`` and ``true_high_ml`` (both ends of it), ``volume_error_ml`` (absolute) and ``relative_size_error``,
+    both by :mod:`medsize.metrics.size_error`. Without a mask, Dice and HD95 stay empty, and the true volume is the
+    given size, or the middle of its interval. Dice stays empty if a structure is neither predicted nor present, HD95 if
+    it is missing on one side. The relative size error stays empty if the structure is absent or its size unknown. The
+    first of several processes writes all rows.
+
+    The summary also gets the calibration of the volumes, see :func:`calibrate_volumes`.
 
     Args:
         output_dir: folder to write to.
@@ -46,6 +50,7 @@ class CaseTable:
         output_transform: takes the one-hot predictions ``(K, *spatial)`` from ``engine.state.output``, in the space of
             the labels.
         record: record that writes the summary. Default: none.
+        level: probability with which the interval of a volume shall hold the true one. Defaults to 0.9.
     """
 
     def __init__(
@@ -55,12 +60,14 @@ class CaseTable:
         output_transform: Callable,
         batch_transform: Callable = lambda batch: batch,
         record: RunRecord | None = None,
+        level: float = LEVEL,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.structures = list(structures)
         self.batch_transform = batch_transform
         self.output_transform = output_transform
         self.record = record
+        self.level = level
         self._cases: list[list[dict[str, Any]]] = []
 
     def attach(self, engine: Engine) -> None:
@@ -107,6 +114,8 @@ class CaseTable:
         columns = {
             "volume_ml": volumes / MM3_PER_ML,
             "true_volume_ml": torch.where(high.isfinite(), (low + high) / 2, torch.nan) / MM3_PER_ML,
+            "true_low_ml": torch.where(high.isfinite(), low, torch.nan) / MM3_PER_ML,
+            "true_high_ml": torch.where(high.isfinite(), high, torch.nan) / MM3_PER_ML,
             "volume_error_ml": volume_error(volumes, low, high).abs() / MM3_PER_ML,
             "relative_size_error": relative_size_error(volumes, low, high),
         }
@@ -130,7 +139,11 @@ class CaseTable:
         with atomic_write(self.output_dir / METRICS) as file:
             table.to_csv(file, index=False, float_format="%.6g")
         if self.record is not None:
-            self.record.write_summary(cases=int(table["image"].nunique()), results=summarise(table))
+            self.record.write_summary(
+                calibration=calibrate_volumes(table, self.level),
+                cases=int(table["image"].nunique()),
+                results=summarise(table),
+            )
 
 
 def _without_ignored(prediction: MetaTensor, label: torch.Tensor) -> MetaTensor:
@@ -171,6 +184,28 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
             "structures": by_structure,
         }
     return metrics
+
+
+def calibrate_volumes(table: pd.DataFrame, level: float = LEVEL) -> dict[str, SizeCalibration]:
+    """
+    Calibrate each structure's predicted volumes by the true ones.
+
+    Args:
+        table: rows as :class:`CaseTable` writes them; those of older runs lack the ends of the true volumes.
+        level: probability with which the interval of a volume shall hold the true one.
+
+    Returns:
+        by structure; a scan without a subject counts as one of its own.
+    """
+    low, high = (
+        table[name].fillna(table["true_volume_ml"]) if name in table else table["true_volume_ml"]
+        for name in ("true_low_ml", "true_high_ml")
+    )
+    subject = table["subject"].fillna(table["image"])
+    return {
+        str(name): calibrate(rows["volume_ml"], low[rows.index], high[rows.index], list(subject[rows.index]), level)
+        for name, rows in table.groupby("structure", sort=False)
+    }
 
 
 def _hausdorff_95(prediction: torch.Tensor, truth: torch.Tensor, spacing: Sequence[float]) -> list[float]:

@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from medsize.bundle.run_summary import RunSummary
 from medsize.bundle.running_workflow import running_workflow
 from medsize.files import atomic_write
 from medsize.handlers.peak_memory import peak_bytes
+from medsize.metrics.conformal import SizeCalibration
 
-__all__ = ["RunRecord"]
+__all__ = ["RunRecord", "write_calibration"]
 
 PACKAGES = ("medsize", "monai", "torch", "pytorch-ignite", "numpy", "nibabel", "scipy")
 
@@ -37,7 +39,8 @@ class RunRecord:
     - ``config.yaml``: the config as it was run, overrides and overlays merged, top-level values resolved;
     - ``epochs.csv``: for every epoch the mean loss and its terms, the metrics of the last validation, seconds, and the
       seconds that training waited for the loader;
-    - ``inference.json``: an overlay for the bundle's inference config: the values of ``inference``, and the network;
+    - ``inference.json``: an overlay for the bundle's inference config: the values of ``inference``, the network and, at
+      the end, the calibration of its volumes;
     - ``summary.json``: a :class:`medsize.bundle.run_summary.RunSummary`, written by :meth:`write_summary`.
 
     Of several processes, the first one writes; losses are the means over all.
@@ -101,15 +104,20 @@ class RunRecord:
         self.output_dir.mkdir(parents=True, exist_ok=True)
         ConfigParser.export_config_file(config, str(self.output_dir / CONFIG), fmt="yaml", sort_keys=False)
 
-    def write_summary(self, **results: Any) -> None:
+    def write_summary(self, calibration: Mapping[str, SizeCalibration] | None = None, **results: Any) -> None:
         """
-        Write ``summary.json``.
+        Write ``summary.json``, and the calibration also to ``inference.json``, if the run has one.
 
         Args:
-            results: what the evaluation found.
+            calibration: calibration of the volumes by structure.
+            results: what else the evaluation found.
         """
         if idist.get_rank() > 0:
             return
+        if calibration is not None:
+            results["calibration"] = calibration
+            if (self.output_dir / INFERENCE).is_file():
+                write_calibration(self.output_dir / INFERENCE, calibration)
         steady = [row for row in self._rows if row["epoch"] > 1] or self._rows
         summary = {
             **(self.settings.recorded() if self.settings is not None else {}),
@@ -188,6 +196,20 @@ class RunRecord:
             writer = csv.DictWriter(lines, columns)
             writer.writeheader()
             writer.writerows(self._rows)
+
+
+def write_calibration(inference: Path, calibration: Mapping[str, SizeCalibration]) -> None:
+    """
+    Write the calibration of volumes into an overlay of the inference config.
+
+    Args:
+        inference: a run's ``inference.json``.
+        calibration: by structure.
+    """
+    overlay = json.loads(inference.read_text())
+    overlay["calibration"] = {name: asdict(of_structure) for name, of_structure in calibration.items()}
+    with atomic_write(inference) as file:
+        file.write_text(json.dumps(overlay, indent=2) + "\n")
 
 
 def _network_definition() -> dict[str, Any]:

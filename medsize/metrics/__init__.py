@@ -1,5 +1,6 @@
 """Metrics that need no mask."""
 
+from medsize.metrics.conformal import SizeCalibration, calibrate
 from medsize.metrics.size_error import (
     RelativeSizeError,
     VolumeError,
@@ -11,7 +12,9 @@ from medsize.metrics.size_error import (
 
 __all__ = [
     "RelativeSizeError",
+    "SizeCalibration",
     "VolumeError",
+    "calibrate",
     "mean_relative_error",
     "relative_size_error",
     "volume_error",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import jsonschema
@@ -16,10 +17,15 @@ from typer.testing import CliRunner
 
 from medsize.bundle.export import export_bundle
 from medsize.cli import app
+from medsize.metrics import SizeCalibration
 from tests.conftest import PROJECT
 
 BUNDLES = PROJECT / "bundles"
 WINDOWS = {2: ([6.0, 6.0], [32, 32]), 3: ([6.0, 6.0, 16.0], [32, 32, 8])}
+CALIBRATION = {
+    "liver": SizeCalibration(0.8, 1.3, 0.5, 0.888889, 8, 9, "8 subjects allow 88 %, not 90 %"),
+    "Kidney: left": SizeCalibration(subjects=1, scans=2, note="one subject allows no interval"),
+}
 STRIDES = {2: [[2, 2]] * 4, 3: [[2, 2, 1], [2, 2, 2], [2, 2, 2]]}
 
 
@@ -32,6 +38,7 @@ def finished_run(tmp_path: Path) -> Callable[[int, str], Path]:
         run.mkdir()
         spacing, roi_size = WINDOWS[dimensions]
         settings = {"structures": ["liver", "Kidney: left"], "num_classes": 3, "in_channels": 1}
+        settings["calibration"] = {name: asdict(of_structure) for name, of_structure in CALIBRATION.items()}
         settings |= {"spacing": spacing, "roi_size": roi_size, "checkpoint": "elsewhere/model.pt"}
         configs = BUNDLES / f"size_seg_{dimensions}d" / "configs"
         parser = ConfigParser()
@@ -153,6 +160,27 @@ def test_a_folder_in_use_is_not_written_to(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not empty"):
         export_bundle(BUNDLES / "size_seg_2d", tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_an_exported_bundle_gives_intervals_where_medsize_is_not_installed(
+    command: Callable, no_medsize: Path, finished_run: Callable, phantoms: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "exported"
+    export_bundle(BUNDLES / "size_seg_2d", output, finished_run(2, "unet"))
+    files = ["--bundle_root", output, "--config_file", output / "configs" / "inference.yaml"]
+    options = ["--dataset_dir", phantoms / "images", "--image_pattern", "phantom_00[01].nii.gz"]
+    options += ["--output_dir", tmp_path / "masks"]
+    command("monai.bundle", "run", *files, *options, cwd=tmp_path, python_path=no_medsize)
+    found = json.loads((tmp_path / "masks" / "volumes.json").read_text())
+    assert len(found["scans"]) == 2
+    assert found["notes"] == {name: calibration.note for name, calibration in CALIBRATION.items()}
+    for scan in found["scans"]:
+        liver, kidney = (scan["structures"][name] for name in CALIBRATION)
+        ends = CALIBRATION["liver"].interval(liver["volume_ml"])
+        assert (liver["low_ml"], liver["high_ml"]) == pytest.approx(ends, rel=1e-5)
+        assert liver["level"] == 0.888889
+        assert (kidney["low_ml"], kidney["high_ml"], kidney["level"]) == (None, None, None)
+    assert any(scan["structures"]["liver"]["volume_ml"] > 0 for scan in found["scans"])
 
 
 def test_a_vendored_bundle_trains_where_medsize_is_not_installed(

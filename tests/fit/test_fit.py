@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import fcntl
 import json
 import os
@@ -214,6 +215,8 @@ def test_an_ensemble_averages_the_softmax_of_its_networks_and_can_be_exported(
     second = shutil.copytree(run, tmp_path / "second")
     weights = torch.load(run / "model.pt")
     torch.save({name: value * 1.1 for name, value in weights.items()}, second / "model.pt")
+    cases = pd.read_csv(run / "metrics.csv")
+    cases.assign(image="of_fold_1/" + cases["image"], subject=None).to_csv(second / "metrics.csv", index=False)
     write_ensemble([run, second], tmp_path / "ensemble")
     export_bundle(BUNDLE_2D, tmp_path / "exported", tmp_path / "ensemble")
     parser = ConfigParser()
@@ -226,4 +229,8 @@ def test_an_ensemble_averages_the_softmax_of_its_networks_and_can_be_exported(
         single = [member(image).softmax(1) for member in network.networks]
     torch.testing.assert_close(found, torch.stack(single).mean(0))
     assert not torch.allclose(single[0], single[1])
-    assert np.isfinite(RunSummary.read(tmp_path / "ensemble").results.dice.mean or 0)
+    joined, single = (RunSummary.read(folder) for folder in (tmp_path / "ensemble", run))
+    assert np.isfinite(joined.results.dice.mean or 0)
+    for name, pooled in joined.calibration.items():
+        assert pooled.scans == 2 * single.calibration[name].scans > 0
+        assert dataclasses.asdict(pooled) == parser["calibration"][name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,7 @@ from medsize.handlers import (
     RunRecord,
     SeedEpochs,
     WeightSchedule,
+    calibrate_volumes,
     overlay,
     summarise,
 )
@@ -261,6 +263,36 @@ def test_errors_of_intervals_are_the_distances_to_them(tmp_path: Path) -> None:
         (row,) = pd.read_csv(tmp_path / "metrics.csv").to_dict("records")
         assert row["true_volume_ml"] == pytest.approx(sum(ends) / 2000)
         assert (row["volume_error_ml"], row["relative_size_error"]) == pytest.approx((error, relative))
+
+
+def test_volumes_are_calibrated_by_given_sizes(tmp_path: Path) -> None:
+    (tmp_path / "inference.json").write_text('{"num_classes": 3}')
+    predicted = torch.zeros(12, 12, 4)
+    predicted[3:9, 2:8, 1:3] = 1  # 1440 mm³
+    sizes = [torch.tensor([[v, 0.0], [1.5 * v if v > 1500 else v, 0.0]]).double() for v in (1400, 1500, 1600)]
+    batch = [
+        {
+            "image": MetaTensor(torch.zeros(1, 12, 12, 4), affine=AFFINE, meta={"filename_or_obj": f"{k}.nii.gz"}),
+            "true_volume_mm3": size,
+            "subject": None if k else "a",
+        }
+        for k, size in enumerate(sizes)
+    ]
+    engine = Engine(lambda engine, batch: [onehot(predicted)] * 3)
+    CaseTable(str(tmp_path), ["liver", "kidney"], lambda x: x, record=RunRecord(str(tmp_path))).attach(engine)
+    engine.run([batch])
+    summary, inference = (json.loads((tmp_path / name).read_text()) for name in ("summary.json", "inference.json"))
+    assert inference == {"num_classes": 3, "calibration": summary["calibration"]}
+    liver, kidney = summary["calibration"]["liver"], summary["calibration"]["kidney"]
+    assert (liver["subjects"], liver["scans"], liver["level"]) == (3, 3, 0.75)
+    assert liver["note"].startswith("3 subjects allow 75 %, not 90 %; given as intervals")
+    assert liver["low"] < 1500 / 1440 < liver["high"]
+    assert kidney["low"] is None
+    assert "absent in all" in kidney["note"]
+    table = pd.read_csv(tmp_path / "metrics.csv")
+    assert asdict(calibrate_volumes(table)["liver"]) == pytest.approx(liver)
+    older = calibrate_volumes(table.drop(columns=["true_low_ml", "true_high_ml"]))["liver"]
+    assert older.note == "3 subjects allow 75 %, not 90 %"
 
 
 def test_what_is_predicted_but_not_there_has_dice_0(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 # Written by make bundles from bundles/source/shared/scripts/volume_table.py.
-"""Predicted volumes as a table."""
+"""Predicted volumes as a table, and with their intervals."""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
 
 import torch
 from ignite.engine import Engine, Events
@@ -20,17 +22,25 @@ class VolumeTable:
     The last column names the structures in the first or last slice or at the edge of the view. They may be cut off
     there: their volume is a lower bound.
 
+    A JSON beside it, of the same name, also has each volume's interval: ``low_ml``, ``high_ml``, and ``level``, the
+    probability with which it holds the true volume of a scan that is like those of the calibration. All are null for a
+    structure without a calibration.
+
     The prediction is class indices ``(1, *spatial)``, a decollated MetaTensor under ``pred``.
 
     Args:
         file: CSV to write.
         structures: names of the classes 1, 2, ….
+        calibration: by structure, what a training of medsize writes to ``inference.json``. Default: none.
     """
 
-    def __init__(self, file: str, structures: Sequence[str]) -> None:
+    def __init__(
+        self, file: str, structures: Sequence[str], calibration: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         self.file = file
         self.structures = list(structures)
-        self._rows: list[list[str]] = []
+        self.calibration = dict(calibration or {})
+        self._scans: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
         """
@@ -44,25 +54,62 @@ class VolumeTable:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, _: Engine) -> None:
-        self._rows = []
+        self._scans = []
 
     def _add(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             prediction = output["pred"]
             voxel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / MM3_PER_ML
             counts = torch.bincount(torch.as_tensor(prediction).long().flatten(), minlength=len(self.structures) + 1)
-            volumes = [f"{float(n) * voxel_ml:.6g}" for n in counts[1:]]
-            cut_off = "; ".join(self.structures[k - 1] for k in classes_at_edges(prediction) if k)
-            self._rows.append([str(item["image"].meta["filename_or_obj"]), *volumes, cut_off])
+            at_edges = classes_at_edges(prediction)
+            volumes = {}
+            for k, name in enumerate(self.structures, start=1):
+                volume = float(f"{float(counts[k]) * voxel_ml:.6g}")
+                ends = interval(volume, self.calibration.get(name, {}))
+                volumes[name] = {"volume_ml": volume, **ends, "cut_off": k in at_edges}
+            self._scans.append({"image": str(item["image"].meta["filename_or_obj"]), "structures": volumes})
 
     def _write(self, _: Engine) -> None:
         os.makedirs(os.path.dirname(self.file), exist_ok=True)
-        partial = f"{self.file}.partial"
-        with open(partial, "w", newline="") as lines:
-            writer = csv.writer(lines)
-            writer.writerow(["image", *(f"{name} (mL)" for name in self.structures), "cut off"])
-            writer.writerows(self._rows)
-        os.replace(partial, self.file)
+        _replace(os.path.splitext(self.file)[0] + ".json", self._write_json)
+        _replace(self.file, self._write_csv)
+
+    def _write_json(self, lines: TextIO) -> None:
+        notes = {name: self.calibration.get(name, {}).get("note", "not calibrated") for name in self.structures}
+        json.dump(
+            {"scans": self._scans, "notes": {name: note for name, note in notes.items() if note}}, lines, indent=1
+        )
+
+    def _write_csv(self, lines: TextIO) -> None:
+        writer = csv.writer(lines)
+        writer.writerow(["image", *(f"{name} (mL)" for name in self.structures), "cut off"])
+        for scan in self._scans:
+            volumes = scan["structures"]
+            cut_off = "; ".join(name for name, volume in volumes.items() if volume["cut_off"])
+            writer.writerow([scan["image"], *(f"{v['volume_ml']:.6g}" for v in volumes.values()), cut_off])
+
+
+def interval(volume_ml: float, calibration: Mapping[str, Any]) -> dict[str, float | None]:
+    """
+    Return both ends of the interval of a volume, and its level.
+
+    Args:
+        volume_ml: predicted volume.
+        calibration: of its structure: the factors ``low`` and ``high``, ``least_ml`` and ``level``. A smaller volume
+            than ``least_ml`` is not told from an absent structure.
+    """
+    if calibration.get("low") is None:
+        return {"low_ml": None, "high_ml": None, "level": None}
+    least = calibration["least_ml"]
+    low, high = (calibration[end] * max(volume_ml, least) for end in ("low", "high"))
+    low, high = (low if low > least else 0.0), max(high, least)
+    return {"low_ml": float(f"{low:.6g}"), "high_ml": float(f"{high:.6g}"), "level": calibration["level"]}
+
+
+def _replace(file: str, write: Callable[[TextIO], None]) -> None:
+    with open(f"{file}.partial", "w", newline="", encoding="utf-8") as lines:
+        write(lines)
+    os.replace(f"{file}.partial", file)
 
 
 def classes_at_edges(prediction: torch.Tensor) -> list[int]:
