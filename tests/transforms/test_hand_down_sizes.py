@@ -31,6 +31,8 @@ def test_areas_are_those_of_the_soft_label_and_sum_to_the_volume() -> None:
     assert areas.shape == (2, 2, 5)
     torch.testing.assert_close(areas[0], areas[1])
     torch.testing.assert_close(areas.sum(dim=2) * 8, item["volume_mm3"])
+    exact = item | {"volume_mm3": item["volume_mm3"][0]}
+    torch.testing.assert_close(HandDownSizesd()(exact)["slice_area_mm2"], areas)
 
 
 def test_little_in_a_slice_is_taken_as_absent_but_not_a_structure_that_is_small_everywhere() -> None:
@@ -54,6 +56,16 @@ def test_intervals_contain_the_area_and_grow_with_what_must_be_sure(sure: float)
     assert bool(((low <= exact) & (exact <= high)).all())
     wider = HandDownSizesd(least_mm2=0, sure=min(sure + 0.04, 1.0))(item)["slice_area_mm2"]
     assert bool(((wider[0] <= low) & (wider[1] >= high)).all())
+
+
+def test_an_interval_reaches_from_the_certain_area_to_the_possible_one() -> None:
+    soft = torch.zeros(2, 12, 12, 1)
+    soft[1, :4, 0], soft[1, :6, 1], soft[1, :2, 2] = 0.9, 0.4, 0.05
+    soft[0] = 1 - soft[1]
+    low, high = HandDownSizesd(sure=0.8)(item_of(MetaTensor(soft, affine=AFFINE)))["slice_area_mm2"]
+    assert (float(low), float(high)) == (40.0, 100.0)
+    low, high = HandDownSizesd(sure=1.0)(item_of(MetaTensor(soft, affine=AFFINE)))["slice_area_mm2"]
+    assert (float(low), float(high)) == (0.0, 120.0)
 
 
 def test_an_unknown_volume_stays_unknown_in_every_slice() -> None:
