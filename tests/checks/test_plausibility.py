@@ -167,7 +167,7 @@ def cohort_of(content: dict[str, Any], dataset_dir: Path, tmp_path: Path) -> Coh
     return load_cohort(data_list, dataset_dir)
 
 
-def settings(supervision: str, size_level: str) -> RunSettings:
+def run_settings(supervision: str, size_level: str) -> RunSettings:
     window = {"num_classes": 4, "region_mm": (192.0, 192.0, -1.0), "use_roi": True}
     return RunSettings(supervision=supervision, val_fold=0, size_level=size_level, **window)
 
@@ -176,7 +176,7 @@ def test_the_check_before_a_run_warns(phantoms: Path, tmp_path: Path, capsys: py
     content = json.loads((phantoms / "datalist.json").read_text())
     content["training"][2]["size"]["kidney"] /= 1000
     cohort = cohort_of(content, phantoms, tmp_path)
-    check_run(cohort, settings("size", "slice"))
+    check_run(cohort, run_settings("size", "slice"))
     printed = capsys.readouterr().err
     assert "medsize found what does not stop a run, but may not be meant." in printed
     assert "phantom_002.nii.gz" in printed
@@ -191,14 +191,14 @@ def test_the_check_before_a_run_tells_of_scans_that_teach_nothing(
     for item in without:
         del item["slice_size"]
     cohort = cohort_of(content, phantoms, tmp_path)
-    check_run(cohort, settings("size", "slice"))
+    check_run(cohort, run_settings("size", "slice"))
     told = capsys.readouterr().err
     assert "the sizes of 2 training scans are not used" in told
     assert Path(without[0]["image"]).name in told
-    check_run(cohort, settings("size", "volume"))
-    check_run(cohort, settings("mask", "slice"))
+    check_run(cohort, run_settings("size", "volume"))
+    check_run(cohort, run_settings("mask", "slice"))
     assert "are not used" not in capsys.readouterr().err
-    check_run(cohort, settings("size+mask", "slice"))
+    check_run(cohort, run_settings("size+mask", "slice"))
     assert "the sizes of 2 training scans are not used" in capsys.readouterr().err
 
 
