@@ -27,7 +27,7 @@ __all__ = ["export_bundle"]
 
 DEFAULT_NETWORK = "unet"
 RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
-WINDOW = ("spacing", "roi_size", "strides", "intensity_window")
+WINDOW = ("spacing", "roi_size", "strides", "intensity_window", "fit_to_window")
 SETTINGS = ("structures", "num_classes", "in_channels", "calibration", *WINDOW)
 ENSEMBLE = "scripts.ensemble."
 """Beginning of the network's target in runs that join several."""

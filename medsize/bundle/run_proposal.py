@@ -30,12 +30,20 @@ class RunProposal(Proposal):
         summary, inference = _read(run / SUMMARY), _read(run / INFERENCE)
         names = {"use_roi": "roi", "size_level": "size_level"}
         self._recorded = {key: summary[name] for key, name in names.items() if name in summary}
-        keys = ("spacing", "roi_size", "intensity_window")
+        keys = ("spacing", "roi_size", "intensity_window", "in_channels", "fit_to_window")
         self._recorded |= {key: inference[key] for key in keys if key in inference}
         strides = inference.get("strides", inference.get("network_def", {}).get("strides"))  # older runs: there only
         if isinstance(strides, list):
             self._recorded["strides"] = strides
         self._reason = f"as in the training, {run}"
+
+    def in_channels(self) -> int:
+        """See :meth:`medsize.data.Proposal.in_channels`."""
+        return int(self._recall("in_channels")) if "in_channels" in self._recorded else super().in_channels()
+
+    def fit_to_window(self) -> bool:
+        """See :meth:`medsize.data.Proposal.fit_to_window`."""
+        return bool(self._recall("fit_to_window")) if "fit_to_window" in self._recorded else super().fit_to_window()
 
     def use_roi(self) -> bool:
         """See :meth:`medsize.data.Proposal.use_roi`."""

@@ -16,6 +16,8 @@ __all__ = ["AtlasScan", "atlas_rounds", "best_offset"]
 
 FEW = 1e-3
 """Count that is added to each word of each class, so that no word is impossible."""
+SMOOTHNESS = 5.0
+"""Weight of the neighbours of a point."""
 FIRST_MOVE = 3
 """Round from which on the atlas is moved: before, it does not show enough."""
 
@@ -41,7 +43,7 @@ def atlas_rounds(
     words: Sequence[torch.Tensor],
     rounds: int = 8,
     trust: float = 0.7,
-    smoothness: float = 5.0,
+    smoothness: float = SMOOTHNESS,
     bands: int = 8,
     position_blur: float = 1.5,
     reach: float = 0.2,

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from medsize import __version__
 from medsize.data.content_hash import content_hash, file_states
 from medsize.files import atomic_write
-from medsize.first_labels.atlas import AtlasScan, atlas_rounds
+from medsize.first_labels.atlas import SMOOTHNESS, AtlasScan, atlas_rounds
 from medsize.first_labels.clicks import CERTAIN, FAR, click_evidence
 from medsize.first_labels.features import PICTURE_POINTS, SliceFeatures, as_volume
 from medsize.first_labels.mixture import (
@@ -54,6 +54,10 @@ MOST_VALUES = 256_000_000
 JUDGED_REGIONS = 3000
 JUDGED_ITERATIONS = 20
 """Regions and EM iterations that tell how well sizes are told apart: more cost minutes and change little."""
+PICTURE_ITERATIONS = 100
+"""EM iterations for pictures: each is unlike all others, so the likelihood of those left out says little."""
+PICTURE_SMOOTHNESS = 1.0
+"""Weight of neighbours for pictures, whose points are far apart. Fetal heads: Dice 0.86, with 5 as in scans 0.63."""
 CLICKED_ITERATIONS = 20
 """Most EM iterations where clicks or masks point at structures in some scans: these say where the atlas begins, and
 many iterations fit the noise of few scans. Abdomen, 12 scans, clicks in 3: Dice 0.69 after 20, 0.59 after 100."""
@@ -96,8 +100,7 @@ class FirstLabels:
         rounds: see :func:`medsize.first_labels.atlas_rounds`. Defaults to 8.
         stride: voxels between two points of the grid. Default: 2, more for a large cohort, see :data:`MOST_VALUES`;
             for features of pictures a 32th of the longest side.
-        positions: also learn where structures lie, see :func:`medsize.first_labels.atlas_rounds`. Default: yes, but
-            not for features of pictures, in which a thing may be anywhere.
+        positions: also learn where structures lie, see :func:`medsize.first_labels.atlas_rounds`. Defaults to True.
         seed: of sampled points and of k-means. Defaults to 0.
         device: where features are computed. Default: the CPU.
     """
@@ -111,13 +114,13 @@ class FirstLabels:
         stride: int | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
-        positions: bool | None = None,
+        positions: bool = True,
     ) -> None:
         of_pictures = features == "picture"
         self.num_classes = num_classes
         self.features = features
         self.vocabularies = tuple(vocabularies or ((300, 500) if of_pictures else (200, 400, 600, 800)))
-        self.positions = not of_pictures if positions is None else positions
+        self.positions = positions
         self.rounds = rounds
         self.stride = stride
         self.seed = seed
@@ -233,8 +236,12 @@ class FirstLabels:
         low, high = _regions(unlabelled, self.num_classes).unbind(dim=1)
         self.rank = rank_of_fractions(low, high)
         histograms = [_histograms(unlabelled, number, size) for number, size in enumerate(self.vocabularies)]
-        subjects = _subjects(unlabelled)
-        self.iterations = choose_iterations(histograms, low, high, subjects) if len(low) else 0
+        of_pictures = self.features == "picture"
+        # A picture's own background could explain all of it, and held-out likelihood stops EM at once.
+        subjects = None if of_pictures else _subjects(unlabelled)
+        self.iterations = PICTURE_ITERATIONS if of_pictures else 0
+        if len(low) and not of_pictures:
+            self.iterations = choose_iterations(histograms, low, high, subjects)
         if self.pointed_at.any():
             self.iterations = min(self.iterations, CLICKED_ITERATIONS)
         self.mixtures = [
@@ -259,6 +266,7 @@ class FirstLabels:
             [AtlasScan(scan.words, scan.of_grid, scan.evidence, scan.label, scan.inside) for scan in scans],
             [mixture.words for mixture in self.mixtures],
             rounds=self.rounds,
+            smoothness=PICTURE_SMOOTHNESS if self.features == "picture" else SMOOTHNESS,
             learn_positions=self.positions,
         )
         return [label if scan.label is None else scan.label.half() for scan, label in zip(scans, labels, strict=True)]

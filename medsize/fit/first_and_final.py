@@ -72,7 +72,7 @@ class FirstAndFinal:
             masks: file of the mask of each scan, if it has one. They are for comparison only.
         """
         items = [item for item in self._parsed("training_items") if "label" not in item]
-        prepare, teach = (Compose(self._parsed(f"{kind}_transforms")) for kind in ("deterministic", "teacher"))
+        prepare, teach = self._prepare(), Compose(self._parsed("teacher_transforms"))
         num_classes = int(self._parsed("num_classes"))
         for number in np.unique(np.linspace(0, len(items) - 1, min(len(items), MAX_COMPARED)).round().astype(int)):
             item = items[number]
@@ -102,7 +102,7 @@ class FirstAndFinal:
             if not {"label", "clicks", "scribble"} & item.keys()
         }
         entropies = {file: _entropy(file) for file in files if file.is_file()}
-        prepare = Compose(self._parsed("deterministic_transforms"))
+        prepare = self._prepare()
         num_classes = int(self._parsed("num_classes"))
         candidates = []
         for file in sorted(entropies, key=lambda file: -entropies[file])[:MAX_CLICKS]:
@@ -114,6 +114,11 @@ class FirstAndFinal:
             error = _size_error(found, item, float(image.pixdim[2]))
             candidates.append(ClickCandidate(name, entropies[file], error))
         return candidates
+
+    def _prepare(self) -> Compose:
+        """Return the transforms that first labels are made after."""
+        tiles = self._parsed("tile_transforms") if "tile_transforms" in self._config else []
+        return Compose([*self._parsed("deterministic_transforms"), *tiles])
 
     @cached_property
     def _config(self) -> ConfigParser:
