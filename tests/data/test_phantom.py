@@ -10,6 +10,7 @@ import pytest
 
 from medsize.checks import check_scans
 from medsize.data import load_cohort, make_phantom, write_phantom_cohort
+from medsize.data.phantom import make_lesion_phantom
 
 
 def test_the_same_seed_gives_the_same_scan() -> None:
@@ -63,3 +64,12 @@ def test_lesions_lie_in_the_liver_and_their_sizes_add_up(tmp_path: Path) -> None
         lesions, liver = (np.asarray(nibabel.load(file).dataobj) for file in (item["label"], *item["region"]))
         assert not (lesions & ~liver & 1).any()
         assert float(item["volume_mm3"][0, 0]) == pytest.approx(lesions.sum() * 72)
+
+
+def test_lesions_are_darker_than_the_liver_and_not_the_only_dark_spots() -> None:
+    image, lesions, liver = make_lesion_phantom((48, 48, 12), np.random.default_rng(0))
+    around = image[10:38, 10:38][liver[10:38, 10:38] == 0]
+    dark, healthy = image[lesions > 0].mean(), image[(liver > 0) & (lesions == 0)].mean()
+    assert dark < 0.7 * healthy
+    assert (around < dark).sum() > 20
+    assert np.median(around) > dark
