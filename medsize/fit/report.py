@@ -27,9 +27,9 @@ from medsize.fit.first_and_final import FirstAndFinal, first_labels_of
 from medsize.fit.plan import Plan, Stage
 from medsize.fit.stages import missed_in, stage_seconds, warnings_in
 from medsize.pictures import COLOURS, data_url, fullest_slice, slice_png
-from medsize.scans.scan_facts import UNREADABLE
+from medsize.scans.scan_facts import UNREADABLE, first_line
 
-__all__ = ["write_report"]
+__all__ = ["agreements", "scan_pictures", "write_report"]
 
 MAX_SHOWN = 12
 """Scans in the montage: from the smallest size error to the largest, evenly taken."""
@@ -91,7 +91,7 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
         ],
         agreement=agreement_figure(cases),
         agreements=list(agreements(cases)),
-        pictures=list(_pictures(cases, source)),
+        pictures=list(scan_pictures(cases, source)),
         stages=[_stage_row(stage, output_dir) for stage in plan.stages],
         first_and_final=None if first_and_final is None else _comparison(first_and_final, cohort),
         clicks=[] if first_and_final is None else _clicks(first_and_final),
@@ -245,12 +245,21 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _pictures(cases: pd.DataFrame, source: CohortSource) -> Iterator[dict[str, str]]:
-    """Yield pictures of validation scans with the predicted outline and, where there is a mask, the drawn one."""
+def scan_pictures(cases: pd.DataFrame, source: CohortSource) -> Iterator[dict[str, str]]:
+    """
+    Yield pictures of validation scans with the predicted outline and, where there is a mask, the drawn one.
+
+    A scan that cannot be drawn has a name that says why, and no picture.
+
+    Args:
+        cases: rows of metrics.csv, each with the folder of its run.
+        source: files of the cohort.
+    """
     labels = {item["image"]: item.get("label") for item in load_cohort(source.data_list, source.dataset_dir).items}
     errors = cases.groupby(["run", "image"], sort=False)["relative_size_error"].mean().sort_values().reset_index()
     chosen = np.unique(np.linspace(0, len(errors) - 1, min(MAX_SHOWN, len(errors))).round().astype(int))
     for row in errors.iloc[chosen].itertuples():
+        scan = Path(row.image).name.split(".")[0]
         try:
             mask_file = Path(row.run) / MASKS / Path(row.image).relative_to(source.dataset_dir)
             image, mask = nibabel.load(row.image), np.asarray(nibabel.load(mask_file).dataobj)
@@ -259,11 +268,12 @@ def _pictures(cases: pd.DataFrame, source: CohortSource) -> Iterator[dict[str, s
             outlines = [(mask[..., at], "solid")]
             if labels.get(row.image):
                 outlines.append((np.asarray(nibabel.load(labels[row.image]).dataobj)[..., at], "dotted"))
-        except (*UNREADABLE, ValueError):  # the scan has moved
+        except UNREADABLE as e:  # the scan has moved
+            yield {"name": f"{scan}: it cannot be drawn: {first_line(e)}", "source": ""}
             continue
         x, y = image.header.get_zooms()[:2]
         error = "unknown" if math.isnan(row.relative_size_error) else f"{row.relative_size_error:.2f}"
         yield {
-            "name": f"{Path(row.image).name.split('.')[0]}, slice {at}, size error {error}",
+            "name": f"{scan}, slice {at}, size error {error}",
             "source": data_url(slice_png(plane, outlines, (x, y)), "image/png"),
         }
