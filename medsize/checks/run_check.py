@@ -106,7 +106,8 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
             mask_ignored=cohort.mask_ignored,
         )
         used = {item["image"] for item in (*training, *validation)}
-        doubtful = suspicions([item for item in cohort.items if item["image"] in used], cohort.class_names)
+        checked = [item for item in cohort.items if item["image"] in used]
+        doubtful = suspicions(checked, cohort.class_names, cohort.length_unit)
         findings += [Finding(str(cohort.source), text, is_warning=True) for text in doubtful]
     refuse_or_warn([*findings, *(Finding(str(cohort.source), problem) for problem in wrong)])
     if workflow is not None and idist.get_rank() == 0:

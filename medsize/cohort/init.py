@@ -16,7 +16,7 @@ from medsize.cohort.conversion import Converted, Converter, ConvertOptions, Mask
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
 from medsize.cohort.match_rows import MatchedRows, match_rows, rows_of
 from medsize.cohort.organs import write_organs
-from medsize.cohort.pictures import MaskOptions, colour_faults, plan_pictures
+from medsize.cohort.pictures import IGNORED, MaskOptions, colour_faults, plan_pictures
 from medsize.cohort.proposal import propose_run
 from medsize.cohort.pseudonym import path_codes, pseudonym, renamed
 from medsize.cohort.report import write_report
@@ -334,13 +334,16 @@ def write_cohort(
     folded = [{**item, "fold": folds[item["subject"]]} for item in items]
     top_level: dict[str, Any] = {"inside": dict(inside)} if inside else {}
     top_level |= {"length_unit": length_unit} if length_unit != "mm" else {}
+    labels = [output_dir / item["label"] for item in items if "label" in item]
+    if len(structures) < IGNORED and any(IGNORED in mask_facts(label).values for label in labels):
+        top_level["mask_ignored"] = IGNORED
     write_data_list(data_list, ["background", *structures], folded, size_unit="mm3", **top_level)
     return load_cohort(data_list, output_dir)
 
 
 def faults(cohort: Cohort) -> list[str]:
     """Return the problems of the folds and of the scans themselves."""
-    found = check_scans(cohort.items, cohort.num_classes)
+    found = check_scans(cohort.items, cohort.num_classes, mask_ignored=cohort.mask_ignored)
     if len({item["fold"] for item in cohort.items}) < 2:
         return ["all scans are from one subject, so that none is left to train on. Add scans of others.", *found]
     return found

@@ -11,7 +11,7 @@ import SimpleITK
 
 from medsize.cohort.conversion import Converter, MaskFiles, mask_files
 from medsize.cohort.find import CohortScan
-from medsize.cohort.pictures import picture_masks
+from medsize.cohort.pictures import IGNORED, picture_masks
 from medsize.cohort.structures import masks_of, names_held
 from medsize.files import is_newer
 from medsize.progress_bar import with_progress
@@ -94,4 +94,5 @@ def _write_of_picture(
     picture = read_picture(scan.scan.files[0], scan.scan.frame or 0, max_bytes=converter.max_bytes)
     drawn = picture_masks(masks, scan.scan, picture, names, (), converter.masks, later_wins=True).classes
     spacing = (converter.pictures.spacing_mm if converter.pictures else {}).get(scan.scan.source)
-    write_picture(Picture((drawn > 0).astype(np.uint8), spacing), target)
+    inside = (drawn > 0) & (drawn != IGNORED)
+    write_picture(Picture(inside.astype(np.uint8), spacing), target)

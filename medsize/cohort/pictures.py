@@ -27,6 +27,7 @@ from medsize.sizes.size_table import SizeTable
 from medsize.suggest import did_you_mean, first_few
 
 __all__ = [
+    "IGNORED",
     "DrawnMask",
     "MaskOptions",
     "PicturePlan",
@@ -76,7 +77,7 @@ class DrawnMask(NamedTuple):
     """Mask of a picture."""
 
     classes: np.ndarray
-    """Class indices, ``(H, W)``, uint8."""
+    """Class indices, ``(H, W)``, uint8; 255 in pixels of no class."""
     note: str
     """Remark on how it was read where its file leaves a choice."""
 
@@ -252,8 +253,10 @@ def _classes(
         return (drawn > 0).astype(np.uint8)
     values = values or range(1, len(structures) + 1)
     if IGNORED in held and IGNORED not in values:
-        notes.append("its value 255, to be ignored as in PASCAL VOC, became background")
+        notes.append("its value 255 counts as of no class, as in PASCAL VOC: it is left out of sizes and evaluation")
         held.remove(IGNORED)
+        values = (*values, IGNORED)
+        structures = (*structures, "ignored")
     if wrong := sorted(set(held) - set(values)):
         named = ", ".join(f"{value} {name}" for value, name in zip(values, structures, strict=True))
         raise ValueError(
@@ -262,7 +265,7 @@ def _classes(
         )
     classes = np.zeros(drawn.shape, dtype=np.uint8)
     for index, value in enumerate(values, start=1):
-        classes[drawn == value] = index
+        classes[drawn == value] = IGNORED if value == IGNORED else index
     return classes
 
 

@@ -64,6 +64,8 @@ def propose_run(
 def propose_dimensions(cohort: Cohort) -> tuple[int, str]:
     """Return 2 or 3, and the reason: sizes of slices, thick slices or few slices need a 2D network."""
     facts = [image_facts(item["image"]) for item in cohort.items]
+    if all(f.shape[2] == 1 for f in facts):
+        return 2, "they are pictures"
     if sum("slice_area_mm2" in item for item in cohort.items) * 2 > len(cohort.items):
         return 2, "sizes of slices are known"
     thickness = float(np.median([f.zooms[2] / min(f.zooms[:2]) for f in facts]))
@@ -96,6 +98,8 @@ def propose_settings(
     }
     if dimensions == 2:
         values["size_level"] = proposal.size_level()
+    if (channels := proposal.in_channels()) > 1:
+        values["in_channels"] = channels
     settings = [Setting(key, value, proposal.reasons.get(key, "as asked for")) for key, value in values.items()]
     clicked = sum("clicks" in item for item in cohort.items)
     supervision = "size+scribble" if clicked else "size"

@@ -18,6 +18,7 @@ from matplotlib.ticker import NullFormatter
 from medsize import __version__
 from medsize.bundle.overlay import Setting
 from medsize.checks.plausibility import size_volumes
+from medsize.cohort.pictures import IGNORED
 from medsize.data.cohort import Cohort
 from medsize.data.size_unit import size_unit
 from medsize.files import atomic_write
@@ -186,7 +187,7 @@ def _pictures(items: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
         except UNREADABLE:  # it is among the problems
             continue
         x, y = image.header.get_zooms()[:2]
-        outlined = [] if mask is None else [mask[..., at]]
+        outlined = [] if mask is None else [np.where(mask[..., at] == IGNORED, 0, mask[..., at])]
         if is_picture:  # y runs down
             plane, outlined = plane[:, ::-1], [labels[:, ::-1] for labels in outlined]
         picture = slice_png(plane, [(labels, "solid") for labels in outlined], (x, y))

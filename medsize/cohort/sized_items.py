@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from medsize.checks.plausibility import UNUSUAL
+from medsize.cohort.pictures import IGNORED
 from medsize.cohort.pseudonym import pseudonym, renamed
 from medsize.cohort.subjects import comparable_subject
 from medsize.progress_bar import with_progress
@@ -144,6 +145,8 @@ def _from_view(stated: Mapping[str, Any], measured: Mapping[str, float], mask: P
 
 def _measured(mask: Path, class_names: Sequence[str]) -> _Measured:
     def find() -> _Measured:
-        return _Measured.model_validate(describe_mask(mask, class_names))
+        return _Measured.model_validate(
+            describe_mask(mask, class_names, ignored=IGNORED if len(class_names) <= IGNORED else None)
+        )
 
-    return cached_facts(mask, f"sizes of {list(class_names)}", _Measured, find)
+    return cached_facts(mask, f"sizes of {list(class_names)} without {IGNORED}", _Measured, find)

@@ -17,10 +17,23 @@ __all__ = ["Roles", "num_shared", "plain_words", "roles_of", "without_ending"]
 IMAGES = (*VOLUMES, ScanKind.PICTURE)
 BY_NAME = (ScanKind.FILE, ScanKind.PICTURE)
 """Kinds whose names tell images from masks."""
-IMAGE_WORDS = {"image", "images", "imagestr", "imagests", "img", "imgs", "scan", "scans", "volume", "volumes"}
+IMAGE_WORDS = {
+    "image",
+    "images",
+    "imagestr",
+    "imagests",
+    "img",
+    "imgs",
+    "scan",
+    "scans",
+    "volume",
+    "volumes",
+    "jpegimages",
+}
 MASK_WORDS = {
     *("mask", "masks", "label", "labels", "labelstr", "labelsts", "gt", "groundtruth", "annotation", "annotations"),
     *("seg", "segs", "segment", "segments", "segmentation", "segmentations", "labelmap", "labelmaps", "roi", "rois"),
+    *("segmentationclass", "segmentationclassaug"),  # of PASCAL VOC
     *("dseg", "probseg", "contour", "contours", "delineation", "delineations"),
 }
 CLICK_WORDS = {"scribble", "scribbles", "click", "clicks"}

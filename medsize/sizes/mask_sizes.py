@@ -25,6 +25,7 @@ def describe_mask(
     class_names: Sequence[str],
     roi_shift_mm: float | None = None,
     rng: np.random.Generator | None = None,
+    ignored: int | None = None,
 ) -> dict[str, Any]:
     """
     Measure the structures of a mask, as entries of a data list.
@@ -35,11 +36,14 @@ def describe_mask(
         roi_shift_mm: also state a ``roi`` around the foreground's centre. It is shifted at random by up to so many mm
             along each scanner axis, like a single click.
         rng: source of the shift.
+        ignored: value of voxels that belong to no class. Default: none.
 
     Returns:
         ``size`` (mm³ per structure), ``slice_size`` (mm² per structure and slice along the last axis), and ``roi``.
     """
     labels = read_mask(mask_file)
+    if ignored is not None:
+        labels = labels.masked_fill(labels == ignored, 0)
     volumes = ComputeSizeTarget(len(class_names))(labels)
     areas = ComputeSizeTarget(len(class_names), per_slice=True)(labels)
     structures = class_names[1:]

@@ -187,6 +187,24 @@ def test_masks_by_colours_and_thresholds(tmp_path: Path) -> None:
     assert all("label" in item for item in content["training"])
 
 
+def test_pixels_of_no_class_are_left_out_of_sizes_as_in_pascal_voc(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    for number in range(4):
+        save(folder / "JPEGImages" / f"p{number}.jpg", shown(number, colour=True))
+        mask = 8 * drawn(number)
+        mask[4] = 255
+        mask[20:25, 30:35] = 12
+        save(folder / "SegmentationClass" / f"p{number}.png", mask)
+    content, said = prepared(tmp_path)
+    assert "its value 255 counts as of no class, as in PASCAL VOC" in said
+    assert content["mask_ignored"] == 255
+    assert list(content["labels"].values()) == ["background", "structure_8", "structure_12"]
+    assert sorted(item["slice_size"]["structure_8"][0] for item in content["training"]) == [
+        float(drawn(number).sum()) for number in range(4)
+    ]
+    assert load_cohort(tmp_path / "out" / "datalist.json", tmp_path / "out").mask_ignored == 255
+
+
 def test_broken_pictures_and_masks_are_named_and_the_others_prepared(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     write_pictures(folder)
