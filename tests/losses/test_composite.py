@@ -106,6 +106,20 @@ def test_soft_labels_pull_the_prediction_to_them() -> None:
     assert set(loss.terms) == {"soft_label"}
 
 
+def test_unlabelled_voxels_of_a_mask_teach_nothing() -> None:
+    logits = torch.randn(2, 3, 8, 6, requires_grad=True)
+    label = torch.randint(0, 3, (2, 1, 8, 6), dtype=torch.uint8)
+    label[0, 0, :2], label[1, 0, :, 5] = IGNORE_INDEX, IGNORE_INDEX
+    ignored = (label == IGNORE_INDEX).expand_as(logits)
+    value = CompositeLoss()(logits, {"fraction": UNKNOWN.expand(2, 2, 3), "label": label})
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert not gradient[ignored].any()
+    assert bool((gradient[~ignored] != 0).all())
+    background = label.masked_fill(label == IGNORE_INDEX, 0)
+    certain = torch.where(ignored, 40 * torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1), logits)
+    torch.testing.assert_close(value, DiceCELoss(softmax=True, to_onehot_y=True)(certain, background))
+
+
 def test_outside_of_the_organ_is_background_and_the_other_terms_are_of_the_organ() -> None:
     """The second slice of the scan is beside the organ."""
     logits, other = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
