@@ -285,6 +285,50 @@ def convert(
 
 
 @app.command()
+def measure(
+    cohort: Annotated[Path, typer.Argument(help="Folder with the scans or pictures.", exists=True, file_okay=False)],
+    structure: Annotated[
+        list[str] | None, typer.Option(help="Structure to measure. May be repeated. Default: those of the masks.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the readings and sizes.csv. Default: COHORT_measurements.")
+    ] = None,
+    modality: Modality = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the page. Default: a free one.", min=1024, max=65535)
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    max_gib: MaxGib = 4.0,
+) -> None:
+    """
+    Open a page on which people measure the structures of each scan in seconds.
+
+    The page is served to this computer only. Each reading is saved at once; OUTPUT/sizes.csv is a size table for
+    medsize init. End it with Ctrl+C, and call it again to go on.
+    """
+    import webbrowser
+
+    from medsize.measure.run import measure_cohort
+
+    with refusals():
+        server = measure_cohort(cohort, structure or (), output, modality or (), port, max_bytes=int(max_gib * 2**30))
+    session = server.session
+    for problem in session.cohort.problems:
+        echo(f"left out: {problem}")
+    echo(f"{len(session.scans)} scans, {', '.join(session.structures)}. Readings: {session.output_dir}")
+    echo(f"The page, until Ctrl+C: {server.address}")
+    if browser:
+        webbrowser.open(server.address)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        echo(f"To go on: medsize init {cohort} --sizes {session.output_dir / 'sizes.csv'} --output FOLDER")
+    finally:
+        server.server_close()
+        session.close()
+
+
+@app.command()
 def diameters(
     folder: Annotated[
         Path, typer.Argument(help="Folder with DICOM series and RTSTRUCT.", exists=True, file_okay=False)

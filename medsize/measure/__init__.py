@@ -1,0 +1,1 @@
+"""Sizes that people read off scans on a page: ``medsize measure``."""

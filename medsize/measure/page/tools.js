@@ -1,0 +1,596 @@
+// The methods: what a reader draws, by mouse, finger or keyboard. Places are in scanner mm (RAS+).
+//
+// A tool has `state`, which is kept with a draft; `geometry()`, null until something is drawn; `press`, `drag`,
+// `release` and `hover` of a pointer; `place` by the keyboard's cursor; `undo`, false if there is nothing to undo.
+
+import {
+  add, COLOUR, cross, cross2d, distance, dot, ellipse, handle, label, line, middle, norm, OTHER, subtract, times, unit,
+} from "./drawing.js";
+
+const SHORTEST_PX = 4;
+const FIRST_WIDTH = 0.7;
+
+class Tool {
+  constructor(view, changed) {
+    this.view = view;
+    this.changed = changed;
+    this.held = null;
+    this.reset();
+  }
+
+  /** Begin anew, with a state of before if there is one. */
+  reset(state = null) {
+    this.state = state ?? this.empty();
+    this.held = null;
+  }
+
+  near([x, y], mm, reach) {
+    const [a, b] = this.view.screenOfMm(mm);
+    return Math.abs(this.view.away(mm)) < 1 && Math.hypot(a - x, b - y) <= reach;
+  }
+
+  /** Length of a place on the screen, px. */
+  pixels(a, b) {
+    const [p, q] = [this.view.screenOfMm(a), this.view.screenOfMm(b)];
+    return Math.hypot(p[0] - q[0], p[1] - q[1]);
+  }
+
+  press() {}
+  drag() {}
+  release() {}
+  hover() {}
+  place() {}
+  get cursorStep() { return null; }
+  resize() {}
+}
+
+/** One to three diameters. */
+export class Lines extends Tool {
+  empty() {
+    return { lines: [], open: false };
+  }
+
+  get most() {
+    return this.view.facts.picture ? 2 : 3;
+  }
+
+  hint() {
+    const { lines, open } = this.state;
+    if (open) return "Click the other end.";
+    if (lines.length === 0) return "Drag the longest diameter.";
+    if (this.view.facts.picture) return lines.length === 1 ? "Drag the width across it, or save." : "Drag the ends to correct them.";
+    if (lines.length === 1) return "Drag the width across it.";
+    if (lines.length === 2) return "Then the height, in another plane (2 or 3). It narrows the interval most.";
+    return "Drag the ends to correct them.";
+  }
+
+  geometry() {
+    const lines = this.state.lines.slice(0, this.state.open ? -1 : undefined);
+    return lines.length ? { method: "lines", lines } : null;
+  }
+
+  press(at, mm, reach) {
+    const { lines } = this.state;
+    if (this.state.open) return;
+    for (const [i, ends] of lines.entries()) {
+      for (const end of [0, 1]) if (this.near(at, ends[end], reach)) return void (this.held = [i, end]);
+    }
+    this.begin(mm);
+  }
+
+  begin(mm) {
+    if (this.state.lines.length >= this.most) return;
+    this.state.lines.push([mm, mm]);
+    this.held = [this.state.lines.length - 1, 1];
+    this.state.open = true;
+  }
+
+  drag(at, mm) {
+    if (this.held) this.state.lines[this.held[0]][this.held[1]] = mm;
+  }
+
+  hover(at, mm) {
+    if (this.state.open) this.state.lines.at(-1)[1] = mm;
+    return this.state.open;
+  }
+
+  release(at, mm) {
+    const { lines, open } = this.state;
+    if (open) lines.at(-1)[1] = mm;
+    if (open && this.pixels(...lines.at(-1)) >= SHORTEST_PX) this.state.open = false;
+    this.held = null;
+    this.changed();
+  }
+
+  place(mm) {
+    if (!this.state.open) this.begin(mm);
+    else if (distance(this.state.lines.at(-1)[0], mm) > 0) {
+      this.state.lines.at(-1)[1] = mm;
+      this.state.open = false;
+    }
+    this.held = null;
+    this.changed();
+  }
+
+  undo() {
+    this.state.open = false;
+    return this.state.lines.pop() !== undefined;
+  }
+
+  draw(context) {
+    const { view } = this;
+    for (const ends of this.state.lines) {
+      const [near, far] = ends.map((end) => view.away(end)).sort((a, b) => a - b);
+      if (near > 0.51 || far < -0.51) continue; // on other slices
+      const here = far - near < 1;
+      const [p, q] = ends.map((end) => view.screenOfMm(end));
+      line(context, p, q, here ? COLOUR : OTHER, here ? [] : [4, 4]);
+      if (!here) continue;
+      handle(context, p);
+      handle(context, q);
+      label(context, `${distance(...ends).toFixed(1)} ${view.facts.lengthUnit}`, q);
+    }
+  }
+}
+
+/** An ellipse; on a scan, a second one in another plane gives the height. */
+export class Ellipse extends Tool {
+  empty() {
+    return { ellipses: [], stage: "" };
+  }
+
+  hint() {
+    const { ellipses, stage } = this.state;
+    if (stage === "long") return "Click the other end of the long axis.";
+    if (stage === "short") return "Click where the ellipse is widest.";
+    if (ellipses.length === 0) return "Drag along the longest axis; then drag the sides to fit.";
+    if (this.view.facts.picture) return "Drag ends and sides to fit, the middle to move it.";
+    if (ellipses.length === 1) return "Drag to fit. An ellipse in another plane (2 or 3) gives the height.";
+    return "Drag ends and sides to fit, the middle to move it.";
+  }
+
+  geometry() {
+    const ellipses = this.state.ellipses.slice(0, this.state.stage === "long" ? -1 : undefined);
+    return ellipses.length ? { method: "ellipse", ellipses: ellipses.map(({ long, short }) => ({ long, short })) } : null;
+  }
+
+  handles({ long, short }) {
+    return { long0: long[0], long1: long[1], short0: short[0], short1: short[1], middle: middle(...long) };
+  }
+
+  press(at, mm, reach) {
+    if (this.state.stage) return;
+    for (const [i, drawn] of this.state.ellipses.entries()) {
+      for (const [name, place] of Object.entries(this.handles(drawn))) {
+        if (drawn.axis === this.view.axis && this.near(at, place, reach)) return void (this.held = [i, name]);
+      }
+    }
+    this.begin(mm);
+  }
+
+  begin(mm) {
+    const { ellipses } = this.state;
+    if (ellipses.some(({ axis }) => axis === this.view.axis) || ellipses.length >= (this.view.facts.picture ? 1 : 2)) return;
+    ellipses.push({ axis: this.view.axis, long: [mm, mm], short: [mm, mm] });
+    this.held = [ellipses.length - 1, "long1"];
+    this.state.stage = "long";
+  }
+
+  /** Direction in the plane at right angles to the long axis. */
+  across({ axis, long }) {
+    const normal = [0, 1, 2].map((row) => this.view.facts.affine[row][axis]);
+    return unit(cross(normal, subtract(long[1], long[0])));
+  }
+
+  setLong(drawn, ends, half) {
+    drawn.long = ends;
+    if (distance(...ends) === 0) return;
+    const direction = this.across(drawn);
+    const centre = middle(...ends);
+    drawn.short = [subtract(centre, times(direction, half)), add(centre, times(direction, half))];
+  }
+
+  setShort(drawn, mm) {
+    const centre = middle(...drawn.long);
+    const half = Math.abs(dot(subtract(mm, centre), this.across(drawn)));
+    this.setLong(drawn, drawn.long, Math.max(half, distance(...drawn.long) / 100));
+  }
+
+  change([i, name], mm) {
+    const drawn = this.state.ellipses[i];
+    const half = distance(...drawn.short) / 2;
+    if (name === "middle") {
+      const by = subtract(mm, middle(...drawn.long));
+      drawn.long = drawn.long.map((end) => add(end, by));
+      drawn.short = drawn.short.map((end) => add(end, by));
+    } else if (name.startsWith("short")) this.setShort(drawn, mm);
+    else {
+      const ends = name === "long0" ? [mm, drawn.long[1]] : [drawn.long[0], mm];
+      this.setLong(drawn, ends, this.state.stage ? (FIRST_WIDTH * distance(...ends)) / 2 : half);
+    }
+  }
+
+  drag(at, mm) {
+    if (this.held) this.change(this.held, mm);
+  }
+
+  hover(at, mm) {
+    const last = this.state.ellipses.length - 1;
+    if (this.state.stage === "long") this.change([last, "long1"], mm);
+    if (this.state.stage === "short") this.setShort(this.state.ellipses[last], mm);
+    return this.state.stage !== "";
+  }
+
+  release(at, mm) {
+    const last = this.state.ellipses.length - 1;
+    if (this.state.stage === "short") {
+      this.setShort(this.state.ellipses[last], mm);
+      this.state.stage = "";
+    } else if (this.state.stage === "long") {
+      const dragged = this.held !== null;
+      this.change([last, "long1"], mm);
+      if (this.pixels(...this.state.ellipses[last].long) >= SHORTEST_PX) this.state.stage = dragged ? "" : "short";
+    }
+    this.held = null;
+    this.changed();
+  }
+
+  place(mm) {
+    const last = this.state.ellipses.length - 1;
+    if (this.state.stage === "short") {
+      this.setShort(this.state.ellipses[last], mm);
+      this.state.stage = "";
+    } else if (this.state.stage === "long") {
+      this.change([last, "long1"], mm);
+      if (distance(...this.state.ellipses[last].long) > 0) this.state.stage = "short";
+    } else this.begin(mm);
+    this.held = null;
+    this.changed();
+  }
+
+  undo() {
+    this.state.stage = "";
+    return this.state.ellipses.pop() !== undefined;
+  }
+
+  draw(context) {
+    const { view } = this;
+    for (const drawn of this.state.ellipses) {
+      const centre = middle(...drawn.long);
+      const here = drawn.axis === view.axis;
+      if (here && Math.abs(view.away(centre)) > 0.51) continue;
+      const at = view.screenOfMm(centre);
+      const [long, short] = [drawn.long, drawn.short].map((ends) => view.screenOfMm(ends[1]).map((value, i) => value - at[i]));
+      if (!here) { // seen from its edge
+        for (const ends of [drawn.long, drawn.short]) {
+          const crosses = Math.abs(view.away(ends[0]) - view.away(ends[1])) < 1 && Math.abs(view.away(centre)) < 1;
+          if (crosses) line(context, ...ends.map((end) => view.screenOfMm(end)), OTHER, [4, 4]);
+        }
+        continue;
+      }
+      ellipse(context, at, long, short);
+      for (const place of Object.values(this.handles(drawn))) handle(context, view.screenOfMm(place));
+      const lengths = [drawn.long, drawn.short].map((ends) => distance(...ends).toFixed(1));
+      label(context, `${lengths.join(" × ")} ${view.facts.lengthUnit}`, view.screenOfMm(drawn.long[1]));
+    }
+  }
+}
+
+/** Points of a square grid on each n-th slice; the grid begins at a random place. */
+export class Points extends Tool {
+  empty() {
+    const { facts, spacing } = this.view;
+    const extents = this.inPlane().map((axis) => facts.shape[axis] * spacing[axis]);
+    return {
+      step: round(Math.min(...extents) / 24),
+      every: facts.picture ? 1 : Math.max(1, Math.round(facts.shape[facts.sliceAxis] / 16)),
+      start: [0, 1, 2].map((axis) => randomOf(`${this.seed} ${axis}`)),
+      inside: [],
+    };
+  }
+
+  reset(state = null) {
+    if (this.view.facts !== null) super.reset(state);
+    else this.state = null;
+    this.inside = new Set(this.state?.inside);
+    this.painting = null;
+  }
+
+  get acquired() {
+    return this.view.facts.sliceAxis;
+  }
+
+  inPlane() {
+    return [0, 1, 2].filter((axis) => axis !== this.view.facts.sliceAxis);
+  }
+
+  get first() {
+    return Math.floor(this.state.start[2] * this.state.every);
+  }
+
+  isCounted(at) {
+    return (at - this.first) % this.state.every === 0;
+  }
+
+  hint() {
+    if (this.view.axis !== this.acquired) return "Points are counted in the plane of the slices.";
+    const at = this.view.at[this.acquired];
+    if (!this.isCounted(at)) return `This slice is not counted. Go to the next with Page Up or Page Down.`;
+    return "Click or drag over all points inside, on each counted slice. 20 to 200 in all are enough.";
+  }
+
+  /** Show a slice that is counted. */
+  begin() {
+    const at = this.view.at[this.acquired];
+    const near = [...Array(this.state.every).keys()].flatMap((n) => [at + n, at - n]);
+    const counted = near.find((number) => number >= 0 && number < this.view.facts.shape[this.acquired] && this.isCounted(number));
+    if (counted !== undefined) this.view.setSlice(counted);
+  }
+
+  setGrid(step, every) {
+    if (!(step > 0) || !(every >= 1)) return;
+    Object.assign(this.state, { step, every: Math.round(every), inside: [] });
+    this.inside.clear();
+    this.begin();
+    this.changed();
+  }
+
+  resize(direction) {
+    this.setGrid(round(this.state.step * (direction > 0 ? 0.7 : 1.45)), this.state.every);
+  }
+
+  get cursorStep() {
+    return this.state.step;
+  }
+
+  geometry() {
+    const points = [...this.inside].map((key) => this.mm(...key.split(" ").map(Number)));
+    return points.length ? { method: "points", step: this.state.step, every: this.state.every, points } : null;
+  }
+
+  /** Index of voxels of the grid's point i, j on a slice. */
+  index(at, i, j) {
+    const index = [at, at, at];
+    for (const [k, axis] of this.inPlane().entries()) {
+      index[axis] = (([i, j][k] + this.state.start[k]) * this.state.step) / this.view.spacing[axis] - 0.5;
+    }
+    return index;
+  }
+
+  mm(at, i, j) {
+    return this.view.toMm(this.index(at, i, j));
+  }
+
+  /** The grid's point next to a place, null on slices that are not counted. */
+  next(mm) {
+    const at = this.view.at[this.acquired];
+    if (this.view.axis !== this.acquired || !this.isCounted(at)) return null;
+    const index = this.view.toIndex(mm);
+    const [i, j] = this.inPlane().map((axis, k) =>
+      Math.round(((index[axis] + 0.5) * this.view.spacing[axis]) / this.state.step - this.state.start[k]));
+    const within = this.index(at, i, j).every((value, axis) => value >= -0.5 && value <= this.view.facts.shape[axis] - 0.5);
+    return within ? `${at} ${i} ${j}` : null;
+  }
+
+  set(key, inside) {
+    if (key === null) return;
+    if (inside) this.inside.add(key);
+    else this.inside.delete(key);
+    this.state.inside = [...this.inside];
+  }
+
+  press(at, mm) {
+    const key = this.next(mm);
+    if (key === null) return;
+    this.painting = !this.inside.has(key);
+    this.set(key, this.painting);
+    this.last = mm;
+  }
+
+  drag(at, mm) {
+    if (this.painting === null) return;
+    const steps = Math.ceil((2 * distance(this.last, mm)) / this.state.step);
+    for (let n = 1; n <= steps; n++) {
+      this.set(this.next(add(this.last, times(subtract(mm, this.last), n / steps))), this.painting);
+    }
+    this.last = mm;
+  }
+
+  release() {
+    this.painting = null;
+    this.changed();
+  }
+
+  place(mm) {
+    const key = this.next(mm);
+    this.set(key, !this.inside.has(key));
+    this.changed();
+  }
+
+  undo() {
+    const last = this.state.inside.at(-1);
+    if (last !== undefined) this.set(last, false);
+    return last !== undefined;
+  }
+
+  draw(context) {
+    const { view, acquired } = this;
+    const at = view.at[acquired];
+    if (view.axis !== acquired || !this.isCounted(at)) return;
+    const [columns, rows] = this.inPlane().map((axis) => Math.ceil((view.facts.shape[axis] * view.spacing[axis]) / this.state.step));
+    const arm = Math.min(Math.max((this.state.step * view.zoom) / 5, 2), 6);
+    for (let i = 0; i < columns; i++) {
+      for (let j = 0; j < rows; j++) {
+        const index = this.index(at, i, j);
+        if (index.some((value, axis) => value > view.facts.shape[axis] - 0.5)) continue;
+        const [x, y] = view.screenOf(index);
+        if (x < 0 || y < 0 || x > view.width || y > view.height) continue;
+        if (this.inside.has(`${at} ${i} ${j}`)) {
+          context.fillStyle = COLOUR;
+          context.strokeStyle = "#000";
+          context.lineWidth = 1;
+          context.beginPath();
+          context.arc(x, y, arm + 1, 0, 2 * Math.PI);
+          context.fill();
+          context.stroke();
+        } else {
+          context.strokeStyle = "#7fd0ffcc";
+          context.lineWidth = 1;
+          context.beginPath();
+          context.moveTo(x - arm, y);
+          context.lineTo(x + arm, y);
+          context.moveTo(x, y - arm);
+          context.lineTo(x, y + arm);
+          context.stroke();
+        }
+      }
+    }
+  }
+}
+
+/** Part of a picture, with a disc of that area to compare. */
+export class Percent extends Tool {
+  empty() {
+    return { percent: null, at: null };
+  }
+
+  hint() {
+    return this.state.percent === null
+      ? "Type the percentage, or click the structure and drag the disc's edge until it is as large."
+      : "Drag the disc’s edge, or [ and ], until it is as large as the structure.";
+  }
+
+  get area() {
+    const { facts, spacing } = this.view;
+    return [0, 1, 2].filter((axis) => axis !== facts.sliceAxis).reduce((area, axis) => area * facts.shape[axis] * spacing[axis], 1);
+  }
+
+  get radius() {
+    return Math.sqrt(((this.state.percent / 100) * this.area) / Math.PI);
+  }
+
+  set(percent) {
+    this.state.percent = percent > 0 ? Math.min(percent, 100) : null;
+    this.state.at ??= this.view.toMm(this.view.facts.shape.map((n, axis) => (axis === this.view.axis ? this.view.at[axis] : (n - 1) / 2)));
+    this.changed();
+  }
+
+  geometry() {
+    const { percent, at } = this.state;
+    return percent === null || at === null ? null : { method: "percent", percent, at };
+  }
+
+  press(at, mm) {
+    const { percent } = this.state;
+    const away = this.state.at === null ? Infinity : distance(mm, this.state.at);
+    if (percent !== null && Math.abs(this.view.away(this.state.at)) < 1 && Math.abs(away - this.radius) * this.view.zoom < 12) this.held = "edge";
+    else {
+      this.state.at = mm;
+      if (percent === null) this.state.percent = 5;
+      this.held = "middle";
+    }
+  }
+
+  drag(at, mm) {
+    if (this.held === "middle") this.state.at = mm;
+    if (this.held === "edge") {
+      const area = Math.PI * distance(mm, this.state.at) ** 2;
+      this.state.percent = +Math.min(Math.max((100 * area) / this.area, 0.01), 100).toPrecision(3);
+    }
+  }
+
+  release() {
+    this.held = null;
+    this.changed();
+  }
+
+  place(mm) {
+    this.state.at = mm;
+    this.state.percent ??= 5;
+    this.changed();
+  }
+
+  resize(direction) {
+    this.set(+((this.state.percent ?? 5) * (direction > 0 ? 1.1 : 1 / 1.1)).toPrecision(3));
+  }
+
+  undo() {
+    const had = this.state.percent !== null;
+    this.reset();
+    return had;
+  }
+
+  draw(context) {
+    const { percent, at } = this.state;
+    if (percent === null || at === null || this.view.axis !== this.view.facts.sliceAxis || Math.abs(this.view.away(at)) > 0.51) return;
+    const r = this.radius * this.view.zoom;
+    const middleOnScreen = this.view.screenOfMm(at);
+    ellipse(context, middleOnScreen, [r, 0], [0, r]);
+    handle(context, [middleOnScreen[0] + r, middleOnScreen[1]]);
+    label(context, `${percent} %`, [middleOnScreen[0] + r, middleOnScreen[1]]);
+  }
+}
+
+/** "It is here." */
+export class Click extends Tool {
+  empty() {
+    return { at: null };
+  }
+
+  hint() {
+    return this.state.at === null ? "Click into the structure: it is here." : "Click again to correct the place, or save.";
+  }
+
+  geometry() {
+    return this.state.at === null ? null : { method: "click", at: this.state.at };
+  }
+
+  press(at, mm) {
+    this.state.at = mm;
+  }
+
+  drag(at, mm) {
+    this.state.at = mm;
+  }
+
+  release() {
+    this.changed();
+  }
+
+  place(mm) {
+    this.state.at = mm;
+    this.changed();
+  }
+
+  undo() {
+    const had = this.state.at !== null;
+    this.reset();
+    return had;
+  }
+
+  draw(context) {
+    if (this.state.at !== null && Math.abs(this.view.away(this.state.at)) <= 0.51) cross2d(context, this.view.screenOfMm(this.state.at));
+  }
+}
+
+/** A number from 0 to 1 that depends on a text: the same grid whenever a reader opens a scan, another for each scan. */
+function randomOf(text) {
+  let hash = 2166136261; // FNV-1a, and a last mix
+  for (const letter of text) hash = Math.imul(hash ^ letter.codePointAt(0), 16777619);
+  hash = Math.imul(hash ^ (hash >>> 15), 2246822507);
+  hash = Math.imul(hash ^ (hash >>> 13), 3266489909);
+  return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32;
+}
+
+/** The nearest of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten. */
+function round(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  const digits = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
+  const nearest = digits.reduce((best, digit) => (Math.abs(digit - value / power) < Math.abs(best - value / power) ? digit : best));
+  return +(nearest * power).toPrecision(3);
+}
+
+/** The part of an unfinished reading that is kept with the browser. */
+export function isEmpty(tool) {
+  return tool.geometry() === null && norm([tool.state?.lines?.length ?? 0, tool.state?.ellipses?.length ?? 0]) === 0;
+}
