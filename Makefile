@@ -4,13 +4,19 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test fuzz verify-bundles check bundles bench clean
+.PHONY: demo test browser fuzz verify-bundles check bundles bench clean
 
 demo: $(READY)
 	$(RUN) -m benchmarks.demo --output-dir demo
 
-test: check
+test: check browser
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Chromium for the tests of medsize measure; without it they are skipped.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium; } || \
+	  echo "no Chromium, and it cannot be installed here: tests in a browser are skipped"
 
 # In one process; fuzz.log says how far it is, and a further call with SEED goes on there.
 MUTATIONS ?= 10000

@@ -1,0 +1,143 @@
+"""Sizes by what a reader draws."""
+
+from __future__ import annotations
+
+import math
+
+import nibabel
+import numpy as np
+import pytest
+
+from medsize.measure.estimate import estimate
+from medsize.measure.geometry import Absent, CannotTell, Click, Ellipse, Ellipses, Lines, Percent, PointCounts
+from medsize.measure.shown_scan import ShownScan
+from medsize.scans.find_scans import find_scans
+
+RADII = (30.0, 20.0, 40.0)
+VOLUME = 4 / 3 * math.pi * math.prod(RADII)
+CENTRE = np.array([10.0, -20.0, 30.0])
+X, Y, Z = np.eye(3) * RADII
+
+
+def line(half: np.ndarray) -> tuple:
+    return tuple((CENTRE - half).tolist()), tuple((CENTRE + half).tolist())
+
+
+@pytest.fixture(scope="module", params=["RAS", "LPS", "PIR"])
+def scan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ShownScan:
+    """A scan of an ellipsoid, stored with its axes in several orders, slices of 5 mm."""
+    folder = tmp_path_factory.mktemp("scan")
+    affine = np.diag([2.0, 2.0, 5.0, 1.0])
+    affine[:3, 3] = CENTRE - [80, 80, 80]
+    x, y, z = (np.arange(n) * s + o for n, s, o in zip((81, 81, 33), (2, 2, 5), affine[:3, 3], strict=True))
+    grid = np.stack(np.meshgrid(x, y, z, indexing="ij"), axis=-1)
+    inside = (((grid - CENTRE) / RADII) ** 2).sum(axis=-1) < 1
+    image = nibabel.Nifti1Image(inside.astype(np.int16), affine)
+    target = nibabel.orientations.axcodes2ornt(request.param)
+    stored = image.as_reoriented(nibabel.orientations.ornt_transform(nibabel.io_orientation(affine), target))
+    stored.header.set_xyzt_units("mm")
+    nibabel.save(stored, folder / "scan.nii.gz")
+    return ShownScan.read(find_scans(folder)[0])
+
+
+def test_a_scan_is_shown_from_the_feet_with_the_back_below(scan: ShownScan) -> None:
+    assert nibabel.aff2axcodes(scan.affine) == ("L", "P", "S")
+    at = np.round(scan.indices(CENTRE)).astype(int)
+    assert scan.voxels[tuple(at)] == 1
+    assert scan.plane(2, at[2]).shape == (scan.shape[1], scan.shape[0])
+    assert scan.plane(1, at[1])[scan.shape[2] - 1 - at[2], at[0]] == 1
+
+
+def test_three_diameters_give_the_ellipsoid(scan: ShownScan) -> None:
+    size = estimate(Lines(lines=[line(X), line(Y), line(Z)]), scan)
+    assert size.kind == "volume_mm3"
+    assert size.value == pytest.approx(VOLUME)
+    assert size.low < VOLUME < size.high
+    (start, end) = size.clicks[0]
+    assert np.allclose(np.add(start, end) / 2, CENTRE)
+    assert np.linalg.norm(np.subtract(start, end)) == pytest.approx(0.8 * 2 * RADII[2])
+
+
+def test_fewer_diameters_have_wider_intervals(scan: ShownScan) -> None:
+    sizes = [estimate(Lines(lines=[line(half) for half in halves]), scan) for halves in ([Z], [X, Y], [X, Y, Z])]
+    widths = [size.high / size.low for size in sizes]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_two_ellipses_give_the_ellipsoid(scan: ShownScan) -> None:
+    tilted = (Y + Z) / math.sqrt(2), (Y - Z) / math.sqrt(2)  # conjugate halves of the section across the first axis
+    one = Ellipse(long=line(X), short=line(Y))
+    for other in (Ellipse(long=line(Z), short=line(Y)), Ellipse(long=line(tilted[0]), short=line(tilted[1]))):
+        assert estimate(Ellipses(ellipses=[one, other]), scan).value == pytest.approx(VOLUME)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_points_count_the_volume(scan: ShownScan, every: int) -> None:
+    step = 6.0
+    along = scan.slice_axis
+    in_plane = [axis for axis in range(3) if axis != along]
+    points = []
+    for at in range(0, scan.shape[along], every):
+        for u in np.arange(1.0, scan.shape[in_plane[0]], step / scan.spacing[in_plane[0]]):
+            for v in np.arange(1.0, scan.shape[in_plane[1]], step / scan.spacing[in_plane[1]]):
+                index = np.zeros(3)
+                index[[along, *in_plane]] = at, u, v
+                place = scan.affine[:3, :3] @ index + scan.affine[:3, 3]
+                if (((place - CENTRE) / RADII) ** 2).sum() < 1:
+                    points.append(tuple(place.tolist()))
+    size = estimate(PointCounts(step=step, every=every, points=points), scan)
+    assert size.low <= VOLUME <= size.high
+    assert size.high < 1.7 * size.low
+
+
+def test_points_on_slices_between_are_refused(scan: ShownScan) -> None:
+    step = scan.affine[:3, scan.slice_axis]
+    points = [tuple((CENTRE + n * step).tolist()) for n in (0, 1)]
+    with pytest.raises(ValueError, match="between each 2-th slice"):
+        estimate(PointCounts(step=5, every=2, points=points), scan)
+
+
+def test_a_click_absent_and_cannot_tell(scan: ShownScan) -> None:
+    assert estimate(Click(at=tuple(CENTRE)), scan).clicks == (tuple(CENTRE),)
+    assert estimate(Absent(), scan).high == 0
+    assert estimate(CannotTell(), scan).kind == "none"
+
+
+def test_a_percentage_of_one_slice_of_a_scan_is_refused(scan: ShownScan) -> None:
+    with pytest.raises(ValueError, match="expected one of a picture"):
+        estimate(Percent(percent=12, at=tuple(CENTRE)), scan)
+
+
+def test_a_place_outside_is_refused(scan: ShownScan) -> None:
+    with pytest.raises(ValueError, match="outside of the scan"):
+        estimate(Click(at=(1000.0, 0.0, 0.0)), scan)
+
+
+def test_a_diameter_of_0_is_refused(scan: ShownScan) -> None:
+    with pytest.raises(ValueError, match="diameter of 0"):
+        estimate(Lines(lines=[line(0 * X)]), scan)
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> ShownScan:
+    folder = tmp_path_factory.mktemp("picture")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((100, 50, 1), np.uint8), np.diag([-0.5, -0.5, 1, 1])), folder / "a.nii")
+    return ShownScan.read(find_scans(folder)[0])
+
+
+def test_sizes_of_pictures_are_parts_of_them(picture: ShownScan) -> None:
+    assert picture.is_picture
+    ellipse = Ellipse(long=((-15, -10, 0), (-35, -10, 0)), short=((-25, -5, 0), (-25, -15, 0)))
+    part = math.pi * 10 * 5 / (50 * 25)
+    for geometry in (Ellipses(ellipses=[ellipse]), Lines(lines=[ellipse.long, ellipse.short])):
+        size = estimate(geometry, picture)
+        assert size.kind == "fraction"
+        assert size.value == pytest.approx(part)
+        assert size.low < part <= size.high
+    points = [(-x, -y, 0.0) for x in np.arange(0.2, 50, 1) for y in np.arange(0.2, 25, 1)]
+    inside = [p for p in points if ((p[0] + 25) / 10) ** 2 + ((p[1] + 10) / 5) ** 2 < 1]
+    counted = estimate(PointCounts(step=1, every=1, points=inside), picture)
+    assert counted.low < part < counted.high
+    assert estimate(Percent(percent=12, at=(0, 0, 0)), picture).value == pytest.approx(0.12)
+    with pytest.raises(ValueError, match="three diameters on a picture"):
+        estimate(Lines(lines=[ellipse.long] * 3), picture)
