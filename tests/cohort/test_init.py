@@ -190,11 +190,11 @@ def test_a_row_of_a_scan_whose_mask_cannot_be_measured_loses_no_other_scan(
     )
     measured: list[Path] = []
 
-    def describe(mask: Path, class_names: list[str]) -> dict[str, Any]:
+    def describe(mask: Path, class_names: list[str], ignored: int | None = None) -> dict[str, Any]:
         measured.append(mask)
         if len(measured) == 1:
             raise OSError("truncated")
-        return describe_mask(mask, class_names)
+        return describe_mask(mask, class_names, ignored=ignored)
 
     monkeypatch.setattr(sized_items, "describe_mask", describe)
     result = init(tmp_path / "scans", tmp_path / "out", "--sizes", table)
