@@ -78,11 +78,11 @@ def step_ratios(axes: int, batch: int, side: int, radius: int, repeats: int) -> 
     )
 
 
-def bundle_network(axes: int) -> UNet:
+def bundle_network(axes: int, in_channels: int = 1) -> UNet:
     """Build the network of the bundle for this number of axes, as it trains on a CPU."""
     config = BUNDLES / f"size_seg_{axes}d" / "configs" / "inference.yaml"
     parser = ConfigParser(ConfigParser.load_config_file(str(config)))
-    parser["num_classes"] = CLASSES
+    parser["num_classes"], parser["in_channels"] = CLASSES, in_channels
     memory_format = torch.channels_last if axes == 2 else torch.channels_last_3d
     network: UNet = parser.get_parsed_content("network_def").to(memory_format=memory_format)
     return network

@@ -521,7 +521,9 @@ def fit(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Output folder of a run.", exists=True, file_okay=False)],
-    scans: Annotated[Path, typer.Argument(help="An image file, or a folder with image files or DICOM.", exists=True)],
+    scans: Annotated[
+        Path, typer.Argument(help="An image file or picture, or a folder of them or of DICOM.", exists=True)
+    ],
     output: Annotated[Path, typer.Option(help="Folder to write masks, volumes and a picture to; new or empty.")],
     sizes: Annotated[
         Path | None, typer.Option(help="Size table, CSV or XLSX, to compare with.", exists=True, dir_okay=False)
@@ -551,6 +553,9 @@ def predict(
             help="Also write a DICOM SEG for each DICOM scan, for the PACS. It names the patient, like the scan.",
         ),
     ] = False,
+    pixel_mm: Annotated[
+        float | None, typer.Option(help="Side of a pixel of the pictures, mm, whatever they state.", min=1e-6)
+    ] = None,
 ) -> None:
     """Segment scans with the network of a run: show MONAI's command for it, and run that."""
     from medsize.inference.predict import predict as segment
@@ -558,7 +563,7 @@ def predict(
 
     with refusals():
         table = None if sizes is None else read_size_table(sizes, sheet)
-        problems = segment(run, scans, output, table, bundle, dicom_seg, echo, data_list, locate_by)
+        problems = segment(run, scans, output, table, bundle, dicom_seg, echo, data_list, locate_by, pixel_mm)
     echo(f"{output}: masks, predictions.csv, .json and .html, montage.png{', dicom_seg' if dicom_seg else ''}")
     if problems:
         raise SystemExit(f"{ProblemsError(scans, problems)}\nEverything else is in {output}.")
@@ -605,12 +610,15 @@ def export(
         str, typer.Option(help="Network: unet, or an overlay with another one, such as segresnet.")
     ] = "unet",
     vendor: Annotated[bool, typer.Option(help="Add medsize's code, so that training does not need medsize.")] = False,
+    image_type: Annotated[
+        str | None, typer.Option(help="Type of the images for the metadata, such as natural, ultrasound or CT.")
+    ] = None,
 ) -> None:
     """Write a self-contained bundle in the layout of the MONAI model zoo."""
     from medsize.bundle.export import export_bundle
 
     with refusals():
-        export_bundle(bundle, output, run, network, vendor)
+        export_bundle(bundle, output, run, network, vendor, image_type)
     echo(f"{output}: a bundle with {network}")
 
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,15 @@ __all__ = ["export_bundle"]
 DEFAULT_NETWORK = "unet"
 RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
 WINDOW = ("spacing", "roi_size", "strides", "intensity_window", "fit_to_window")
-SETTINGS = ("structures", "num_classes", "in_channels", "calibration", *WINDOW)
+SETTINGS = ("structures", "num_classes", "in_channels", "calibration", "length_unit", *WINDOW)
 ENSEMBLE = "scripts.ensemble."
 """Beginning of the network's target in runs that join several."""
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns(
     "cli.py", "__main__.py", "bundles", "cohort", "export.py", "fit", "inference", "studies", "__pycache__"
 )
+COLOURS = {"0": "R", "1": "G", "2": "B"}
+"""Order of the channels of pictures in colour, for the metadata."""
 METRIC_TITLES = {
     "dice": "Dice",
     "hd95_mm": "HD95 (mm)",
@@ -49,7 +52,12 @@ No data is part of this bundle.
 
 
 def export_bundle(
-    bundle: Path, output_dir: Path, run: Path | None = None, network: str = DEFAULT_NETWORK, vendor: bool = False
+    bundle: Path,
+    output_dir: Path,
+    run: Path | None = None,
+    network: str = DEFAULT_NETWORK,
+    vendor: bool = False,
+    image_type: str | None = None,
 ) -> None:
     """
     Write a self-contained bundle: a network's overlay merged, and the weights, window, classes and metrics of a run.
@@ -61,6 +69,7 @@ def export_bundle(
             and ``metrics.csv`` are read. Default: the bundle's own weights, if it has any, and settings.
         network: ``"unet"``, or an overlay in the bundle's ``configs`` with another network of MONAI.
         vendor: also copy the code of medsize that training needs, to ``scripts/medsize``. Defaults to False.
+        image_type: type of the images for the metadata, such as ``natural``, ``ultrasound``, ``CT``. Default: any.
 
     Raises:
         ValueError: naming a file that is missing, or does not fit the network.
@@ -93,7 +102,7 @@ def export_bundle(
             shutil.copy(weights, folder / "models")
         if run is not None:
             summary = RunSummary.read(run)
-            _write_metadata(folder / "configs" / "metadata.json", settings, summary.results)
+            _write_metadata(folder / "configs" / "metadata.json", settings, summary.results, image_type)
             _write_model_card(
                 folder / "docs" / "README.md", settings["structures"], summary, pd.read_csv(run / METRICS)
             )
@@ -150,7 +159,7 @@ def _check_weights(file: Path, inference: str, network: str, bundle: Path) -> No
         raise ValueError(f"{file} does not fit the bundle's network '{network}': {e}") from e
 
 
-def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults) -> None:
+def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults, image_type: str | None) -> None:
     metadata = json.loads(file.read_text())
     classes = ["background", *settings["structures"]]
     image = metadata["network_data_format"]["inputs"]["image"]
@@ -158,6 +167,18 @@ def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults
     if "strides" in settings:
         divisors = [math.prod(along_axis) for along_axis in zip(*settings["strides"], strict=True)]
         image["spatial_shape"] = output["spatial_shape"] = [f"{divisor}*(n+1)" for divisor in divisors]
+    image["modality"] = image_type or image["modality"]
+    image["num_channels"] = settings.get("in_channels", image["num_channels"])
+    in_colour = image["num_channels"] == len(COLOURS)
+    if in_colour:
+        image |= {"format": "RGB", "channel_def": COLOURS}
+        metadata["data_type"] = "RGB"
+    if in_colour or settings.get("length_unit") == "px":
+        channels = "red, green and blue" if in_colour else "single channel"
+        kind = image_type or "any modality"
+        metadata["image_classes"] = f"pictures, {channels}, {kind}, intensities scaled to [0, 1] by their percentiles"
+        metadata["label_classes"] = "no masks are needed; areas of the structures, or fractions of the picture"
+        metadata["required_packages_version"]["pillow"] = version("pillow")
     output["num_channels"] = len(classes)
     output["channel_def"] = {str(index): name for index, name in enumerate(classes)}
     metadata["pred_classes"] = f"{len(classes)} channels: {', '.join(classes)}"

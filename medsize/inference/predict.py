@@ -5,40 +5,39 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
-import subprocess
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel
-import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
-from medsize.bundle.run_command import as_typed, run_command
 from medsize.bundle.run_folder import INFERENCE, MASKS, VOLUMES, WEIGHTS
 from medsize.bundle.run_summary import RunSummary, inference_bundle
 from medsize.files import atomic_write
-from medsize.inference.where_to_look import coarse_run, found_regions, stated_regions, write_regions
+from medsize.inference.areas import area_rows, shown_areas, stated_areas
+from medsize.inference.new_scans import named_scans, path_of, paths_by_name, with_paths
+from medsize.inference.page import MAX_SHOWN, Shown, draw_montage, scan_panels, write_page
+from medsize.inference.pictures import LARGE, PictureMask, convert_pictures, large_mask, small_mask
+from medsize.inference.run_network import RunNetwork
+from medsize.inference.segmentation import image_name, mask_file, segment_scans
+from medsize.inference.where_to_look import coarse_run, found_regions, stated_regions
 from medsize.metrics.size_error import relative_size_error
-from medsize.pictures import draw_slice, fullest_slice
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import read_image_file, write_nifti
-from medsize.scans.roles import roles_of, without_ending
+from medsize.scans.roles import roles_of
 from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind, left_out_lines, said_once
+from medsize.scans.scan import VOLUMES as KINDS_OF_VOLUMES
 from medsize.sizes.size_table import SizeTable, SizeTableError, comparable_path
 from medsize.suggest import first_few
 from medsize.units import MM3_PER_ML
 
 __all__ = ["predict"]
 
-IMAGES = (ScanKind.FILE, ScanKind.SERIES, ScanKind.MULTIFRAME)
-MAX_SHOWN = 24
-REGIONS = "regions.json"
-"""Data list with the region of each scan, for a network that was trained on regions."""
+IMAGES = (*KINDS_OF_VOLUMES, ScanKind.PICTURE)
+NO_REGIONS = "it is too large for a network of regions. Crop it first."
+VOLUME_WORDS = Shown(
+    "scan", "volume", "volume_ml", "mL", "low_ml", "high_ml", "the first or last slice or the edge of the view"
+)
 CUT_OFF = "cut off"
 """Column of the volumes' table; those of bundles that were exported before lack it."""
 
@@ -53,6 +52,8 @@ def predict(
     report: Callable[[str], None] = print,
     data_list: Path | None = None,
     locate_by: Path | None = None,
+    pixel_mm: float | None = None,
+    large: int = LARGE,
 ) -> list[str]:
     """
     Segment scans with the network that a run has trained.
@@ -78,6 +79,8 @@ def predict(
         data_list: data list with a ``roi`` or ``clicks`` for scans; its images are named like those of the table.
         locate_by: run on whole scans whose network finds the regions of the other scans. Default: the one that located
             the scans that the run was trained on, if any.
+        pixel_mm: side of a pixel of the pictures, mm, whatever they state. Default: what they state.
+        large: number of pixels above which a picture is segmented row by row.
 
     Returns:
         the problems of single scans: those that could not be read or segmented, and parts of the output that are
@@ -94,7 +97,8 @@ def predict(
         raise ValueError(f"{run} sees whole scans, so that {unused} has no effect. Leave it out.")
     if output_dir.exists() and any(output_dir.iterdir()):
         raise ValueError(f"{output_dir} is not empty. Name a new folder.")
-    structures = json.loads((run / INFERENCE).read_text())["structures"]
+    settings = json.loads((run / INFERENCE).read_text())
+    structures = settings["structures"]
     folder = scans.parent if scans.is_file() else scans
     found = find_scans(scans)
     for line in left_out_lines(found):
@@ -111,10 +115,10 @@ def predict(
     found = [scan for scan in found if scan.kind in IMAGES]
     if dicom_seg:
         _check_dicom_seg(found, structures)
-    named = _named(found, folder)
-    paths_of = _paths_by_name(found, folder)
+    named = named_scans(found, folder)
+    paths_of = paths_by_name(found, folder)
     if size_table is not None:
-        size_table = _with_paths(size_table, [_path(scan, folder) for scan in found], folder, paths_of)
+        size_table = with_paths(size_table, [path_of(scan, folder) for scan in found], folder, paths_of)
     stated = stated_regions(data_list, size_table, paths_of) if on_regions else {}
     if on_regions and coarse is None and not stated:
         raise ValueError(
@@ -124,30 +128,80 @@ def predict(
         )
     for doubt in size_table.doubts if size_table is not None else ():
         report(f"{size_table.source}: {doubt}")  # type: ignore[union-attr]
-    named, faults = _convert(named, output_dir / "images")
+    of_pictures = any(scan.kind is ScanKind.PICTURE for scan in found)
+    images = output_dir / "images"
+    if of_pictures:
+        converted = convert_pictures(named, images, settings, pixel_mm, large)
+        large_pictures, faults = converted.large, converted.problems
+        to_segment = {name: named[name] for name in converted.small}
+    else:
+        to_segment, faults = _convert(named, images)
+        large_pictures = {}
     problems += faults
-    if not named:
+    if not to_segment and not large_pictures:
         raise ValueError("\n".join([f"{scans}: there is no scan to segment.", *problems]))
 
     regions = None
     if on_regions:
-        regions, faults = _regions(named, stated, coarse, folder, output_dir, report)
+        problems += [f"{scan.source}: {NO_REGIONS}" for scan in large_pictures.values()]
+        large_pictures = {}
+        regions, faults = _regions(to_segment, stated, coarse, folder, output_dir, report)
         problems += faults
-    named, faults = _segment(named, run, bundle, output_dir, report, regions)
-    problems += faults
-    volumes = pd.read_csv(output_dir / MASKS / VOLUMES, dtype={CUT_OFF: str}, keep_default_na=False)
-    sizes, faults = _stated_sizes(named, folder, size_table)
-    problems += faults
-    table = pd.DataFrame(_rows(volumes, named, folder, sizes))
+    if to_segment:
+        to_segment, faults = segment_scans(to_segment, run, bundle, output_dir, report, regions)
+        problems += faults
+    if of_pictures:
+        masks = {n: small_mask(output_dir, n, *converted.small[n], len(structures) + 1) for n in to_segment}
+        for ending in (".csv", ".json"):  # pictures have no volumes
+            (output_dir / MASKS / VOLUMES).with_suffix(ending).unlink(missing_ok=True)
+        of_large, faults = _large_masks(large_pictures, run, bundle, output_dir, pixel_mm, report)
+        masks |= of_large
+        problems += faults
+        if not masks:
+            raise ValueError("\n".join([f"{scans}: no picture could be segmented.", *problems]))
+        known = None
+        if size_table is not None:
+            known, faults = stated_areas(masks, named, folder, size_table)
+            problems += faults
+        table, shown = pd.DataFrame(area_rows(masks, named, folder, structures, known)), shown_areas(masks)
+        panels = [mask.panel for mask in masks.values()]
+    else:
+        volumes = pd.read_csv(output_dir / MASKS / VOLUMES, dtype={CUT_OFF: str}, keep_default_na=False)
+        sizes, faults = _stated_sizes(to_segment, folder, size_table)
+        problems += faults
+        table, shown = pd.DataFrame(_rows(volumes, to_segment, folder, sizes)), VOLUME_WORDS
+        panels = list(scan_panels(output_dir, list(to_segment)[:MAX_SHOWN]))
     with atomic_write(output_dir / "predictions.csv") as file:
         table.to_csv(file, index=False, float_format="%.6g")
     with atomic_write(output_dir / "predictions.json") as file:
         table.to_json(file, orient="records", indent=1, double_precision=6)
     if bounds := int(table["lower_bound"].sum()):
-        report(f"{bounds} of {len(table)} volumes are lower bounds: the structure reaches the edge of the view")
-    _write_page(output_dir, table)
-    _draw(output_dir, list(named)[:MAX_SHOWN])
-    return problems + (_write_dicom_seg(named, run, output_dir, structures) if dicom_seg else [])
+        report(f"{bounds} of {len(table)} {shown.size}s are lower bounds: the structure reaches {shown.edge}")
+    write_page(output_dir, table, shown)
+    draw_montage(output_dir, panels[:MAX_SHOWN])
+    return problems + (_write_dicom_seg(to_segment, run, output_dir, structures) if dicom_seg else [])
+
+
+def _large_masks(
+    pictures: dict[str, FoundScan],
+    run: Path,
+    bundle: Path,
+    output_dir: Path,
+    pixel_mm: float | None,
+    report: Callable[[str], None],
+) -> tuple[dict[str, PictureMask], list[str]]:
+    """Segment large pictures row by row; return their masks, and the problems of those that cannot be read."""
+    masks: dict[str, PictureMask] = {}
+    problems: list[str] = []
+    if pictures:
+        network = RunNetwork.read(run, bundle)
+    for name, scan in pictures.items():
+        report(f"{scan.source}: it is large, and segmented row by row")
+        try:
+            masks[name] = large_mask(output_dir, name, scan, network, pixel_mm)
+        except ValueError as e:
+            problems.append(str(e))
+    return masks, problems
 
 
 def _check_dicom_seg(found: list[FoundScan], structures: list[str]) -> None:
@@ -157,32 +211,13 @@ def _check_dicom_seg(found: list[FoundScan], structures: list[str]) -> None:
     except ImportError as e:
         raise ValueError(f"DICOM SEG needs {e.name}: pip install 'medsize[dicom]'") from e
     check_segment_labels(structures)
-    files = [scan.source for scan in found if scan.kind is ScanKind.FILE]
+    files = [scan.source for scan in found if scan.kind in (ScanKind.FILE, ScanKind.PICTURE)]
     if files:
         others = f" and {len(files) - 1} more" if len(files) > 1 else ""
         raise ValueError(
             f"{files[0]}{others}: found other files, expected DICOM series alone: a DICOM SEG names the images that it "
             "was made from. Leave --dicom-seg out, or give the DICOM series."
         )
-
-
-def _path(scan: FoundScan, folder: Path) -> str:
-    """Return the path of a scan from the folder of all: for a series, the path of its folder."""
-    source = scan.files[0].parent if scan.kind is ScanKind.SERIES else scan.files[0]
-    return source.relative_to(folder).as_posix()
-
-
-def _named(found: list[FoundScan], folder: Path) -> dict[str, FoundScan]:
-    """Return the scans by the names of their files in the output."""
-    named: dict[str, FoundScan] = {}
-    for scan in found:
-        base = re.sub(r"\.(nii(\.gz)?|nrrd|nhdr|mha|mhd)$", "", "_".join(Path(_path(scan, folder)).parts)) or "scan"
-        name, count = base, 1
-        while name in named:
-            count += 1
-            name = f"{base}_{count}"
-        named[name] = scan
-    return named
 
 
 def _convert(named: dict[str, FoundScan], images: Path) -> tuple[dict[str, FoundScan], list[str]]:
@@ -209,7 +244,7 @@ def _regions(
     report: Callable[[str], None],
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Return the region of each scan, stated or found by the coarse run; scans without one are taken out, and named."""
-    paths = {name: comparable_path(_path(scan, folder)) for name, scan in named.items()}
+    paths = {name: comparable_path(path_of(scan, folder)) for name, scan in named.items()}
     regions = {name: stated[path] for name, path in paths.items() if path in stated}
     others = {name: output_dir / "images" / f"{name}.nii.gz" for name in named if name not in regions}
     if coarse is not None:
@@ -222,101 +257,6 @@ def _regions(
     return regions, problems
 
 
-def _segment(
-    named: dict[str, FoundScan],
-    run: Path,
-    bundle: Path,
-    output_dir: Path,
-    report: Callable[[str], None],
-    regions: dict[str, dict[str, Any]] | None = None,
-) -> tuple[dict[str, FoundScan], list[str]]:
-    """Run the inference, and again without a scan at which it stops; return the scans that have a mask."""
-    images, masks = output_dir.resolve() / "images", output_dir.resolve() / MASKS
-    options = ["--dataset_dir", str(images), "--output_dir", str(masks)]
-    configs: list[str | Path] = ["inference.yaml", run / INFERENCE]
-    listed = output_dir.resolve() / REGIONS
-    if regions is not None:
-        configs.append("inference_roi.yaml")
-        options += ["--data_list", str(listed)]
-    command = run_command(bundle, configs, options)
-    report(as_typed(command))
-    structures = json.loads((run / INFERENCE).read_text())["structures"]
-
-    def start() -> subprocess.CompletedProcess[bytes]:
-        if regions is not None:
-            write_regions(listed, structures, {name: regions[name] for name in named})
-        return subprocess.run(command, check=False)
-
-    problems: list[str] = []
-    while (result := start()).returncode:
-        missing = [file for file in sorted(images.iterdir()) if not _mask(output_dir, _stem(file)).is_file()]
-        # A second stop before any mask is not the fault of a scan.
-        if not missing or len(named) == 1 or (problems and not any(masks.glob("*.nii.gz"))):
-            result.check_returncode()
-        scan = named.pop(_stem(missing[0]))
-        missing[0].unlink()
-        problems.append(f"{scan.source}: the inference stopped at this scan; its message is above. It was left out.")
-        report(f"the inference stopped at {scan.source}: it is run again without that scan")
-    return named, problems
-
-
-def _stem(image: Path) -> str:
-    return image.name.removesuffix(".nii.gz")
-
-
-def _mask(output_dir: Path, name: str) -> Path:
-    return output_dir / MASKS / f"{name}_seg.nii.gz"
-
-
-def _paths_by_name(found: list[FoundScan], folder: Path) -> Callable[[str], list[str]]:
-    """Return a function from a name of a scan, as ``medsize init`` takes it, to the paths of the scans that it fits."""
-    paths = {_path(scan, folder): scan for scan in found}
-    ways: tuple[Callable[[str], Iterable[str]], ...] = (
-        lambda path: [path],
-        lambda path: [without_ending(path)],
-        lambda path: [Path(path).name, without_ending(Path(path).name)],
-        lambda path: map(str, Path(path).parents),
-        lambda path: [paths[path].subject],
-    )
-    named: list[dict[str, list[str]]] = [{} for _ in ways]
-    for way, by_name in zip(ways, named, strict=True):
-        for path in paths:
-            for name in {comparable_path(name) for name in way(path)}:
-                by_name.setdefault(name, []).append(path)
-
-    def paths_of(name: str) -> list[str]:
-        key = comparable_path(name)
-        return next((by_name[key] for by_name in named if key in by_name), [])
-
-    return paths_of
-
-
-def _with_paths(table: SizeTable, paths: list[str], folder: Path, paths_of: Callable[[str], list[str]]) -> SizeTable:
-    """
-    Return the table with the scans' paths in place of the names that it has for them.
-
-    Raises:
-        ValueError: when a name fits several scans, or no row is of a scan.
-    """
-    rows = []
-    of_scan = False
-    for of_image in table.rows_by_image.values():
-        fitting = paths_of(of_image[0].image)
-        if len(fitting) > 1:
-            raise ValueError(
-                f"{table.source}: {table.where(of_image[0], 'image')} is '{of_image[0].image}': {len(fitting)} scans "
-                f"fit, {first_few(fitting)}. Write the path of one."
-            )
-        of_scan |= bool(fitting)
-        rows += [replace(row, image=fitting[0]) if fitting else row for row in of_image]
-    if paths and not of_scan:
-        raise ValueError(
-            f"{table.source}: no row is of a scan in {folder}, expected paths such as "
-            f"'{paths[0]}', but its first row is of '{table.rows[0].image}'."
-        )
-    return replace(table, rows=tuple(rows))
-
-
 def _stated_sizes(
     named: dict[str, FoundScan], folder: Path, table: SizeTable | None
 ) -> tuple[dict[str, dict[str, Any]] | None, list[str]]:
@@ -326,7 +266,7 @@ def _stated_sizes(
     stated: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
     for name, scan in named.items():
-        path = _path(scan, folder)
+        path = path_of(scan, folder)
         if comparable_path(path) in table.rows_by_image:
             try:
                 stated[name] = table.sizes_of(path, folder).get("size") or {}
@@ -339,11 +279,11 @@ def _rows(
     volumes: pd.DataFrame, named: dict[str, FoundScan], folder: Path, stated: dict[str, dict[str, Any]] | None
 ) -> Iterator[dict[str, Any]]:
     for _, row in volumes.iterrows():
-        name = _stem(Path(row["image"]))
+        name = image_name(Path(row["image"]))
         cut_off = str(row.get(CUT_OFF, "")).split("; ")
         for column in volumes.columns.drop(["image", CUT_OFF], errors="ignore"):
             structure = column.removesuffix(" (mL)")
-            entry: dict[str, Any] = {"image": _path(named[name], folder), "mask": f"{MASKS}/{name}_seg.nii.gz"}
+            entry: dict[str, Any] = {"image": path_of(named[name], folder), "mask": f"{MASKS}/{name}_seg.nii.gz"}
             entry |= {"structure": structure, "volume_ml": row[column], "lower_bound": structure in cut_off}
             if stated is not None:
                 low, high = _ends(stated.get(name, {}).get(structure))
@@ -358,37 +298,6 @@ def _ends(size: float | list[float] | None) -> tuple[float, float]:
     return low / MM3_PER_ML, high / MM3_PER_ML
 
 
-def _write_page(output_dir: Path, table: pd.DataFrame) -> None:
-    """Write the table and the montage as a page."""
-    environment = Environment(
-        loader=PackageLoader("medsize.inference", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("predictions.html").render(
-        rows=table.to_dict("records"), compared="low_ml" in table, bounds=int(table["lower_bound"].sum())
-    )
-    with atomic_write(output_dir / "predictions.html") as file:
-        file.write_text(page, encoding="utf-8", errors="backslashreplace")
-
-
-def _draw(output_dir: Path, names: list[str]) -> None:
-    """Draw every scan: the slice along the last axis that shows most of the prediction, with its outline."""
-    columns = min(len(names), 6)
-    rows = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(2.2 * columns, 2.4 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes in panels:
-        axes.axis("off")
-    for axes, name in zip(figure.axes, names, strict=False):
-        image = nibabel.load(output_dir / "images" / f"{name}.nii.gz")
-        mask = np.asarray(nibabel.load(_mask(output_dir, name)).dataobj)
-        z = fullest_slice(mask)
-        plane = np.asarray(image.dataobj[..., z], dtype=np.float32)
-        draw_slice(axes, plane, [(mask[..., z], "solid")], image.header.get_zooms()[:2])
-        axes.set_title(name, fontsize=7)
-    with atomic_write(output_dir / "montage.png") as file:
-        figure.savefig(file, format="png", dpi=120)
-
-
 def _write_dicom_seg(named: dict[str, FoundScan], run: Path, output_dir: Path, structures: list[str]) -> list[str]:
     """Write the masks as DICOM SEG; return the problems of those that could not be written."""
     from medsize.scans.dicom.seg_writer import write_dicom_seg
@@ -397,7 +306,7 @@ def _write_dicom_seg(named: dict[str, FoundScan], run: Path, output_dir: Path, s
     problems = []
     for name, scan in named.items():
         try:
-            labels = read_image_file(_mask(output_dir, name))
+            labels = read_image_file(mask_file(output_dir, name))
             file = output_dir / "dicom_seg" / f"{name}.dcm"
             write_dicom_seg(labels, scan, structures, file, run.resolve().name, digest)
         except ValueError as e:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from medsize.files import atomic_write
 from medsize.scans.image_file import MAX_BYTES
 from medsize.scans.picture_file import EXIF_ORIENTATION, TIFF_ENDINGS, opened_by_pillow, read_picture
 from medsize.suggest import first_few
 
-__all__ = ["Colour", "parse_colour", "read_picture_mask", "turned"]
+__all__ = ["Colour", "parse_colour", "read_picture_mask", "turned", "write_picture_mask"]
 
 Colour = tuple[int, int, int]
 SOFT_EDGES = 16
@@ -86,6 +87,25 @@ def turned(mask: np.ndarray, orientation: int) -> np.ndarray:
         7: lambda m: m.T[::-1, ::-1],
         8: lambda m: np.rot90(m),
     }[orientation](mask)
+
+
+def write_picture_mask(mask: np.ndarray, file: Path, orientation: int = 1) -> None:
+    """
+    Write a mask as a picture of grey values, the class indices, on the pixels of a picture as they are stored.
+
+    Args:
+        mask: ``(H, W)``, uint8, upright.
+        file: PNG or another file without loss.
+        orientation: EXIF orientation of the picture, which the mask's file does not state.
+
+    Raises:
+        OutputError: when it cannot be written.
+    """
+    from PIL import Image
+
+    stored = turned(mask, {6: 8, 8: 6}.get(orientation, orientation))
+    with atomic_write(file) as partial:
+        Image.fromarray(np.ascontiguousarray(stored)).save(partial)
 
 
 def parse_colour(text: str) -> Colour:

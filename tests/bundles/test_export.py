@@ -10,9 +10,12 @@ from pathlib import Path
 
 import jsonschema
 import monai.bundle
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from PIL import Image
 from typer.testing import CliRunner
 
 from medsize.bundle.export import export_bundle
@@ -30,10 +33,10 @@ STRIDES = {2: [[2, 2]] * 4, 3: [[2, 2, 1], [2, 2, 2], [2, 2, 2]]}
 
 
 @pytest.fixture
-def finished_run(tmp_path: Path) -> Callable[[int, str], Path]:
+def finished_run(tmp_path: Path) -> Callable[..., Path]:
     """Output folder as a run leaves it, with untrained weights of a network of a bundle."""
 
-    def make(dimensions: int, network: str) -> Path:
+    def make(dimensions: int, network: str, **more: object) -> Path:
         run = tmp_path / "run"
         run.mkdir()
         spacing, roi_size = WINDOWS[dimensions]
@@ -43,7 +46,7 @@ def finished_run(tmp_path: Path) -> Callable[[int, str], Path]:
         configs = BUNDLES / f"size_seg_{dimensions}d" / "configs"
         parser = ConfigParser()
         parser.read_config([configs / "train.yaml"] + ([configs / f"{network}.yaml"] if network != "unet" else []))
-        settings |= {"strides": STRIDES[dimensions]} if network == "unet" else {}
+        settings |= ({"strides": STRIDES[dimensions]} if network == "unet" else {}) | more
         (run / "inference.json").write_text(json.dumps(settings))
         parser.update(settings)
         torch.save(parser.get_parsed_content("network_def").state_dict(), run / "model.pt")
@@ -199,3 +202,36 @@ def test_a_vendored_bundle_trains_where_medsize_is_not_installed(
     options = ["--dataset_dir", phantoms, "--output_dir", run, "--max_epochs", 1, "--val_interval", 1]
     command("monai.bundle", "run", *files, *options, cwd=tmp_path, python_path=broken.parent)
     assert (run / "metrics.csv").is_file()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_bundle_of_pictures_segments_them_without_medsize(
+    command: Callable, finished_run: Callable, no_medsize: Path, schema: Path, tmp_path: Path, channels: int
+) -> None:
+    output, pictures = tmp_path / "exported", tmp_path / "pictures"
+    run = finished_run(2, "unet", in_channels=channels, length_unit="px", fit_to_window=True)
+    export_bundle(BUNDLES / "size_seg_2d", output, run, image_type="ultrasound")
+    pictures.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 81, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown upright, it has 81 rows
+    Image.fromarray(pixels).save(pictures / "colour.png", exif=exif)
+    Image.fromarray(pixels[..., 0]).save(pictures / "grey.png")
+    Image.fromarray(pixels).quantize(16).save(pictures / "palette.png")
+
+    configs = [str(output / "configs" / name) for name in ("inference.yaml", "inference_pictures.yaml")]
+    options = ["--bundle_root", output, "--config_file", configs, "--dataset_dir", pictures, "--output_dir", "masks"]
+    command("monai.bundle", "run", *options, cwd=tmp_path, python_path=no_medsize)
+    areas = pd.read_csv(tmp_path / "masks" / "areas.csv").set_index("image")
+    for name, size in (("colour", (50, 81)), ("grey", (81, 50)), ("palette", (81, 50))):
+        mask = np.asarray(Image.open(tmp_path / "masks" / f"{name}_seg.png"))
+        assert mask.shape == size[::-1], name
+        assert areas.loc[str(pictures / f"{name}.png"), "liver (px²)"] == (mask == 1).sum()
+
+    metadata = output / "configs" / "metadata.json"
+    content = json.loads(metadata.read_text())
+    jsonschema.validate(content, json.loads(schema.read_text()))
+    image = content["network_data_format"]["inputs"]["image"]
+    assert (image["modality"], image["num_channels"]) == ("ultrasound", channels)
+    assert image["channel_def"] == ({"0": "R", "1": "G", "2": "B"} if channels == 3 else {"0": "image"})
+    monai.bundle.verify_net_in_out("network_def", meta_file=str(metadata), config_file=configs[0], device="cpu")
