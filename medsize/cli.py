@@ -150,6 +150,12 @@ def init(
     sizes: Annotated[
         Path | None, typer.Option(help="Size table, CSV or XLSX. Default: measure masks.", dir_okay=False)
     ] = None,
+    measurements: Annotated[
+        bool | None,
+        typer.Option(
+            help="Use measurements in COHORT: DICOM SR, viewers' files. Default: without a size table and masks."
+        ),
+    ] = None,
     sheet: Sheet = None,
     structure: Annotated[
         list[str] | None, typer.Option(help="Structure of the next class. May be repeated. Default: those found.")
@@ -214,6 +220,7 @@ def init(
             bundle=bundle,
             window=window,
             roi_margin_mm=roi_margin_mm,
+            measurements=measurements,
             num_folds=folds,
             pixel_mm=pixel_mm,
             masks=MaskOptions(mask_colours(mask_colour or ()), mask_threshold),

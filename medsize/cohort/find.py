@@ -57,6 +57,8 @@ class FoundCohort:
     """All files that were examined."""
     reports: tuple[Path, ...] = ()
     """Files of structured reports, DICOM SR."""
+    report_lines: tuple[str, ...] = ()
+    """Those lines of ``left_out`` that are about them."""
 
     def summary(self) -> list[str]:
         """Return lines with the number of scans of each kind, and with the omissions."""
@@ -82,7 +84,9 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
     """
     found = chosen_masks(find_scans(folder), rtstruct, folder)
     problems = [scan.fault for scan in found if scan.kind in UNUSABLE]
-    left_out = left_out_lines(scan for scan in found if _is_chosen(scan, modalities))
+    chosen = [scan for scan in found if _is_chosen(scan, modalities)]
+    report_lines = left_out_lines(scan for scan in chosen if scan.modality == "SR")
+    left_out = [*left_out_lines(scan for scan in chosen if scan.modality != "SR"), *report_lines]
     roles = roles_of(found, folder)
     scans, masks, clicks = roles.images, roles.masks, len(roles.clicks)
     if clicks:
@@ -91,10 +95,7 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
     problems += faults
     named: dict[int, dict[str, Path]] = {}
     folders = [_key(scan.files[0].parent, folder) for scan in scans]
-    keys = [
-        _key(scan.files[0], folder) if scan.kind in (ScanKind.FILE, ScanKind.PICTURE) else of_folder
-        for scan, of_folder in zip(scans, folders, strict=True)
-    ]
+    keys = _keys(scans, folder)
     for mask in masks:
         of = _key(mask, folder)
         owners, name = _owners(of, keys, folders)
@@ -134,7 +135,8 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
     notes = tuple(f"{line}." for line in said_once(said))
     files = tuple(file for scan in found for file in scan.files)
     reports = tuple(scan.files[0] for scan in found if scan.modality == "SR")
-    return FoundCohort(folder, tuple(cohort_scans), tuple(left_out), notes, tuple(problems), files, reports)
+    lines = (tuple(left_out), notes, tuple(problems))
+    return FoundCohort(folder, tuple(cohort_scans), *lines, files, reports, tuple(report_lines))
 
 
 def chosen_masks(found: Sequence[FoundScan], pattern: str | None, folder: Path) -> list[FoundScan]:
@@ -167,6 +169,12 @@ def _is_chosen(scan: FoundScan, modalities: Sequence[str]) -> bool:
 
 def _key(path: Path, folder: Path) -> tuple[str, ...]:
     return plain_words(path.relative_to(folder).as_posix())
+
+
+def _keys(scans: Sequence[FoundScan], folder: Path) -> list[tuple[str, ...]]:
+    """Return the words of the scans' paths: of an image file's own, of a series' folder."""
+    by_name = (ScanKind.FILE, ScanKind.PICTURE)
+    return [_key(scan.files[0] if scan.kind in by_name else scan.files[0].parent, folder) for scan in scans]
 
 
 def _owners(
@@ -217,7 +225,7 @@ def owners_of(file: Path, scans: Sequence[CohortScan], folder: Path) -> tuple[li
     path = file.resolve().relative_to(folder.resolve()).with_name(bare)
     found = [scan.scan for scan in scans]
     folders = [_key(scan.files[0].parent, folder) for scan in found]
-    keys = [_key(s.files[0], folder) if s.kind is ScanKind.FILE else f for s, f in zip(found, folders, strict=True)]
+    keys = _keys(found, folder)
     owners, rest = _owners(plain_words(path.as_posix()), keys, folders)
     if not owners:
         owners, rest = _in_nearest_folder(folder / path, found, folder)

@@ -15,6 +15,7 @@ from medsize.checks.scans import check_scans
 from medsize.cohort.conversion import Converted, Converter, ConvertOptions, MaskFiles, convert_scans, identify_by_folder
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
 from medsize.cohort.match_rows import MatchedRows, match_rows, rows_of
+from medsize.cohort.measurements import Imported, import_measurements, measurement_files
 from medsize.cohort.organs import write_organs
 from medsize.cohort.pictures import IGNORED, MaskOptions, colour_faults, plan_pictures
 from medsize.cohort.proposal import propose_run
@@ -39,7 +40,7 @@ from medsize.data.folds import folds_of_subjects
 from medsize.errors import ProblemsError
 from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import mask_facts
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.size_table import SizeTable, read_size_table
 from medsize.suggest import first_few
 
 __all__ = ["InitOptions", "Prepared", "init_cohort"]
@@ -60,6 +61,8 @@ class InitOptions(ConvertOptions):
     """Side of the pixels of pictures, mm. Default: that of the size table or the files."""
     inside: Mapping[str, str] = field(default_factory=dict)
     """Organ that each structure lies in. Default: sizes are of whole scans."""
+    measurements: bool | None = None
+    """Use measurements in the folder, if there is no size table. Default: if there is no mask either."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,13 @@ def init_cohort(
         raise ValueError(f"the window is {low:g} to {high:g}, expected the lower end first. Exchange them.")
     dimensions = None if options.bundle is None else bundle_dimensions(options.bundle)
     found = with_label_maps(find_cohort(folder, options.modalities, options.rtstruct))
+    imported = None
+    if table is None and options.measurements is not False:
+        found, imported = measured_by_people(found, options, report)
     for line in found.summary():
         report(line)
+    if imported is not None:
+        table = measurement_table(imported, output_dir.with_name(f"{output_dir.name}_measurements.csv"), report)
 
     matched = match(found, table, options.structures, options.inside, options.masks)
     pictures = plan_pictures(found.scans, table, matched.rows, options.pixel_mm, options.max_bytes)
@@ -191,6 +199,12 @@ def init_cohort(
     proposal = propose_run(cohort, modalities, output_dir / "cohort.yaml", dimensions, options.window)
 
     problems += faults(cohort)
+    in_page = list(problems)
+    if imported is not None and imported.problems:  # these name people's files and words
+        problems += imported.problems
+        in_page.append(
+            f"{len(imported.problems)} measurements were not used. The command that made this page names them."
+        )
     of_masks = [*converted.resampled(output_dir), *converted.notes(output_dir)]
     doubtful = [
         *found.notes,
@@ -205,7 +219,7 @@ def init_cohort(
         output_dir / "report.html",
         cohort,
         proposal.settings,
-        [renamed(problem, codes) for problem in problems],
+        [renamed(problem, codes) for problem in in_page],
         [renamed(doubt, codes) for doubt in doubtful],
         commands,
         left_out=[renamed(line, codes) for line in found.left_out],
@@ -217,6 +231,44 @@ def init_cohort(
         [renamed(doubt, at_terminal) for doubt in doubtful],
         commands,
     )
+
+
+def measured_by_people(
+    found: FoundCohort, options: InitOptions, report: Callable[[str], None]
+) -> tuple[FoundCohort, Imported | None]:
+    """
+    Read the measurements in a cohort's folder, if they are wanted, or nothing else has sizes.
+
+    Returns:
+        the cohort, without the reports among what was left out if they are used; and the measurements, if they are.
+
+    Raises:
+        ValueError: when they are wanted, but there are none.
+    """
+    files = measurement_files([found.folder], found)
+    if not files:
+        if options.measurements:
+            raise ValueError(f"--measurements: {found.folder} has no file of measurements. Leave the option out.")
+        return found, None
+    if options.measurements is None and any(scan.has_masks for scan in found.scans):
+        named = f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
+        report(f"found measurements: {named}. The masks give the sizes; to use these instead: --measurements")
+        return found, None
+    imported = import_measurements(files, found, {name: name for name in options.structures})
+    return replace(found, left_out=tuple(line for line in found.left_out if line not in found.report_lines)), imported
+
+
+def measurement_table(imported: Imported, file: Path, report: Callable[[str], None]) -> SizeTable | None:
+    """Write the size table of measurements, and read it; ``None`` if none of them is of a scan here."""
+    for line in imported.left_out:
+        report(f"left out: {line}")
+    if not imported.table.rows:
+        for problem in imported.problems:
+            report(f"left out: {problem}")
+        return None
+    imported.table.write(file)
+    report(f"sizes from measurements: {imported.summary()}. They are in {file}")
+    return read_size_table(file)
 
 
 def match(

@@ -113,7 +113,7 @@ class MeasuredScans:
         if not measurement.has_size and len(outlines) == 1:
             diameters = long_and_short(outlines[0])
         number = measurement.slice
-        if measurement.area_mm2 is not None and number is None:
+        if measurement.area_mm2 is not None and number is None and scan.scan.kind is not ScanKind.PICTURE:
             grid = self._grid(scan)
             if grid is None or grid.size[2] > 1:
                 raise ValueError(f"it is an area in a slice of {scan.name}, but names no slice, expected one. Name it.")
@@ -125,7 +125,7 @@ class MeasuredScans:
         """Return the points of a place in scanner mm, RAS+."""
         if not place.instance:
             return list(place.points)
-        if scan.scan.kind is ScanKind.FILE:
+        if scan.scan.kind in (ScanKind.FILE, ScanKind.PICTURE):
             raise ValueError(
                 f"its place is in columns and rows of a DICOM image, which {scan.name} is not. Use the DICOM series."
             )

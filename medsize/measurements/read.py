@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +99,12 @@ def read_measurements(files: Sequence[Path], options: ReadOptions | None = None)
 
 def find_measurements(folder: Path) -> list[Path]:
     """Return the files below a folder, other than DICOM, that certainly hold measurements. Hidden ones are left out."""
-    return [file for file in _files(folder) if (known := format_of(file)) is not None and known.is_sure]
+    found = []
+    for file in _files(folder):
+        with suppress(OSError):  # it is not known to be one of measurements
+            if (known := format_of(file)) is not None and known.is_sure:
+                found.append(file)
+    return found
 
 
 def _files(folder: Path) -> Iterator[Path]:

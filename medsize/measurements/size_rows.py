@@ -142,4 +142,4 @@ def _add_areas(
             )
             continue
         cell = " + ".join(f"{m.area_mm2:.6g}" for m in in_slice)
-        _add(rows.setdefault(("", str(number)), {}), structure, {"area_mm2": cell}, in_slice)
+        _add(rows.setdefault(("", "" if number is None else str(number)), {}), structure, {"area_mm2": cell}, in_slice)
