@@ -48,8 +48,8 @@ def lesions(measurements: Sequence[Measurement]) -> list[list[Measurement]]:
     """
     Divide the measurements of a structure into those of each lesion.
 
-    Two are of one lesion if their identifiers are equal, or the place of one is within the other. One without
-    identifier and place is of the only lesion that there is.
+    Two are of one lesion if their identifiers are equal, or the place of one is within the other; or without places, if
+    they have the same two or three diameters. One without identifier and place is of the only lesion that there is.
 
     Raises:
         ValueError: when such a one stands beside several lesions.
@@ -57,9 +57,10 @@ def lesions(measurements: Sequence[Measurement]) -> list[list[Measurement]]:
     named = [m for m in measurements if m.lesion or m.places]
     groups: list[list[Measurement]] = []
     for one in named:
-        same = [group for group in groups if any(_is_same(one, other) for other in group)]
-        groups = [group for group in groups if group not in same]
-        groups.append([member for group in same for member in group] + [one])
+        same = [number for number, group in enumerate(groups) if any(_is_same(one, other) for other in group)]
+        joined = [*(member for number in same for member in groups[number]), one]
+        groups = [joined if number in same[:1] else g for number, g in enumerate(groups) if number not in same[1:]]
+        groups += [] if same else [joined]
     whole = [m for m in measurements if not (m.lesion or m.places)]
     if len(groups) > 1 and whole:
         raise ValueError(
@@ -100,10 +101,11 @@ def _cross(one: Measurement, other: Measurement) -> bool:
 
 
 def _is_same(one: Measurement, other: Measurement) -> bool:
-    if one.lesion and one.lesion == other.lesion:
+    if one.lesion and one.lesion.casefold() == other.lesion.casefold():
         return True
     if not (one.places and other.places):
-        return False
+        # A report repeats its findings in its impression, in other words.
+        return len(one.diameters_mm) > 1 and sorted(one.diameters_mm) == sorted(other.diameters_mm)
     radius = min((m.mm3 * 3 / (4 * math.pi)) ** (1 / 3) for m in (one, other) if m.mm3) if one.mm3 and other.mm3 else 0
     middles = [np.mean([np.mean(place.points, axis=0) for place in m.places], axis=0) for m in (one, other)]
     return bool(np.linalg.norm(middles[0] - middles[1]) <= radius)

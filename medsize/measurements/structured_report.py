@@ -9,6 +9,7 @@ rows, 0 at the outer corner of the first pixel) and C.18.9 (SCOORD3D: mm, LPS).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,10 @@ AXES = (
 """Diameters that belong together. The first kind that a group states counts."""
 
 
+TOOL = re.compile(r"@|cornerstone", re.IGNORECASE)
+"""Tracking identifiers that name the viewer's tool, the same for all lesions: ``Cornerstone3DTools@^0.1.0:Length``."""
+
+
 @dataclass
 class _Group:
     """Contents of a measurement group."""
@@ -86,6 +91,10 @@ def read_structured_report(file: Path) -> Readings:
 
 def _read(file: Path, dataset: Any) -> Readings:
     readings = Readings()
+    if "ContentSequence" not in dataset:
+        kind = getattr(dataset.get("SOPClassUID"), "name", "DICOM of an unknown kind")
+        readings.left_out.append(f"{file}: it is {kind}, expected a structured report of measurements, TID 1500.")
+        return readings
     title = _code(dataset, "ConceptNameCodeSequence")
     templates = [str(item.get("TemplateIdentifier")) for item in dataset.get("ContentTemplateSequence") or ()]
     if title != MEASUREMENT_REPORT and "1500" not in templates:
@@ -181,7 +190,7 @@ def _measurement(file: Path, where: str, group: _Group, series_of: dict[str, str
         volume_mm3=volumes[0] if volumes else None,
         diameters_mm=() if volumes else tuple(diameters),
         places=tuple(places),
-        lesion=group.identifier or group.tracking_uid,
+        lesion="" if TOOL.search(group.identifier) else group.identifier,
         series=tuple(dict.fromkeys(named or series_of.values())),
         frame_of_reference=group.frames_of_reference[0] if group.frames_of_reference else "",
         subject=subject,

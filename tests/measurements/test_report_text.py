@@ -185,7 +185,8 @@ def test_a_column_of_sentences_becomes_a_size_table(tmp_path: Path) -> None:
     reports = tmp_path / "reports.csv"
     reports.write_text(
         "image,findings\n"
-        'p0,"Liver 16.2 × 11 × 9 cm. Segment VI lesion 2,3 × 1,8 cm, segment II lesion 9 mm. Aorta 2 cm."\n'
+        'p0,"Liver 16.2 × 11 × 9 cm. Segment VI lesion 2,3 × 1,8 cm, segment II lesion 9 mm. Aorta 2 cm. '
+        'Impression: 1,8 × 2,3 cm lesion in the right lobe."\n'
         "p1,Liver 15 x 10 x 9\n"
     )
     arguments = (reports, "--scans", tmp_path / "scans", "--text", "findings")

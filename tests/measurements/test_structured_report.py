@@ -119,3 +119,15 @@ def test_a_wrong_unit_is_refused(export: Path, unit: object, message: str) -> No
     result = measurements(export, "--output", export / "sizes.csv")
     assert result.exit_code == 1
     assert message in result.output
+
+
+def test_an_identifier_of_the_tool_does_not_make_one_lesion_of_two_and_images_are_no_reports(export: Path) -> None:
+    ct = images(export / "p1" / "ct")
+    tool = "Cornerstone3DTools@^0.1.0:Length"
+    lines = [reports.line_in_image(ct[k], [[2.5, 3.5], [8.5, 3.5]]) for k in (1, 5)]
+    groups = [group("node", [size(codes.SCT.Length, 3 + k, MM, [line])], tool) for k, line in enumerate(lines)]
+    reports.write_report(export / "sr.dcm", ct, groups)
+    assert [(row["lesion"], row["node diameters_mm"]) for row in table(export)] == [("node 1", "3"), ("node 2", "4")]
+    image = next((export / "p1" / "ct").glob("*.dcm"))
+    said = measurements(image, "--output", export / "sizes.csv").output
+    assert "it is CT Image Storage, expected a structured report of measurements" in said
