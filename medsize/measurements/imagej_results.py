@@ -9,6 +9,7 @@ table states no unit.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def read_imagej_results(file: Path, options: ReadOptions) -> Readings:
             continue
         try:
             numbers = {name: float(cells[name]) for name in NUMBERS if cells.get(name)}
+            if not all(map(math.isfinite, numbers.values())):
+                raise ValueError(f"found {numbers}")
         except ValueError as e:
             readings.problems.append(f"{file}, row {number}: {e}, expected a number. Correct it.")
             continue

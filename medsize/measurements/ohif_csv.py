@@ -75,8 +75,8 @@ def _aligned(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
     """Return the cells by column; commas within the patient's name and the label have divided these."""
     at = next((i for i in range(2, len(row) - 1) if UID.fullmatch(row[i]) and UID.fullmatch(row[i + 1])), None)
     first = columns.index("StudyInstanceUID")
-    if at is None or at < first:
-        raise ValueError("found no StudyInstanceUID and SeriesInstanceUID beside each other, expected both")
+    if at is None or at < first or len(row) <= at + 2:
+        raise ValueError("found no StudyInstanceUID, SeriesInstanceUID and SOPInstanceUID in a row, expected all three")
     label = at + columns.index("Label") - first
     rest = columns[columns.index("Label") + 1 :]
     tool = next((i for i in range(label + 1, len(row)) if TOOL.fullmatch(row[i])), None)

@@ -56,7 +56,12 @@ def read_report_table(file: Path, options: ReadOptions) -> Readings:
     readings = Readings()
     for number, row in enumerate(rows, start=2):
         cells = ["" if isinstance(cell, ValueError) else _text(cell) for cell in row]
-        if len(cells) < len(columns) or not any(cells):
+        if not any(cells):
+            continue
+        if len(cells) != len(columns):
+            readings.problems.append(
+                f"{file}, row {number}: found {len(cells)} cells, expected {len(columns)}. Put texts into quotes."
+            )
             continue
         told = {kind: next((cells[i] for i in found if cells[i]), "") for kind, found in at.items()}
         accepted, refused = sizes_in(cells[columns.index(options.text_column)], options.names, options.unit)

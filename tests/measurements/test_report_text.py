@@ -209,6 +209,7 @@ def test_a_column_of_sentences_becomes_a_size_table(tmp_path: Path) -> None:
         ("image,findings\np0,liver 3 cm\n", (), "If one holds sentences of reports, name it: --text COLUMN"),
         ("image,findings\np0,liver 3 cm\n", ("--text", "finding"), "Did you mean 'findings'?"),
         ("name,findings\np0,liver 3 cm\n", ("--text", "findings"), "found no column that tells the scan"),
+        ("image,findings\np0,liver 3 cm, lesion\n", ("--text", "findings"), "row 2: found 3 cells, expected 2"),
         ("image,findings\np7,liver 3 cm\n", ("--text", "findings"), "(named 'p7'), expected one"),
         (
             "image,findings\np0,liver 3 cm. Liver 5 cm.\n",

@@ -74,7 +74,10 @@ def test_results_of_imagej_need_a_unit_and_name_their_image(scans: Path) -> None
         "2,p2:line,0.1,,,1.5,30,2\n"
         "3,p2:0003-0012-0034:cut 1,0.5,,,,,3\n4,p2:cut 2,0.25,,,,,3\n"
     )
+    results.write_text(results.read_text() + "5,p2:cut 3,nan,,,,,3\n")
     arguments = (results, "--scans", scans)
+    assert "row 6: found {'Area': nan, 'Slice': 3.0}, expected a number" in problems(*arguments, "--unit", "cm")
+    results.write_text("\n".join(results.read_text().splitlines()[:-1]))
     assert "a table of ImageJ states no unit, expected one. State its lengths' unit: --unit mm" in problems(*arguments)
     first, second, in_slice = table(*arguments, "--unit", "cm")
     assert (first["image"], first["tumour diameters_mm"]) == ("p1/ct.nii.gz", "24 x 11")
