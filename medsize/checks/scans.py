@@ -126,6 +126,8 @@ def _size_faults(item: Mapping[str, Any], image: ImageFacts, region_mm: Sequence
     path = item["image"]
     extent = np.asarray(image.extent_mm)
     region = None if region_mm is None else np.where(np.asarray(region_mm) < 0, extent, region_mm)
+    if region_mm is not None and image.shape[2] == 1 and max(region_mm[:2]) < 0:
+        region = None  # a whole picture, in which a structure may fill all of it
     for key in (*SIZE_KEYS, "true_volume_mm3"):
         size = item.get(key)
         if size is None:

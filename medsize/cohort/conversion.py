@@ -228,7 +228,9 @@ class Converter:
         if self.pictures is not None:
             picture = replace(picture, spacing_mm=self.pictures.spacing_mm.get(scan.source))
         label, note = "", ""
-        if masks and isinstance(masks, Path | Mapping):
+        if isinstance(masks, Sequence) and masks:
+            note = "it is SEG or RTSTRUCT, which is not read for pictures; save it as PNG"
+        elif isinstance(masks, Path | Mapping) and masks:
             mask = picture_masks(masks, scan, picture, self.structures, self.label_values, self.masks, self.later_wins)
             label, note = f"masks/{name}", mask.note
             drawn = Picture(mask.classes, picture.spacing_mm)

@@ -46,6 +46,13 @@ def test_a_sound_scan_has_no_fault(item: dict) -> None:
     assert faults(item, [20.0, 24.0, -1]) == ""
 
 
+def test_a_structure_may_fill_a_whole_picture_but_not_a_window(tmp_path: Path) -> None:
+    picture = save(tmp_path / "image.nii.gz", np.random.default_rng(0).integers(0, 255, (20, 10, 1)).astype(np.uint8))
+    item = {"image": picture, "slice_area_mm2": torch.full((2, 1, 1), 0.9 * 20 * 10 * 4, dtype=torch.float64)}
+    assert faults(item, [-1, -1, -1]) == ""
+    assert "the region given to the network has only" in faults(item, [40.0, 20.0, -1])
+
+
 def break_truncate(item: dict, folder: Path) -> None:
     path = Path(item["image"])
     path.write_bytes(path.read_bytes()[:-400])
