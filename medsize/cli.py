@@ -336,6 +336,33 @@ def measure(
 
 
 @app.command()
+def readers(
+    cohort: Annotated[Path, typer.Argument(help="Folder that was measured.", exists=True, file_okay=False)],
+    measurements: Annotated[
+        Path | None, typer.Option(help="Folder of the readings. Default: COHORT_measurements.")
+    ] = None,
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(help="Structure of the next class in label maps without names. May be repeated."),
+    ] = None,
+) -> None:
+    """
+    Report how wrong and how fast readers are, from what they read with medsize measure.
+
+    Readings are compared with the cohort's masks, if it has any, with those of other readers, and with a second time.
+    The folder of the readings gets readers.html and readers.csv.
+    """
+    from medsize.measure.readers import report_readers
+    from medsize.measure.run import measurements_dir
+
+    with refusals("No report was written."):
+        table, page, problems = report_readers(cohort, measurements or measurements_dir(cohort), structure or ())
+    for problem in problems:
+        echo(f"not compared: {problem}")
+    echo(f"{page}: the report; {table}: its values")
+
+
+@app.command()
 def diameters(
     folder: Annotated[
         Path, typer.Argument(help="Folder with DICOM series and RTSTRUCT.", exists=True, file_okay=False)

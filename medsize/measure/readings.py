@@ -22,7 +22,7 @@ from medsize.errors import ProblemsError
 from medsize.files import OutputError
 from medsize.measure.geometry import Geometry
 
-__all__ = ["Reading", "ReadingsFile", "TakenBack", "read_entries", "reader_key", "reader_name", "readings_files"]
+__all__ = ["Reading", "ReadingsFile", "TakenBack", "latest_readings", "reader_key", "reader_name", "readings_files"]
 
 PREFIX, ENDING = "readings_", ".jsonl"
 
@@ -92,6 +92,23 @@ def reader_key(reader: str) -> str:
 def readings_files(folder: Path) -> list[Path]:
     """Return the files of all readers in a folder."""
     return sorted(folder.glob(f"{PREFIX}*{ENDING}"))
+
+
+def latest_readings(folder: Path) -> list[Reading]:
+    """
+    Return the latest reading of each reader, round, scan and structure that was not taken back.
+
+    Raises:
+        ProblemsError: when a file holds a line that is no reading.
+    """
+    latest: dict[tuple[Path, int, tuple[str, str]], Reading] = {}
+    for path in readings_files(folder):
+        entries, _ = read_entries(path)
+        undone = {entry.undo for entry in entries if isinstance(entry, TakenBack)}
+        for entry in entries:
+            if isinstance(entry, Reading) and entry.id not in undone:
+                latest[path, entry.round, entry.task] = entry
+    return list(latest.values())
 
 
 class ReadingsFile:

@@ -17,15 +17,7 @@ from medsize.cohort.find import CohortScan, FoundCohort
 from medsize.measure.estimate import Estimate, estimate
 from medsize.measure.geometry import Geometry
 from medsize.measure.measured_table import table_rows, write_table
-from medsize.measure.readings import (
-    Reading,
-    ReadingsFile,
-    TakenBack,
-    read_entries,
-    reader_key,
-    reader_name,
-    readings_files,
-)
+from medsize.measure.readings import Reading, ReadingsFile, latest_readings, reader_key, reader_name
 from medsize.measure.shown_scan import PLANES, ShownScan
 from medsize.scans.image_file import MAX_BYTES
 
@@ -242,14 +234,8 @@ class MeasureSession:
         """Write the size table of all readers, and return a remark if it has another name than usual."""
         with self._lock:
             names = {scan.name for scan in self.scans}
-            latest: dict[Any, Reading] = {}
-            for path in readings_files(self.output_dir):
-                entries, _ = read_entries(path)
-                undone = {entry.undo for entry in entries if isinstance(entry, TakenBack)}
-                for entry in entries:
-                    if isinstance(entry, Reading) and entry.id not in undone and entry.scan in names:
-                        latest[path, entry.round, entry.task] = entry
-            rows = table_rows(latest.values(), self.structures)
+            latest = [reading for reading in latest_readings(self.output_dir) if reading.scan in names]
+            rows = table_rows(latest, self.structures)
             return write_table(self.output_dir, rows)[1] if rows or (self.output_dir / "sizes.csv").exists() else ""
 
     def close(self) -> None:
