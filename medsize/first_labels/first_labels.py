@@ -97,7 +97,7 @@ class FirstLabels:
         features: see :class:`medsize.first_labels.SliceFeatures`. Defaults to ``"imagenet"``.
         vocabularies: number of words of each. Default: ``(200, 400, 600, 800)``, for features of pictures
             ``(300, 500)``.
-        rounds: see :func:`medsize.first_labels.atlas_rounds`. Defaults to 8.
+        rounds: see :func:`medsize.first_labels.atlas_rounds`. Default: 8, for features of pictures 20.
         stride: voxels between two points of the grid. Default: 2, more for a large cohort, see :data:`MOST_VALUES`;
             for features of pictures a 32th of the longest side.
         positions: also learn where structures lie, see :func:`medsize.first_labels.atlas_rounds`. Defaults to True.
@@ -110,7 +110,7 @@ class FirstLabels:
         num_classes: int,
         features: str = "imagenet",
         vocabularies: Sequence[int] | None = None,
-        rounds: int = 8,
+        rounds: int | None = None,
         stride: int | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
@@ -121,7 +121,7 @@ class FirstLabels:
         self.features = features
         self.vocabularies = tuple(vocabularies or ((300, 500) if of_pictures else (200, 400, 600, 800)))
         self.positions = positions
-        self.rounds = rounds
+        self.rounds = rounds or (20 if of_pictures else 8)
         self.stride = stride
         self.seed = seed
         self.device = torch.device(device)
