@@ -135,9 +135,12 @@ class Page:
         return self.page.inner_text("#structure")
 
     def screen(self, place: Any) -> tuple[float, float]:
-        box = self.page.locator("#canvas").bounding_box()
-        x, y = self.page.evaluate("place => app.view.screenOfMm(place)", [float(v) for v in place])
-        return box["x"] + x, box["y"] + y
+        x, y = self.page.evaluate(
+            """place => { const box = app.view.canvas.getBoundingClientRect(), [x, y] = app.view.screenOfMm(place);
+            return [box.x + x, box.y + y]; }""",
+            [float(v) for v in place],
+        )
+        return x, y
 
     def show(self, place: Any) -> None:
         self.page.evaluate("async place => { await app.view.show(place); }", [float(v) for v in place])
@@ -145,7 +148,7 @@ class Page:
     def drag(self, start: Any, end: Any) -> None:
         self.page.mouse.move(*self.screen(start))
         self.page.mouse.down()
-        self.page.mouse.move(*self.screen(end), steps=3)
+        self.page.mouse.move(*self.screen(end), steps=2)
         self.page.mouse.up()
 
     def press(self, *keys: str) -> None:
