@@ -1,0 +1,46 @@
+"""Predictions get the intervals that their run has calibrated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from medsize.inference.intervals import calibration_of, told_intervals, with_intervals
+from medsize.metrics import SizeCalibration
+
+MADE = SizeCalibration(0.8, 1.3, 0.5, 0.888889, 8, 9, "8 subjects allow 88 %, not 90 %")
+
+
+@pytest.fixture
+def calibration(tmp_path: Path) -> dict[str, SizeCalibration]:
+    alone = SizeCalibration(subjects=1, scans=2, note="one subject allows no interval")
+    recorded = {"liver": asdict(MADE), "kidney": asdict(alone)}
+    settings = {"structures": ["liver", "kidney", "spleen"], "calibration": recorded}
+    (tmp_path / "inference.json").write_text(json.dumps(settings))
+    return calibration_of(tmp_path)
+
+
+@pytest.mark.parametrize(("column", "per_ml"), [("volume_ml", 1), ("area_mm2", 1000), ("area_px", 1000)])
+def test_sizes_have_an_interval_in_their_unit(
+    calibration: dict[str, SizeCalibration], column: str, per_ml: int
+) -> None:
+    rows = [("liver", 100.0), ("liver", 0.0), ("kidney", 20.0), ("spleen", 5.0)]
+    table = pd.DataFrame([{"structure": name, column: per_ml * size} for name, size in rows])
+    found = with_intervals(table, calibration, column)
+    unit = column.split("_")[1]
+    assert list(found.columns[2:]) == [f"interval_low_{unit}", f"interval_high_{unit}", "interval_level"]
+    assert found.iloc[0, 2:].tolist() == pytest.approx([80 * per_ml, 130 * per_ml, 0.888889])
+    assert found.iloc[1, 2:].tolist() == pytest.approx([0, 0.65 * per_ml, 0.888889])
+    assert found.iloc[2:, 2:].isna().all(axis=None)
+
+
+def test_the_level_and_a_missing_calibration_are_told(calibration: dict[str, SizeCalibration]) -> None:
+    assert list(told_intervals(calibration)) == [
+        "liver: 88 %, calibrated by 8 subjects (9 scans); 8 subjects allow 88 %, not 90 %",
+        "kidney: one subject allows no interval",
+        "spleen: the run has no calibration of it: no interval",
+    ]
