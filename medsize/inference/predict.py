@@ -27,6 +27,7 @@ from medsize.scans.image_file import read_image_file, write_nifti
 from medsize.scans.roles import roles_of
 from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind, left_out_lines, said_once
 from medsize.scans.scan import VOLUMES as KINDS_OF_VOLUMES
+from medsize.scans.scan_header import scan_header
 from medsize.sizes.size_table import SizeTable, SizeTableError, comparable_path
 from medsize.suggest import first_few
 from medsize.units import MM3_PER_ML
@@ -167,7 +168,7 @@ def predict(
         panels = [mask.panel for mask in masks.values()]
     else:
         volumes = pd.read_csv(output_dir / MASKS / VOLUMES, dtype={CUT_OFF: str}, keep_default_na=False)
-        sizes, faults = _stated_sizes(to_segment, folder, size_table)
+        sizes, faults = _stated_sizes(to_segment, folder, images, size_table)
         problems += faults
         table, shown = pd.DataFrame(_rows(volumes, to_segment, folder, sizes)), VOLUME_WORDS
         panels = list(scan_panels(output_dir, list(to_segment)[:MAX_SHOWN]))
@@ -258,7 +259,7 @@ def _regions(
 
 
 def _stated_sizes(
-    named: dict[str, FoundScan], folder: Path, table: SizeTable | None
+    named: dict[str, FoundScan], folder: Path, images: Path, table: SizeTable | None
 ) -> tuple[dict[str, dict[str, Any]] | None, list[str]]:
     """Return the sizes of a table in mm³, by the scan's name, and the problems of sizes that cannot be determined."""
     if table is None:
@@ -269,10 +270,23 @@ def _stated_sizes(
         path = path_of(scan, folder)
         if comparable_path(path) in table.rows_by_image:
             try:
-                stated[name] = table.sizes_of(path, folder).get("size") or {}
+                file = images / f"{name}.nii.gz"
+                stated[name] = _volumes(table.sizes_of(path, folder, scan_file=file), file)
             except SizeTableError as e:
                 problems += e.problems
     return stated, problems
+
+
+def _volumes(entries: dict[str, Any], scan_file: Path) -> dict[str, Any]:
+    """Return the mm³ that a table states of a scan; those of a single slice are its areas times its thickness."""
+    zooms, shape = scan_header(scan_file)
+    if shape[2] > 1:
+        return entries.get("size") or {}
+    areas = {name: of_slices[0] for name, of_slices in entries.get("slice_size", {}).items()}
+    return {
+        name: [end * zooms[2] for end in area] if isinstance(area, list) else area * zooms[2]
+        for name, area in areas.items()
+    }
 
 
 def _rows(

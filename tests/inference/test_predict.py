@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -172,6 +173,24 @@ def test_a_size_table_of_other_scans_is_refused(run: Path, phantoms: Path, tmp_p
     ):
         predict(run, phantoms / "images", tmp_path / "out", table)
     assert not (tmp_path / "out").exists()
+
+
+def test_fractions_of_scans_in_other_formats_than_nifti_are_compared(
+    run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference("none"))
+    scan = SimpleITK.ReadImage(phantoms / "images" / "phantom_000.nii.gz")
+    (tmp_path / "scans").mkdir()
+    SimpleITK.WriteImage(scan, tmp_path / "scans" / "a.nrrd")
+    SimpleITK.WriteImage(scan[:, :, 3:4], tmp_path / "scans" / "slice.nrrd")
+    (tmp_path / "sizes.csv").write_text("image,liver fraction\na.nrrd,0.25\nslice.nrrd,0.25\n")
+    assert predict(run, tmp_path / "scans", tmp_path / "out", read_size_table(tmp_path / "sizes.csv")) == []
+    ml = 0.25 * math.prod(scan.GetSize()) * math.prod(scan.GetSpacing()) / 1000
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    of_liver = table[table["structure"] == "liver"].set_index("image")
+    for image, slices in (("a.nrrd", scan.GetSize()[2]), ("slice.nrrd", 1)):
+        expected = ml * slices / scan.GetSize()[2]
+        assert of_liver.loc[image, ["low_ml", "high_ml"]].tolist() == pytest.approx([expected] * 2, rel=1e-4)
 
 
 class Inference:
