@@ -254,7 +254,9 @@ def _fitting_spacing(
 ) -> list[float]:
     on_gpu = torch.cuda.is_available() if has_gpu is None else has_gpu
     limit = (MAX_SIDE if on_gpu else MAX_SIDE_ON_CPU)[len(usual)]
-    return [max(_rounded(s), _rounded_up(n / limit)) for s, n in zip(usual, needed_mm, strict=True)]
+    factors = [max(n / limit / s, 1.0) for s, n in zip(usual, needed_mm, strict=True)]
+    factors[:2] = [max(factors[:2])] * 2  # pixels keep their shape
+    return [_rounded(s) if f == 1 else _rounded_up(f * s) for s, f in zip(usual, factors, strict=True)]
 
 
 def _fitting_size(needed_mm: Sequence[float] | np.ndarray, spacing: Sequence[float]) -> list[int]:

@@ -58,12 +58,12 @@ def test_large_scans_get_a_coarser_spacing_and_more_so_without_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proposal = Proposal(cohort_of(tmp_path, [((203, 20, 20), (1, 1, 1))] * 2), 3)
-    assert (proposal.spacing(), proposal.roi_size()) == ([1.6, 1.0, 1.0], [128, 24, 24])
+    assert (proposal.spacing(), proposal.roi_size()) == ([1.6, 1.6, 1.0], [128, 16, 24])
     assert proposal.reasons["spacing"] == "mm; coarser than the median 1 × 1 × 1"
     assert proposal.median_spacing() == [1.0, 1.0, 1.0]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert (proposal.spacing(), proposal.roi_size()) == ([3.2, 1.0, 1.0], [64, 24, 24])
-    assert proposal.reasons["spacing"].endswith("median 1 × 1 × 1, as there is no GPU; with one 1.6 × 1 × 1")
+    assert (proposal.spacing(), proposal.roi_size()) == ([3.2, 3.2, 1.0], [64, 8, 24])
+    assert proposal.reasons["spacing"].endswith("median 1 × 1 × 1, as there is no GPU; with one 1.6 × 1.6 × 1")
 
 
 def test_the_window_holds_scans_whose_spacing_is_coarser(tmp_path: Path) -> None:
