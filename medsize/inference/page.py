@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from medsize.files import atomic_write
+from medsize.inference.intervals import interval_columns
 from medsize.inference.segmentation import mask_file
 from medsize.pictures import draw_slice, fullest_slice
 
@@ -49,8 +50,8 @@ class Panel(NamedTuple):
     spacing: tuple[float, float]
 
 
-def write_page(output_dir: Path, table: pd.DataFrame, shown: Shown) -> None:
-    """Write the table and the montage as a page."""
+def write_page(output_dir: Path, table: pd.DataFrame, shown: Shown, intervals: Sequence[str]) -> None:
+    """Write the table and the montage as a page, with a line about each structure's intervals."""
     environment = Environment(
         loader=PackageLoader("medsize.inference", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -60,6 +61,8 @@ def write_page(output_dir: Path, table: pd.DataFrame, shown: Shown) -> None:
         bounds=int(table["lower_bound"].sum()),
         shown=shown,
         fractions="fraction" in table,
+        intervals=intervals,
+        ends=interval_columns(shown.column),
     )
     with atomic_write(output_dir / "predictions.html") as file:
         file.write_text(page, encoding="utf-8", errors="backslashreplace")

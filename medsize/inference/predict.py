@@ -15,6 +15,7 @@ from medsize.bundle.run_folder import INFERENCE, MASKS, VOLUMES, WEIGHTS
 from medsize.bundle.run_summary import RunSummary, inference_bundle
 from medsize.files import atomic_write
 from medsize.inference.areas import area_rows, shown_areas, stated_areas
+from medsize.inference.intervals import calibration_of, told_intervals, with_intervals
 from medsize.inference.new_scans import named_scans, path_of, paths_by_name, with_paths
 from medsize.inference.page import MAX_SHOWN, Shown, draw_montage, scan_panels, write_page
 from medsize.inference.pictures import LARGE, PictureMask, convert_pictures, large_mask, small_mask
@@ -172,13 +173,15 @@ def predict(
         problems += faults
         table, shown = pd.DataFrame(_rows(volumes, to_segment, folder, sizes)), VOLUME_WORDS
         panels = list(scan_panels(output_dir, list(to_segment)[:MAX_SHOWN]))
+    calibration = calibration_of(run)
+    table = with_intervals(table, calibration, shown.column)
     with atomic_write(output_dir / "predictions.csv") as file:
         table.to_csv(file, index=False, float_format="%.6g")
     with atomic_write(output_dir / "predictions.json") as file:
         table.to_json(file, orient="records", indent=1, double_precision=6)
     if bounds := int(table["lower_bound"].sum()):
         report(f"{bounds} of {len(table)} {shown.size}s are lower bounds: the structure reaches {shown.edge}")
-    write_page(output_dir, table, shown)
+    write_page(output_dir, table, shown, list(told_intervals(calibration)))
     draw_montage(output_dir, panels[:MAX_SHOWN])
     return problems + (_write_dicom_seg(to_segment, run, output_dir, structures) if dicom_seg else [])
 

@@ -16,6 +16,7 @@ import pytest
 import SimpleITK
 from nibabel.affines import apply_affine
 
+from medsize.inference.intervals import calibration_of
 from medsize.inference.predict import predict
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.masks import place_masks
@@ -79,6 +80,12 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     assert told == table["lower_bound"].to_dict()
     page = (output / "predictions.html").read_text()
     assert page.count("<td>≥ ") == table["lower_bound"].sum() > 0
+    made = calibration_of(run)["liver"]
+    ends = made.interval(liver["volume_ml"])
+    assert liver[["interval_low_ml", "interval_high_ml"]].tolist() == pytest.approx(ends, rel=1e-4)
+    assert liver["interval_level"] == made.level < 0.9  # few subjects
+    assert f"<li>liver: {int(100 * made.level)} %, calibrated by {made.subjects} subjects" in page
+    assert f"<td>{ends[0]:.4g} to {ends[1]:.4g}</td>" in page
     assert (output / "montage.png").read_bytes().startswith(b"\x89PNG")
 
 
