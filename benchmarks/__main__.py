@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import (
     first_labels,
+    large_picture,
     many_classes,
     read_dicom,
     robustness_throughput,
@@ -28,6 +29,7 @@ from medsize.files import atomic_write
 PROJECT = Path(__file__).parent.parent
 BENCHMARKS = (
     *(start_up, many_classes, read_dicom, step, throughput_2d, first_labels, whole_volume, whole_ct),
+    large_picture,
     robustness_throughput,
 )
 
