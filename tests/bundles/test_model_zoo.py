@@ -195,7 +195,9 @@ def test_configs_of_both_bundles_differ_in_what_dimensions_need_only(file: str, 
 
 def test_training_configs_differ_in_what_slices_need_only() -> None:
     two, three = (yaml.safe_load((bundle / "configs" / "train.yaml").read_text()) for bundle in (BUNDLE_2D, BUNDLE_3D))
-    assert [key for key in two if key not in ("num_slices", "is_volume_level", "hand_down_sizes")] == list(three)
+    assert [
+        key for key in two if key not in ("num_slices", "is_volume_level", "hand_down_sizes", "tile_pictures")
+    ] == list(three)
 
 
 @every_bundle

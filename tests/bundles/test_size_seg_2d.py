@@ -59,6 +59,8 @@ def test_training_leaves_a_record(trained: Path) -> None:
         "hd95_mm",
         "volume_ml",
         "true_volume_ml",
+        "true_low_ml",
+        "true_high_ml",
         "volume_error_ml",
         "relative_size_error",
     ]
