@@ -14,6 +14,7 @@ import numpy as np
 from medsize.cohort.find import chosen_masks, scan_names
 from medsize.errors import ProblemsError
 from medsize.files import atomic_write
+from medsize.measurements.outline import long_and_short
 from medsize.progress_bar import with_progress
 from medsize.scans.dicom.polygons import contour_area
 from medsize.scans.dicom.referenced_series import pair_masks
@@ -151,7 +152,7 @@ def reader_diameters(by_slice: Sequence[Sequence[np.ndarray]], spacing: Sequence
         the longest diameter of an outline, its width at right angles, and the height over all slices.
     """
     outlines = [polygon * np.asarray(spacing[:2]) for polygons in by_slice for polygon in polygons]
-    long, wide = max(_long_and_wide(outline) for outline in outlines)
+    long, wide = max(long_and_short(outline) for outline in outlines)
     drawn = [number for number, polygons in enumerate(by_slice) if polygons]
     return long, wide, (drawn[-1] - drawn[0] + 1) * spacing[2]
 
@@ -196,14 +197,6 @@ def _holding(scan: FoundScan, wanted: str, held: Sequence[tuple[Path, str]]) -> 
             "choose a file: --rtstruct NAME."
         )
     return held[matching[0]]
-
-
-def _long_and_wide(outline: np.ndarray) -> tuple[float, float]:
-    between = outline[:, None] - outline[None]
-    long = between.reshape(-1, 2)[(between**2).sum(axis=-1).argmax()]
-    length = float(np.hypot(*long))
-    across = outline @ np.array([-long[1], long[0]]) / length
-    return length, float(np.ptp(across))
 
 
 def _cell(found: Diameters | None) -> str:

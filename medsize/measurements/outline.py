@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
 __all__ = ["long_and_short", "point_within", "smooth_closed"]
 
 MOST = 400
-"""Points of an outline that are compared with each other."""
+"""Points of an outline from which on only those of its convex hull are compared with each other."""
 
 
-def long_and_short(outline: Sequence[Sequence[float]]) -> tuple[float, float]:
+def long_and_short(outline: Sequence[Sequence[float]] | np.ndarray) -> tuple[float, float]:
     """
     Return the longest diameter of an outline and its width at right angles to it, as RECIST measures.
 
@@ -22,7 +23,8 @@ def long_and_short(outline: Sequence[Sequence[float]]) -> tuple[float, float]:
         outline: its points, two or three coordinates each, in mm.
     """
     flat, _ = _in_plane(np.asarray(outline, dtype=float))
-    flat = flat[:: len(flat) // MOST + 1]
+    if len(flat) > MOST:
+        flat = flat[ConvexHull(flat, qhull_options="QJ").vertices]  # joggled, so that points may lie on a line
     between = (flat[:, None] - flat[None]).reshape(-1, 2)
     long = between[(between**2).sum(axis=-1).argmax()]
     length = float(np.hypot(*long))
