@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +53,8 @@ class RunNetwork:
         parser = ConfigParser()
         parser.read_config([bundle / "configs" / "inference.yaml", run / INFERENCE])
         parser["bundle_root"] = str(bundle.resolve())
-        keys = ("in_channels", "roi_size", "overlap", "device", "amp", "num_classes", "spacing", "intensity_window")
+        of_window = ("in_channels", "roi_size", "overlap", "device", "amp")
+        keys = (*of_window, "num_classes", "spacing", "length_unit", "fit_to_window", "intensity_window")
         values = {key: parser.get_parsed_content(key) for key in keys}
         network = parser.get_parsed_content("network").eval()
         weights = torch.load(parser.get_parsed_content("checkpoint"), map_location=values["device"], weights_only=True)
@@ -63,14 +63,13 @@ class RunNetwork:
         window = Window(
             network, values["in_channels"], (wide, tall), values["overlap"], values["device"], values["amp"]
         )
-        settings = json.loads((run / INFERENCE).read_text())
         brightness = values["intensity_window"]
         return cls(
             window,
             values["num_classes"],
             tuple(values["spacing"][:2]),
-            settings.get("length_unit") == "px",
-            bool(settings.get("fit_to_window")),
+            values["length_unit"] == "px",
+            values["fit_to_window"],
             None if brightness is None else tuple(brightness),
         )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
+from typing import TextIO
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
-from scripts.volume_table import classes_at_edges
+from scripts.volume_table import ScanTable, classes_at_edges, replace_file
 
 
 def pixel_side(pixel_mm: float | None, length_unit: str) -> float:
@@ -30,7 +30,7 @@ def pixel_side(pixel_mm: float | None, length_unit: str) -> float:
     return float(pixel_mm)
 
 
-class AreaTable:
+class AreaTable(ScanTable):
     """
     Write a CSV with a row for each picture: its file, and the predicted area of each structure.
 
@@ -46,24 +46,8 @@ class AreaTable:
     """
 
     def __init__(self, file: str, structures: Sequence[str], pixel_mm: float | None = None) -> None:
-        self.file = file
-        self.structures = list(structures)
+        super().__init__(file, structures)
         self.pixel_mm = pixel_mm
-        self._rows: list[list[str]] = []
-
-    def attach(self, engine: Engine) -> None:
-        """
-        Add the handlers to an engine.
-
-        Args:
-            engine: an evaluator.
-        """
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
-        engine.add_event_handler(Events.COMPLETED, self._write)
-
-    def _start(self, _: Engine) -> None:
-        self._rows = []
 
     def _add(self, engine: Engine) -> None:
         pixel = 1.0 if self.pixel_mm is None else self.pixel_mm**2
@@ -72,15 +56,14 @@ class AreaTable:
             counts = torch.bincount(labels.flatten(), minlength=len(self.structures) + 1)[1:].tolist()
             values = [f"{value:.6g}" for n in counts for value in (n * pixel, n / labels.numel())]
             cut_off = "; ".join(self.structures[k - 1] for k in classes_at_edges(output["pred"]) if k)
-            self._rows.append([str(item["image"].meta["filename_or_obj"]), *values, cut_off])
+            self._scans.append([str(item["image"].meta["filename_or_obj"]), *values, cut_off])
 
     def _write(self, _: Engine) -> None:
-        os.makedirs(os.path.dirname(self.file), exist_ok=True)
-        partial = f"{self.file}.partial"
+        replace_file(self.file, self._write_csv)
+
+    def _write_csv(self, lines: TextIO) -> None:
         unit = "px²" if self.pixel_mm is None else "mm²"
-        with open(partial, "w", newline="", encoding="utf-8") as lines:
-            writer = csv.writer(lines)
-            columns = [column for name in self.structures for column in (f"{name} ({unit})", f"{name} (fraction)")]
-            writer.writerow(["image", *columns, "cut off"])
-            writer.writerows(self._rows)
-        os.replace(partial, self.file)
+        columns = [column for name in self.structures for column in (f"{name} ({unit})", f"{name} (fraction)")]
+        writer = csv.writer(lines)
+        writer.writerow(["image", *columns, "cut off"])
+        writer.writerows(self._scans)

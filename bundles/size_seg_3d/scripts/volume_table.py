@@ -15,7 +15,42 @@ from ignite.engine import Engine, Events
 MM3_PER_ML = 1000.0
 
 
-class VolumeTable:
+class ScanTable:
+    """
+    Collect what is predicted of each scan, and write it when all are done.
+
+    Args:
+        file: file to write.
+        structures: names of the classes 1, 2, ….
+    """
+
+    def __init__(self, file: str, structures: Sequence[str]) -> None:
+        self.file = file
+        self.structures = list(structures)
+        self._scans: list[Any] = []
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Add the handlers to an engine.
+
+        Args:
+            engine: an evaluator.
+        """
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, _: Engine) -> None:
+        self._scans = []
+
+    def _add(self, engine: Engine) -> None:
+        raise NotImplementedError
+
+    def _write(self, _: Engine) -> None:
+        raise NotImplementedError
+
+
+class VolumeTable(ScanTable):
     """
     Write a CSV with a row for each scan: its file, and the predicted volume of each structure in mL.
 
@@ -37,24 +72,8 @@ class VolumeTable:
     def __init__(
         self, file: str, structures: Sequence[str], calibration: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
-        self.file = file
-        self.structures = list(structures)
+        super().__init__(file, structures)
         self.calibration = dict(calibration or {})
-        self._scans: list[dict[str, Any]] = []
-
-    def attach(self, engine: Engine) -> None:
-        """
-        Add the handlers to an engine.
-
-        Args:
-            engine: an evaluator.
-        """
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
-        engine.add_event_handler(Events.COMPLETED, self._write)
-
-    def _start(self, _: Engine) -> None:
-        self._scans = []
 
     def _add(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
@@ -70,9 +89,8 @@ class VolumeTable:
             self._scans.append({"image": str(item["image"].meta["filename_or_obj"]), "structures": volumes})
 
     def _write(self, _: Engine) -> None:
-        os.makedirs(os.path.dirname(self.file), exist_ok=True)
-        _replace(os.path.splitext(self.file)[0] + ".json", self._write_json)
-        _replace(self.file, self._write_csv)
+        replace_file(os.path.splitext(self.file)[0] + ".json", self._write_json)
+        replace_file(self.file, self._write_csv)
 
     def _write_json(self, lines: TextIO) -> None:
         notes = {name: self.calibration.get(name, {}).get("note", "not calibrated") for name in self.structures}
@@ -106,7 +124,15 @@ def interval(volume_ml: float, calibration: Mapping[str, Any]) -> dict[str, floa
     return {"low_ml": float(f"{low:.6g}"), "high_ml": float(f"{high:.6g}"), "level": calibration["level"]}
 
 
-def _replace(file: str, write: Callable[[TextIO], None]) -> None:
+def replace_file(file: str, write: Callable[[TextIO], None]) -> None:
+    """
+    Write a file whole or not at all.
+
+    Args:
+        file: file to write; its folder is made where missing.
+        write: function that writes the text.
+    """
+    os.makedirs(os.path.dirname(file), exist_ok=True)
     with open(f"{file}.partial", "w", newline="", encoding="utf-8") as lines:
         write(lines)
     os.replace(f"{file}.partial", file)
