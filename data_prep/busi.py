@@ -15,6 +15,7 @@ Al-Dhabyani et al. "Dataset of breast ultrasound images". Data in Brief 2020. Li
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -24,9 +25,10 @@ from typing import Annotated
 import numpy as np
 import typer
 from scipy.ndimage import label
-from scipy.spatial import ConvexHull, QhullError
 
-from data_prep.picture_set import SetPicture, folds_from, fraction_of, only_layout, write_set
+from data_prep.folds import folds_from
+from data_prep.picture_set import SetPicture, fraction_of, is_plain_layout, write_set
+from medsize.measurements.outline import long_and_short
 from medsize.scans.picture_mask import read_picture_mask
 from medsize.sizes.ellipse import ellipse_area
 
@@ -58,7 +60,7 @@ def main(
     """Write pictures and a data list for BUSI."""
     official = sorted(folder.glob("**/*([0-9]*)_mask.png"))
     plain = sorted(folder.glob("masks/*.png"))
-    is_plain = only_layout(folder, ("masks/*.png", plain), ("benign/benign (1)_mask.png", official)) == 0
+    is_plain = is_plain_layout(folder, plain, official, "benign/benign (1)_mask.png")
     found = {_name(file): file for file in (plain if is_plain else official)}
     fold_of = folds_from(map(block, found), folds, validation_fold)
     if without_normal:
@@ -66,7 +68,7 @@ def main(
 
     def pictures() -> Iterator[SetPicture]:
         for number, (name, file) in enumerate(found.items()):
-            parts = [file] if is_plain else [file, *file.parent.glob(f"{glob_escaped(file.stem)}_[0-9]*.png")]
+            parts = [file] if is_plain else [file, *file.parent.glob(f"{glob.escape(file.stem)}_[0-9]*.png")]
             masks = [read_picture_mask(part, threshold=None if is_plain else 128) for part in parts]
             mask = np.max([m > 0 for m in masks], axis=0).astype(np.uint8)
             fraction = fraction_of(mask, 1)
@@ -108,11 +110,6 @@ def block(name: str) -> str:
     return name[:-1]
 
 
-def glob_escaped(name: str) -> str:
-    """Return a name for a pattern, in which brackets stand for themselves."""
-    return re.sub(r"([\[\]*?])", r"[\1]", name)
-
-
 def measured_area(mask: np.ndarray) -> float:
     """Return the area of ellipses of each lesion's longest diameter and the width at right angles to it, pixels."""
     components, count = label(mask)
@@ -122,16 +119,7 @@ def measured_area(mask: np.ndarray) -> float:
         corners = np.concatenate(
             [np.stack([columns + dx, rows + dy], axis=1) for dx in (-0.5, 0.5) for dy in (-0.5, 0.5)]
         )
-        try:
-            hull = corners[ConvexHull(corners).vertices]
-        except QhullError:
-            continue
-        between = hull[:, None] - hull[None]
-        lengths = np.linalg.norm(between, axis=-1)
-        one, other = np.unravel_index(int(lengths.argmax()), lengths.shape)
-        along = between[one, other] / lengths[one, other]
-        across = hull @ np.array([-along[1], along[0]])
-        area += ellipse_area([float(lengths.max()), float(np.ptp(across))])
+        area += ellipse_area(long_and_short(corners))
     return area
 
 

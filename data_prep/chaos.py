@@ -25,9 +25,10 @@ import SimpleITK
 import typer
 from PIL import Image
 
+from data_prep.folds import folds_from
 from data_prep.ibsi_sts import only_scan
 from medsize.cohort.proposal import propose_run
-from medsize.data import DataListError, assign_folds, describe_scans, load_cohort
+from medsize.data import DataListError, describe_scans, load_cohort
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import write_nifti
 from medsize.sizes.mask_sizes import read_mask
@@ -47,9 +48,7 @@ def main(
 ) -> None:
     """Write a data list for CHAOS."""
     dataset_dir, names = _nifti_layout(folder) or _official_layout(folder, output_dir)
-    if validation_fold >= folds:
-        raise typer.BadParameter(f"got {validation_fold}, expected 0 to {folds - 1}.", param_hint="--validation-fold")
-    fold_of = {name: (fold - validation_fold) % folds for name, fold in assign_folds(names, folds).items()}
+    fold_of = folds_from(names, folds, validation_fold)
     training = [name for name in names if fold_of[name] > 0]
     if clicks > len(training):
         raise typer.BadParameter(f"got {clicks}, but there are {len(training)} training scans.", param_hint="--clicks")

@@ -22,7 +22,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from data_prep.picture_set import SetPicture, folds_from, fraction_of, only_layout, write_set
+from data_prep.folds import folds_from
+from data_prep.picture_set import SetPicture, fraction_of, is_plain_layout, write_set
 from medsize.scans.picture_file import read_picture
 from medsize.scans.picture_mask import read_picture_mask
 
@@ -54,7 +55,7 @@ def main(
     """Write pictures and a data list for the Data Science Bowl."""
     plain = sorted(folder.glob("masks/*.png"))
     official = sorted(path for path in folder.glob("**/masks") if (path.parent / "images").is_dir())
-    is_plain = only_layout(folder, ("masks/*.png", plain), ("ID/masks/*.png", official)) == 0
+    is_plain = is_plain_layout(folder, plain, official, "ID/masks/*.png")
     found: dict[str, tuple[Path, list[Path]]] = {}
     if is_plain:
         found = {file.stem: (folder / "images" / file.name, [file]) for file in plain}

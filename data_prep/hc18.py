@@ -26,7 +26,8 @@ import typer
 from PIL import Image, ImageDraw
 from scipy.spatial import ConvexHull
 
-from data_prep.picture_set import SetPicture, folds_from, only_layout, write_set
+from data_prep.folds import folds_from
+from data_prep.picture_set import SetPicture, is_plain_layout, write_set
 from medsize.scans.picture_mask import read_picture_mask
 from medsize.sizes.ellipse import circumference_area
 
@@ -53,7 +54,7 @@ def main(
     """Write pictures and a data list for HC18."""
     official = sorted(folder.glob("**/*_Annotation.png"))
     plain = sorted(folder.glob("masks/*.png"))
-    is_plain = only_layout(folder, ("masks/*.png", plain), ("*_HC_Annotation.png", official)) == 0
+    is_plain = is_plain_layout(folder, plain, official, "*_HC_Annotation.png")
     masks = plain if is_plain else official
     table = folder / "sizes.csv" if is_plain else official[0].parent.parent / "training_set_pixel_size_and_HC.csv"
     if not table.is_file():

@@ -9,17 +9,18 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import torch
 import typer
-from scipy.ndimage import distance_transform_edt
 
 from medsize.cohort.proposal import propose_run
-from medsize.data import assign_folds, load_cohort
+from medsize.data import load_cohort
 from medsize.data.data_list import write_data_list
 from medsize.files import atomic_write, is_newer
 from medsize.progress_bar import with_progress
 from medsize.scans.picture_file import picture_nifti, read_picture, write_picture
+from medsize.transforms import ClickFromMask
 
-__all__ = ["SetPicture", "folds_from", "fraction_of", "only_layout", "write_set"]
+__all__ = ["SetPicture", "fraction_of", "is_plain_layout", "write_set"]
 
 IGNORED = 255
 """Value of pixels in masks that are left out of sizes, losses and evaluation."""
@@ -110,43 +111,29 @@ def fraction_of(mask: np.ndarray, class_index: int) -> float:
     return float((mask == class_index).sum() / max(int((mask != IGNORED).sum()), 1))
 
 
-def folds_from(subjects: Iterable[str], folds: int, validation_fold: int) -> dict[str, int]:
+def is_plain_layout(folder: Path, plain: Sequence[Path], official: Sequence[Path], expected: str) -> bool:
     """
-    Return the fold of each subject; those of ``validation_fold`` get the number 0.
-
-    Raises:
-        typer.BadParameter: when there is no such fold.
-    """
-    if validation_fold >= folds:
-        raise typer.BadParameter(f"got {validation_fold}, expected 0 to {folds - 1}.", param_hint="--validation-fold")
-    assigned = assign_folds(sorted(set(subjects)), folds)
-    return {subject: (fold - validation_fold) % folds for subject, fold in assigned.items()}
-
-
-def only_layout(folder: Path, *layouts: tuple[str, Sequence[Path]]) -> int:
-    """
-    Return the number of the first layout whose files are there.
+    Return whether a set is laid out as ``images`` and ``masks/*.png``, not as its authors ship it.
 
     Args:
         folder: folder of the set.
-        layouts: description and files of each.
+        plain: masks of the plain layout.
+        official: files of the official layout.
+        expected: description of these.
 
     Raises:
-        typer.BadParameter: when there is none.
+        typer.BadParameter: when it is neither.
     """
-    for number, (_, files) in enumerate(layouts):
-        if files:
-            return number
-    expected = " or ".join(description for description, _ in layouts)
-    raise typer.BadParameter(f"found no {expected} below {folder}. Name the folder that holds them.")
+    if not (plain or official):
+        raise typer.BadParameter(f"found no masks/*.png or {expected} below {folder}. Name the folder that holds them.")
+    return bool(plain)
 
 
 def _clicks(mask: np.ndarray, class_names: Sequence[str], spacing: tuple[float, float]) -> dict[str, list[list[float]]]:
     """Return the place deepest inside each structure, scanner mm."""
+    clicked = ClickFromMask(radius=0, include_background=False)(torch.from_numpy(mask)[None])[0].numpy()
     found = {}
     for index, name in enumerate(class_names[1:], start=1):
-        if (mask == index).any():
-            depth = distance_transform_edt(np.pad(mask == index, 1))[1:-1, 1:-1]
-            y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+        for y, x in np.argwhere(clicked == index):
             found[name] = [[round(-float(x) * spacing[0], 4), round(-float(y) * spacing[1], 4), 0.0]]
     return found

@@ -24,7 +24,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from data_prep.picture_set import IGNORED, SetPicture, folds_from, fraction_of, only_layout, write_set
+from data_prep.folds import folds_from
+from data_prep.picture_set import IGNORED, SetPicture, fraction_of, is_plain_layout, write_set
 from medsize.scans.picture_mask import read_picture_mask
 
 CLASSES = (
@@ -62,7 +63,7 @@ def main(
     """Write pictures and a data list for PASCAL VOC."""
     plain = sorted(folder.glob("masks/*.png"))
     lists = sorted(folder.glob("**/ImageSets/Segmentation/val.txt"))
-    is_plain = only_layout(folder, ("masks/*.png", plain), ("ImageSets/Segmentation/val.txt", lists)) == 0
+    is_plain = is_plain_layout(folder, plain, lists, "ImageSets/Segmentation/val.txt")
     if is_plain:
         found = [(folder / "images" / f"{mask.stem}.jpg", mask, False) for mask in plain]
         present = sorted({int(v) for mask in plain for v in np.unique(read_picture_mask(mask)) if 0 < v != IGNORED})
