@@ -226,8 +226,14 @@ def _is_inside(click: Click, affine: torch.Tensor, shape: Sequence[int]) -> bool
 
 
 def _roi_faults(roi: RoiMm, image: ImageFacts, path: str) -> Iterator[str]:
-    points = np.asarray(roi.get("box_mm") or [roi["center_mm"]], dtype=float)
+    center = np.asarray(roi.get("box_mm") or [roi["center_mm"]], dtype=float).mean(axis=0)
     to_voxel = np.linalg.pinv(np.asarray(image.affine))
-    voxels = points.mean(axis=0) @ to_voxel[:3, :3].T + to_voxel[:3, 3]
-    if (voxels < -0.5).any() or (voxels > np.asarray(image.shape) - 0.5).any():
-        yield f"{path}: the centre of its roi, {points.mean(axis=0).tolist()} mm, lies outside the image."
+
+    def is_inside(point: np.ndarray) -> bool:
+        voxels = point @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+        return bool(((voxels >= -0.5) & (voxels <= np.asarray(image.shape) - 0.5)).all())
+
+    if not is_inside(center):
+        is_lps = is_inside(np.array(lps_to_ras(center.tolist())))
+        remedy = "It lies inside as LPS: change the sign of x and y." if is_lps else "Correct or delete it."
+        yield f"{path}: the centre of its roi, {center.tolist()} mm, lies outside the image. {remedy}"

@@ -469,7 +469,7 @@ def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options:
     if options.roi_margin_mm is not None and without:
         yield (
             f"{without} of {len(cohort.items)} scans have no mask to crop around, so that use_roi is false in spite of "
-            "--roi-margin-mm. State their roi in the data list, and set use_roi to true; or leave them out."
+            "--roi-margin-mm. State their roi in the size table (roi_mm), or leave them out."
         )
     subjects = {item["subject"] for item in cohort.items}
     if (

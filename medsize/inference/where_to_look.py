@@ -52,16 +52,19 @@ def stated_regions(
 
     Args:
         data_list: data list with ``roi`` or ``clicks``.
-        table: size table with columns of clicks.
+        table: size table with a column ``roi_mm``, or columns of clicks.
         paths_of: function from a name in these to the paths of the scans that it fits.
 
     Raises:
         ValueError: when the data list is faulty, no item of it is of a scan, or one fits several.
     """
     regions: dict[str, dict[str, Any]] = {}
-    for row in table.rows if table is not None else ():
-        if any(row.clicks.values()):
-            regions[comparable_path(row.image)] = {"center_mm": middle_of_clicks(row.clicks)}
+    for image, rows in table.rows_by_image.items() if table is not None else ():
+        clicks = {row.number: [place for places in row.clicks.values() for place in places] for row in rows}
+        if roi := next((row.roi for row in rows if row.roi), None):
+            regions[image] = dict(roi)
+        elif any(clicks.values()):
+            regions[image] = {"center_mm": middle_of_clicks(clicks)}
     if data_list is None:
         return regions
     listed = parse_data_list(data_list.read_bytes(), data_list)

@@ -11,13 +11,16 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from medsize.sizes.spreadsheet import Cell, Shown, parse_number
+from medsize.units import lps_to_ras
 
-__all__ = ["AREA_KINDS", "CLICK_KINDS", "NUMBERS", "SIZE_KINDS", "as_text", "read_cell"]
+__all__ = ["AREA_KINDS", "CLICK_KINDS", "NUMBERS", "ROI_KINDS", "SIZE_KINDS", "as_text", "in_ras", "read_cell"]
 
 AREA_KINDS = ("area_mm2", "area_um2", "area_px")
 SIZE_KINDS = ("volume_ml", "volume_mm3", "diameters_mm", "fraction", *AREA_KINDS, "circumference_mm", "mask")
 CLICK_KINDS = ("click_mm", "click_lps_mm")
 """Places in scanner mm: RAS+ as in NIfTI, and LPS as in DICOM."""
+ROI_KINDS = ("roi_mm", "roi_lps_mm")
+"""Regions of interest, likewise."""
 NUMBERS = {*SIZE_KINDS, "count", "error_percent", "pixel_mm"} - {"mask"}
 """Kinds whose cells hold numbers."""
 LARGEST = 1e15
@@ -132,6 +135,29 @@ def _point(text: str, info: ValidationInfo) -> list[float]:
     return [_number(part.strip(","), info) for part in parts]
 
 
+def _one_region(places: list[Any]) -> Any:
+    """Return the only place: a centre, or the two corners of a box."""
+    if len(places) != 1:
+        raise ValueError(f"found {len(places)} regions, but a scan has one")
+    (place,) = places
+    if isinstance(place[0], list) and sum(a == b for a, b in zip(*place, strict=True)) > 1:
+        raise ValueError("its corners span no box")
+    return place
+
+
+def in_ras(place: Any, kind: str) -> Any:
+    """
+    Return a point, or points within lists, in RAS+.
+
+    Args:
+        place: value of a cell.
+        kind: kind of its column.
+    """
+    if "_lps_" not in kind:
+        return place
+    return [in_ras(point, kind) for point in place] if isinstance(place[0], list) else list(lps_to_ras(place))
+
+
 def _path_below(cell: str | int | float) -> str:
     path = as_text(cell).replace("\\", "/")  # as Windows writes it
     if path.startswith("/") or PureWindowsPath(path).drive or ".." in PurePosixPath(path).parts:
@@ -163,6 +189,9 @@ CELLS: dict[str, TypeAdapter] = {
     "pixel_mm": TypeAdapter(Annotated[float, BeforeValidator(_number), Field(gt=0, le=LARGEST, allow_inf_nan=False)]),
     "mask": RelativePath,
     **dict.fromkeys(CLICK_KINDS, TypeAdapter(Annotated[list[Any], BeforeValidator(_places)])),
+    **dict.fromkeys(
+        ROI_KINDS, TypeAdapter(Annotated[list[Any], BeforeValidator(_places), AfterValidator(_one_region)])
+    ),
 }
 
 UNITS = {
@@ -205,6 +234,11 @@ EXPECTED = {
     **dict.fromkeys(
         CLICK_KINDS,
         "Write x y z in mm, as in 12.5 -30 44; several points with semicolons between them; a line as 0 1 2 to 3 4 2.",
+    ),
+    **dict.fromkeys(
+        ROI_KINDS,
+        "Write two opposite corners of a box around all structures in mm, as in -80 -60 10 to 90 75 140, or its "
+        "centre, as in 5 8 75.",
     ),
 }
 """Advice for a faulty cell, by the kind of its column."""

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 from openpyxl.utils import get_column_letter
 
-from medsize.sizes.size_cells import CLICK_KINDS, SIZE_KINDS, as_text
+from medsize.sizes.size_cells import CLICK_KINDS, ROI_KINDS, SIZE_KINDS, as_text
 from medsize.sizes.spreadsheet import Cell
 from medsize.suggest import did_you_mean, first_few
 
 __all__ = ["Column", "read_columns"]
 
-OWN_COLUMNS = ("image", "subject", "slice", "lesion", "comment", "error_percent", "pixel_mm")
+OWN_COLUMNS = ("image", "subject", "slice", "lesion", "comment", "error_percent", "pixel_mm", *ROI_KINDS)
 WITHOUT_BOUNDS = ("mask", "count", "error_percent", *CLICK_KINDS)
 STRUCTURE_COLUMN = re.compile(
-    r"((?P<structure>.+?)[\s_]+)?"
+    r"((?P<structure>.+)[\s_]+)?"
     r"(?P<kind>volume|diameters?|fraction|area|circumference|count|mask|error|clicks?)"
     r"(([\s_]*[(\[]|[\s_]+)(?!low|high)(?P<unit>[\w%^]+?)[)\]]?)?([\s_]+(?P<bound>low|high))?",
     re.IGNORECASE,
@@ -29,6 +29,7 @@ UNIT_ALONE = re.compile(
     re.IGNORECASE,
 )
 """A structure and a unit that only volumes or only areas have."""
+ROI_COLUMN = re.compile(r"((?P<structure>.+)[\s_]+)?roi([\s_(\[]+\w+[)\]]?)?", re.IGNORECASE)
 STEMS = {"diameter": "diameters", "clicks": "click"}
 UNITS = {"%": "percent", "\N{GREEK SMALL LETTER MU}m2": "um2", "pixel": "px", "pixels": "px"}
 """Units as people write them."""
@@ -152,8 +153,15 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
         raise cell
     name = as_text(cell)
     plain = " ".join(unicodedata.normalize("NFKC", name).split())  # mm³ becomes mm3
-    if plain.lower() in OWN_COLUMNS:
-        return Column(name, letter, plain.lower())
+    own = re.sub(r"[\s_(\[]+", "_", plain.lower()).rstrip(")]")
+    if own in OWN_COLUMNS:
+        return Column(name, letter, own)
+    if STRUCTURE_COLUMN.fullmatch(plain) is None and (region := ROI_COLUMN.fullmatch(plain)):
+        of_one = f"is the region of '{region['structure']}' alone, but a scan has one region of interest"
+        fault = of_one if region["structure"] else "names no unit that regions have"
+        raise ValueError(
+            f"{fault}. Write a box around all structures, in scanner mm, and name it 'roi_mm' (RAS+), or 'roi_lps_mm'."
+        )
     if STRUCTURE_COLUMN.fullmatch(plain) is None and (alone := UNIT_ALONE.fullmatch(plain)):
         stem = "area" if alone["of_area"] else "volume"
         plain = f"{alone['structure']} {stem} {alone['unit']}{alone['bound'] or ''}"

@@ -16,6 +16,8 @@ column                       content of its cells
 ``slice``                    number of the slice, from 0 along the last axis; empty: the whole scan
 ``lesion``                   number or name of the lesion, where a scan (a slice) has a row for each of its lesions
 ``pixel_mm``                 side of a picture's pixels in mm, where its file does not state it
+``roi_mm``                   region of interest: two corners of a box around all structures, in scanner mm (RAS+, as in
+                             NIfTI), ``-80 -60 10 to 90 75 140``, or its centre, ``5 8 75``; ``roi_lps_mm`` is LPS
 ``comment``                  anything; not read
 ``liver volume_ml``          volume in mL
 ``liver volume_mm3``         volume in mm³
@@ -65,14 +67,14 @@ from typing import Any, Literal
 from openpyxl.utils import get_column_letter
 
 from medsize.errors import ProblemsError
+from medsize.items import RoiMm
 from medsize.scans.scan_header import scan_header
 from medsize.sizes.mask_sizes import measure_structure
 from medsize.sizes.measurements import Extent, StatedSize, added, misfits, of_other_extent, stated_size
-from medsize.sizes.size_cells import CLICK_KINDS, NUMBERS, read_cell
+from medsize.sizes.size_cells import CLICK_KINDS, NUMBERS, ROI_KINDS, in_ras, read_cell
 from medsize.sizes.size_columns import Column, read_columns
 from medsize.sizes.spreadsheet import Cell, parse_number, read_cells, uses_decimal_comma
 from medsize.suggest import did_you_mean
-from medsize.units import lps_to_ras
 
 __all__ = ["SizeRow", "SizeTable", "SizeTableError", "StatedSize", "add_sizes", "read_size_table"]
 
@@ -113,6 +115,8 @@ class SizeRow:
     """Points and lines of each structure, scanner mm, RAS+."""
     pixel_mm: float | None = None
     """Side of the pixels of a picture; ``None`` if the table does not say."""
+    roi: RoiMm | None = None
+    """Region of interest of the scan."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,8 @@ class SizeTable:
 
         Returns:
             ``size``, mm³ per structure; ``slice_size``, mm² (with ``length_unit`` ``px`` pixels) per structure and
-            slice along the last axis; ``clicks``, points and lines per structure in scanner mm, RAS+; ``subject``.
+            slice along the last axis; ``clicks``, points and lines per structure in scanner mm, RAS+; ``roi``, a
+            centre or a box likewise; ``subject``.
             A size is a number, ``[low, high]``, or ``None`` if unknown. Entries that the table lacks are left out.
 
         Raises:
@@ -230,6 +235,7 @@ class SizeTable:
             "size": {name: size.get(name) for name in self.structures} if size else None,
             "slice_size": slice_size or None,
             "clicks": clicks or None,
+            "roi": next((row.roi for row in rows if row.roi), None),
             "subject": next((row.subject for row in rows if row.subject), None),
         }
         return {key: entry for key, entry in entries.items() if entry is not None}
@@ -450,7 +456,7 @@ def _read_row(
                 sizes[structure] = size
             for column in stated:
                 if column.kind in CLICK_KINDS:
-                    clicks[structure] = _in_ras(values[column], column.kind)
+                    clicks[structure] = in_ras(values[column], column.kind)
     if "image" not in own or "slice" in faulty_kinds:
         return None, problems
     lesion = own.get("lesion")
@@ -459,17 +465,25 @@ def _read_row(
             f"column 'lesion' is '{lesion}', but no size is filled in, expected that of the lesion. Fill it in, or its "
             "bounds, or delete the row."
         )
+    regions = {column: value for column, value in values.items() if column.kind in ROI_KINDS}
+    if len(regions) > 1:
+        problems.append(f"{' and '.join(map(str, regions))} are both filled in. Clear one of them.")
     row = SizeRow(
-        number, own["image"], own.get("subject"), own.get("slice"), lesion, sizes, clicks, own.get("pixel_mm")
+        number,
+        own["image"],
+        own.get("subject"),
+        own.get("slice"),
+        lesion,
+        sizes,
+        clicks,
+        own.get("pixel_mm"),
+        next((_roi(in_ras(place, column.kind)) for column, place in regions.items()), None),
     )
     return row, problems
 
 
-def _in_ras(places: Sequence[Any], kind: str) -> list[Any]:
-    """Return points and lines in RAS+, of a column in RAS+ or LPS."""
-    if kind == "click_mm":
-        return list(places)
-    return [_in_ras(place, kind) if isinstance(place[0], list) else list(lps_to_ras(place)) for place in places]
+def _roi(place: list[Any]) -> RoiMm:
+    return {"box_mm": place} if isinstance(place[0], list) else {"center_mm": place}
 
 
 def _contradictions(table: SizeTable) -> Iterator[str]:
@@ -479,6 +493,7 @@ def _contradictions(table: SizeTable) -> Iterator[str]:
         masks = {structure: row for row in rows for structure, stated in row.sizes.items() if stated.mask}
         named = next((row for row in rows if row.subject), None)
         scaled = next((row for row in rows if row.pixel_mm), None)
+        placed = next((row for row in rows if row.roi), None)
         for row in rows:
             twin = first.setdefault((row.slice, row.lesion), row)
             if twin is not row:
@@ -497,6 +512,11 @@ def _contradictions(table: SizeTable) -> Iterator[str]:
                 yield (
                     f"{table.where(row, 'pixel_mm')} is {row.pixel_mm:g}, but row {scaled.number} says that the pixels "
                     f"of the same picture have {scaled.pixel_mm:g} mm. Correct one of them."
+                )
+            if row.roi and placed and row.roi != placed.roi:
+                yield (
+                    f"row {row.number} states another region of interest than row {placed.number} of the same scan, "
+                    f"'{row.image}', expected one. Write a box around both, or clear one of them."
                 )
             yield from _counted_twice(table, row, rows)
             for structure in row.sizes.keys() & masks.keys():

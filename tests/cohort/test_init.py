@@ -85,6 +85,25 @@ def test_clicks_of_some_scans_in_a_table_reach_the_training(command: Callable, t
     assert "2 have clicks or scribbles" in " ".join(plan.split())
 
 
+def test_regions_in_a_table_reach_the_run(tmp_path: Path) -> None:
+    """A box of 16 × 24 × 40 mm in each scan: the run crops to it. With one outside of its scan, init says so."""
+    names = write_images(tmp_path / "scans", 6)
+    boxes = ["4 8 0 to 20 32 40"] * 6
+    rows = [f"{name},{volumes_ml(i)[0]},{box}" for i, (name, box) in enumerate(zip(names, boxes, strict=True))]
+    table = write_table(tmp_path / "sizes.csv", "image,cube volume_ml,roi_mm", rows)
+    listed = prepared(tmp_path / "scans", tmp_path / "out", "--sizes", table)["training"]
+    assert [item["roi"] for item in listed] == [{"box_mm": [[4, 8, 0], [20, 32, 40]]}] * 6
+    overlay = yaml.safe_load((tmp_path / "out" / "cohort.yaml").read_text())
+    assert overlay["use_roi"] is True
+
+    rows[0] = rows[0].replace("4 8 0 to 20 32 40", "-4 -8 0 to -20 -32 40")
+    result = init(tmp_path / "scans", tmp_path / "out", "--sizes", write_table(table, "image,cube volume_ml,roi_mm", rows))
+    assert result.exit_code == 1
+    assert "the centre of its roi, [-12.0, -20.0, 20.0] mm, lies outside the image. It lies inside as LPS" in " ".join(
+        result.output.split()
+    )
+
+
 def label_maps_beside(folder: Path, number: int, image: np.ndarray, mask: np.ndarray) -> None:
     save(folder / f"p{number}" / f"p{number}_frame1.nii.gz", image)
     save(folder / f"p{number}" / f"p{number}_frame1_gt.nii.gz", mask)

@@ -822,6 +822,50 @@ def test_clicks_that_are_no_place_are_named(tmp_path: Path, cell: str, message: 
         read_size_table(file)
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "roi"),
+    [
+        ("roi_mm", "-80 -60 10 to 90 75.5 140", {"box_mm": [[-80, -60, 10], [90, 75.5, 140]]}),
+        ("ROI (mm)", "(5, 8, 75)", {"center_mm": [5, 8, 75]}),
+        ("roi_lps_mm", "1 2 3 -> 4 5 6", {"box_mm": [[-1, -2, 3], [-4, -5, 6]]}),
+    ],
+)
+def test_a_region_of_interest_is_a_box_or_its_centre_in_ras(tmp_path: Path, column: str, cell: str, roi: dict) -> None:
+    rows = [["a.nii", "1", "2", cell], ["a.nii", "2", "3", ""]]
+    file = write_csv(tmp_path / "sizes.csv", ["image", "lesion", "tumour volume_ml", column], *rows)
+    assert read_size_table(file).sizes_of("a.nii") == {"size": {"tumour": 5000.0}, "roi": roi}
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "message"),
+    [
+        (["roi_mm"], ["1 2 3 to 4 5"], "row 2, column 'roi_mm' (C) is '1 2 3 to 4 5': '4 5' has 2 coordinates. Write two"),
+        (["roi_mm"], ["1 2 3; 4 5 6"], "found 2 regions, but a scan has one. Write two opposite corners of a box"),
+        (["roi_mm"], ["1 2 3 to 1 2 6"], "its corners span no box. Write two"),
+        (["roi_mm", "roi_lps_mm"], ["1 2 3", "-1 -2 3"], "(C) and column 'roi_lps_mm' (D) are both filled in. Clear one"),
+        (["liver roi_mm"], ["1 2 3"], "is the region of 'liver' alone, but a scan has one region of interest. Write a box"),
+        (["ROI"], ["1 2 3"], "names no unit that regions have. Write a box around all structures, in scanner mm"),
+    ],
+)
+def test_regions_that_cannot_be_are_named(tmp_path: Path, columns: list[str], cells: list[str], message: str) -> None:
+    file = write_csv(tmp_path / "sizes.csv", ["image", "liver volume_ml", *columns], ["a.nii", "2", *cells])
+    with pytest.raises(SizeTableError, match=re.escape(message)):
+        read_size_table(file)
+
+
+def test_two_regions_of_one_scan_are_refused(tmp_path: Path) -> None:
+    rows = [["a.nii", "1", "2", "1 2 3"], ["a.nii", "2", "2", "1 2 4"]]
+    file = write_csv(tmp_path / "sizes.csv", ["image", "lesion", "tumour volume_ml", "roi_mm"], *rows)
+    with pytest.raises(SizeTableError, match="row 3 states another region of interest than row 2 of the same scan"):
+        read_size_table(file)
+
+
+def test_a_structure_may_be_called_by_a_word_that_columns_have(tmp_path: Path) -> None:
+    columns = ["image", "tumour volume volume_ml low", "tumour volume volume_ml high", "lesion mask click_mm"]
+    file = write_csv(tmp_path / "sizes.csv", [*columns, "lesion mask fraction"], ["a.nii", "1", "2", "1 2 3", ""])
+    assert read_size_table(file).structures == ("tumour volume", "lesion mask")
+
+
 def test_sizes_of_several_lesions_add_up_and_so_do_their_bounds(tmp_path: Path) -> None:
     columns = ["image", "lesion", "liver volume_ml", "lesion diameters_mm", "lesion error_percent", "lesion click_mm"]
     stated = sizes(
