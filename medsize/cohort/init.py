@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
-from medsize.checks.plausibility import suspicions
+from medsize.checks.plausibility import size_volumes, suspicions
 from medsize.checks.scans import check_scans
 from medsize.cohort.conversion import Converted, Converter, ConvertOptions, MaskFiles, convert_scans, identify_by_folder
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
@@ -352,15 +354,23 @@ def measure(
     unsized = [item["image"] for item in items if not {*SIZES, "clicks"} & item.keys()]
     untold = [image for image in unsized if sources[image] not in with_row]
     problems += [f"{output_dir / image}: found no size: it has no row and no mask. Add one." for image in untold]
-    return Measured([item for item in items if item["image"] not in set(unsized)], problems, len(unsized) - len(untold))
+    kept = [item for item in items if item["image"] not in set(unsized)]
+    if kept and not any(SIZES & item.keys() for item in kept):
+        raise ProblemsError(
+            matched.table.source if matched.table is not None else converter.folder,
+            ["found clicks, but no size of any scan, expected some. Fill in sizes."],
+        )
+    unknown = {"size": dict.fromkeys(matched.structures)}
+    kept = [item if SIZES & item.keys() else {**item, **unknown} for item in kept]  # clicked alone
+    return Measured(kept, problems, len(unsized) - len(untold))
 
 
 def with_organs(measured: Measured, matched: Matched, converted: Converted, converter: Converter) -> Measured:
     """Add the masks of organs that structures lie in to the items, if these are drawn."""
     if not matched.organs:
         return measured
-    by_file = {scan.scan.files[0]: scan for scan in matched.found.scans}
-    scans = {item["image"]: by_file[converted.scans[item["image"]].files[0]] for item in measured.items}
+    by_source = {scan.scan.source: scan for scan in matched.found.scans}
+    scans = {item["image"]: by_source[converted.scans[item["image"]].source] for item in measured.items}
     found, problems = write_organs(scans, matched.organs, converter)
     items = [{**item, "organs": found[item["image"]]} if item["image"] in found else item for item in measured.items]
     return replace(measured, items=items, problems=[*measured.problems, *problems])
@@ -368,8 +378,8 @@ def with_organs(measured: Measured, matched: Matched, converted: Converted, conv
 
 def source_names(found: FoundCohort, converted: Converted) -> dict[str, str]:
     """Return the names of the scans that converted images come from, by image."""
-    names = {scan.scan.files[0]: scan.name for scan in found.scans}
-    return {image: names[scan.files[0]] for image, scan in converted.scans.items()}
+    names = {scan.scan.source: scan.name for scan in found.scans}
+    return {image: names[scan.source] for image, scan in converted.scans.items()}
 
 
 def write_cohort(
@@ -440,6 +450,9 @@ def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options:
     if matched.table is not None:
         yield from (f"{matched.table.source.name}: {doubt}" for doubt in matched.table.doubts)
     yield from suspicions(cohort.items, cohort.class_names, cohort.length_unit)
+    volumes = np.array([size_volumes(item) for item in cohort.items])
+    for structure in (name for k, name in enumerate(matched.structures) if np.isnan(volumes[:, k]).all()):
+        yield f"the size of '{structure}' is not known in any scan. State it in some, or leave the structure out."
     for structure in matched.structures:
         used = names_used(matched.found, structure)
         if len(used) > 1:

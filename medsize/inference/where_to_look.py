@@ -60,7 +60,7 @@ def stated_regions(
     """
     regions: dict[str, dict[str, Any]] = {}
     for image, rows in table.rows_by_image.items() if table is not None else ():
-        clicks = {row.number: [place for places in row.clicks.values() for place in places] for row in rows}
+        clicks = {f"{name} {row.number}": places for row in rows for name, places in row.clicks.items()}
         if roi := next((row.roi for row in rows if row.roi), None):
             regions[image] = dict(roi)
         elif any(clicks.values()):

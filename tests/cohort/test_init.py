@@ -97,7 +97,9 @@ def test_regions_in_a_table_reach_the_run(tmp_path: Path) -> None:
     assert overlay["use_roi"] is True
 
     rows[0] = rows[0].replace("4 8 0 to 20 32 40", "-4 -8 0 to -20 -32 40")
-    result = init(tmp_path / "scans", tmp_path / "out", "--sizes", write_table(table, "image,cube volume_ml,roi_mm", rows))
+    result = init(
+        tmp_path / "scans", tmp_path / "out", "--sizes", write_table(table, "image,cube volume_ml,roi_mm", rows)
+    )
     assert result.exit_code == 1
     assert "the centre of its roi, [-12.0, -20.0, 20.0] mm, lies outside the image. It lies inside as LPS" in " ".join(
         result.output.split()

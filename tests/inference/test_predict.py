@@ -119,13 +119,16 @@ def test_scans_without_a_region_are_left_out_and_named(
     trained_with_roi: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subprocess, "run", Inference("none"))
-    (tmp_path / "sizes.csv").write_text("image,liver volume_ml,liver click_mm\nphantom_001,100,1 2 3; 3 4 5\n")
+    rows = "phantom_001,1,100,1 2 3,\nphantom_001,2,100,3 4 5,\nphantom_002,1,100,1 2 3,0 0 0 to 9 9 9\n"
+    (tmp_path / "sizes.csv").write_text(f"image,lesion,liver volume_ml,liver click_mm,roi_mm\n{rows}")
     table = read_size_table(tmp_path / "sizes.csv")
     problems = predict(trained_with_roi, phantoms / "images", tmp_path / "out", table)
-    assert len(problems) == 8
+    assert len(problems) == 7
     assert all("found neither a roi nor clicks" in problem for problem in problems)
-    (item,) = json.loads((tmp_path / "out" / "regions.json").read_text())["training"]
-    assert item == {"image": "phantom_001.nii.gz", "roi": {"center_mm": [2, 3, 4]}}
+    assert json.loads((tmp_path / "out" / "regions.json").read_text())["training"] == [
+        {"image": "phantom_001.nii.gz", "roi": {"center_mm": [2, 3, 4]}},
+        {"image": "phantom_002.nii.gz", "roi": {"box_mm": [[0, 0, 0], [9, 9, 9]]}},
+    ]
 
 
 def test_runs_on_regions_without_any_and_folders_in_use_are_refused(

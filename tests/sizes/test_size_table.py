@@ -839,11 +839,23 @@ def test_a_region_of_interest_is_a_box_or_its_centre_in_ras(tmp_path: Path, colu
 @pytest.mark.parametrize(
     ("columns", "cells", "message"),
     [
-        (["roi_mm"], ["1 2 3 to 4 5"], "row 2, column 'roi_mm' (C) is '1 2 3 to 4 5': '4 5' has 2 coordinates. Write two"),
+        (
+            ["roi_mm"],
+            ["1 2 3 to 4 5"],
+            "row 2, column 'roi_mm' (C) is '1 2 3 to 4 5': '4 5' has 2 coordinates. Write two",
+        ),
         (["roi_mm"], ["1 2 3; 4 5 6"], "found 2 regions, but a scan has one. Write two opposite corners of a box"),
         (["roi_mm"], ["1 2 3 to 1 2 6"], "its corners span no box. Write two"),
-        (["roi_mm", "roi_lps_mm"], ["1 2 3", "-1 -2 3"], "(C) and column 'roi_lps_mm' (D) are both filled in. Clear one"),
-        (["liver roi_mm"], ["1 2 3"], "is the region of 'liver' alone, but a scan has one region of interest. Write a box"),
+        (
+            ["roi_mm", "roi_lps_mm"],
+            ["1 2 3", "-1 -2 3"],
+            "(C) and column 'roi_lps_mm' (D) are both filled in. Clear one",
+        ),
+        (
+            ["liver roi_mm"],
+            ["1 2 3"],
+            "is the region of 'liver' alone, but a scan has one region of interest. Write a box",
+        ),
         (["ROI"], ["1 2 3"], "names no unit that regions have. Write a box around all structures, in scanner mm"),
     ],
 )
