@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from medsize.bundle.run_command import as_typed, run_command
 from medsize.bundle.run_folder import INFERENCE, MASKS
 
-__all__ = ["segment_images"]
+__all__ = ["run_past_faults", "segment_images", "segment_readable_images"]
 
 
 def segment_images(
@@ -33,13 +33,87 @@ def segment_images(
     Raises:
         subprocess.CalledProcessError: when the inference fails.
     """
-    overlay = folder / "images.json"
-    overlay.write_text(json.dumps({"images": list(images)}))
-    masks = folder / MASKS
-    configs: list[str | Path] = ["inference.yaml", run / INFERENCE, overlay]
-    command = run_command(bundle, configs, ["--output_dir", str(masks)])
-    report(as_typed(command))
+    command = _inference(run, bundle, folder, report)
+    masks = _write_images(images, folder, os.path.commonpath([os.path.dirname(image) for image in images]))
     subprocess.run(command, check=True)
+    return list(masks.values())
+
+
+def segment_readable_images(
+    run: Path, bundle: Path, images: Sequence[str], folder: Path, report: Callable[[str], None] = print
+) -> list[Path | None]:
+    """
+    Segment NIfTI images like :func:`segment_images`, but go on without an image at which the inference stops.
+
+    Args:
+        run: output folder of a run on whole scans.
+        bundle: its bundle.
+        images: absolute paths of the images.
+        folder: folder to write the masks to.
+        report: function that gets the command of MONAI that is run.
+
+    Returns:
+        the mask of each image; ``None`` if the inference stopped there.
+
+    Raises:
+        subprocess.CalledProcessError: when the inference fails for another reason than a single image.
+    """
+    command = _inference(run, bundle, folder, report)
     root = os.path.commonpath([os.path.dirname(image) for image in images])
-    names = [Path(os.path.relpath(image, root)) for image in images]
-    return [masks / n.parent / f"{n.name.removesuffix('.gz').removesuffix('.nii')}_seg.nii.gz" for n in names]
+    masks = _write_images(images, folder, root)
+
+    def start(left: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+        _write_images(left, folder, root)
+        return subprocess.run(command, check=False)
+
+    stopped = run_past_faults(start, masks)
+    return [None if image in stopped else mask for image, mask in masks.items()]
+
+
+def run_past_faults(
+    start: Callable[[Sequence[str]], subprocess.CompletedProcess[bytes]], masks: Mapping[str, Path]
+) -> list[str]:
+    """
+    Run an inference, and again without an image at which it stops.
+
+    Args:
+        start: function that runs it on the images of the given names.
+        masks: the mask that is written of each image, by its name, in the order of the inference.
+
+    Returns:
+        the images at which it stopped.
+
+    Raises:
+        subprocess.CalledProcessError: when it fails for another reason than a single image.
+    """
+    left, stopped = dict(masks), list[str]()
+    while (result := start(list(left))).returncode:
+        missing = [name for name, mask in left.items() if not mask.is_file()]
+        # A second stop before any mask is not the fault of an image.
+        if not missing or len(left) == 1 or (stopped and not any(mask.is_file() for mask in masks.values())):
+            result.check_returncode()
+        stopped.append(missing[0])
+        del left[missing[0]]
+    return stopped
+
+
+def _inference(run: Path, bundle: Path, folder: Path, report: Callable[[str], None]) -> list[str]:
+    """Return the command that segments the images listed in a folder, and report it."""
+    configs: list[str | Path] = ["inference.yaml", run / INFERENCE, _listed(folder)]
+    command = run_command(bundle, configs, ["--output_dir", str(folder / MASKS)])
+    report(as_typed(command))
+    return command
+
+
+def _write_images(images: Sequence[str], folder: Path, root: str) -> dict[str, Path]:
+    """List images below a root for the inference; return the mask that it writes of each."""
+    _listed(folder).write_text(json.dumps({"images": list(images), "image_root": root}))
+    names = {image: Path(os.path.relpath(image, root)) for image in images}
+    return {
+        image: folder / MASKS / name.parent / f"{name.name.removesuffix('.gz').removesuffix('.nii')}_seg.nii.gz"
+        for image, name in names.items()
+    }
+
+
+def _listed(folder: Path) -> Path:
+    return folder / "images.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medsize.cohort.find import chosen_masks, scan_names
+from medsize.cohort.find import chosen_masks
 from medsize.errors import ProblemsError
 from medsize.files import atomic_write
 from medsize.measurements.outline import long_and_short
@@ -27,6 +27,7 @@ from medsize.scans.dicom.rtstruct import (
 )
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.scan import UNUSABLE, FoundScan, ScanKind
+from medsize.scans.scan_names import scan_paths
 from medsize.scans.structure_name import matching_structures
 from medsize.sizes.ellipsoid import ellipsoid_volume
 from medsize.suggest import first_few
@@ -103,7 +104,7 @@ def measure_diameters(
     if not scans and not problems:
         problems.append("found no scan with an RTSTRUCT, expected at least one. Check folder and options.")
     measured = []
-    named = zip(scans, scan_names(scans, folder), strict=True)
+    named = zip(scans, scan_paths(scans, folder), strict=True)
     for scan, name in with_progress(named, "measuring", total=len(scans)):
         try:
             files = contours[scan.files[0]]

@@ -14,9 +14,10 @@ from medsize.scans.find_scans import find_scans
 from medsize.scans.masks import structures_held
 from medsize.scans.roles import num_shared, plain_words, roles_of
 from medsize.scans.scan import MASKS, UNUSABLE, FoundScan, ScanKind, left_out_lines, said_once
+from medsize.scans.scan_names import scan_paths
 from medsize.suggest import first_few
 
-__all__ = ["CohortScan", "FoundCohort", "chosen_masks", "find_cohort", "owners_of", "scan_names"]
+__all__ = ["CohortScan", "FoundCohort", "chosen_masks", "find_cohort", "owners_of"]
 
 DERIVATIVES = re.compile(r"^derivatives/[^/]+/")
 
@@ -119,7 +120,7 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
                 named.setdefault(owner, {})[name] = mask
     cohort_scans = []
     said: list[tuple[str, str]] = []
-    for i, (scan, name) in enumerate(zip(scans, scan_names(scans, folder), strict=True)):
+    for i, (scan, name) in enumerate(zip(scans, scan_paths(scans, folder), strict=True)):
         if not _is_chosen(scan, modalities):
             continue
         files = tuple(drawn.get(scan.files[0], ()))
@@ -239,19 +240,3 @@ def _in_nearest_folder(mask: Path, scans: Sequence[FoundScan], folder: Path) -> 
         if below and above.parts:
             return below, "_".join(_key(mask, folder / above))
     return [], ""
-
-
-def scan_names(scans: Sequence[FoundScan], folder: Path) -> list[str]:
-    """
-    Return the paths that people would use for the scans: for a series its folder, unless that holds others, too.
-
-    A picture in a file of several has its number, from 1: ``cells.tif#2``.
-    """
-    by_name = (ScanKind.FILE, ScanKind.PICTURE)
-    paths = [scan.files[0] if scan.kind in by_name else scan.files[0].parent for scan in scans]
-    counts = Counter(paths)
-    return [
-        (path if counts[path] == 1 else scan.files[0]).relative_to(folder).as_posix()
-        + ("" if scan.frame is None else f"#{scan.frame + 1}")
-        for path, scan in zip(paths, scans, strict=True)
-    ]

@@ -16,7 +16,6 @@ from medsize.checks.plausibility import size_volumes, suspicions
 from medsize.checks.scans import check_scans
 from medsize.cohort.conversion import Converted, Converter, ConvertOptions, MaskFiles, convert_scans, identify_by_folder
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
-from medsize.cohort.match_rows import MatchedRows, match_rows, rows_of
 from medsize.cohort.measurements import Imported, import_measurements, measurement_files
 from medsize.cohort.organs import write_organs
 from medsize.cohort.pictures import IGNORED, MaskOptions, colour_faults, plan_pictures
@@ -35,13 +34,14 @@ from medsize.cohort.structures import (
     names_used,
     with_label_maps,
 )
-from medsize.cohort.subjects import comparable_subject
 from medsize.data.cohort import Cohort, load_cohort, organs_of
 from medsize.data.data_list import write_data_list
 from medsize.data.folds import folds_of_subjects
 from medsize.errors import ProblemsError
 from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import mask_facts
+from medsize.scans.subjects import comparable_subject
+from medsize.sizes.match_rows import MatchedRows, match_rows, rows_of
 from medsize.sizes.size_table import SizeTable, read_size_table
 from medsize.suggest import first_few
 
@@ -293,7 +293,7 @@ def match(
     Raises:
         ProblemsError: with all problems, when nothing can be prepared.
     """
-    rows = MatchedRows() if table is None else match_rows(table, found.scans)
+    rows = MatchedRows() if table is None else match_rows(table, {scan.name: scan.scan for scan in found.scans})
     of_table = [*rows.problems, *([] if rows.scans else rows.without_scan)]
     structures: list[str] = []
     others = list(found.problems)
@@ -347,10 +347,10 @@ def measure(
     items, problems = measured_items(converted.rows.values(), output_dir, matched.structures, roi_margin_mm)
     if matched.table is not None:
         images = {sources[item["image"]]: item["image"] for item in items}
-        listed = {name: images[scan.name] for name, scan in matched.rows.scans.items() if scan.name in images}
+        listed = {name: images[path] for name, path in matched.rows.scans.items() if path in images}
         of_images = rows_of(matched.table, listed, converter.folder)
         items = stated_items(items, of_images, output_dir, converter.key, sources, length_unit)
-    with_row = {scan.name for scan in matched.rows.scans.values()}
+    with_row = set(matched.rows.scans.values())
     unsized = [item["image"] for item in items if not {*SIZES, "clicks"} & item.keys()]
     untold = [image for image in unsized if sources[image] not in with_row]
     problems += [f"{output_dir / image}: found no size: it has no row and no mask. Add one." for image in untold]

@@ -11,7 +11,6 @@ import numpy as np
 import SimpleITK
 
 from medsize.cohort.find import CohortScan, owners_of
-from medsize.cohort.match_rows import ScanNames
 from medsize.files import encodable
 from medsize.measurements.measurement import Measurement, Place, Readings
 from medsize.measurements.outline import long_and_short, point_within
@@ -19,6 +18,7 @@ from medsize.scans.grid import Grid
 from medsize.scans.image_file import is_nifti
 from medsize.scans.scan import ScanKind
 from medsize.scans.scan_facts import UNREADABLE, image_place
+from medsize.scans.scan_names import ScanNames
 from medsize.suggest import did_you_mean, first_few
 from medsize.units import lps_to_ras
 
@@ -82,10 +82,11 @@ class MeasuredScans:
         if stated and len(candidates) == 1 and candidates[0].scan.series:
             return candidates[0], ""
         if measurement.image or measurement.subject:
-            names = ScanNames(candidates)
+            by_path = {scan.name: scan for scan in candidates}
+            names = ScanNames({path: scan.scan for path, scan in by_path.items()})
             for name in filter(None, (measurement.image, measurement.subject)):
                 if len(fitting := names.fitting(name)[0]) == 1:
-                    return fitting[0], ""
+                    return by_path[fitting[0]], ""
                 stated.append(f"named '{name}'")
         if not measurement.image:
             owners, rest = owners_of(measurement.file, candidates, self.folder)

@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from medsize.cohort.find import CohortScan
-from medsize.cohort.match_rows import MatchedRows
 from medsize.errors import ProblemsError
 from medsize.progress_bar import with_progress
 from medsize.scans.image_file import MAX_BYTES
@@ -23,6 +22,7 @@ from medsize.scans.picture_facts import PictureFacts, picture_facts
 from medsize.scans.picture_file import num_pictures
 from medsize.scans.picture_mask import Colour, parse_colour, read_picture_mask, turned
 from medsize.scans.scan import FoundScan, ScanKind, said_once
+from medsize.sizes.match_rows import MatchedRows
 from medsize.sizes.size_table import SizeTable
 from medsize.suggest import did_you_mean, first_few
 
@@ -134,11 +134,11 @@ def plan_pictures(
             facts[scan.name] = picture_facts(scan.scan.files[0], scan.scan.frame or 0, max_bytes)
     stated: dict[str, float] = {}
     units: dict[str, set[str]] = {}
-    for key, scan in rows.scans.items():
+    for key, name in rows.scans.items():
         for row in table.rows_by_image[key] if table is not None else ():
-            units.setdefault(scan.name, set()).update(size.unit for size in row.sizes.values() if size.high > 0)
+            units.setdefault(name, set()).update(size.unit for size in row.sizes.values() if size.high > 0)
             if row.pixel_mm is not None:
-                stated[scan.name] = row.pixel_mm
+                stated[name] = row.pixel_mm
 
     def spacing(name: str) -> tuple[float, float] | None:
         side = stated.get(name, pixel_mm)

@@ -12,10 +12,10 @@ from pydantic import BaseModel
 from medsize.checks.plausibility import UNUSUAL
 from medsize.cohort.pictures import IGNORED
 from medsize.cohort.pseudonym import pseudonym, renamed
-from medsize.cohort.subjects import comparable_subject
 from medsize.progress_bar import with_progress
 from medsize.scans.fact_cache import cached_facts
 from medsize.scans.scan_facts import UNREADABLE, mask_facts
+from medsize.scans.subjects import comparable_subject
 from medsize.sizes.mask_sizes import describe_mask
 from medsize.sizes.size_table import SizeTable, SizeTableError, add_sizes
 

@@ -4,31 +4,101 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from medsize.inference.new_scans import path_of
+import pandas as pd
+
+from medsize.bundle.run_folder import MASKS, VOLUMES
+from medsize.inference.new_scans import NewScans, nothing_left
 from medsize.inference.page import Shown
-from medsize.inference.pictures import PictureMask
+from medsize.inference.pictures import LARGE, PictureMask, convert_pictures, large_mask, small_mask
+from medsize.inference.predicted import Predicted
+from medsize.inference.run_network import RunNetwork
+from medsize.inference.segmentation import Segmentation
 from medsize.metrics.size_error import relative_size_error
 from medsize.scans.scan import FoundScan
+from medsize.scans.scan_names import comparable_path
 from medsize.sizes.measurements import Extent, added
-from medsize.sizes.size_table import SizeTable, comparable_path
+from medsize.sizes.size_table import SizeTable
 
-__all__ = ["area_rows", "shown_areas", "stated_areas"]
+__all__ = ["predict_areas"]
+
+TOO_LARGE = "it is too large for a network of regions. Crop it first."
 
 
-def shown_areas(masks: Mapping[str, PictureMask]) -> Shown:
+def predict_areas(
+    segmentation: Segmentation,
+    new: NewScans,
+    table: SizeTable | None = None,
+    pixel_mm: float | None = None,
+    large: int = LARGE,
+) -> Predicted:
+    """
+    Segment pictures, and measure the structures.
+
+    Args:
+        segmentation: the network.
+        new: the pictures.
+        table: sizes to compare with, by the pictures' paths.
+        pixel_mm: side of a pixel, mm, whatever the pictures state. Default: what they state.
+        large: number of pixels above which a picture is segmented row by row.
+
+    Raises:
+        ValueError: when there is no picture to segment, or none could be segmented.
+    """
+    output_dir, structures = segmentation.output_dir, segmentation.structures
+    converted = convert_pictures(new.named, segmentation.images, segmentation.settings, pixel_mm, large)
+    problems = list(converted.problems)
+    if not converted.small and not converted.large:
+        raise nothing_left(new, "there is no scan to segment.", problems)
+    segmented, faults = segmentation.segment({name: new.named[name] for name in converted.small}, new.paths)
+    problems += faults
+    masks = {n: small_mask(output_dir, n, *converted.small[n], len(structures) + 1) for n in segmented}
+    for ending in (".csv", ".json"):  # pictures have no volumes
+        (output_dir / MASKS / VOLUMES).with_suffix(ending).unlink(missing_ok=True)
+    if segmentation.look is None:
+        of_large, faults = _large_masks(converted.large, segmentation, pixel_mm)
+        masks |= of_large
+    else:
+        faults = [f"{scan.source}: {TOO_LARGE}" for scan in converted.large.values()]
+    problems += faults
+    if not masks:
+        raise nothing_left(new, "no picture could be segmented.", problems)
+    known = None
+    if table is not None:
+        known, faults = _stated_areas(masks, new, table)
+        problems += faults
+    rows = pd.DataFrame(_area_rows(masks, new, structures, known))
+    return Predicted(rows, _shown_areas(masks), [mask.panel for mask in masks.values()], segmented, problems)
+
+
+def _large_masks(
+    pictures: Mapping[str, FoundScan], segmentation: Segmentation, pixel_mm: float | None
+) -> tuple[dict[str, PictureMask], list[str]]:
+    """Segment large pictures row by row; return their masks, and the problems of those that cannot be read."""
+    masks: dict[str, PictureMask] = {}
+    problems: list[str] = []
+    if pictures:
+        network = RunNetwork.read(segmentation.run, segmentation.bundle)
+    for name, scan in pictures.items():
+        segmentation.report(f"{scan.source}: it is large, and segmented row by row")
+        try:
+            masks[name] = large_mask(segmentation.output_dir, name, scan, network, pixel_mm)
+        except ValueError as e:
+            problems.append(str(e))
+    return masks, problems
+
+
+def _shown_areas(masks: Mapping[str, PictureMask]) -> Shown:
     """Return the words of a page of areas: in mm² if all pictures have pixels of known size, else in pixels."""
     known = all(mask.spacing_mm is not None for mask in masks.values())
     unit, name = ("mm²", "mm2") if known else ("px²", "px")
     return Shown("picture", "area", f"area_{name}", unit, f"low_{name}", f"high_{name}", "the edge of the picture")
 
 
-def area_rows(
+def _area_rows(
     masks: Mapping[str, PictureMask],
-    named: Mapping[str, FoundScan],
-    folder: Path,
+    new: NewScans,
     structures: list[str],
     stated: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
 ) -> Iterator[dict[str, Any]]:
@@ -37,17 +107,16 @@ def area_rows(
 
     Args:
         masks: facts about the masks, by the pictures' names.
-        named: the pictures by name.
-        folder: folder of all pictures.
+        new: the pictures.
         structures: names of the classes 1, 2, ….
-        stated: low and high end of known areas, see :func:`stated_areas`.
+        stated: low and high end of known areas, see :func:`_stated_areas`.
     """
-    shown = shown_areas(masks)
+    shown = _shown_areas(masks)
     for name, mask in masks.items():
         for index, structure in enumerate(structures, start=1):
             pixels = int(mask.counts[index])
             area = pixels * math.prod(mask.spacing_mm or (math.nan,))
-            entry: dict[str, Any] = {"image": path_of(named[name], folder), "mask": mask.file, "structure": structure}
+            entry: dict[str, Any] = {"image": new.paths[name], "mask": mask.file, "structure": structure}
             entry |= {"area_mm2": area, "area_px": pixels, "fraction": pixels / int(mask.counts.sum())}
             entry["lower_bound"] = index in mask.at_edge
             if stated is not None:
@@ -57,26 +126,25 @@ def area_rows(
             yield entry
 
 
-def stated_areas(
-    masks: Mapping[str, PictureMask], named: Mapping[str, FoundScan], folder: Path, table: SizeTable
+def _stated_areas(
+    masks: Mapping[str, PictureMask], new: NewScans, table: SizeTable
 ) -> tuple[dict[str, dict[str, tuple[float, float]]], list[str]]:
     """
-    Return the areas that a table states, in the unit of :func:`shown_areas`, and the problems of others.
+    Return the areas that a table states, in the unit of :func:`_shown_areas`, and the problems of others.
 
     Args:
         masks: facts about the masks, by the pictures' names.
-        named: the pictures by name.
-        folder: folder of all pictures.
+        new: the pictures.
         table: size table whose images are paths from the folder.
     """
-    in_mm = shown_areas(masks).unit == "mm²"
+    in_mm = _shown_areas(masks).unit == "mm²"
     areas: dict[str, dict[str, tuple[float, float]]] = {}
     problems: list[str] = []
     for name, mask in masks.items():
         pixel = math.prod(mask.spacing_mm) if in_mm and mask.spacing_mm else 1.0
         extent = Extent(float(mask.counts.sum()) * pixel, True, "mm" if in_mm else "px")
         known: dict[str, float | list[float]] = {}
-        for row in table.rows_by_image.get(comparable_path(path_of(named[name], folder)), []):
+        for row in table.rows_by_image.get(comparable_path(new.paths[name]), []):
             for structure, size in row.sizes.items():
                 try:
                     if size.mask is not None:

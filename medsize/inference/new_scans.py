@@ -1,86 +1,124 @@
-"""Scans that are to be segmented: the names of their files, and the names that tables have for them."""
+"""Scans that are to be segmented: what is found, the names of their files, and the names that tables have for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from medsize.scans.roles import without_ending
-from medsize.scans.scan import FoundScan, ScanKind
-from medsize.sizes.size_table import SizeTable, comparable_path
+from medsize.errors import ProblemsError
+from medsize.scans.find_scans import find_scans
+from medsize.scans.roles import roles_of, without_ending
+from medsize.scans.scan import UNUSABLE, VOLUMES, FoundScan, ScanKind, left_out_lines, said_once
+from medsize.scans.scan_names import scan_paths
+from medsize.sizes.match_rows import match_rows, rows_of
+from medsize.sizes.size_table import SizeTable
 from medsize.suggest import first_few
 
-__all__ = ["named_scans", "path_of", "paths_by_name", "with_paths"]
+__all__ = ["NewScans", "find_new_scans", "nothing_left", "with_paths"]
+
+IMAGES = (*VOLUMES, ScanKind.PICTURE)
 
 
-def path_of(scan: FoundScan, folder: Path) -> str:
-    """Return the path of a scan from the folder of all: of a series that of its folder, of a page its number, too."""
-    source = scan.files[0].parent if scan.kind is ScanKind.SERIES else scan.files[0]
-    number = "" if scan.frame is None else f"#{scan.frame + 1}"
-    return f"{source.relative_to(folder).as_posix()}{number}"
+@dataclass(frozen=True)
+class NewScans:
+    """Scans below a folder, by the names of their files in the output."""
+
+    place: Path
+    """The folder, or the only file."""
+    folder: Path
+    named: Mapping[str, FoundScan]
+    paths: Mapping[str, str]
+    """Paths from the folder: of a series that of its folder, of a page with its number."""
+    problems: tuple[str, ...] = ()
+    """Files that cannot be read."""
+
+    @property
+    def by_path(self) -> dict[str, FoundScan]:
+        """The scans by their paths."""
+        return {self.paths[name]: scan for name, scan in self.named.items()}
+
+    @property
+    def has_pictures(self) -> bool:
+        """True if any of them is a picture."""
+        return any(scan.kind is ScanKind.PICTURE for scan in self.named.values())
 
 
-def named_scans(found: list[FoundScan], folder: Path) -> dict[str, FoundScan]:
-    """Return the scans by the names of their files in the output."""
-    named: dict[str, FoundScan] = {}
-    for scan in found:
-        path = path_of(replace(scan, frame=None), folder)
+def find_new_scans(place: Path, report: Callable[[str], None]) -> NewScans:
+    """
+    Find the scans in a folder, or in a file, and tell what is left out.
+
+    Args:
+        place: an image file; or a folder with image files or DICOM series, at any depth. Those of masks and clicks, by
+            their names, are left out.
+        report: function that gets a line for each reason to leave files out, and remarks on how others are read.
+    """
+    folder = place.parent if place.is_file() else place
+    found = find_scans(place)
+    for line in left_out_lines(found):
+        report(f"left out: {line}")
+    for line in said_once((scan.source, scan.note) for scan in found if scan.note):
+        report(f"note: {line}")
+    problems = tuple(scan.fault for scan in found if scan.kind in UNUSABLE)
+    if place.is_dir():
+        roles = roles_of(found, folder)
+        if drawn := {*roles.masks, *roles.clicks}:
+            named_files = first_few(sorted(map(str, drawn)))
+            report(f"left out: {len(drawn)} image files of masks or clicks, by their names: {named_files}")
+        found = roles.images
+    found = [scan for scan in found if scan.kind in IMAGES]
+    names = _file_names(found, paths := scan_paths(found, folder))
+    return NewScans(place, folder, dict(zip(names, found, strict=True)), dict(zip(names, paths, strict=True)), problems)
+
+
+def _file_names(scans: Sequence[FoundScan], paths: Sequence[str]) -> list[str]:
+    """Return a name for the files of each scan in the output."""
+    names: dict[str, None] = {}
+    for scan, path in zip(scans, paths, strict=True):
+        number = "" if scan.frame is None else f"_{scan.frame + 1}"
+        path = path if scan.frame is None else path.removesuffix(f"#{scan.frame + 1}")
         path = without_ending(path) if scan.kind in (ScanKind.FILE, ScanKind.PICTURE) else path
-        base = "_".join(Path(path).parts) or "scan"
-        base += "" if scan.frame is None else f"_{scan.frame + 1}"
+        base = ("_".join(Path(path).parts) or "scan") + number
         name, count = base, 1
-        while name in named:
+        while name in names:
             count += 1
             name = f"{base}_{count}"
-        named[name] = scan
-    return named
+        names[name] = None
+    return list(names)
 
 
-def paths_by_name(found: list[FoundScan], folder: Path) -> Callable[[str], list[str]]:
-    """Return a function from a name of a scan, as ``medsize init`` takes it, to the paths of the scans that it fits."""
-    paths = {path_of(scan, folder): scan for scan in found}
-    ways: tuple[Callable[[str], Iterable[str]], ...] = (
-        lambda path: [path],
-        lambda path: [without_ending(path)],
-        lambda path: [Path(path).name, without_ending(Path(path).name)],
-        lambda path: map(str, Path(path).parents),
-        lambda path: [paths[path].subject],
-    )
-    named: list[dict[str, list[str]]] = [{} for _ in ways]
-    for way, by_name in zip(ways, named, strict=True):
-        for path in paths:
-            for name in {comparable_path(name) for name in way(path)}:
-                by_name.setdefault(name, []).append(path)
-
-    def paths_of(name: str) -> list[str]:
-        key = comparable_path(name)
-        return next((by_name[key] for by_name in named if key in by_name), [])
-
-    return paths_of
-
-
-def with_paths(table: SizeTable, paths: list[str], folder: Path, paths_of: Callable[[str], list[str]]) -> SizeTable:
+def nothing_left(new: NewScans, message: str, problems: Sequence[str]) -> ValueError:
     """
-    Return the table with the scans' paths in place of the names that it has for them.
+    Return the error that no scan is left to segment.
+
+    Args:
+        new: the scans.
+        message: what is not there.
+        problems: reasons why single scans were left out, beside those of the scans themselves.
+    """
+    return ValueError("\n".join([f"{new.place}: {message}", *new.problems, *problems]))
+
+
+def with_paths(table: SizeTable, new: NewScans, report: Callable[[str], None]) -> SizeTable:
+    """
+    Return the rows of a table that are of new scans, with their paths in place of the names that it has for them.
+
+    Args:
+        table: the table.
+        new: the scans.
+        report: function that gets a line for each name that fits a scan nearly, such as 7 for 007.
 
     Raises:
-        ValueError: when a name fits several scans, or no row is of a scan.
+        ValueError: when a name fits several scans, several names fit one, or no row is of a scan.
     """
-    rows = []
-    of_scan = False
-    for of_image in table.rows_by_image.values():
-        fitting = paths_of(of_image[0].image)
-        if len(fitting) > 1:
-            raise ValueError(
-                f"{table.source}: {table.where(of_image[0], 'image')} is '{of_image[0].image}': {len(fitting)} scans "
-                f"fit, {first_few(fitting)}. Write the path of one."
-            )
-        of_scan |= bool(fitting)
-        rows += [replace(row, image=fitting[0]) if fitting else row for row in of_image]
-    if paths and not of_scan:
+    matched = match_rows(table, new.by_path)
+    if matched.problems:
+        raise ProblemsError(table.source, matched.problems)
+    if new.paths and not matched.scans:
         raise ValueError(
-            f"{table.source}: no row is of a scan in {folder}, expected paths such as "
-            f"'{paths[0]}', but its first row is of '{table.rows[0].image}'."
+            f"{table.source}: no row is of a scan in {new.folder}, expected paths such as "
+            f"'{next(iter(new.paths.values()))}', but its first row is of '{table.rows[0].image}'."
         )
-    return replace(table, rows=tuple(rows))
+    for line in matched.joined:
+        report(f"{table.source}: {line}")
+    return rows_of(table, matched.scans, new.folder)

@@ -56,12 +56,11 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from openpyxl.utils import get_column_letter
@@ -69,6 +68,7 @@ from openpyxl.utils import get_column_letter
 from medsize.errors import ProblemsError
 from medsize.items import RoiMm
 from medsize.scans.scan_header import scan_header
+from medsize.scans.scan_names import comparable_path
 from medsize.sizes.mask_sizes import measure_structure
 from medsize.sizes.measurements import Extent, StatedSize, added, misfits, of_other_extent, stated_size
 from medsize.sizes.size_cells import CLICK_KINDS, NUMBERS, ROI_KINDS, in_ras, read_cell
@@ -139,7 +139,7 @@ class SizeTable:
 
     @cached_property
     def rows_by_image(self) -> dict[str, list[SizeRow]]:
-        """The rows of each scan, by its :func:`comparable_path`."""
+        """The rows of each scan, by its :func:`medsize.scans.scan_names.comparable_path`."""
         rows: dict[str, list[SizeRow]] = {}
         for row in self.rows:
             rows.setdefault(comparable_path(row.image), []).append(row)
@@ -411,11 +411,6 @@ def _total(columns: Sequence[Column | None], cells: Sequence[Cell]) -> str | Non
     named = [cell for column, cell in zip(columns, cells, strict=False) if column and column.kind == "image"]
     word = named[0] if named else ""
     return word if isinstance(word, str) and word.lower().strip(" :.=∑Σ") in TOTALS else None
-
-
-def comparable_path(path: str) -> str:
-    """Return a path for comparison: macOS and Windows write the same one with different characters."""
-    return unicodedata.normalize("NFC", str(PurePosixPath(path.replace("\\", "/"))))
 
 
 def _read_row(

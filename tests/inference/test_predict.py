@@ -115,6 +115,46 @@ def test_a_network_of_regions_looks_where_clicks_or_the_run_on_whole_scans_say(
     np.testing.assert_allclose(seen["located"].affine, affine, atol=1e-4)
 
 
+def test_a_scan_in_which_nothing_is_located_is_left_out_and_named(command: Callable, tmp_path: Path) -> None:
+    """The window is 72 mm wide. What fits into it needs no region."""
+    (tmp_path / "located.json").write_text(json.dumps({"located_by": str(write_bright_run(tmp_path / "coarse"))}))
+    closer = write_bright_run(tmp_path / "closer", (12, 12), tmp_path / "located.json")
+    (tmp_path / "new").mkdir()
+    voxels = np.zeros((32, 32, 3), dtype=np.float32)
+    voxels[4:12, 16:24, 1] = 1
+    scans = {"bright": voxels, "dark": np.zeros_like(voxels), "small": np.zeros((8, 8, 3), dtype=np.float32)}
+    for name, scan in scans.items():
+        nibabel.save(nibabel.Nifti1Image(scan, np.diag([6.0, 6.0, 16.0, 1.0])), tmp_path / "new" / f"{name}.nii.gz")
+    result = command("medsize.cli", "predict", closer, tmp_path / "new", "--output", "out", cwd=tmp_path, check=False)
+    assert result.returncode == 1
+    told = " ".join(result.stderr.split())
+    assert f"dark.nii.gz: {tmp_path / 'coarse'}, which locates the structures, found none in this scan. State" in told
+    assert "small: found no structure in it; the closer network sees all of it" in result.stdout
+    masks = (tmp_path / "out" / "masks").glob("*.nii.gz")
+    found = {file.name: int(np.asarray(nibabel.load(file).dataobj).sum()) for file in masks}
+    assert found == {"bright_seg.nii.gz": 64, "small_seg.nii.gz": 0}
+    assert set(pd.read_csv(tmp_path / "out" / "predictions.csv")["image"]) == {"bright.nii.gz", "small.nii.gz"}
+
+
+@pytest.mark.parametrize("stated", [False, True])
+def test_a_scan_that_stops_the_network_that_locates_is_left_out(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: bool
+) -> None:
+    (tmp_path / "located.json").write_text(json.dumps({"located_by": str(write_bright_run(tmp_path / "coarse"))}))
+    closer = write_bright_run(tmp_path / "closer", (12, 12), tmp_path / "located.json")
+    monkeypatch.setattr(subprocess, "run", Inference("phantom_003", only_located=True))
+    table = None
+    if stated:  # for all other scans: the only one that is left to locate is the one that stops
+        rows = "".join(f"phantom_{n:03},0 0 40,1\n" for n in range(9) if n != 3)
+        (tmp_path / "sizes.csv").write_text(f"image,roi_mm,liver volume_ml\n{rows}")
+        table = read_size_table(tmp_path / "sizes.csv")
+    (problem,) = predict(closer, phantoms / "images", tmp_path / "out", table)
+    assert "phantom_003.nii.gz" in problem
+    assert "coarse, which locates the structures, stopped at this scan. State its roi" in problem
+    segmented = set(pd.read_csv(tmp_path / "out" / "predictions.csv")["image"])
+    assert segmented == {file.name for file in (phantoms / "images").iterdir()} - {"phantom_003.nii.gz"}
+
+
 def test_scans_without_a_region_are_left_out_and_named(
     trained_with_roi: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,15 +246,20 @@ def test_fractions_of_scans_in_other_formats_than_nifti_are_compared(
 class Inference:
     """Replacement of MONAI's: it writes random masks with turned axes, in order, until a scan of a given name."""
 
-    def __init__(self, bad: str) -> None:
+    def __init__(self, bad: str, only_located: bool = False) -> None:
         self.bad = bad
+        self.only_located = only_located
 
     def __call__(self, command: list[str], check: bool) -> subprocess.CompletedProcess:
-        images, masks = (Path(command[command.index(option) + 1]) for option in ("--dataset_dir", "--output_dir"))
+        masks = Path(command[command.index("--output_dir") + 1])
         masks.mkdir(exist_ok=True)
-        files = sorted(images.iterdir())
+        locates = "--dataset_dir" not in command
+        if locates:
+            files = [Path(file) for file in json.loads((masks.parent / "images.json").read_text())["images"]]
+        else:
+            files = sorted(Path(command[command.index("--dataset_dir") + 1]).iterdir())
         for file in files:
-            if self.bad in file.name:
+            if self.bad in file.name and (locates or not self.only_located):
                 return subprocess.CompletedProcess(command, 9)
             scan = nibabel.load(file)
             labels = np.random.default_rng(0).integers(0, 4, scan.shape).astype(np.uint8)

@@ -1,0 +1,50 @@
+"""Predictions: their table, their page and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from medsize.files import atomic_write
+from medsize.inference.intervals import calibration_of, told_intervals, with_intervals
+from medsize.inference.page import MAX_SHOWN, Panel, Shown, draw_montage, write_page
+from medsize.scans.scan import FoundScan
+
+__all__ = ["Predicted"]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Sizes of the structures in the scans that were segmented."""
+
+    table: pd.DataFrame
+    """A row for each structure of each scan."""
+    shown: Shown
+    panels: list[Panel]
+    scans: Mapping[str, FoundScan]
+    """By name; those that have a NIfTI mask."""
+    problems: Sequence[str]
+    """Problems of the other scans, and of stated sizes."""
+
+    def write(self, output_dir: Path, run: Path, report: Callable[[str], None]) -> None:
+        """
+        Write ``predictions.csv``, ``.json`` and ``.html``, with the intervals of the sizes, and ``montage.png``.
+
+        Args:
+            output_dir: folder to write to.
+            run: run that has recorded the calibration.
+            report: function that gets a line about lower bounds.
+        """
+        shown, calibration = self.shown, calibration_of(run)
+        table = with_intervals(self.table, calibration, shown.column)
+        with atomic_write(output_dir / "predictions.csv") as file:
+            table.to_csv(file, index=False, float_format="%.6g")
+        with atomic_write(output_dir / "predictions.json") as file:
+            table.to_json(file, orient="records", indent=1, double_precision=6)
+        if bounds := int(table["lower_bound"].sum()):
+            report(f"{bounds} of {len(table)} {shown.size}s are lower bounds: the structure reaches {shown.edge}")
+        write_page(output_dir, table, shown, list(told_intervals(calibration)))
+        draw_montage(output_dir, self.panels[:MAX_SHOWN])
