@@ -101,10 +101,14 @@ class Proposal:
 
     def first_label_features(self) -> str:
         """Return the features of first labels: those of pictures if each scan has one slice."""
-        of_pictures = all(place.shape[2] == 1 for place, _ in self._places)
-        if of_pictures:
-            self.reasons["first_labels_features"] = "each scan is a picture"
-        return "picture" if of_pictures else "imagenet"
+        if not self.are_pictures():
+            return "imagenet"
+        self.reasons["first_labels_features"] = "each scan is a picture"
+        return "picture"
+
+    def are_pictures(self) -> bool:
+        """Return whether each scan has one slice."""
+        return all(place.shape[2] == 1 for place, _ in self._places)
 
     def spacing(self, use_roi: bool | None = None) -> list[float]:
         """

@@ -62,6 +62,8 @@ class CohortFacts(BaseModel):
     """Voxels of the region that the network is fed, along each axis of the bundle."""
     slices: int
     """Number of slices of a scan, in the middle of all."""
+    are_pictures: bool = False
+    """True if each scan has one slice."""
     spacing: tuple[float, ...] = ()
     """Mm of its voxels."""
     shares: dict[str, float] = {}
@@ -139,7 +141,7 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
     """
     cohort = load_cohort(source.data_list, source.dataset_dir, source.proposed.get("inside"))
     try:
-        slices = int(np.median([image_facts(item["image"]).shape[-1] for item in cohort.items]))
+        depths = [image_facts(item["image"]).shape[-1] for item in cohort.items]
         fitting, reason = propose_dimensions(cohort)
         stated = len(source.proposed.get("spacing") or ())
         if dimensions is not None and stated not in (0, dimensions):
@@ -178,7 +180,8 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
         dimensions=fitting,
         why_dimensions=reason,
         window=tuple(window),
-        slices=slices,
+        slices=int(np.median(depths)),
+        are_pictures=set(depths) == {1},
         spacing=tuple(spacing),
         shares=shares,
         with_roi=sum("roi" in item for item in cohort.items),

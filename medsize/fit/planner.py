@@ -111,7 +111,8 @@ class _Chains:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe for the sizes at hand."""
-        return RECIPES[len(self.facts.window), self.chosen.size_level]
+        level = self.chosen.size_level
+        return RECIPES[len(self.facts.window), "picture" if level == "slice" and self.facts.are_pictures else level]
 
     @cached_property
     def networks(self) -> list[str]:

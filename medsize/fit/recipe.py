@@ -46,10 +46,11 @@ NETWORKS = {
 }
 RECIPES = {
     (2, "slice"): Recipe(("lean_unet", "lean_unet"), 1, uses_first_labels=False),
+    (2, "picture"): Recipe(("lean_unet", "lean_unet"), 1),
     (2, "volume"): Recipe(("lean_unet", "lean_unet"), 1),
     (3, "volume"): Recipe(()),
 }
-"""By the bundle's dimensions and the level of sizes."""
+"""By the bundle's dimensions and the level of sizes; sizes of pictures are those of slices, but need first labels."""
 
 
 def chain(recipe: Recipe, network: str) -> list[str]:

@@ -10,12 +10,13 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from monai.bundle import ConfigParser
 from PIL import Image, ImageDraw
 
 from medsize.checks import check_scans
 from medsize.data import Proposal, load_cohort
 from medsize.items import CohortItem
-from tests.conftest import PROJECT
+from tests.conftest import BUNDLE_2D, PROJECT
 
 
 def prepared(command: Callable, module: str, source: Path, output: Path, *options: str) -> dict[str, Any]:
@@ -141,5 +142,9 @@ def test_the_parts_at_hand_are_prepared(command: Callable, real_scans: Path, tmp
     assert proposal.in_channels() == 3
     assert proposal.fit_to_window()
     assert proposal.first_label_features() == "picture"
+    config = ConfigParser()
+    config.read_config([BUNDLE_2D / "configs" / name for name in ("train.yaml", "imagenet.yaml")])
+    config.update({"dataset_dir": str(tmp_path / "out")})
+    assert config.get_parsed_content("use_first_labels")
     width, height = proposal.roi_size()
     assert width / height == pytest.approx(320 / 256, rel=0.1)

@@ -96,6 +96,13 @@ def test_volumes_need_first_labels_and_sizes_of_slices_do_not() -> None:
     assert "first labels" not in [stage.kind for stage in plan().stages]
 
 
+def test_sizes_of_pictures_go_through_first_labels() -> None:
+    made = plan({"slices": 1, "are_pictures": True})
+    assert [stage.kind for stage in made.stages[1:3]] == ["first labels", "training"]
+    assert {option(stage, "size_level") for stage in made.trainings} == {"slice"}
+    assert "learns from size and first labels" in made.trainings[0].reason
+
+
 def test_a_3d_network_learns_from_whole_scans() -> None:
     (training,) = plan(THIN, network="segresnet").trainings
     assert overlays(training) == ["segresnet.yaml"]
