@@ -350,7 +350,8 @@ def readers(
     Report how wrong and how fast readers are, from what they read with medsize measure.
 
     Readings are compared with the cohort's masks, if it has any, with those of other readers, and with a second time.
-    The folder of the readings gets readers.html and readers.csv.
+    The folder of the readings gets readers.html and readers.csv, and for each method size_noise_METHOD.json: the model
+    of its errors, for studies of robustness.
     """
     from medsize.measure.readers import report_readers
     from medsize.measure.run import measurements_dir

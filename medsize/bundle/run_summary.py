@@ -86,6 +86,7 @@ class RunSummary(BaseModel):
     size_detail: str = "given"
     """The defaults of this and the following keys are those of labels as given."""
     size_noise: str | None = None
+    size_noise_file: str | None = None
     mask_noise: str | None = None
     noise_level: float = 0.0
     size_change: float | None = 0.0

@@ -10,27 +10,14 @@ import numpy as np
 from scipy import stats
 
 from medsize.measure.readings import Reading
+from medsize.sizes.error_model import ErrorModel
 
-__all__ = ["ErrorModel", "Repeated", "agreement_rows", "error_model", "icc", "repeated_readings"]
+__all__ = ["Repeated", "agreement_rows", "error_model", "icc", "models_by_method", "repeated_readings"]
 
 FEWEST_ERRORS = 3
 FEWEST_FOR_TAILS = 20
 """Errors that the heaviness of the tails is fitted to."""
 LIMIT = 1.96
-
-
-@dataclass(frozen=True)
-class ErrorModel:
-    """
-    Errors of readers: ln(reading / truth) has Student's t-distribution.
-
-    It has the middle ln(``bias``), the width ``spread`` and ``degrees`` of freedom, infinite for a normal distribution.
-    """
-
-    bias: float
-    """Factor: 1.1 if half of the readings are more than 10 % too large."""
-    spread: float
-    degrees: float
 
 
 def error_model(values: Sequence[float], truths: Sequence[float]) -> ErrorModel | None:
@@ -47,9 +34,9 @@ def error_model(values: Sequence[float], truths: Sequence[float]) -> ErrorModel 
         return None
     logs = np.log(np.array(values) / np.array(truths))
     if len(logs) < FEWEST_FOR_TAILS or np.ptp(logs) == 0:
-        return ErrorModel(math.exp(logs.mean()), float(logs.std(ddof=1)), math.inf)
+        return ErrorModel(bias=math.exp(logs.mean()), spread=float(logs.std(ddof=1)))
     degrees, middle, spread = stats.t.fit(logs)
-    return ErrorModel(math.exp(middle), float(spread), math.inf if degrees > 100 else float(degrees))
+    return ErrorModel(bias=math.exp(middle), spread=float(spread), degrees=degrees if degrees <= 100 else math.inf)
 
 
 def icc(values: np.ndarray) -> float:
@@ -132,7 +119,7 @@ def agreement_rows(
     rows: list[dict[str, str | float | int | None]] = []
     for (structure, method), read in sorted(groups.items()):
         sized = [r for r in read if r.kind != "none" and (r.value or 0) > 0]
-        true = [(r, truths[r.task]) for r in sized if r.kind == "volume_mm3" and truths.get(r.task, 0) > 0]
+        true = _with_truth(sized, truths)
         row: dict[str, str | float | int | None] = {
             "structure": structure,
             "method": method,
@@ -157,6 +144,37 @@ def agreement_rows(
                 row[f"{name}_{key}"] = None if repeated is None else getattr(repeated, key)
         rows.append(row)
     return rows
+
+
+def models_by_method(readings: Iterable[Reading], truths: Mapping[tuple[str, str], float]) -> dict[str, ErrorModel]:
+    """
+    Return the model of the errors of each method, of all structures together.
+
+    Args:
+        readings: see :func:`agreement_rows`.
+        truths: see :func:`agreement_rows`.
+
+    Returns:
+        by method; those of fewer than three readings with a truth are left out.
+    """
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for reading, truth in _with_truth(readings, truths):
+        groups.setdefault(reading.method, []).append((reading.value or 0, truth))
+    found = {method: error_model(*zip(*pairs, strict=True)) for method, pairs in sorted(groups.items())}
+    return {
+        method: model.model_copy(update={"method": method, "readings": len(groups[method])})
+        for method, model in found.items()
+        if model is not None
+    }
+
+
+def _with_truth(readings: Iterable[Reading], truths: Mapping[tuple[str, str], float]) -> list[tuple[Reading, float]]:
+    """Return the readings of volumes whose structures are in masks, with their volumes there."""
+    return [
+        (r, truths[r.task])
+        for r in readings
+        if r.kind == "volume_mm3" and (r.value or 0) > 0 and truths.get(r.task, 0) > 0
+    ]
 
 
 def _thirds(errors: Sequence[float], truths: Sequence[float]) -> list[float | None]:

@@ -18,7 +18,7 @@ from medsize.cohort.find import CohortScan, find_cohort
 from medsize.cohort.structures import choose_structures, label_map_values, masks_of, names_held, with_label_maps
 from medsize.errors import ProblemsError
 from medsize.files import atomic_write
-from medsize.measure.agreement import agreement_rows
+from medsize.measure.agreement import agreement_rows, models_by_method
 from medsize.measure.readings import Reading, latest_readings
 from medsize.scans.find_scans import read_scan
 from medsize.scans.masks import place_masks
@@ -80,7 +80,8 @@ def report_readers(folder: Path, measurements: Path, structures: Sequence[str] =
         structures: names of the masks' structures, in the order of the values in label maps. Default: those they have.
 
     Returns:
-        the table, the page, and the problems of scans and masks that cannot be read.
+        the table, the page, and the problems of scans and masks that cannot be read. ``size_noise_METHOD.json`` beside
+        them has the :class:`medsize.sizes.error_model.ErrorModel` of each method.
 
     Raises:
         ProblemsError: when there are no readings, or a file of readings is broken.
@@ -95,6 +96,8 @@ def report_readers(folder: Path, measurements: Path, structures: Sequence[str] =
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    for method, model in models_by_method(readings, truths).items():
+        model.write(measurements / f"size_noise_{method}.json")
     table, page = measurements / "readers.csv", measurements / "readers.html"
     with atomic_write(table) as partial:
         partial.write_text(text.getvalue())

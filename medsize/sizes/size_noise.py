@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,9 +13,19 @@ from scipy.stats import norm
 
 from medsize.items import TrainingItem, size_key
 from medsize.metrics.size_error import mean_relative_error, relative_size_error
+from medsize.sizes.error_model import ErrorModel
 from medsize.sizes.region import fit_into_region
 
-__all__ = ["SIZE_NOISES", "SizeNoise", "expected_size_change", "relative_size_change", "with_size_noise"]
+__all__ = [
+    "MEASURED",
+    "SIZE_NOISES",
+    "SIZE_NOISE_KINDS",
+    "SizeNoise",
+    "expected_size_change",
+    "find_size_noise",
+    "relative_size_change",
+    "with_size_noise",
+]
 
 SMALLEST_FACTOR = 0.05
 """Smallest factor of a size, as a size of 0 would mean an absent structure."""
@@ -150,6 +161,46 @@ SIZE_NOISES = {
     "swapped": SizeNoise(swapped, _expect_swaps),
     "missing": SizeNoise(missing, lambda sizes, level: 0.0),  # of the sizes that are left
 }
+MEASURED = "measured"
+"""Kind of noise that is drawn from a model of readers' errors, at any level."""
+SIZE_NOISE_KINDS = (*SIZE_NOISES, MEASURED)
+
+
+def measured(model: ErrorModel) -> SizeNoise:
+    """
+    Return the noise of measured readers, the same factor for all slices of a scan.
+
+    Args:
+        model: model of their errors.
+    """
+
+    def factors(sizes: np.ndarray, scans: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
+        found, index = np.unique(scans, return_inverse=True)
+        return model.factors(len(found), rng)[index]
+
+    return SizeNoise(factors, lambda sizes, level: model.expected_mre)
+
+
+def find_size_noise(noise: str, file: str | Path | None = None) -> SizeNoise:
+    """
+    Return a kind of noise by its name.
+
+    Args:
+        noise: one of :data:`SIZE_NOISE_KINDS`.
+        file: model of errors for "measured", as ``medsize readers`` writes it; other kinds take no notice of it.
+
+    Raises:
+        ValueError: when there is no such kind, or the file is missing or malformed.
+    """
+    if noise not in SIZE_NOISE_KINDS:
+        raise ValueError(f"size_noise is '{noise}', expected null or one of {', '.join(SIZE_NOISE_KINDS)}.")
+    if noise != MEASURED:
+        return SIZE_NOISES[noise]
+    if file is None:
+        raise ValueError(
+            f"size_noise_file is null, expected a model of errors for '{MEASURED}'. Write one with medsize readers."
+        )
+    return measured(ErrorModel.read(Path(file)))
 
 
 def with_size_noise(
@@ -158,35 +209,36 @@ def with_size_noise(
     level: float = 0.0,
     seed: int = 0,
     region_mm: Sequence[float] | None = None,
+    file: str | Path | None = None,
 ) -> list[TrainingItem]:
     """
     Replace the sizes of training items by wrong ones, for studies of robustness.
 
     The same items, level and seed give the same errors. Sizes of slices have errors of their own, other than those
-    from diameters.
+    from diameters and of measured readers.
     An absent structure (size 0) stays absent, and an unknown size stays unknown. Both ends of an interval change alike.
 
     Args:
         items: training items; those with a size all have ``volume_mm3``, or all ``slice_area_mm2``.
-        noise: one of :data:`SIZE_NOISES`; ``None`` keeps the sizes.
+        noise: one of :data:`SIZE_NOISE_KINDS`; ``None`` keeps the sizes.
         level: strength of the noise, see there. 0 changes nothing. Defaults to 0.
         seed: seed of the errors. Defaults to 0.
         region_mm: extent of the region given to the network along each axis, mm; negative for all of an axis. Wrong
             sizes that fill more than 0.7 of it together are made smaller, as nobody measures more than the scan shows.
             Default: no limit.
+        file: model of errors, for "measured".
 
     Returns:
         new items.
 
     Raises:
-        ValueError: when ``noise`` is not one of these, or the level is negative.
+        ValueError: when ``noise`` is not one of these, the level is negative, or the file is missing or malformed.
     """
-    if noise is not None and noise not in SIZE_NOISES:
-        raise ValueError(f"size_noise is '{noise}', expected null or one of {', '.join(SIZE_NOISES)}.")
+    kind = None if noise is None else find_size_noise(noise, file)
     if level < 0:
         raise ValueError(f"the level of the noise is {level}: it must not be negative.")
     sized = [(index, key) for index, item in enumerate(items) if (key := size_key(item))]
-    if noise is None or level == 0 or not sized:
+    if kind is None or level == 0 or not sized:
         return list(items)
     sizes = [torch.as_tensor(items[index][key], dtype=torch.float64) for index, key in sized]
     # One row for each structure, the slices of all scans in a row.
@@ -199,7 +251,7 @@ def with_size_noise(
             continue
         rng = np.random.default_rng([seed, k])
         middle = columns[:, k, shown].mean(dim=0).numpy()
-        factor = torch.as_tensor(SIZE_NOISES[noise].factors(middle, scans[shown].numpy(), level, rng))
+        factor = torch.as_tensor(kind.factors(middle, scans[shown].numpy(), level, rng))
         low[k, shown] = torch.where(factor.isnan(), 0.0, low[k, shown] * factor)
         high[k, shown] = torch.where(factor.isnan(), torch.inf, high[k, shown] * factor)
     parts = torch.stack([low, high]).split([size[0, 0].numel() for size in sizes], dim=-1)
@@ -232,7 +284,9 @@ def relative_size_change(items: Sequence[TrainingItem], noisy: Sequence[Training
     return mean_relative_error(wrong, true)
 
 
-def expected_size_change(items: Sequence[TrainingItem], noise: str | None, level: float = 0.0) -> float | None:
+def expected_size_change(
+    items: Sequence[TrainingItem], noise: str | None, level: float = 0.0, file: str | Path | None = None
+) -> float | None:
     """
     Return the expected mRE of a noise over all seeds, for comparison with :func:`relative_size_change`.
 
@@ -240,6 +294,7 @@ def expected_size_change(items: Sequence[TrainingItem], noise: str | None, level
         items: items before :func:`with_size_noise`.
         noise: see there.
         level: see there.
+        file: see there.
 
     Returns:
         the mean over all structures, scans and slices; ``None`` if no size is known.
@@ -254,5 +309,6 @@ def expected_size_change(items: Sequence[TrainingItem], noise: str | None, level
         return None
     if noise is None or level == 0:
         return 0.0
-    expected = [SIZE_NOISES[noise].expected_mre(sizes, level) for sizes in known]
+    kind = find_size_noise(noise, file)
+    expected = [kind.expected_mre(sizes, level) for sizes in known]
     return float(np.average(expected, weights=[len(sizes) for sizes in known]))

@@ -11,7 +11,7 @@ from medsize.bundle.run_settings import RunSettings, read_settings
 from medsize.checks.run_check import check_run
 from medsize.data.cohort import Cohort
 from medsize.sizes.size_detail import SIZE_DETAILS
-from medsize.sizes.size_noise import SIZE_NOISES
+from medsize.sizes.size_noise import SIZE_NOISE_KINDS, find_size_noise
 from medsize.transforms.perturb_mask import MASK_NOISES
 
 __all__ = ["LabelNoise", "check_noisy_run"]
@@ -26,6 +26,8 @@ class LabelNoise(BaseModel):
     """See :func:`medsize.sizes.with_size_detail`."""
     size_noise: str | None = None
     """See :func:`medsize.sizes.with_size_noise`."""
+    size_noise_file: str | None = None
+    """Model of errors, for ``size_noise: measured``."""
     mask_noise: str | None = None
     """See :class:`medsize.transforms.PerturbMask`."""
     noise_level: float = 0.0
@@ -43,7 +45,7 @@ class LabelNoise(BaseModel):
     @field_validator("size_noise", "mask_noise")
     @classmethod
     def _noise_exists(cls, noise: str | None, info: ValidationInfo) -> str | None:
-        known = SIZE_NOISES if info.field_name == "size_noise" else MASK_NOISES
+        known = SIZE_NOISE_KINDS if info.field_name == "size_noise" else MASK_NOISES
         if noise is not None and noise not in known:
             raise ValueError(f"it must be null or one of {', '.join(known)}.")
         return noise
@@ -82,4 +84,9 @@ def check_noisy_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], n
         problems.append(
             f"mask_noise is '{read.mask_noise}': its masks are made and measured in each run. Set cache_dir to null."
         )
+    if read.size_noise is not None:
+        try:
+            find_size_noise(read.size_noise, read.size_noise_file)
+        except ValueError as e:
+            problems.append(str(e))
     check_run(cohort, settings, problems)

@@ -150,6 +150,8 @@ class Study(BaseModel, Generic[CellT]):
         """
         settings = self.settings(cell)
         values = {**self.values(cell, data_dir, work_dir), **settings["overrides"]}
+        if values.get("size_noise_file") is not None:
+            values["size_noise_file"] = str(study_dir.resolve() / values["size_noise_file"])
         options = as_options({**values, "seed": cell.seed, "output_dir": cell.folder(work_dir)})
         overlays = [NOISE_OVERLAY, *settings["overlays"]]
         return training_command(find_bundle(self.bundle_of(cell), study_dir), overlays, options)

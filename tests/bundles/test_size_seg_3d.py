@@ -133,6 +133,17 @@ def test_noise_is_put_on_sizes_and_masks_and_recorded(run_3d: Callable, tmp_path
     assert {"size", "mask"} <= set(pd.read_csv(tmp_path / "run" / "epochs.csv").columns)
 
 
+def test_a_missing_model_of_errors_stops_the_run_before_it_starts(
+    command: Callable, phantoms: Path, tmp_path: Path
+) -> None:
+    noise = ["--size_noise", "measured", "--size_noise_file", tmp_path / "none.json", "--noise_level", 1]
+    configs = ["--config", "train.yaml", "--config", NOISE_OVERLAY]
+    arguments = ["check", BUNDLE_3D, *configs, "--dataset_dir", phantoms, "--output_dir", tmp_path / "run", *noise]
+    result = command("medsize.cli", *arguments, cwd=tmp_path, check=False)
+    assert result.returncode == 1
+    assert "none.json: found no such file, expected a model of errors" in " ".join(result.stderr.split())
+
+
 def test_unknown_noise_stops_the_run_before_it_starts(command: Callable, phantoms: Path, tmp_path: Path) -> None:
     noise = ["--size_noise", "loud", "--mask_noise", "smudged", "--noise_level", "-1"]
     configs = ["--config", "train.yaml", "--config", NOISE_OVERLAY]

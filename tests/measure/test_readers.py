@@ -17,6 +17,7 @@ from medsize.data.phantom import PHANTOM_CLASSES
 from medsize.measure.agreement import error_model, icc, repeated_readings
 from medsize.measure.geometry import Lines
 from medsize.measure.readings import Reading, ReadingsFile
+from medsize.sizes.error_model import ErrorModel
 
 SHROUT_FLEISS = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]])
 
@@ -82,6 +83,9 @@ def test_the_report_compares_with_masks_rounds_and_readers(phantoms: Path, tmp_p
     assert float(row["in_interval"]) == pytest.approx(2 / 3, abs=1e-3)
     assert float(row["intra_difference"]) == pytest.approx(-0.2 / 2.1, abs=1e-3)
     assert float(row["inter_difference"]) == pytest.approx(-0.2, abs=1e-3)
+    model = ErrorModel.read(tmp_path / "size_noise_lines.json")
+    assert (model.method, model.readings) == ("lines", 3 * len(present))
+    assert (model.bias, model.spread) == pytest.approx((float(row["bias"]), float(row["spread"])), rel=1e-3)
     assert "Against masks" in (tmp_path / "readers.html").read_text()
 
 

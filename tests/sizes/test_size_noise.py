@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from medsize.sizes import expected_size_change, relative_size_change, with_size_noise
+from medsize.sizes.error_model import ErrorModel
 from medsize.sizes.size_noise import SIZE_NOISES
 
 
@@ -36,6 +40,62 @@ def test_every_noise_states_the_mean_relative_error_that_it_makes(noise: str, le
     items = cohort()
     made = relative_size_change(items, with_size_noise(items, noise, level))
     assert expected_size_change(items, noise, level) == pytest.approx(made, rel=0.08)
+
+
+@settings(max_examples=6)
+@given(
+    bias=st.floats(0.5, 2),
+    spread=st.floats(0.02, 0.5),
+    degrees=st.sampled_from([2.0, 5.0, math.inf]),
+    seed=st.integers(0, 99),
+)
+def test_measured_errors_are_those_of_the_model(bias: float, spread: float, degrees: float, seed: int) -> None:
+    model = ErrorModel(bias=bias, spread=spread, degrees=degrees)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "size_noise_lines.json")
+        model.write(file)
+        assert ErrorModel.read(file) == model
+        items = cohort(2000)
+        noisy = with_size_noise(items, "measured", 1.0, seed, file=file)
+        assert expected_size_change(items, "measured", 1.0, file) == pytest.approx(
+            relative_size_change(items, noisy), rel=0.2
+        )
+    logs = (middles(noisy) / middles(items)).log().flatten()
+    low, median, high = logs.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
+    assert median == pytest.approx(math.log(bias), abs=0.1 * spread)
+    half = stats.norm.ppf(0.75) if math.isinf(degrees) else stats.t.ppf(0.75, degrees)
+    assert (high - low) / 2 == pytest.approx(spread * half, rel=0.1)
+
+
+def test_slices_share_the_errors_of_measured_readers(tmp_path: Path) -> None:
+    ErrorModel(bias=1.1, spread=0.3).write(tmp_path / "model.json")
+    areas = torch.rand(2, 3, 5, dtype=torch.float64).sort(dim=0).values + 1
+    items = [{"image": str(i), "slice_area_mm2": areas.clone()} for i in range(4)]
+    noisy = with_size_noise(items, "measured", 1.0, file=tmp_path / "model.json")
+    factors = torch.stack([item["slice_area_mm2"] / areas for item in noisy])
+    torch.testing.assert_close(factors, factors[..., :1].expand_as(factors))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "found no such file"),
+        ("bias 1.1", "found no model of errors"),
+        ('{"bias": 1.1}', "spread: Field required"),
+        ('{"bias": 0, "spread": 0.1}', "bias: Input should be greater than 0"),
+        ('{"bias": 1, "spread": NaN}', "spread: Input should be a finite number"),
+        ('{"bias": 1, "spread": 0.1, "degrees": -2}', "degrees: "),
+        ('{"bias": 1, "spread": 0.1, "tails": "heavy"}', "tails: Extra"),
+    ],
+)
+def test_a_missing_or_malformed_model_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    file = tmp_path / "model.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ValueError, match=rf"model.json: .*{message}"):
+        with_size_noise([], "measured", 1.0, file=file)
+    with pytest.raises(ValueError, match="size_noise_file is null"):
+        with_size_noise([], "measured", 1.0)
 
 
 def test_of_no_sizes_and_of_no_noise_no_error_is_expected() -> None:

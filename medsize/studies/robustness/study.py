@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medsize.sizes.size_noise import SIZE_NOISES
+from medsize.sizes.size_noise import MEASURED, SIZE_NOISE_KINDS
 from medsize.studies.cohort_setting import folder_name
 from medsize.studies.study import Cell, Study
 from medsize.transforms.perturb_mask import MASK_NOISES
@@ -21,8 +21,8 @@ COARSE_SIZES = {"cohort mean": "cohort mean", "tags only": "tags"}
 """Kinds of noise on sizes that are a ``size_detail`` of the bundle."""
 SHARES = ("swapped", "missing", "dropped slices", "dropped structures")
 """Kinds whose level is the share of wrong labels."""
-NO_LEVEL = ("terciles", *COARSE_SIZES)
-KINDS = {"sizes": (*SIZE_NOISES, *COARSE_SIZES), "masks": tuple(MASK_NOISES)}
+NO_LEVEL = ("terciles", MEASURED, *COARSE_SIZES)
+KINDS = {"sizes": (*SIZE_NOISE_KINDS, *COARSE_SIZES), "masks": tuple(MASK_NOISES)}
 Level = Annotated[float, Field(gt=0)]
 Minutes = Annotated[float, Field(ge=0)]
 

@@ -55,6 +55,20 @@ def test_a_cell_is_a_run_of_the_bundle_with_its_noise_and_seed(tmp_path: Path) -
     assert command[command.index("--noise_level") + 1] == "0.5"
 
 
+def test_the_model_of_measured_errors_lies_beside_the_study(tmp_path: Path) -> None:
+    sizes = {
+        "noise_on": "sizes",
+        "noise": {"measured": []},
+        "overrides": {"size_noise_file": "size_noise_lines.json"},
+    }
+    found = loaded(tmp_path, supervision={"masks": {"noise_on": "masks"}, "sizes": sizes})
+    cell = next(cell for cell in found.cells() if cell.noise == "measured")
+    assert cell.labels == "sizes, measured"
+    command = found.command(cell, tmp_path, Path("/data"), Path("/work"))
+    assert command[command.index("--size_noise_file") + 1] == str(tmp_path / "size_noise_lines.json")
+    assert command[command.index("--noise_level") + 1] == "1.0"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
