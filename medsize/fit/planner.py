@@ -139,7 +139,8 @@ class _Chains:
         place = "run" if fold is None else f"fold_{fold}"
         suffix = f", fold {fold}" if len(self.chosen.folds) > 1 else ""
         networks = [*self.networks[:teachers], self.chosen.network]
-        taught = lessons(networks, self.chosen.supervision, self.has_first_labels)
+        from_volumes = not self.facts.is_3d and self.chosen.size_level == "volume"
+        taught = lessons(networks, self.chosen.supervision, self.has_first_labels, from_volumes)
         located: Path | None = None
         if self.chosen.looks_closer:
             located = self.output_dir / place / LOCATED / OVERLAY

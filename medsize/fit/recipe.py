@@ -59,7 +59,9 @@ def chain(recipe: Recipe, network: str) -> list[str]:
     return teachers if teachers and network == "lean_unet" else [*teachers, network]
 
 
-def lessons(networks: Sequence[str], supervision: str, has_first_labels: bool = False) -> Iterator[Lesson]:
+def lessons(
+    networks: Sequence[str], supervision: str, has_first_labels: bool = False, from_volumes: bool = False
+) -> Iterator[Lesson]:
     """
     Yield the trainings of a chain.
 
@@ -67,6 +69,7 @@ def lessons(networks: Sequence[str], supervision: str, has_first_labels: bool = 
         networks: networks to train one after the other; each but the first is taught by the one before.
         supervision: labels to train from, see ``supervision`` in train.yaml.
         has_first_labels: the first training also learns from first labels. Defaults to False.
+        from_volumes: a network of slices learns from volumes, which the training before hands down. Defaults to False.
     """
     labels = " and ".join([*supervision.split("+"), *(["first labels"] if has_first_labels else [])])
     for number, name in enumerate(networks):
@@ -81,6 +84,8 @@ def lessons(networks: Sequence[str], supervision: str, has_first_labels: bool = 
             overlays += ["teacher.yaml", "second_round.yaml"]
             values["init"] = network.init
             reason = "the training before teaches it, by soft labels shifted to each scan's sizes"
+            if from_volumes and "scribble" not in supervision.split("+"):
+                reason = "the training before shows where structures are and makes sizes of slices of each volume"
         else:
             overlays.append("teacher.yaml")
             reason = "the training before teaches it; it needs no medsize when it is applied"

@@ -103,6 +103,12 @@ def test_sizes_of_pictures_go_through_first_labels() -> None:
     assert "learns from size and first labels" in made.trainings[0].reason
 
 
+def test_the_second_training_from_volumes_learns_from_sizes_of_slices_unless_clicks_say_where() -> None:
+    assert "sizes of slices" in plan(VOLUMES).trainings[1].reason
+    assert "soft labels" in plan(VOLUMES | {"with_scribble": 2}).trainings[1].reason
+    assert "soft labels" in plan().trainings[1].reason
+
+
 def test_a_3d_network_learns_from_whole_scans() -> None:
     (training,) = plan(THIN, network="segresnet").trainings
     assert overlays(training) == ["segresnet.yaml"]
