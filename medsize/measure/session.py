@@ -175,7 +175,7 @@ class MeasureSession:
         if structure not in self.structures:
             raise ValueError(f"the structure is '{structure}', expected one of {', '.join(self.structures)}.")
         name = self._scan(scan).name
-        needs_scan = geometry.method not in ("absent", "cannot_tell")  # a scan that cannot be read has these
+        needs_scan = geometry.method not in ("absent", "cannot_tell")  # these have no places in it
         if needs_scan and state and state != self.state(scan):
             raise ChangedScanError(
                 f"{name}: the file has changed since it was shown. It was loaded again: measure anew."
@@ -183,7 +183,7 @@ class MeasureSession:
         try:
             size, unit = self.estimate(scan, geometry), self.shown(scan).length_unit
         except ValueError:
-            if geometry.method != "cannot_tell":
+            if geometry.method != "cannot_tell":  # not even "absent" can be told of a scan that nobody has seen
                 raise
             size, unit = Estimate("none"), "mm"
         with self._lock:

@@ -15,8 +15,9 @@ from nibabel.orientations import (
     ornt_transform,
 )
 
-from medsize.scans.find_scans import read_scan
+from medsize.scans.find_scans import picture_as_scan, read_scan
 from medsize.scans.image_file import MAX_BYTES
+from medsize.scans.picture_file import read_picture
 from medsize.scans.scan import FoundScan, ScanKind
 
 __all__ = ["ShownScan"]
@@ -55,7 +56,12 @@ class ShownScan:
         Raises:
             ValueError: naming the file, when it cannot be read.
         """
-        image = read_scan(found, max_bytes)
+        unknown = False
+        if found.kind is ScanKind.PICTURE and not found.fault:
+            picture = read_picture(found.files[0], found.frame or 0, max_bytes=max_bytes)
+            image, unknown = picture_as_scan(picture), picture.spacing_mm is None
+        else:
+            image = read_scan(found, max_bytes)
         stored = SimpleITK.GetArrayFromImage(image)
         stored = stored.transpose(2, 1, 0, *range(3, stored.ndim))
         affine = np.eye(4)
@@ -63,7 +69,6 @@ class ShownScan:
         affine[:3, 3] = image.GetOrigin()
         affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # LPS+ to RAS+
         turn = ornt_transform(io_orientation(affine), axcodes2ornt("LPS"))
-        unknown = found.kind is ScanKind.PICTURE and set(image.GetSpacing()) == {1.0}
         return cls(
             apply_orientation(stored, turn),
             affine @ inv_ornt_aff(turn, stored.shape[:3]),

@@ -17,13 +17,14 @@ import SimpleITK
 
 from medsize.progress_bar import with_progress
 from medsize.scans.image_file import MAX_BYTES, check_memory, header_notes, is_image_file, read_image_file
+from medsize.scans.picture import Picture
 from medsize.scans.picture_file import PICTURE_ENDINGS, num_pictures, read_picture
 from medsize.scans.scan import VOLUMES, FoundScan, ScanKind
 
 if TYPE_CHECKING:
     from medsize.scans.dicom.header import DicomFile, DicomSeries
 
-__all__ = ["find_scans", "read_scan"]
+__all__ = ["find_scans", "picture_as_scan", "read_scan"]
 
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 CIFTI = re.compile(r"\.(d|p)(scalar|tseries|label|conn|dconn|pconn|fan|trajectory|series)\w*\.nii$", re.IGNORECASE)
@@ -100,6 +101,13 @@ def find_scans(folder: str | Path) -> list[FoundScan]:
     return sorted(scans, key=lambda scan: (scan.files[0], scan.frame or 0))
 
 
+def picture_as_scan(picture: Picture) -> SimpleITK.Image:
+    """Return a picture as a volume of one slice, as :func:`read_scan` does."""
+    image = SimpleITK.GetImageFromArray(picture.pixels[None], isVector=picture.channels > 1)
+    image.SetSpacing((*(picture.spacing_mm or (1.0, 1.0)), 1.0))
+    return image
+
+
 def read_scan(found: FoundScan, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
     """
     Read an image that :func:`find_scans` found.
@@ -120,10 +128,7 @@ def read_scan(found: FoundScan, max_bytes: int = MAX_BYTES) -> SimpleITK.Image:
     if found.fault:
         raise ValueError(found.fault)
     if found.kind is ScanKind.PICTURE:
-        picture = read_picture(found.files[0], found.frame or 0, max_bytes=max_bytes)
-        image = SimpleITK.GetImageFromArray(picture.pixels[None], isVector=picture.channels > 1)
-        image.SetSpacing((*(picture.spacing_mm or (1.0, 1.0)), 1.0))
-        return image
+        return picture_as_scan(read_picture(found.files[0], found.frame or 0, max_bytes=max_bytes))
     if found.kind is ScanKind.FILE:
         image = read_image_file(found.files[0], max_bytes)
     elif found.kind is ScanKind.MULTIFRAME:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 
 from medsize.measure.estimate import estimate
 from medsize.measure.geometry import Absent, CannotTell, Click, Ellipse, Ellipses, Lines, Percent, PointCounts
@@ -141,3 +143,14 @@ def test_sizes_of_pictures_are_parts_of_them(picture: ShownScan) -> None:
     assert estimate(Percent(percent=12, at=(0, 0, 0)), picture).value == pytest.approx(0.12)
     with pytest.raises(ValueError, match="three diameters on a picture"):
         estimate(Lines(lines=[ellipse.long] * 3), picture)
+
+
+@pytest.mark.parametrize(("resolution", "unit"), [((10.0, 10.0), "mm"), (None, "px")])
+def test_pixels_of_exactly_one_mm_are_not_those_of_unknown_size(
+    tmp_path: Path, resolution: tuple[float, float] | None, unit: str
+) -> None:
+    stated = {} if resolution is None else {"resolution": resolution, "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "picture.tif", np.zeros((40, 60), np.uint8), **stated)
+    shown = ShownScan.read(find_scans(tmp_path)[0])
+    assert shown.length_unit == unit
+    assert shown.slice_area == pytest.approx(40 * 60)

@@ -394,6 +394,12 @@ def test_pictures_have_ellipses_and_percentages(browser: Any, tmp_path: Path) ->
     for row in running.table.rows:
         assert row.sizes["head"].unit == "fraction"
         assert row.sizes["head"].low <= part <= row.sizes["head"].high
+    options = InitOptions(num_folds=2)
+    init_cohort(tmp_path / "pictures", tmp_path / "cohort", running.table, options, report=lambda line: None)
+    items = json.loads((tmp_path / "cohort" / "datalist.json").read_text())["training"]
+    assert len(items) == 2
+    for item in items:
+        assert np.min(item["slice_size"]["head"]) <= part * height * width <= np.max(item["slice_size"]["head"])
 
 
 def test_a_name_that_measures_elsewhere_and_a_scan_that_cannot_be_read(
@@ -412,6 +418,7 @@ def test_a_name_that_measures_elsewhere_and_a_scan_that_cannot_be_read(
         page.page.tap("#sign-in-go")
         page.page.wait_for_selector("#trouble:visible")
         assert "Is the file complete?" in page.page.inner_text("#trouble")
+        assert page.page.is_disabled("#absent")
         page.page.tap("#cannot-tell")
         page.measured(1)
         other.page.fill("#reader", "Anna")

@@ -233,6 +233,7 @@ def test_a_scan_that_cannot_be_read_says_so_and_can_be_passed_over(
     assert status == 422
     assert "Is the file complete?" in answer["error"]
     assert ask(server, "save", reading())[0] == 422
+    assert ask(server, "save", reading(geometry={"method": "absent"}, id="reading-absent"))[0] == 422
     assert ask(server, "save", reading(geometry={"method": "cannot_tell"}))[1]["measured"] == 1
 
 

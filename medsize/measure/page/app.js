@@ -247,7 +247,8 @@ class App {
       const text = earlier.kind === "none" ? "" : `: ${sizeText(earlier)}`;
       element("earlier").textContent = `Measured already by ${method}${text}. A new reading replaces it.`;
     }
-    for (const id of ["absent", "cannot-tell"]) element(id).disabled = this.busy;
+    element("cannot-tell").disabled = this.busy;
+    element("absent").disabled = this.busy || !element("trouble").hidden; // nobody has looked
   }
 
   progress({ measured, total, minutesLeft }) {
