@@ -14,6 +14,7 @@ from medsize.bundle.run_summary import RunResults, RunSummary
 from medsize.files import atomic_write
 from medsize.handlers.case_table import calibrate_volumes, summarise
 from medsize.handlers.run_record import write_calibration
+from medsize.metrics.reliability import cohort_facts
 
 __all__ = ["write_ensemble"]
 
@@ -47,7 +48,7 @@ def write_ensemble(runs: Sequence[Path], output_dir: Path) -> None:
     tables = [pd.read_csv(run / METRICS, dtype={"subject": str}) for run in runs]
     table = pd.concat(tables, ignore_index=True)
     calibration = calibrate_volumes(table)
-    write_calibration(output_dir / INFERENCE, calibration)
+    write_calibration(output_dir / INFERENCE, calibration, cohort_facts(table))
     with atomic_write(output_dir / METRICS) as file:
         table.to_csv(file, index=False, float_format="%.6g")
     cases = int(table["image"].nunique())

@@ -22,7 +22,9 @@ from medsize.files import atomic_write
 from medsize.handlers.run_record import RunRecord
 from medsize.losses.composite import IGNORE_INDEX
 from medsize.metrics.conformal import LEVEL, SizeCalibration, calibrate
+from medsize.metrics.reliability import IMAGE_FACTS, cohort_facts, structure_facts
 from medsize.metrics.size_error import relative_size_error, volume_error, volumes_of
+from medsize.scans.file_facts import file_facts
 from medsize.units import MM3_PER_ML
 
 __all__ = ["CaseTable", "calibrate_volumes"]
@@ -34,12 +36,14 @@ class CaseTable:
 
     Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml``,
     ``true_low_ml`` and ``true_high_ml`` (both ends of it), ``volume_error_ml`` (absolute) and ``relative_size_error``,
-    both by :mod:`medsize.metrics.size_error`. Without a mask, Dice and HD95 stay empty, and the true volume is the
+    both by :mod:`medsize.metrics.size_error`; then ``at_edge``, ``outside_largest`` and the values of the image, see
+    :mod:`medsize.metrics.reliability`. Without a mask, Dice and HD95 stay empty, and the true volume is the
     given size, or the middle of its interval. Dice stays empty if a structure is neither predicted nor present, HD95 if
     it is missing on one side. The relative size error stays empty if the structure is absent or its size unknown. The
     first of several processes writes all rows.
 
-    The summary also gets the calibration of the volumes, see :func:`calibrate_volumes`.
+    The summary also gets the calibration of the volumes, see :func:`calibrate_volumes`, and ``inference.json`` gets it
+    with the values of the scans, see :func:`medsize.metrics.reliability.cohort_facts`.
 
     Args:
         output_dir: folder to write to.
@@ -119,14 +123,21 @@ class CaseTable:
             "volume_error_ml": volume_error(volumes, low, high).abs() / MM3_PER_ML,
             "relative_size_error": relative_size_error(volumes, low, high),
         }
+        voxel_ml = float(prediction.affine[:3, :3].double().det().abs()) / MM3_PER_ML
+        shapes = [structure_facts(mask.cpu().numpy() > 0, voxel_ml) for mask in onehot[0, 1:]]
+        file = str(item["image"].meta["filename_or_obj"])
+        image = file_facts(file, self.record.intensity_window if self.record is not None else None)
         return [
             {
-                "image": str(item["image"].meta["filename_or_obj"]),
+                "image": file,
                 "subject": item.get("subject"),
                 "structure": name,
                 "dice": dice[k],
                 "hd95_mm": distance[k],
                 **{column: float(values[k]) for column, values in columns.items()},
+                "at_edge": int(shapes[k].at_edge),
+                "outside_largest": shapes[k].outside_largest,
+                **{key: image.get(key, math.nan) for key in IMAGE_FACTS},
             }
             for k, name in enumerate(self.structures)
         ]
@@ -141,6 +152,7 @@ class CaseTable:
         if self.record is not None:
             self.record.write_summary(
                 calibration=calibrate_volumes(table, self.level),
+                cohort=cohort_facts(table),
                 cases=int(table["image"].nunique()),
                 results=summarise(table),
             )

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +26,7 @@ from medsize.bundle.running_workflow import running_workflow
 from medsize.files import atomic_write
 from medsize.handlers.peak_memory import peak_bytes
 from medsize.metrics.conformal import SizeCalibration
+from medsize.metrics.reliability import CohortFacts
 
 __all__ = ["RunRecord", "write_calibration"]
 
@@ -40,7 +41,7 @@ class RunRecord:
     - ``epochs.csv``: for every epoch the mean loss and its terms, the metrics of the last validation, seconds, and the
       seconds that training waited for the loader;
     - ``inference.json``: an overlay for the bundle's inference config: the values of ``inference``, the network and, at
-      the end, the calibration of its volumes;
+      the end, the calibration of its volumes and the values of the scans that it was validated on (``cohort_facts``);
     - ``summary.json``: a :class:`medsize.bundle.run_summary.RunSummary`, written by :meth:`write_summary`.
 
     Of several processes, the first one writes; losses are the means over all.
@@ -104,12 +105,24 @@ class RunRecord:
         self.output_dir.mkdir(parents=True, exist_ok=True)
         ConfigParser.export_config_file(config, str(self.output_dir / CONFIG), fmt="yaml", sort_keys=False)
 
-    def write_summary(self, calibration: Mapping[str, SizeCalibration] | None = None, **results: Any) -> None:
+    @property
+    def intensity_window(self) -> Sequence[float] | None:
+        """Intensities that the network sees as 0 and 1; ``None`` for percentiles."""
+        window: Sequence[float] | None = (self.inference or {}).get("intensity_window")
+        return window
+
+    def write_summary(
+        self,
+        calibration: Mapping[str, SizeCalibration] | None = None,
+        cohort: CohortFacts | None = None,
+        **results: Any,
+    ) -> None:
         """
         Write ``summary.json``, and the calibration also to ``inference.json``, if the run has one.
 
         Args:
             calibration: calibration of the volumes by structure.
+            cohort: values of the scans, for ``inference.json`` alone.
             results: what else the evaluation found.
         """
         if idist.get_rank() > 0:
@@ -117,7 +130,7 @@ class RunRecord:
         if calibration is not None:
             results["calibration"] = calibration
             if (self.output_dir / INFERENCE).is_file():
-                write_calibration(self.output_dir / INFERENCE, calibration)
+                write_calibration(self.output_dir / INFERENCE, calibration, cohort)
         steady = [row for row in self._rows if row["epoch"] > 1] or self._rows
         summary = {
             **(self.settings.recorded() if self.settings is not None else {}),
@@ -198,15 +211,20 @@ class RunRecord:
             writer.writerows(self._rows)
 
 
-def write_calibration(inference: Path, calibration: Mapping[str, SizeCalibration]) -> None:
+def write_calibration(
+    inference: Path, calibration: Mapping[str, SizeCalibration], cohort: CohortFacts | None = None
+) -> None:
     """
     Write the calibration of volumes into an overlay of the inference config.
 
     Args:
         inference: a run's ``inference.json``.
         calibration: by structure.
+        cohort: values of the scans that calibrate.
     """
     overlay = json.loads(inference.read_text())
+    if cohort is not None:
+        overlay["cohort_facts"] = cohort.recorded()
     overlay["calibration"] = {name: asdict(of_structure) for name, of_structure in calibration.items()}
     with atomic_write(inference) as file:
         file.write_text(json.dumps(overlay, indent=2) + "\n")

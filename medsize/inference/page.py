@@ -61,11 +61,21 @@ def write_page(output_dir: Path, table: pd.DataFrame, shown: Shown, intervals: S
         bounds=int(table["lower_bound"].sum()),
         shown=shown,
         fractions="fraction" in table,
+        flagged="flag" in table,
+        doubts=_doubts(table),
         intervals=intervals,
         ends=interval_columns(shown.column),
     )
     with atomic_write(output_dir / "predictions.html") as file:
         file.write_text(page, encoding="utf-8", errors="backslashreplace")
+
+
+def _doubts(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Return the flag and the reasons of each scan that has some."""
+    if "flag" not in table:
+        return {}
+    doubted = table[table["reasons"] != ""]
+    return dict(zip(doubted["image"], zip(doubted["flag"], doubted["reasons"], strict=True), strict=True))
 
 
 def scan_panels(output_dir: Path, names: list[str]) -> Iterator[Panel]:

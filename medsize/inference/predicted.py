@@ -28,6 +28,8 @@ class Predicted:
     """By name; those that have a NIfTI mask."""
     problems: Sequence[str]
     """Problems of the other scans, and of stated sizes."""
+    flags: Sequence[str] = ()
+    """Lines about the flags of the scans."""
 
     def write(self, output_dir: Path, run: Path, report: Callable[[str], None]) -> None:
         """
@@ -36,7 +38,7 @@ class Predicted:
         Args:
             output_dir: folder to write to.
             run: run that has recorded the calibration.
-            report: function that gets a line about lower bounds.
+            report: function that gets lines about lower bounds and flags.
         """
         shown, calibration = self.shown, calibration_of(run)
         table = with_intervals(self.table, calibration, shown.column)
@@ -46,5 +48,7 @@ class Predicted:
             table.to_json(file, orient="records", indent=1, double_precision=6)
         if bounds := int(table["lower_bound"].sum()):
             report(f"{bounds} of {len(table)} {shown.size}s are lower bounds: the structure reaches {shown.edge}")
+        for line in self.flags:
+            report(line)
         write_page(output_dir, table, shown, list(told_intervals(calibration)))
         draw_montage(output_dir, self.panels[:MAX_SHOWN])

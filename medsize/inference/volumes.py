@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 
 from medsize.bundle.run_folder import MASKS, VOLUMES
+from medsize.inference.flags import flag_scans, told_flags, write_flags
 from medsize.inference.new_scans import NewScans, nothing_left
 from medsize.inference.page import MAX_SHOWN, Shown, scan_panels
 from medsize.inference.predicted import Predicted
 from medsize.inference.segmentation import Segmentation, image_name
+from medsize.metrics.reliability import Reliability
 from medsize.metrics.size_error import relative_size_error
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import write_nifti
@@ -53,8 +55,11 @@ def predict_volumes(segmentation: Segmentation, new: NewScans, table: SizeTable 
     volumes = pd.read_csv(masks / VOLUMES, dtype={CUT_OFF: str}, keep_default_na=False)
     sizes, faults = _stated_sizes(segmented, new, segmentation.images, table)
     problems += faults
+    flags = flag_scans(segmentation, list(segmented))
+    write_flags(segmentation.output_dir, flags)
     panels = list(scan_panels(segmentation.output_dir, list(segmented)[:MAX_SHOWN]))
-    return Predicted(pd.DataFrame(_rows(volumes, new.paths, sizes)), SHOWN, panels, segmented, problems)
+    rows = pd.DataFrame(_rows(volumes, new.paths, sizes, flags))
+    return Predicted(rows, SHOWN, panels, segmented, problems, told_flags(flags))
 
 
 def _convert(named: Mapping[str, FoundScan], images: Path) -> tuple[dict[str, FoundScan], list[str]]:
@@ -104,7 +109,10 @@ def _volumes(entries: dict[str, Any], scan_file: Path) -> dict[str, Any]:
 
 
 def _rows(
-    volumes: pd.DataFrame, paths: Mapping[str, str], stated: dict[str, dict[str, Any]] | None
+    volumes: pd.DataFrame,
+    paths: Mapping[str, str],
+    stated: dict[str, dict[str, Any]] | None,
+    flags: Mapping[str, Reliability],
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each structure of each scan."""
     for _, row in volumes.iterrows():
@@ -118,6 +126,7 @@ def _rows(
                 low, high = _ends(stated.get(name, {}).get(structure))
                 entry |= {"low_ml": low, "high_ml": high}
                 entry["relative_size_error"] = float(relative_size_error(row[column], low, high))
+            entry |= {"flag": flags[name].flag, "reasons": "; ".join(flags[name].reasons)}
             yield entry
 
 

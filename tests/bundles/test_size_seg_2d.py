@@ -21,6 +21,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from medsize.bundle import run_folder
+from medsize.metrics.reliability import IMAGE_FACTS
 from medsize.networks import EfficientNetLiteEncoder
 from tests.bundles.conftest import SMALL
 from tests.conftest import BUNDLE_2D, PROJECT
@@ -63,6 +64,9 @@ def test_training_leaves_a_record(trained: Path) -> None:
         "true_high_ml",
         "volume_error_ml",
         "relative_size_error",
+        "at_edge",
+        "outside_largest",
+        *IMAGE_FACTS,
     ]
     assert len(table) == 9
     assert table["true_volume_ml"].notna().all()

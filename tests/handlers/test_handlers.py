@@ -282,6 +282,7 @@ def test_volumes_are_calibrated_by_given_sizes(tmp_path: Path) -> None:
     CaseTable(str(tmp_path), ["liver", "kidney"], lambda x: x, record=RunRecord(str(tmp_path))).attach(engine)
     engine.run([batch])
     summary, inference = (json.loads((tmp_path / name).read_text()) for name in ("summary.json", "inference.json"))
+    assert inference.pop("cohort_facts")["scans"] == 3
     assert inference == {"num_classes": 3, "calibration": summary["calibration"]}
     liver, kidney = summary["calibration"]["liver"], summary["calibration"]["kidney"]
     assert (liver["subjects"], liver["scans"], liver["level"]) == (3, 3, 0.75)

@@ -87,6 +87,11 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     assert f"<li>liver: {int(100 * made.level)} %, calibrated by {made.subjects} subjects" in page
     assert f"<td>{ends[0]:.4g} to {ends[1]:.4g}</td>" in page
     assert (output / "montage.png").read_bytes().startswith(b"\x89PNG")
+    flags = {scan["flag"]: scan for scan in json.loads((output / "masks" / "volumes.json").read_text())["scans"]}
+    assert set(flags) == {"look"}  # three scans of validation are too few to compare with
+    assert flags["look"]["reasons"] == ["nothing could be checked"]
+    assert "liver: the size" in flags["look"]["not_checked"]
+    assert set(table["flag"]) == set(pd.read_csv(output / "masks" / "volumes.csv")["flag"]) == {"look"}
 
 
 def test_a_network_of_regions_looks_where_clicks_or_the_run_on_whole_scans_say(

@@ -1,0 +1,265 @@
+"""
+Doubts about a prediction, from what is known of the scans that a run was validated on.
+
+Each check compares one value of a new scan with the same value of those scans. Its limit is a rule that was fixed
+beforehand: none was tuned on masks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage
+
+__all__ = [
+    "IMAGE_FACTS",
+    "CohortFacts",
+    "Reliability",
+    "StructureFacts",
+    "StructureRange",
+    "Usual",
+    "cohort_facts",
+    "image_facts",
+    "reliability",
+    "structure_facts",
+]
+
+LEAST_SCANS = 5
+"""Least number of scans that a check compares with."""
+BEYOND = 1.25
+"""Factor beyond the range of sizes that gives a doubt."""
+FAR_BEYOND = 2.0
+"""Factor beyond the range of sizes that rejects."""
+MORE_APART = 0.1
+"""Share of a volume outside the largest component, beyond the largest share of the cohort, that gives a doubt."""
+LARGEST_Z = 5.0
+"""Largest robust z-score of geometry and intensity without a doubt."""
+LEAST_SPREAD = 0.05
+"""Least spread, relative to the median: equal scans do not make small differences a doubt."""
+MAD_TO_SD = 1.4826
+
+IMAGE_FACTS = {
+    "pixel_mm": "the pixels' size in mm",
+    "slice_mm": "the slices' distance in mm",
+    "view_mm": "the field of view in mm",
+    "depth_mm": "the extent across the slices in mm",
+    "mean_intensity": "the mean intensity, as the network sees it,",
+    "intensity_spread": "the spread of intensities, as the network sees them,",
+}
+"""Names of an image's values, and their words."""
+
+
+class StructureFacts(NamedTuple):
+    """Values of a predicted structure."""
+
+    volume_ml: float
+    at_edge: bool
+    """True if it is in the outermost voxels of the scan."""
+    outside_largest: float
+    """Share of its volume outside its largest component."""
+
+
+class Usual(NamedTuple):
+    """Usual value of an image, over the scans of a cohort."""
+
+    median: float
+    spread: float
+    """Standard deviation, estimated by the median absolute deviation."""
+
+    def z(self, value: float) -> float:
+        """Return the robust z-score of a value."""
+        spread = max(self.spread, LEAST_SPREAD * abs(self.median))
+        return abs(value - self.median) / spread if spread > 0 else 0.0 if value == self.median else math.inf
+
+
+class StructureRange(NamedTuple):
+    """Values of a structure over the scans of a cohort; ``None`` where too few scans tell them."""
+
+    low_ml: float | None = None
+    """Smallest given volume."""
+    high_ml: float | None = None
+    """Largest given volume."""
+    at_edge: int | None = None
+    """Number of scans in which the prediction is in the outermost voxels."""
+    outside_largest: float | None = None
+    """Largest share of a predicted volume outside its largest component."""
+
+
+@dataclass(frozen=True)
+class CohortFacts:
+    """Values of the scans that a run was validated on, as ``inference.json`` holds them."""
+
+    scans: int = 0
+    structures: Mapping[str, StructureRange] = field(default_factory=dict)
+    image: Mapping[str, Usual] = field(default_factory=dict)
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the values as JSON holds them."""
+        return {
+            "scans": self.scans,
+            "structures": {name: of_structure._asdict() for name, of_structure in self.structures.items()},
+            "image": {name: usual._asdict() for name, usual in self.image.items()},
+        }
+
+    @classmethod
+    def read(cls, recorded: Mapping[str, Any]) -> CohortFacts:
+        """Return the values that a run has recorded; older runs have none."""
+        structures = {name: StructureRange(**values) for name, values in recorded.get("structures", {}).items()}
+        image = {name: Usual(**values) for name, values in recorded.get("image", {}).items()}
+        return cls(recorded.get("scans", 0), structures, image)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Doubts about the prediction of a scan."""
+
+    flag: str
+    """``ok``, ``look`` or ``reject``."""
+    reasons: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    """Checks that could not be made."""
+
+
+def structure_facts(mask: NDArray[np.bool_], voxel_ml: float) -> StructureFacts:
+    """
+    Return the values of a predicted structure.
+
+    Args:
+        mask: its voxels.
+        voxel_ml: volume of a voxel.
+    """
+    count = int(mask.sum())
+    if count == 0:
+        return StructureFacts(0.0, False, 0.0)
+    axes = [axis for axis, voxels in enumerate(mask.shape) if voxels > 1]
+    at_edge = any(bool(mask.take(end, axis=axis).any()) for axis in axes for end in (0, -1))
+    box = mask[ndimage.find_objects(mask.astype(np.uint8))[0]]
+    components, _ = ndimage.label(box, np.ones((3,) * mask.ndim))
+    largest = int(np.bincount(components.ravel())[1:].max())
+    return StructureFacts(count * voxel_ml, at_edge, 1 - largest / count)
+
+
+def image_facts(
+    intensities: NDArray[Any], spacing: Sequence[float], window: Sequence[float] | None = None
+) -> dict[str, float]:
+    """
+    Return the values of an image, see :data:`IMAGE_FACTS`.
+
+    Args:
+        intensities: of the voxels, along three axes, that of the slices last.
+        spacing: mm along each axis.
+        window: intensities that become 0 and 1. Default: percentiles 0.5 and 99.5.
+    """
+    values = np.asarray(intensities, dtype=np.float32)
+    values = values[np.isfinite(values)]
+    low, high = window if window is not None else np.percentile(values, (0.5, 99.5)) if values.size else (0, 0)
+    seen = ((values - low) / (high - low)).clip(0, 1) if high > low else np.zeros(1)
+    shape = np.shape(intensities)
+    return {
+        "pixel_mm": math.sqrt(spacing[0] * spacing[1]),
+        "slice_mm": float(spacing[2]),
+        "view_mm": math.sqrt(spacing[0] * shape[0] * spacing[1] * shape[1]),
+        "depth_mm": float(spacing[2] * shape[2]),
+        "mean_intensity": float(seen.mean()),
+        "intensity_spread": float(seen.std()),
+    }
+
+
+def cohort_facts(table: pd.DataFrame) -> CohortFacts:
+    """
+    Return the values of a cohort.
+
+    Args:
+        table: a row for each scan and structure, as :class:`medsize.handlers.CaseTable` writes them. Rows of older runs
+            lack values, which are then unknown.
+    """
+    absent = pd.Series(math.nan, index=table.index)
+    structures = {}
+    for name, rows in table.groupby("structure", sort=False):
+        ends = (rows.get("true_low_ml", rows["true_volume_ml"]), rows.get("true_high_ml", rows["true_volume_ml"]))
+        low, high = (end.fillna(rows["true_volume_ml"]).dropna() for end in ends)
+        edge, apart = (rows.get(key, absent[rows.index]).dropna() for key in ("at_edge", "outside_largest"))
+        sizes = (_rounded(low.min()), _rounded(high.max())) if len(low) >= LEAST_SCANS else (None, None)
+        shape = (int(edge.sum()), _rounded(apart.max())) if len(apart) >= LEAST_SCANS else (None, None)
+        structures[str(name)] = StructureRange(*sizes, *shape)
+    scans = table.drop_duplicates("image")
+    image = {}
+    for key in IMAGE_FACTS:
+        values = scans.get(key, absent[scans.index]).dropna()
+        if len(values) >= LEAST_SCANS:
+            median = float(values.median())
+            deviation = float((values - median).abs().median())
+            image[key] = Usual(_rounded(median), _rounded(MAD_TO_SD * deviation))
+    return CohortFacts(len(scans), structures, image)
+
+
+def reliability(
+    structures: Mapping[str, StructureFacts], image: Mapping[str, float], cohort: CohortFacts
+) -> Reliability:
+    """
+    Judge the prediction of a scan.
+
+    It is ``reject`` if a volume is far beyond the range of sizes or doubts of two kinds come together, ``look`` if
+    there is a doubt or nothing could be checked, else ``ok``.
+
+    Args:
+        structures: values of the predicted structures, by name.
+        image: values of the scan.
+        cohort: values of the scans that the run was validated on.
+    """
+    doubts: list[_Doubt] = []
+    not_checked: list[str] = []
+    for name, found in structures.items():
+        usual = cohort.structures.get(name, StructureRange())
+        if usual.low_ml is None or usual.high_ml is None:
+            not_checked.append(f"{name}: the size")
+        else:
+            doubts += _size_doubts(name, found.volume_ml, usual.low_ml, usual.high_ml)
+        if usual.at_edge is None or usual.outside_largest is None:
+            not_checked.append(f"{name}: the edge of the scan, the components")
+            continue
+        if found.at_edge and usual.at_edge == 0:
+            doubts.append(_Doubt("edge", f"{name} reaches the edge of the scan, as in no scan of the validation"))
+        if found.outside_largest > usual.outside_largest + MORE_APART:
+            share = f"{100 * found.outside_largest:.0f} % of {name} is outside its largest component"
+            doubts.append(
+                _Doubt("components", f"{share}, in the validation at most {100 * usual.outside_largest:.0f} %")
+            )
+    for key, words in IMAGE_FACTS.items():
+        if key not in cohort.image or key not in image:
+            not_checked.append(words.rstrip(","))
+        elif cohort.image[key].z(image[key]) > LARGEST_Z:
+            kind = "intensity" if "intensity" in key else "geometry"
+            doubts.append(
+                _Doubt(kind, f"{words} is {image[key]:.3g}, in the validation {cohort.image[key].median:.3g}")
+            )
+    together = len({doubt.kind for doubt in doubts}) > 1
+    checked = len(not_checked) < 2 * len(structures) + len(IMAGE_FACTS)
+    flag = "reject" if together or any(d.rejects for d in doubts) else "look" if doubts or not checked else "ok"
+    reasons = [doubt.reason for doubt in doubts] or ([] if checked else ["nothing could be checked"])
+    return Reliability(flag, tuple(reasons), tuple(not_checked))
+
+
+class _Doubt(NamedTuple):
+    kind: str
+    reason: str
+    rejects: bool = False
+
+
+def _size_doubts(name: str, volume: float, low: float, high: float) -> Iterator[_Doubt]:
+    known = f"those of the validation are {low:.3g} to {high:.3g} mL"
+    if volume == 0 and low > 0:
+        yield _Doubt("size", f"{name} was not found; {known}", rejects=True)
+    elif volume > BEYOND * high or volume < low / BEYOND:
+        far = volume > FAR_BEYOND * high or volume < low / FAR_BEYOND
+        yield _Doubt("size", f"{name} has {volume:.3g} mL; {known}", rejects=far)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")

@@ -1,0 +1,30 @@
+"""Geometry and intensities of a scan's file, for the comparison with those of other scans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import SimpleITK
+
+from medsize.metrics.reliability import image_facts
+from medsize.scans.image_file import read_image_file
+
+__all__ = ["file_facts"]
+
+
+def file_facts(file: str | Path, window: Sequence[float] | None = None) -> dict[str, float]:
+    """
+    Return the values of a scan, see :func:`medsize.metrics.reliability.image_facts`; none of a picture.
+
+    Args:
+        file: file of the scan.
+        window: intensities that the network sees as 0 and 1. Default: percentiles.
+    """
+    try:
+        image = read_image_file(Path(file))
+    except (OSError, ValueError):  # a check that cannot be made, and is said so
+        return {}
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        return {}
+    return image_facts(SimpleITK.GetArrayViewFromImage(image).transpose(), image.GetSpacing(), window)
