@@ -11,7 +11,6 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -22,6 +21,7 @@ from medsize.cohort.pictures import IGNORED
 from medsize.data.cohort import Cohort
 from medsize.data.size_unit import size_unit
 from medsize.files import atomic_write
+from medsize.page_templates import page_templates
 from medsize.pictures import data_url, fullest_slice, slice_png
 from medsize.scans.geometry import num_channels
 from medsize.scans.scan_facts import UNREADABLE, image_facts
@@ -62,9 +62,7 @@ def write_report(
     names = "xy" if unit.is_flat else "xyz"
     axes, elements = list(range(len(names))), "pixels" if unit.is_flat else "voxels"
     structures = cohort.class_names[1:]
-    environment = Environment(
-        loader=PackageLoader("medsize.cohort", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    environment = page_templates("medsize.cohort")
     environment.filters["number"] = number
     page = environment.get_template("report.html").render(
         version=__version__,

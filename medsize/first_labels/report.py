@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from monai.data import MetaTensor
 from torch.nn import functional as F
 
 from medsize import __version__
 from medsize.files import atomic_write
 from medsize.first_labels.features import as_volume
+from medsize.page_templates import page_templates
 from medsize.pictures import data_url, fullest_slice, slice_png
 
 __all__ = ["TOLD_APART", "advice", "write_report"]
@@ -83,9 +83,7 @@ def write_report(
         labels: soft label of each scan on its grid, ``(K, Z, h, w)``.
     """
     chosen = np.unique(np.linspace(0, len(items) - 1, min(len(items), SHOWN)).round().astype(int))
-    environment = Environment(
-        loader=PackageLoader("medsize.first_labels", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    environment = page_templates("medsize.first_labels")
     page = environment.get_template("report.html").render(
         version=__version__,
         summary=summary,

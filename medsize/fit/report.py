@@ -12,7 +12,6 @@ from typing import Any
 import nibabel
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from medsize import __version__
@@ -26,6 +25,7 @@ from medsize.fit.first_and_final import SUMMARY as FIRST_SUMMARY
 from medsize.fit.first_and_final import FirstAndFinal, first_labels_of
 from medsize.fit.plan import Plan, Stage
 from medsize.fit.stages import missed_in, stage_seconds, warnings_in
+from medsize.page_templates import page_templates
 from medsize.pictures import COLOURS, data_url, fullest_slice, slice_png
 from medsize.scans.scan_facts import UNREADABLE, first_line
 
@@ -63,9 +63,7 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
     cohort = load_cohort(source.data_list, source.dataset_dir)
     cases = pd.concat([_cases(stage, output_dir) for stage in plan.results], ignore_index=True)
     structures = cohort.class_names[1:]
-    environment = Environment(
-        loader=PackageLoader("medsize.fit", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    environment = page_templates("medsize.fit")
     has_masks = bool(cases["dice"].notna().any())
     shown = {key: title for key, title in METRIC_TITLES.items() if has_masks or key not in ("dice", "hd95_mm")}
     first_and_final = _first_and_final(plan, output_dir)

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import nibabel
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from medsize.files import atomic_write
 from medsize.inference.intervals import interval_columns
 from medsize.inference.segmentation import mask_file
+from medsize.page_templates import page_templates
 from medsize.pictures import draw_slice, fullest_slice
 
 __all__ = ["MAX_SHOWN", "Panel", "Shown", "draw_montage", "scan_panels", "write_page"]
@@ -52,9 +52,7 @@ class Panel(NamedTuple):
 
 def write_page(output_dir: Path, table: pd.DataFrame, shown: Shown, intervals: Sequence[str]) -> None:
     """Write the table and the montage as a page, with a line about each structure's intervals."""
-    environment = Environment(
-        loader=PackageLoader("medsize.inference", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    environment = page_templates("medsize.inference")
     page = environment.get_template("predictions.html").render(
         rows=table.to_dict("records"),
         compared=shown.low in table,

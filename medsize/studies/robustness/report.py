@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medsize.bundle.run_folder import LOG
 from medsize.files import atomic_write
+from medsize.page_templates import page_templates
 from medsize.studies.robustness import figures
 from medsize.studies.robustness.analysis import (
     METRICS,
@@ -262,13 +262,8 @@ def _facts(study_file: Path, runs: pd.DataFrame, cases: pd.DataFrame) -> dict[st
 
 
 def _template() -> Any:
-    environment = Environment(
-        loader=PackageLoader("medsize.studies.robustness", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("medsize.studies.robustness")
+    environment.lstrip_blocks = True
     environment.filters |= {"figure": _figure, "p": _p}
     return environment.get_template("report.html.j2")
 
