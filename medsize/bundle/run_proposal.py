@@ -41,25 +41,31 @@ class RunProposal(Proposal):
         """See :meth:`medsize.data.Proposal.in_channels`."""
         return int(self._recall("in_channels")) if "in_channels" in self._recorded else super().in_channels()
 
-    def fit_to_window(self) -> bool:
+    def fit_to_window(self, use_roi: bool | None = None) -> bool:
         """See :meth:`medsize.data.Proposal.fit_to_window`."""
-        return bool(self._recall("fit_to_window")) if "fit_to_window" in self._recorded else super().fit_to_window()
+        if "fit_to_window" in self._recorded:
+            return bool(self._recall("fit_to_window"))
+        return super().fit_to_window(use_roi)
 
     def use_roi(self) -> bool:
         """See :meth:`medsize.data.Proposal.use_roi`."""
         return bool(self._recall("use_roi")) if "use_roi" in self._recorded else super().use_roi()
 
-    def spacing(self, use_roi: bool | None = None) -> list[float]:
+    def spacing(self, use_roi: bool | None = None, fits: bool | None = None) -> list[float]:
         """See :meth:`medsize.data.Proposal.spacing`."""
-        return list(self._recall("spacing")) if "spacing" in self._recorded else super().spacing(use_roi)
+        return list(self._recall("spacing")) if "spacing" in self._recorded else super().spacing(use_roi, fits)
 
     def median_spacing(self) -> list[float]:
         """See :meth:`medsize.data.Proposal.median_spacing`."""
         return list(self._recall("spacing")) if "spacing" in self._recorded else super().median_spacing()
 
-    def roi_size(self, spacing: Sequence[float] | None = None, use_roi: bool | None = None) -> list[int]:
+    def roi_size(
+        self, spacing: Sequence[float] | None = None, use_roi: bool | None = None, fits: bool | None = None
+    ) -> list[int]:
         """See :meth:`medsize.data.Proposal.roi_size`."""
-        return list(self._recall("roi_size")) if "roi_size" in self._recorded else super().roi_size(spacing, use_roi)
+        if "roi_size" in self._recorded:
+            return list(self._recall("roi_size"))
+        return super().roi_size(spacing, use_roi, fits)
 
     def strides(self, spacing: Sequence[float], roi_size: Sequence[int]) -> list[list[int]]:
         """See :meth:`medsize.data.Proposal.strides`. A bundle's own weights are of levels that halve every axis."""

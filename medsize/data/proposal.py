@@ -27,6 +27,8 @@ MAX_SIDE_ON_CPU = {2: 96, 3: 64}
 PICTURE_SIDE = 256
 PICTURE_SIDE_ON_CPU = 128
 """Largest number of pixels of the window along an axis, for pictures that are resized to fit it."""
+ALIKE = 1.1
+"""Largest over smallest extent in mm up to which one window in mm fits all pictures."""
 SIDE_STEP = {2: 32, 3: 8}
 """Divisor of each side of the window, as networks halve it several times."""
 UNET_LEVELS = {2: 4, 3: 3}
@@ -92,12 +94,29 @@ class Proposal:
             self.reasons["in_channels"] = "red, green and blue"
         return channels
 
-    def fit_to_window(self) -> bool:
-        """Return whether to resize scans to fit the window: pictures whose pixels have no known size."""
-        fits = self.cohort.length_unit == "px"
-        if fits:
+    def fit_to_window(self, use_roi: bool | None = None) -> bool:
+        """
+        Return whether to resize scans to fit the window: pictures whose pixels have no known size, or that differ.
+
+        A window in mm cuts what large pictures show, and their sizes are of the whole.
+
+        Args:
+            use_roi: scans are cropped to their regions of interest. Default: as proposed.
+        """
+        if self.cohort.length_unit == "px":
             self.reasons["fit_to_window"] = "the pixels have no known size: each picture fills the window, aspect kept"
-        return fits
+            return True
+        if self.spatial_dims != 2 or not self.are_pictures() or self._crops(use_roi):
+            return False
+        extents = np.array([place.extent_mm[:2] for place, _ in self._places])
+        small, large = extents.min(axis=0), extents.max(axis=0)
+        if (large <= ALIKE * small).all():
+            return False
+        self.reasons["fit_to_window"] = (
+            f"the pictures cover {_mm(small)} to {_mm(large)} mm, and a window in mm would cut some: each picture "
+            "fills the window, aspect kept"
+        )
+        return True
 
     def first_label_features(self) -> str:
         """Return the features of first labels: those of pictures if each scan has one slice."""
@@ -110,15 +129,18 @@ class Proposal:
         """Return whether each scan has one slice."""
         return all(place.shape[2] == 1 for place, _ in self._places)
 
-    def spacing(self, use_roi: bool | None = None) -> list[float]:
+    def spacing(self, use_roi: bool | None = None, fits: bool | None = None) -> list[float]:
         """
         Return the spacing of the voxels that the network sees, mm.
 
         Args:
             use_roi: scans are cropped to their regions of interest. Default: as proposed.
+            fits: pictures are resized to fit the window. Default: as proposed.
         """
-        if self.fit_to_window():
+        if self._fits(use_roi, fits):
             self.reasons["spacing"] = "pixels of the window count as they are"
+            if self.fit_to_window(use_roi):
+                self.reasons["spacing"] += f", as {self.reasons['fit_to_window']}"
             return [1.0] * self.spatial_dims
         usual = self._median_spacing
         spacing = _fitting_spacing(self._needed_mm(use_roi), usual)
@@ -134,7 +156,9 @@ class Proposal:
         self.reasons["spacing"] = f"mm; about the median {_mm(self._median_spacing)}"
         return [_rounded(s) for s in self._median_spacing]
 
-    def roi_size(self, spacing: Sequence[float] | None = None, use_roi: bool | None = None) -> list[int]:
+    def roi_size(
+        self, spacing: Sequence[float] | None = None, use_roi: bool | None = None, fits: bool | None = None
+    ) -> list[int]:
         """
         Return the voxels of the network's window.
 
@@ -142,11 +166,12 @@ class Proposal:
             spacing: of its voxels, mm. Default, also in place of anything but a positive number for each axis: as
                 proposed.
             use_roi: scans are cropped to their regions of interest. Default: as proposed.
+            fits: pictures are resized to fit the window. Default: as proposed.
         """
-        if self.fit_to_window():
+        if self._fits(use_roi, fits):
             return self._picture_window()
         if spacing is None or not _is_spacing(spacing, self.spatial_dims):
-            spacing = self.spacing(use_roi)
+            spacing = self.spacing(use_roi, fits)
         needed = self._needed_mm(use_roi)
         whole = "regions of interest" if self._crops(use_roi) else "scans"
         self.reasons["roi_size"] = f"voxels; 95 % of the {whole} are at most {_mm(needed)} mm"
@@ -227,6 +252,10 @@ class Proposal:
 
     def _crops(self, use_roi: bool | None) -> bool:
         return self.use_roi() if use_roi is None else bool(use_roi)
+
+    def _fits(self, use_roi: bool | None, fits: bool | None) -> bool:
+        """Return whether the window has pixels of its own, not mm: always so if the size of pixels is unknown."""
+        return self.cohort.length_unit == "px" or (self.fit_to_window(use_roi) if fits is None else bool(fits))
 
     def _needed_mm(self, use_roi: bool | None) -> np.ndarray:
         """Mm that the window must cover along each axis."""

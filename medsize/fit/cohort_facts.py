@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from medsize.cohort.proposal import propose_dimensions, propose_settings
 from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.proposal import Proposal
 from medsize.scans.scan_facts import UNREADABLE, image_facts, image_place
 from medsize.suggest import did_you_mean_path
 
@@ -64,6 +65,8 @@ class CohortFacts(BaseModel):
     """Number of slices of a scan, in the middle of all."""
     are_pictures: bool = False
     """True if each scan has one slice."""
+    why_fitted: str = ""
+    """Reason why each picture is resized to fit the window; empty if none is."""
     spacing: tuple[float, ...] = ()
     """Mm of its voxels."""
     shares: dict[str, float] = {}
@@ -152,6 +155,7 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
         if stated in (2, 3) and stated != fitting:
             fitting, reason = stated, f"{OVERLAY} has a spacing for it"
         window, spacing = _window(cohort, source, dimensions or fitting)
+        why_fitted = _why_fitted(cohort, source, len(window))
         shares = {} if cohort.organs else _shares(cohort)
     except UNREADABLE as e:
         raise ValueError(f"{source.data_list}: a scan cannot be read: {e}. See medsize check.") from e
@@ -182,6 +186,7 @@ def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortF
         window=tuple(window),
         slices=int(np.median(depths)),
         are_pictures=set(depths) == {1},
+        why_fitted=why_fitted,
         spacing=tuple(spacing),
         shares=shares,
         with_roi=sum("roi" in item for item in cohort.items),
@@ -195,6 +200,12 @@ def _window(cohort: Cohort, source: CohortSource, dimensions: int) -> tuple[list
         proposed = {s.key: s.value for s in propose_settings(cohort, dimensions, [])}
         window, spacing = window if len(window) == dimensions else proposed["roi_size"], proposed["spacing"]
     return window, spacing
+
+
+def _why_fitted(cohort: Cohort, source: CohortSource, dimensions: int) -> str:
+    proposal = Proposal(cohort, dimensions)
+    is_fitted = source.proposed.get("fit_to_window", True) and not source.proposed.get("tile_pictures")
+    return proposal.reasons["fit_to_window"] if is_fitted and proposal.fit_to_window() else ""
 
 
 def _shares(cohort: Cohort) -> dict[str, float]:

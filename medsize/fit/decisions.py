@@ -86,6 +86,8 @@ def reasons(facts: CohortFacts, wishes: Wishes, machine: Machine, bundle: Path, 
     why = "as asked for" if wishes.network else "the default; it runs without medsize"
     why += "; it needs medsize to run, so that no bundle is exported" if chosen.network == "lean_unet" else ""
     yield Decision(text=f"network {NETWORKS[chosen.network].title}", reason=why)
+    if facts.why_fitted and not {"fit_to_window", "tile_pictures"} & wishes.overrides.keys():
+        yield Decision(text="fit_to_window", reason=facts.why_fitted)
     yield from _of_labels(facts, chosen)
     yield from _of_folds(wishes, chosen)
     if chosen.looks_closer:

@@ -79,6 +79,19 @@ def test_the_window_follows_a_spacing_that_is_given(tmp_path: Path) -> None:
         assert proposal.roi_size(wrong) == [64, 64]  # type: ignore[arg-type]
 
 
+def test_pictures_that_cover_different_mm_fill_the_window_unless_it_is_in_mm(tmp_path: Path) -> None:
+    heads: list[Scan] = [((90, 60, 1), (mm, mm, 1.0)) for mm in (0.5, 1.0, 1.5)]
+    proposal = Proposal(cohort_of(tmp_path, heads), 2)
+    assert proposal.fit_to_window()
+    assert "cover 45 × 30 to 135 × 90 mm" in proposal.reasons["fit_to_window"]
+    assert (proposal.spacing(), proposal.roi_size()) == ([1.0, 1.0], [96, 64])
+    in_mm = proposal.spacing(fits=False)
+    assert (in_mm, proposal.roi_size(in_mm, fits=False)) == ([1.0, 1.0], [160, 96])
+    assert not proposal.fit_to_window(use_roi=True)
+    assert not Proposal(cohort_of(tmp_path, heads[:1] * 3), 2).fit_to_window()
+    assert not Proposal(cohort_of(tmp_path, [((90, 60, 8), zooms) for _, zooms in heads]), 2).fit_to_window()
+
+
 def test_regions_of_interest_count_if_all_items_have_boxes(tmp_path: Path) -> None:
     box = {"box_mm": [[10.0, 10.0, 10.0], [39.0, 69.0, 39.0]]}
     boxes, points, none = (

@@ -53,6 +53,7 @@ def test_a_head_gets_the_area_of_its_circumference_and_examinations_stay_togethe
     assert items["001_HC"]["fold"] == items["001_2HC"]["fold"]
     ((low, high),) = items["002_HC"]["slice_size"]["head"]
     assert low < np.pi / 4 * 20 * 15 < high
+    assert not Proposal(load_cohort(tmp_path / "out" / "datalist.json", tmp_path / "out"), 2).fit_to_window()  # alike
     mask = nibabel.load(tmp_path / "out" / "masks" / "002_HC.nii.gz")
     assert mask.shape == (80, 60, 1)
     assert np.allclose(mask.header.get_zooms()[:2], 0.5)
