@@ -227,6 +227,13 @@ def test_a_bundle_of_pictures_segments_them_without_medsize(
         mask = np.asarray(Image.open(tmp_path / "masks" / f"{name}_seg.png"))
         assert mask.shape == size[::-1], name
         assert areas.loc[str(pictures / f"{name}.png"), "liver (px²)"] == (mask == 1).sum()
+    found = json.loads((tmp_path / "masks" / "areas.json").read_text())
+    assert found["notes"] == {name: calibration.note for name, calibration in CALIBRATION.items()}
+    for scan in found["scans"]:
+        liver, kidney = (scan["structures"][name] for name in CALIBRATION)
+        ends = CALIBRATION["liver"].interval(liver["area_px"] / 1000)
+        assert (liver["low_px"] / 1000, liver["high_px"] / 1000) == pytest.approx(ends, rel=1e-5)
+        assert (kidney["low_px"], kidney["high_px"], kidney["level"]) == (None, None, None)
 
     metadata = output / "configs" / "metadata.json"
     content = json.loads(metadata.read_text())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
 
 import torch
 from ignite.engine import Engine
 
-from scripts.volume_table import ScanTable, classes_at_edges, replace_file
+from scripts.volume_table import MM3_PER_ML, ScanTable, classes_at_edges, interval
 
 
 def pixel_side(pixel_mm: float | None, length_unit: str) -> float:
@@ -37,33 +37,60 @@ class AreaTable(ScanTable):
     Areas are in mm², or in pixels (px²), and fractions of the picture. The last column names the structures at the
     edge of the picture. They may be cut off there: their area is a lower bound.
 
-    The prediction is class indices ``(1, W, H, 1)``, decollated, under ``pred``.
+    A JSON beside it, of the same name, also has each area's interval in the same unit, ``low_mm2`` and ``high_mm2`` or
+    ``low_px`` and ``high_px``, and its ``level``, see :class:`scripts.volume_table.VolumeTable`.
+
+    The prediction is class indices ``(1, W, H, 1)``, a decollated MetaTensor under ``pred``.
 
     Args:
         file: CSV to write.
         structures: names of the classes 1, 2, ….
         pixel_mm: side of a pixel, mm; ``None`` if unknown.
+        calibration: by structure, what a training of medsize writes to ``inference.json``. Default: none.
     """
 
-    def __init__(self, file: str, structures: Sequence[str], pixel_mm: float | None = None) -> None:
-        super().__init__(file, structures)
-        self.pixel_mm = pixel_mm
+    def __init__(
+        self,
+        file: str,
+        structures: Sequence[str],
+        pixel_mm: float | None = None,
+        calibration: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(file, structures, calibration)
+        self.pixel_area = 1.0 if pixel_mm is None else pixel_mm**2
+        self.unit, self.symbol = ("px", "px²") if pixel_mm is None else ("mm2", "mm²")
 
     def _add(self, engine: Engine) -> None:
-        pixel = 1.0 if self.pixel_mm is None else self.pixel_mm**2
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            labels = torch.as_tensor(output["pred"]).long()
-            counts = torch.bincount(labels.flatten(), minlength=len(self.structures) + 1)[1:].tolist()
-            values = [f"{value:.6g}" for n in counts for value in (n * pixel, n / labels.numel())]
-            cut_off = "; ".join(self.structures[k - 1] for k in classes_at_edges(output["pred"]) if k)
-            self._scans.append([str(item["image"].meta["filename_or_obj"]), *values, cut_off])
-
-    def _write(self, _: Engine) -> None:
-        replace_file(self.file, self._write_csv)
+            prediction = output["pred"]
+            labels = torch.as_tensor(prediction).long()
+            counts = torch.bincount(labels.flatten(), minlength=len(self.structures) + 1).tolist()
+            # The calibration is of areas in the unit of the training, as volumes of slices of 1 mm.
+            pixel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / MM3_PER_ML
+            at_edges = classes_at_edges(prediction)
+            areas = {}
+            for k, name in enumerate(self.structures, start=1):
+                ends = interval(counts[k] * pixel_ml, self.calibration.get(name, {}))
+                low, high = (
+                    None if end is None else float(f"{end / pixel_ml * self.pixel_area:.6g}")
+                    for end in (ends["low_ml"], ends["high_ml"])
+                )
+                areas[name] = {
+                    f"area_{self.unit}": float(f"{counts[k] * self.pixel_area:.6g}"),
+                    "fraction": float(f"{counts[k] / labels.numel():.6g}"),
+                    f"low_{self.unit}": low,
+                    f"high_{self.unit}": high,
+                    "level": ends["level"],
+                    "cut_off": k in at_edges,
+                }
+            self._scans.append({"image": str(item["image"].meta["filename_or_obj"]), "structures": areas})
 
     def _write_csv(self, lines: TextIO) -> None:
-        unit = "px²" if self.pixel_mm is None else "mm²"
-        columns = [column for name in self.structures for column in (f"{name} ({unit})", f"{name} (fraction)")]
+        columns = [column for name in self.structures for column in (f"{name} ({self.symbol})", f"{name} (fraction)")]
         writer = csv.writer(lines)
         writer.writerow(["image", *columns, "cut off"])
-        writer.writerows(self._scans)
+        for picture in self._scans:
+            areas = picture["structures"]
+            values = [f"{area[key]:.6g}" for area in areas.values() for key in (f"area_{self.unit}", "fraction")]
+            cut_off = "; ".join(name for name, area in areas.items() if area["cut_off"])
+            writer.writerow([picture["image"], *values, cut_off])

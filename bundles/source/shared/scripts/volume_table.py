@@ -16,17 +16,21 @@ MM3_PER_ML = 1000.0
 
 class ScanTable:
     """
-    Collect what is predicted of each scan, and write it when all are done.
+    Collect what is predicted of each scan, and write it as CSV, and with intervals as JSON, when all are done.
 
     Args:
-        file: file to write.
+        file: CSV to write; the JSON beside it has the same name.
         structures: names of the classes 1, 2, ….
+        calibration: by structure, what a training of medsize writes to ``inference.json``. Default: none.
     """
 
-    def __init__(self, file: str, structures: Sequence[str]) -> None:
+    def __init__(
+        self, file: str, structures: Sequence[str], calibration: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
         self.file = file
         self.structures = list(structures)
-        self._scans: list[Any] = []
+        self.calibration = dict(calibration or {})
+        self._scans: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
         """
@@ -46,6 +50,16 @@ class ScanTable:
         raise NotImplementedError
 
     def _write(self, _: Engine) -> None:
+        replace_file(os.path.splitext(self.file)[0] + ".json", self._write_json)
+        replace_file(self.file, self._write_csv)
+
+    def _write_json(self, lines: TextIO) -> None:
+        notes = {name: self.calibration.get(name, {}).get("note", "not calibrated") for name in self.structures}
+        json.dump(
+            {"scans": self._scans, "notes": {name: note for name, note in notes.items() if note}}, lines, indent=1
+        )
+
+    def _write_csv(self, lines: TextIO) -> None:
         raise NotImplementedError
 
 
@@ -68,12 +82,6 @@ class VolumeTable(ScanTable):
         calibration: by structure, what a training of medsize writes to ``inference.json``. Default: none.
     """
 
-    def __init__(
-        self, file: str, structures: Sequence[str], calibration: Mapping[str, Mapping[str, Any]] | None = None
-    ) -> None:
-        super().__init__(file, structures)
-        self.calibration = dict(calibration or {})
-
     def _add(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             prediction = output["pred"]
@@ -86,16 +94,6 @@ class VolumeTable(ScanTable):
                 ends = interval(volume, self.calibration.get(name, {}))
                 volumes[name] = {"volume_ml": volume, **ends, "cut_off": k in at_edges}
             self._scans.append({"image": str(item["image"].meta["filename_or_obj"]), "structures": volumes})
-
-    def _write(self, _: Engine) -> None:
-        replace_file(os.path.splitext(self.file)[0] + ".json", self._write_json)
-        replace_file(self.file, self._write_csv)
-
-    def _write_json(self, lines: TextIO) -> None:
-        notes = {name: self.calibration.get(name, {}).get("note", "not calibrated") for name in self.structures}
-        json.dump(
-            {"scans": self._scans, "notes": {name: note for name, note in notes.items() if note}}, lines, indent=1
-        )
 
     def _write_csv(self, lines: TextIO) -> None:
         writer = csv.writer(lines)
