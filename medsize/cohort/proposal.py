@@ -100,6 +100,8 @@ def propose_settings(
         values["size_level"] = proposal.size_level()
     if (channels := proposal.in_channels()) > 1:
         values["in_channels"] = channels
+    if (axis := proposal.fixed_axis()) is not None:
+        values["fixed_axis"] = axis
     settings = [Setting(key, value, proposal.reasons.get(key, "as asked for")) for key, value in values.items()]
     clicked = sum("clicks" in item for item in cohort.items)
     supervision = "size+scribble" if clicked else "size"

@@ -33,6 +33,8 @@ SIDE_STEP = {2: 32, 3: 8}
 """Divisor of each side of the window, as networks halve it several times."""
 UNET_LEVELS = {2: 4, 3: 3}
 """Levels of the bundles' UNets that halve their input."""
+SIDED = {"CR", "DX"}
+"""Modalities of pictures in which left and right matter, as DICOM names them."""
 SOFT_TISSUE = [-175.0, 250.0]
 """Window in HU of MONAI's tutorials for the abdomen."""
 UNKNOWN = ImagePlace.model_validate({"shape": [64] * 3, "zooms": [1] * 3, "affine": np.eye(4).tolist(), "faults": ()})
@@ -198,18 +200,22 @@ class Proposal:
 
     def fixed_axis(self) -> int | None:
         """
-        Return the axis that views of a scan must neither flip nor turn: from left to right, if structures are so named.
+        Return the axis that views of a scan must neither flip nor turn: from left to right, where the side matters.
 
-        A flipped view would show the left kidney where the right one is: networks then cannot learn the side. ``None``
-        without such names, and for a 2D network whose slices do not contain that axis.
+        A flipped view would show the left kidney where the right one is: networks then cannot learn the side. It
+        matters if structures are so named, and in X-ray pictures, where the heart lies on one side. ``None`` elsewhere,
+        as in ultrasound, photographs and microscopy, and for a 2D network whose slices do not contain that axis.
         """
-        if not are_left_and_right(self.cohort.class_names[1:]):
+        reason = "structures are named so" if are_left_and_right(self.cohort.class_names[1:]) else ""
+        if not reason and set(self.modalities) & SIDED and self.are_pictures():
+            reason = "the pictures are X-rays"
+        if not reason:
             return None
         axes = [int(np.abs(np.asarray(place.affine)[0, :3]).argmax()) for place, _ in self._places]
         axis = max(set(axes), key=axes.count)
         if axis >= self.spatial_dims:
             return None
-        self.reasons["fixed_axis"] = "from left to right, not flipped in the second view: structures are named so"
+        self.reasons["fixed_axis"] = f"from left to right, not flipped in the second view: {reason}"
         return axis
 
     def intensity_window(self) -> list[float] | None:

@@ -180,3 +180,9 @@ def test_the_axis_from_left_to_right_is_fixed_where_structures_are_named_so(
     proposal = Proposal(cohort, spatial_dims)
     assert proposal.fixed_axis() == axis
     assert ("fixed_axis" in proposal.reasons) == (axis is not None)
+
+
+@pytest.mark.parametrize(("modality", "axis"), [("DX", 0), ("CR", 0), ("US", None), ("", None)])
+def test_x_ray_pictures_are_not_flipped_from_left_to_right(tmp_path: Path, modality: str, axis: int | None) -> None:
+    cohort = cohort_of(tmp_path, [((40, 50, 1), (2.0, 2.0, 1.0))] * 2)
+    assert Proposal(cohort, 2, [modality] * 2).fixed_axis() == axis
