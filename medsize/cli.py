@@ -146,7 +146,9 @@ def phantom(
 @app.command()
 def init(
     cohort: Annotated[Path, typer.Argument(help="Folder with the scans.", exists=True, file_okay=False)],
-    output: Annotated[Path, typer.Option(help="Folder to write to, outside of COHORT.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder to write to, outside of COHORT. Default: COHORT_prepared.")
+    ] = None,
     sizes: Annotated[
         Path | None, typer.Option(help="Size table, CSV or XLSX. Default: measure masks.", dir_okay=False)
     ] = None,
@@ -212,6 +214,8 @@ def init(
     from medsize.cohort.pictures import MaskOptions, mask_colours
     from medsize.sizes.size_table import read_size_table
 
+    folder = cohort.resolve()
+    output = output or folder.with_name(f"{folder.name}_prepared")
     with refusals("No data list was written."):
         options = InitOptions(
             structures=tuple(structure or ()),

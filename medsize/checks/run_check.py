@@ -104,6 +104,7 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
             cohort.scribble_unlabelled,
             region_mm,
             mask_ignored=cohort.mask_ignored,
+            length_unit=cohort.length_unit,
         )
         used = {item["image"] for item in (*training, *validation)}
         checked = [item for item in cohort.items if item["image"] in used]

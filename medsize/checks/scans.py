@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import nibabel
 import numpy as np
@@ -27,6 +27,7 @@ def check_scans(
     scribble_unlabelled: int = IGNORE_INDEX,
     region_mm: Sequence[float] | None = None,
     mask_ignored: int | None = None,
+    length_unit: Literal["mm", "px"] = "mm",
 ) -> list[str]:
     """
     Read the scans that were not read before, and list the problems of all.
@@ -44,13 +45,15 @@ def check_scans(
         scribble_unlabelled: value of unlabelled voxels in scribbles.
         region_mm: extent of the region given to the network along each axis, in mm; negative for all of an axis.
         mask_ignored: value in masks of voxels that belong to no class. Default: none.
+        length_unit: ``px`` for pictures whose pixels have no known size.
 
     Returns:
         one message per problem, naming the file. Empty if there is none.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         found = pool.map(
-            lambda item: list(_faults(item, num_classes, scribble_unlabelled, region_mm, mask_ignored)), items
+            lambda item: list(_faults(item, num_classes, scribble_unlabelled, region_mm, mask_ignored, length_unit)),
+            items,
         )
         return [fault for faults in with_progress(found, "checking scans", len(items)) for fault in faults]
 
@@ -61,6 +64,7 @@ def _faults(
     scribble_unlabelled: int,
     region_mm: Sequence[float] | None,
     mask_ignored: int | None,
+    length_unit: Literal["mm", "px"],
 ) -> Iterator[str]:
     item: Mapping[str, Any] = scan
     path = item["image"]
@@ -84,10 +88,10 @@ def _faults(
             is_sized = any(bool((torch.as_tensor(item[k])[0] > 0).any()) for k in size_keys if k in item)
             name = key.removeprefix("true_")
             yield from _label_faults(item[key], name, image, path, num_classes, ignored, is_sized)
-    yield from _size_faults(item, image, region_mm)
+    yield from _size_faults(item, image, region_mm, length_unit)
     yield from _click_faults(item, image)
     if "region" in item:
-        yield from region_faults(item, image)
+        yield from region_faults(item, image, length_unit)
     if "roi" in item:
         yield from _roi_faults(item["roi"], image, path)
 
@@ -122,7 +126,14 @@ def _label_faults(
         yield f"{path}: the {key} holds the values {wrong[:5]}, expected the classes 0 to {num_classes - 1}."
 
 
-def _size_faults(item: Mapping[str, Any], image: ImageFacts, region_mm: Sequence[float] | None) -> Iterator[str]:
+def _unit(key: str, length_unit: Literal["mm", "px"]) -> str:
+    """Return the unit of a size under a key."""
+    return "px" if length_unit == "px" else "mm²" if is_per_slice(key) else "mm³"
+
+
+def _size_faults(
+    item: Mapping[str, Any], image: ImageFacts, region_mm: Sequence[float] | None, length_unit: Literal["mm", "px"]
+) -> Iterator[str]:
     path = item["image"]
     extent = np.asarray(image.extent_mm)
     region = None if region_mm is None else np.where(np.asarray(region_mm) < 0, extent, region_mm)
@@ -132,7 +143,7 @@ def _size_faults(item: Mapping[str, Any], image: ImageFacts, region_mm: Sequence
         size = item.get(key)
         if size is None:
             continue
-        axes, unit = (2, "mm²") if is_per_slice(key) else (3, "mm³")
+        axes, unit = 2 if is_per_slice(key) else 3, _unit(key, length_unit)
         if is_per_slice(key) and size.shape[-1] != image.shape[-1]:
             yield f"{path}: sizes are given for {size.shape[-1]} slices, but the image has {image.shape[-1]}."
             continue
@@ -154,13 +165,14 @@ def _size_faults(item: Mapping[str, Any], image: ImageFacts, region_mm: Sequence
                 )
 
 
-def region_faults(item: Mapping[str, Any], image: ImageFacts) -> Iterator[str]:
+def region_faults(item: Mapping[str, Any], image: ImageFacts, length_unit: Literal["mm", "px"] = "mm") -> Iterator[str]:
     """
     Yield the problems of the masks of organs that an item's structures lie in.
 
     Args:
         item: item with a ``region``.
         image: facts about its scan.
+        length_unit: ``px`` for pictures whose pixels have no known size.
     """
     path = item["image"]
     for file in dict.fromkeys(item["region"]):
@@ -175,7 +187,7 @@ def region_faults(item: Mapping[str, Any], image: ImageFacts) -> Iterator[str]:
             if lowest.shape != organ.shape or not bool((lowest > 1.01 * organ).any()):
                 continue
             at = int((lowest - organ).argmax())
-            place, unit = (f" in slice {at}", "mm²") if is_per_slice(key) else ("", "mm³")
+            place, unit = f" in slice {at}" if is_per_slice(key) else "", _unit(key, length_unit)
             yield (
                 f"{path}: sizes sum to {float(lowest.flatten()[at]):.6g} {unit}{place}, but their organ, {file}, has "
                 f"only {float(organ.flatten()[at]):.6g} {unit}. Is size_unit right, and is the organ drawn whole?"

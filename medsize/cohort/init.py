@@ -405,7 +405,9 @@ def write_cohort(
 
 def faults(cohort: Cohort) -> list[str]:
     """Return the problems of the folds and of the scans themselves."""
-    found = check_scans(cohort.items, cohort.num_classes, mask_ignored=cohort.mask_ignored)
+    found = check_scans(
+        cohort.items, cohort.num_classes, mask_ignored=cohort.mask_ignored, length_unit=cohort.length_unit
+    )
     if len({item["fold"] for item in cohort.items}) < 2:
         return ["all scans are from one subject, so that none is left to train on. Add scans of others.", *found]
     return found
