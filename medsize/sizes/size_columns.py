@@ -84,6 +84,11 @@ def read_columns(
             problems.append(f"row 1, column {name}({letter}) {e}")
             column = None
         columns.append(column)
+    for index, cell in enumerate(header):
+        if index in unknown and _is_count_beside_fraction(cell, columns, (numbers or {}).get(index)):
+            name = as_text(cell)  # type: ignore[arg-type]
+            columns[index] = Column(name, get_column_letter(index + 1), "count", structures[_comparable(name)])
+            del unknown[index]
     problems += _of_unknown_names(header, unknown, numbers or {}, structures)
     if not any(column and column.kind == "image" for column in columns):
         problems.append("row 1 names no column 'image', expected one with the paths of the scans. Name the columns.")
@@ -97,6 +102,18 @@ def read_columns(
         if column and column.structure and column.structure not in sized
     ]
     return columns, problems
+
+
+def _is_count_beside_fraction(name: Cell, columns: Sequence[Column | None], numbers: Sequence[float] | None) -> bool:
+    """
+    Return whether a column is a count: whole numbers below a structure's name alone, whose size is a fraction.
+
+    Beside an area it is not read as one, as that would make the area the mean of one object.
+    """
+    if isinstance(name, ValueError) or not numbers or not all(n >= 0 and n == int(n) for n in numbers):
+        return False
+    of_structure = [c for c in columns if c and c.structure and _comparable(c.structure) == _comparable(as_text(name))]
+    return {c.kind for c in of_structure if c.kind in (*SIZE_KINDS, "count")} == {"fraction"}
 
 
 class _UnknownNameError(ValueError):

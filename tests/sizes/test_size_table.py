@@ -105,6 +105,15 @@ def test_a_cell_says_so_many_mm3(tmp_path: Path, column: str, cell: Any, mm3: fl
     assert size == pytest.approx(mm3, rel=1e-12)
 
 
+def test_whole_numbers_below_the_name_of_a_structure_are_a_count_beside_its_fraction(tmp_path: Path) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    header = ["image", "nuclei_fraction", "nuclei"]
+    assert sizes(tmp_path, header, ["a.nii.gz", 0.25, 125])["size"] == {"nuclei": pytest.approx(2000)}
+    write_csv(tmp_path / "sizes.csv", header, ["a.nii.gz", 0.25, 0])
+    with pytest.raises(SizeTableError, match=r"'nuclei' \(C\) is 0, but the size by column 'nuclei_fraction'"):
+        read_size_table(tmp_path / "sizes.csv")
+
+
 @pytest.mark.parametrize(
     ("columns", "cells", "low", "high"),
     [
@@ -432,7 +441,7 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
         "fractions, rename it to 'cat fraction'; likewise the others",
     ),
     "bare name of a count": (
-        [["image", "nuclei_fraction", "nuclei"], ["a", 0.2, 125]],
+        [["image", "nuclei area_um2", "nuclei"], ["a", 50, 125]],
         "row 1, column 'nuclei' (C) is not known. If it counts objects, rename it to 'nuclei count'. Delete it",
     ),
     "mask and slices": (
