@@ -127,6 +127,10 @@ class Proposal:
         self.reasons["first_labels_features"] = "each scan is a picture"
         return "picture"
 
+    def first_label_level(self, size_level: str) -> str:
+        """Return the level of sizes by which first labels are asked for: ``"picture"``, or else that of the sizes."""
+        return "picture" if self.are_pictures() else size_level
+
     def are_pictures(self) -> bool:
         """Return whether each scan has one slice."""
         return all(place.shape[2] == 1 for place, _ in self._places)
