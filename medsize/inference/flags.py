@@ -61,11 +61,14 @@ def write_flags(output_dir: Path, flags: Mapping[str, Reliability]) -> None:
     table = table.assign(flag=[f.flag for f in of_rows], reasons=["; ".join(f.reasons) for f in of_rows])
     with atomic_write(file) as partial:
         table.to_csv(partial, index=False)
-    volumes = json.loads(file.with_suffix(".json").read_text())
+    file = file.with_suffix(".json")
+    if not file.exists():  # bundles of earlier versions write none
+        return
+    volumes = json.loads(file.read_text())
     for scan in volumes["scans"]:
         of_scan = flags[image_name(Path(scan["image"]))]
         scan |= {"flag": of_scan.flag, "reasons": of_scan.reasons, "not_checked": of_scan.not_checked}
-    with atomic_write(file.with_suffix(".json")) as partial:
+    with atomic_write(file) as partial:
         partial.write_text(json.dumps(volumes, indent=1))
 
 

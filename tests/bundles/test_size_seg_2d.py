@@ -429,11 +429,11 @@ def test_volume_table_is_importable_alone() -> None:
     [("volume", "size", 0), ("volume", "size+scribble", 1), ("slice", "size", 1)],
 )
 def test_second_round_from_volumes_ends_with_the_sizes_handed_down_alone(
-    size_level: str, supervision: str, end: float
+    size_level: str, supervision: str, end: float, phantoms: Path
 ) -> None:
     parser = ConfigParser()
     parser.read_config([str(CONFIGS / name) for name in ("train.yaml", "teacher.yaml", "second_round.yaml")])
-    parser.update({"size_level": size_level, "supervision": supervision})
+    parser.update({"dataset_dir": str(phantoms), "size_level": size_level, "supervision": supervision})
     assert parser.get_parsed_content("soft_label_weight") == 1
     assert parser.get_parsed_content("soft_label_end") == end
     assert parser.get_parsed_content("hand_down_sizes") == (size_level == "volume")
