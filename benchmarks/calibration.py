@@ -29,7 +29,7 @@ from medsize.bundle.run_folder import METRICS
 from medsize.handlers.case_table import calibrate_volumes
 from medsize.metrics.conformal import LEVEL, calibrate
 
-__all__ = ["Coverage", "Runs", "across_cohorts", "by_cross_validation", "chosen_epoch", "read_runs"]
+__all__ = ["Coverage", "Runs", "across_cohorts", "by_cross_validation", "chosen_epoch", "divisions", "read_runs"]
 
 CASES = "cases.csv"
 NUM_PARTS, REPEATS = 5, 10
@@ -111,15 +111,25 @@ def by_cross_validation(runs: Sequence[pd.DataFrame], level: float = LEVEL, repe
     Returns:
         a row for each test of a volume: ``subject``, ``structure``, ``held``, ``level``, ``low`` and ``high`` factor.
     """
+    tests = [_tested(known, tested, level) for known, tested in divisions(runs, repeats)]
+    return pd.concat(tests, ignore_index=True)
+
+
+def divisions(runs: Sequence[pd.DataFrame], repeats: int = REPEATS) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """
+    Yield the cases of four fifths of a run's subjects and of the last fifth, each fifth once in a random division.
+
+    Args:
+        runs: cases of some runs on one cohort.
+        repeats: number of random divisions.
+    """
     rng = np.random.default_rng(0)
-    tests = []
     for table in runs:
         subjects = table["subject"].unique()
         for _ in range(repeats):
             for part in np.array_split(rng.permutation(subjects), min(NUM_PARTS, len(subjects))):
                 is_tested = table["subject"].isin(part)
-                tests.append(_tested(table[~is_tested], table[is_tested], level))
-    return pd.concat(tests, ignore_index=True)
+                yield table[~is_tested], table[is_tested]
 
 
 def across_cohorts(runs: Runs, level: float = LEVEL) -> dict[tuple[str, str], pd.DataFrame]:

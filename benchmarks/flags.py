@@ -16,11 +16,10 @@ from collections.abc import Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
-from benchmarks.calibration import NUM_PARTS, REPEATS, Runs, read_runs
+from benchmarks.calibration import REPEATS, Runs, divisions, read_runs
 from medsize.metrics.reliability import IMAGE_FACTS, CohortFacts, StructureFacts, cohort_facts, reliability
 
 __all__ = ["across_cohorts", "area_under_curve", "by_cross_validation", "judged"]
@@ -67,14 +66,7 @@ def by_cross_validation(runs: Sequence[pd.DataFrame], repeats: int = REPEATS) ->
         runs: cases of some runs on one cohort.
         repeats: number of random divisions.
     """
-    rng = np.random.default_rng(0)
-    found = []
-    for table in runs:
-        for _ in range(repeats):
-            order = rng.permutation(table["subject"].unique())
-            for part in np.array_split(order, min(NUM_PARTS, len(order))):
-                tested = table["subject"].isin(part)
-                found.append(judged(table[tested], cohort_facts(table[~tested])))
+    found = [judged(tested, cohort_facts(known)) for known, tested in divisions(runs, repeats)]
     return pd.concat(found, ignore_index=True)
 
 
@@ -90,12 +82,10 @@ def across_cohorts(runs: Runs) -> dict[tuple[str, str], pd.DataFrame]:
 
 def area_under_curve(scans: pd.DataFrame) -> float:
     """Return the AUROC of flag and number of reasons for a Dice below 0.5; NaN if all scans, or none, have one."""
-    score = rankdata(scans["flag"].map(FLAGS.index) * 100 + scans["reasons"])
-    poor = (scans["least"] < POOR).to_numpy()
-    count = int(poor.sum())
-    if count in (0, len(poor)):
+    poor = scans["least"] < POOR
+    if poor.nunique() < 2:
         return float("nan")
-    return float((score[poor].sum() - count * (count + 1) / 2) / (count * (len(poor) - count)))
+    return float(roc_auc_score(poor, scans["flag"].map(FLAGS.index) * 100 + scans["reasons"]))
 
 
 def _row(scans: pd.DataFrame) -> str:

@@ -33,8 +33,7 @@ def segment_images(
     Raises:
         subprocess.CalledProcessError: when the inference fails.
     """
-    command = _inference(run, bundle, folder, report)
-    masks = _write_images(images, folder, os.path.commonpath([os.path.dirname(image) for image in images]))
+    command, _, masks = _prepared(run, bundle, images, folder, report)
     subprocess.run(command, check=True)
     return list(masks.values())
 
@@ -58,9 +57,7 @@ def segment_readable_images(
     Raises:
         subprocess.CalledProcessError: when the inference fails for another reason than a single image.
     """
-    command = _inference(run, bundle, folder, report)
-    root = os.path.commonpath([os.path.dirname(image) for image in images])
-    masks = _write_images(images, folder, root)
+    command, root, masks = _prepared(run, bundle, images, folder, report)
 
     def start(left: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
         _write_images(left, folder, root)
@@ -97,12 +94,15 @@ def run_past_faults(
     return stopped
 
 
-def _inference(run: Path, bundle: Path, folder: Path, report: Callable[[str], None]) -> list[str]:
-    """Return the command that segments the images listed in a folder, and report it."""
+def _prepared(
+    run: Path, bundle: Path, images: Sequence[str], folder: Path, report: Callable[[str], None]
+) -> tuple[list[str], str, dict[str, Path]]:
+    """List images in a folder; report and return the command that segments them, their root, and the mask of each."""
     configs: list[str | Path] = ["inference.yaml", run / INFERENCE, _listed(folder)]
     command = run_command(bundle, configs, ["--output_dir", str(folder / MASKS)])
     report(as_typed(command))
-    return command
+    root = os.path.commonpath([os.path.dirname(image) for image in images])
+    return command, root, _write_images(images, folder, root)
 
 
 def _write_images(images: Sequence[str], folder: Path, root: str) -> dict[str, Path]:
