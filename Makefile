@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test browser fuzz verify-bundles check bundles bench clean
+.PHONY: demo test browser fuzz verify-bundles check docs bundles bench clean
 
 demo: $(READY)
 	$(RUN) -m benchmarks.demo --output-dir demo
@@ -33,6 +33,11 @@ check: $(READY)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(RUN) -m bundles.source.assemble --check
+	$(MAKE) docs
+
+# The site, build/site/index.html. It loads nothing from the network, and neither does its making.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 bundles: $(READY)
 	$(RUN) -m bundles.source.assemble

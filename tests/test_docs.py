@@ -160,6 +160,29 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert not broken
 
 
+def pages_in(navigation: Any) -> Iterator[str]:
+    """Yield the pages in a navigation of mkdocs, from the start."""
+    if isinstance(navigation, str):
+        yield navigation
+    else:
+        for entry in navigation.values() if isinstance(navigation, dict) else navigation:
+            yield from pages_in(entry)
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    pages = list(pages_in(yaml.safe_load((PROJECT / "mkdocs.yml").read_text())["nav"]))
+    assert {page.relative_to(PROJECT).as_posix() for page in (README, *DOCS)} <= set(pages)
+    assert len(pages) == len(set(pages))
+
+
+def test_every_page_of_the_reference_names_public_modules() -> None:
+    pages = [page for page in DOCS if page.parent.name == "reference"]
+    modules = [module for page in pages for module in re.findall(r"^::: (.+)$", prose_of(page), re.MULTILINE)]
+    assert len(modules) > 20
+    # Without __all__ the page would have all that the module imports.
+    assert [module for module in modules if not hasattr(importlib.import_module(module), "__all__")] == []
+
+
 def test_every_page_is_reached_from_the_readme() -> None:
     reached, ahead = set(), [README]
     while ahead:

@@ -1,7 +1,7 @@
 """
 Data list: a file that names the scans, and states what is known of each.
 
-It is JSON in the Decathlon layout::
+It is JSON in the Decathlon layout:
 
     {"labels": {"0": "background", "1": "liver"}, "size_unit": "mL",
      "training": [{"image": "scan_1.nii.gz", "size": {"liver": 1510}, "subject": "1", "fold": 0}, …]}

@@ -24,7 +24,7 @@ class WeightSchedule:
     Raises:
         ValueError: when the loss has no such attribute, or the fractions are not two ascending numbers in [0, 1].
 
-    Example:
+    Examples:
         >>> schedule = WeightSchedule(loss, 1000, {"potts_weight": (0.0, 0.1, (0.0, 0.2))})  # doctest: +SKIP
     """
 

@@ -27,7 +27,7 @@ class AgreementLoss(ReducedLoss):
     Raises:
         ValueError: when ``reduction`` is not one of these.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from medsize.losses import AgreementLoss
         >>> sure = torch.tensor([30.0, -30.0]).view(1, 2, 1, 1).expand(1, 2, 8, 8)

@@ -31,7 +31,7 @@ class CompositeLoss(_Loss):
 
     Every term is averaged over the items that carry its label; the term of scribbles is averaged over their voxels. So
     a batch may mix items with a size only, with clicks, with a mask, or with several of them. A weight may be changed
-    during training, for example with MONAI's handler::
+    during training, for example with MONAI's handler:
 
         _target_: ParamSchedulerHandler
         parameter_setter: "$lambda weight: setattr(@train#loss, 'potts_weight', weight)"
@@ -54,7 +54,7 @@ class CompositeLoss(_Loss):
         outside_weight: weight of the background outside of Ω, where Ω is the organ that all structures lie in. Defaults
             to 0, as outside of Ω may be padding.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from medsize.losses import CompositeLoss
         >>> loss = CompositeLoss(potts_weight=0.1)

@@ -46,7 +46,7 @@ class PottsLoss(ReducedLoss):
     Raises:
         ValueError: when ``radius`` is below 1, or ``contrast`` or ``spacing`` is not positive.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from medsize.losses import PottsLoss
         >>> image = torch.rand(1, 1, 16, 16)

@@ -31,7 +31,7 @@ class SizeKLLoss(SizeLoss):
     Args:
         reduction: {``"none"``, ``"mean"``, ``"sum"``}. Reduction over the items. Defaults to ``"mean"``.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from medsize.losses import SizeKLLoss
         >>> logits = torch.zeros(1, 2, 8, 8)  # S̄ = (0.5, 0.5)

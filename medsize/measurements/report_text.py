@@ -1,7 +1,7 @@
 """
 Sizes in sentences of reports, by a small grammar that refuses rather than guesses.
 
-A sentence states a size in one of these forms, and in no other::
+A sentence states a size in one of these forms, and in no other:
 
     [LOCATION] STRUCTURE [FILLERS] SIZE [AXIS] [in LOCATION]      segment VI lesion measures 2,3 × 1,8 cm
     LESION in LOCATION measuring SIZE                             lesion in segment VI measuring 2,3 × 1,8 cm

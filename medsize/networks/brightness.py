@@ -31,7 +31,7 @@ class Brightness(nn.Module):
     Raises:
         ValueError: when ``out_channels`` is not 2, or ``blur`` is negative.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from medsize.networks import Brightness
         >>> Brightness(scale=10.0)(torch.tensor([[[[0.0, 0.5]]]])).tolist()

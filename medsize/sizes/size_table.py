@@ -2,38 +2,38 @@
 Size tables: the known sizes of the structures in each scan, in a spreadsheet (XLSX) or CSV file.
 
 The first row names the columns. Every further row is a scan or, where the column ``slice`` is filled in, one of its
-slices. A picture is a scan of one slice::
+slices. A picture is a scan of one slice:
 
     image,               subject, liver volume_ml, liver error_percent, tumour diameters_mm, tumour volume_ml
     scans/scan_1.nii.gz, A,       1510,            10,                  34 x 28 x 40,
     scans/scan_2.nii.gz, B,       1230,            10,                  ,                    0
 
-===========================  =============================================================================
-column                       content of its cells
-===========================  =============================================================================
-``image``                    path of the scan from the data set's folder
-``subject``                  subject of the scan; may be left out
-``slice``                    number of the slice, from 0 along the last axis; empty: the whole scan
-``lesion``                   number or name of the lesion, where a scan (a slice) has a row for each of its lesions
-``pixel_mm``                 side of a picture's pixels in mm, where its file does not state it
-``roi_mm``                   region of interest: two corners of a box around all structures, in scanner mm (RAS+, as in
-                             NIfTI), ``-80 -60 10 to 90 75 140``, or its centre, ``5 8 75``; ``roi_lps_mm`` is LPS
-``comment``                  anything; not read
-``liver volume_ml``          volume in mL
-``liver volume_mm3``         volume in mm³
-``liver diameters_mm``       1, 2 or 3 diameters in mm: ``34``, ``34 x 28`` or ``34 x 28 x 40``
-``liver fraction``           part of the scan's (the slice's) original field of view: ``0.04`` or ``4 %``
-``liver area_mm2``           area in mm², of a slice or picture; also ``area_um2``, and ``area_px`` in pixels
-``head circumference_mm``    circumference in mm, of a slice or picture
-``nuclei count``             number of objects, where ``nuclei area_…`` is the mean of one; 0: there is none
-``liver mask``               path of a mask of this structure alone (1, elsewhere 0), to be measured
-``liver volume_ml low``,     bounds, if no more is known; likewise for all columns above that hold a size, except
-``liver volume_ml high``     ``mask``
-``liver click_mm``           where it is, in scanner mm (RAS+, as in NIfTI): ``12.5 -30 44``; several points with
-                             semicolons between them; a line as ``0 1 2 to 3 4 2``; ``click_lps_mm`` is LPS, as in DICOM
-``liver error_percent``      the reader's error, in percent of the number in the row
-``error_percent``            the same for all structures without bounds or an error of their own
-===========================  =============================================================================
+| column | content of its cells |
+| --- | --- |
+| ``image`` | path of the scan from the data set's folder |
+| ``subject`` | subject of the scan; may be left out |
+| ``slice`` | number of the slice, from 0 along the last axis; empty: the whole scan |
+| ``lesion`` | number or name of the lesion, where a scan (a slice) has a row for each of its lesions |
+| ``pixel_mm`` | side of a picture's pixels in mm, where its file does not state it |
+| ``roi_mm`` | region of interest in scanner mm (RAS+, as in NIfTI): two corners of a box, or its centre |
+| ``roi_lps_mm`` | the same in LPS, as in DICOM |
+| ``comment`` | anything; not read |
+| ``liver volume_ml`` | volume in mL |
+| ``liver volume_mm3`` | volume in mm³ |
+| ``liver diameters_mm`` | 1, 2 or 3 diameters in mm: ``34``, ``34 x 28`` or ``34 x 28 x 40`` |
+| ``liver fraction`` | part of the scan's (the slice's) original field of view: ``0.04`` or ``4 %`` |
+| ``liver area_mm2`` | area in mm², of a slice or picture; also ``area_um2``, and ``area_px`` in pixels |
+| ``head circumference_mm`` | circumference in mm, of a slice or picture |
+| ``nuclei count`` | number of objects, where ``nuclei area_…`` is the mean of one; 0: there is none |
+| ``liver mask`` | path of a mask of this structure alone (1, elsewhere 0), to be measured |
+| ``liver volume_ml low``, ``… high`` | bounds, if no more is known; likewise for all sizes above but ``mask`` |
+| ``liver click_mm`` | where it is, in scanner mm (RAS+, as in NIfTI); several points have semicolons between them |
+| ``liver click_lps_mm`` | the same in LPS, as in DICOM |
+| ``liver error_percent`` | the reader's error, in percent of the number in the row |
+| ``error_percent`` | the same for all structures without bounds or an error of their own |
+
+A region of interest holds all structures: ``-80 -60 10 to 90 75 140``, or ``5 8 75``. A click is ``12.5 -30 44``, a
+line ``0 1 2 to 3 4 2``.
 
 **Several lesions** of a structure have a row each, told apart by ``lesion``, or a cell with ``+`` between them:
 ``12 + 15 x 11 + 31``. Their sizes add up, and so do the ends of their intervals, see
