@@ -25,7 +25,8 @@ fuzz: $(READY)
 	OMP_NUM_THREADS=1 $(RUN) -m tests.fuzz --mutations $(MUTATIONS) --seed $(SEED) --log fuzz.log
 
 verify-bundles: $(READY)
-	$(RUN) -m pytest -m "" tests/bundles/test_model_zoo.py tests/bundles/test_round_trips.py
+	$(RUN) -m pytest -m "" tests/bundles/test_model_zoo.py tests/bundles/test_round_trips.py \
+	  tests/bundles/test_zoo_contribution.py
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

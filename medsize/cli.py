@@ -652,13 +652,33 @@ def export(
     image_type: Annotated[
         str | None, typer.Option(help="Type of the images for the metadata, such as natural, ultrasound or CT.")
     ] = None,
+    zoo: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="Write a contribution to the model zoo; OWNER/NAME: repository of the weights on Hugging Face.",
+        ),
+    ] = None,
+    authors: Annotated[str, typer.Option(help="With --zoo: authors of the model.")] = "",
+    licence: Annotated[
+        str | None,
+        typer.Option("--license", help="With --zoo: licence of the weights. Default: that of the data list."),
+    ] = None,
+    weights_url: Annotated[
+        str | None, typer.Option(help="With --zoo: address of model.pt. Default: in the repository.")
+    ] = None,
 ) -> None:
-    """Write a self-contained bundle in the layout of the MONAI model zoo."""
+    """Write a self-contained bundle in the layout of the MONAI model zoo, or with --zoo a contribution to it."""
     from medsize.bundle.export import export_bundle
+    from medsize.bundle.zoo import Contribution, export_for_zoo
 
     with refusals():
-        export_bundle(bundle, output, run, network, vendor, image_type)
-    echo(f"{output}: a bundle with {network}")
+        if zoo is None:
+            export_bundle(bundle, output, run, network, vendor, image_type)
+            echo(f"{output}: a bundle with {network}")
+        else:
+            contribution = Contribution(zoo, authors, licence, weights_url)
+            echo(export_for_zoo(bundle, output, run, contribution, network, vendor, image_type).describe(output))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -24,7 +24,7 @@ from medsize.bundle.config_text import ORIGIN, merged
 from medsize.bundle.run_folder import INFERENCE, METRICS, SUMMARY, WEIGHTS, check_finished
 from medsize.bundle.run_summary import RunResults, RunSummary
 
-__all__ = ["export_bundle"]
+__all__ = ["DEFAULT_NETWORK", "check_empty", "export_bundle", "performance", "whole_folder"]
 
 DEFAULT_NETWORK = "unet"
 RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
@@ -77,8 +77,7 @@ def export_bundle(
     configs = bundle / "configs"
     if not (configs / "train.yaml").is_file():
         raise ValueError(f"{bundle} is not a bundle of medsize: there is no configs/train.yaml in it.")
-    if output_dir.exists() and any(output_dir.iterdir()):
-        raise ValueError(f"{output_dir} is not empty. Name a new folder.")
+    check_empty(output_dir)
     overlay = _overlay(configs, network)
     settings = {} if run is None else _settings(run)
     window = {key: settings[key] for key in WINDOW if key in settings}
@@ -88,7 +87,7 @@ def export_bundle(
     if weights.is_file():
         _check_weights(weights, inference, network, bundle)
 
-    with _whole_folder(output_dir) as folder:
+    with whole_folder(output_dir) as folder:
         shutil.copytree(bundle, folder, ignore=NOT_OF_THE_BUNDLE, dirs_exist_ok=True)
         (folder / "configs" / "inference.yaml").write_text(inference)
         (folder / "configs" / "train.yaml").write_text(train)
@@ -111,9 +110,28 @@ def export_bundle(
             shutil.copytree(Path(medsize.__file__).parent, folder / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
 
 
+def check_empty(folder: Path) -> None:
+    """
+    Refuse a folder that holds anything.
+
+    Args:
+        folder: folder to write to.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty. Name a new folder.")
+
+
 @contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside another, which it replaces when it is complete; the other is new or empty."""
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """
+    Yield a folder beside another, which it replaces when it is complete.
+
+    Args:
+        folder: the other, new or empty.
+    """
     folder = folder.absolute()
     partial = folder.with_name(f".partial_{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)  # of a killed export
@@ -196,7 +214,7 @@ def _write_data_license(file: Path) -> None:
 def _write_model_card(file: Path, structures: Sequence[str], summary: RunSummary, cases: pd.DataFrame) -> None:
     """Replace the sections on the bundle's own weights."""
     card = _with_section(file.read_text(), "Data", _data(structures, summary))
-    file.write_text(_with_section(card, "Performance", _performance(summary, cases)))
+    file.write_text(_with_section(card, "Performance", performance(summary, cases)))
 
 
 def _with_section(card: str, title: str, content: str) -> str:
@@ -214,7 +232,14 @@ To train on your own scans, make a data list: `docs/cohorts.md` of medsize's rep
 `num_classes` follows the data list."""
 
 
-def _performance(summary: RunSummary, cases: pd.DataFrame) -> str:
+def performance(summary: RunSummary, cases: pd.DataFrame) -> str:
+    """
+    Return the results of a run as Markdown: how it was trained, and a table of its metrics by structure.
+
+    Args:
+        summary: of the run.
+        cases: its ``metrics.csv``.
+    """
     lines = [
         f"{cases['image'].nunique()} validation scans of {cases['subject'].nunique()} subjects. Trained on "
         f"{summary.training_scans} scans, supervision: {summary.supervision}, seed {summary.seed}, "

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from tests.conftest import BUNDLE_2D, BUNDLE_3D
+from medsize.metrics import SizeCalibration
+from tests.conftest import BUNDLE_2D, BUNDLE_3D, PROJECT
 
 SMALL = ["--spacing", "[6.0,6.0]", "--roi_size", "[32,32]", "--max_epochs", "2", "--val_interval", "1"]
 
@@ -127,3 +129,43 @@ def trained(run_bundle: Callable, phantoms: Path, tmp_path_factory: pytest.TempP
         cwd=folder,
     )
     return output
+
+
+BUNDLES = PROJECT / "bundles"
+WINDOWS = {2: ([6.0, 6.0], [32, 32]), 3: ([6.0, 6.0, 16.0], [32, 32, 8])}
+CALIBRATION = {
+    "liver": SizeCalibration(0.8, 1.3, 0.5, 0.888889, 8, 9, "8 subjects allow 88 %, not 90 %"),
+    "Kidney: left": SizeCalibration(subjects=1, scans=2, note="one subject allows no interval"),
+}
+STRIDES = {2: [[2, 2]] * 4, 3: [[2, 2, 1], [2, 2, 2], [2, 2, 2]]}
+
+
+@pytest.fixture
+def finished_run(tmp_path: Path) -> Callable[..., Path]:
+    """Output folder as a run leaves it, with untrained weights of a network of a bundle."""
+
+    def make(dimensions: int, network: str, **more: object) -> Path:
+        run = tmp_path / "run"
+        run.mkdir()
+        spacing, roi_size = WINDOWS[dimensions]
+        settings = {"structures": ["liver", "Kidney: left"], "num_classes": 3, "in_channels": 1}
+        settings["calibration"] = {name: asdict(of_structure) for name, of_structure in CALIBRATION.items()}
+        settings |= {"spacing": spacing, "roi_size": roi_size, "checkpoint": "elsewhere/model.pt"}
+        configs = BUNDLES / f"size_seg_{dimensions}d" / "configs"
+        parser = ConfigParser()
+        parser.read_config([configs / "train.yaml"] + ([configs / f"{network}.yaml"] if network != "unet" else []))
+        settings |= ({"strides": STRIDES[dimensions]} if network == "unet" else {}) | more
+        (run / "inference.json").write_text(json.dumps(settings))
+        parser.update(settings)
+        torch.save(parser.get_parsed_content("network_def").state_dict(), run / "model.pt")
+        figure = {"mean": 0.5}
+        results = dict.fromkeys(("dice", "hd95_mm", "volume_error_ml", "relative_size_error"), figure)
+        facts = {"training_scans": 20, "supervision": "size", "seed": 7, "epochs": 30, "results": results}
+        (run / "summary.json").write_text(json.dumps(facts))
+        (run / "metrics.csv").write_text(
+            "image,subject,structure,dice,hd95_mm,volume_error_ml,relative_size_error\n"
+            "a,A,liver,0.5,3,10,0.1\nb,B,liver,0.7,5,20,0.3\na,A,Kidney: left,0.2,,1,\nb,B,Kidney: left,0.4,,1,\n"
+        )
+        return run
+
+    return make
