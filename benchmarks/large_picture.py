@@ -21,9 +21,9 @@ import numpy as np
 import tifffile
 
 from benchmarks.result import Result, cpu_seconds, machine, run_module
-from benchmarks.step import CLASSES, bundle_network
+from benchmarks.step import bundle_network
 from medsize.handlers.peak_memory import peak_bytes
-from medsize.inference.large_picture import MaskSummary, Window
+from medsize.inference.large_picture import Window
 from medsize.inference.run_network import RunNetwork
 from medsize.scans.picture_rows import TILE, open_rows, write_tiles
 
@@ -91,12 +91,11 @@ def measure(file: Path, step: float, strips: int) -> tuple[float, float]:
         bytes at the process's peak, and seconds of processor time.
     """
     window = Window(bundle_network(2, in_channels=3).eval(), 3, WINDOW, OVERLAP)
-    network = RunNetwork(window, CLASSES, (step, step), in_pixels=True, fit_to_window=False, intensity_window=None)
+    network = RunNetwork(window, (step, step), in_pixels=True, fit_to_window=False, intensity_window=None)
 
     def segment() -> None:
         with open_rows(file) as rows:
-            summary = MaskSummary(np.zeros(CLASSES, dtype=np.int64), every=50)
-            masks = islice(network.segment(rows, summary, TILE), strips)
+            masks = islice(network.segment(rows, TILE), strips)
             write_tiles(masks, (min(strips * TILE, rows.height), rows.width), file.with_name("mask.tif"))
 
     seconds = cpu_seconds(segment)

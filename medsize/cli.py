@@ -563,7 +563,9 @@ def predict(
     scans: Annotated[
         Path, typer.Argument(help="An image file or picture, or a folder of them or of DICOM.", exists=True)
     ],
-    output: Annotated[Path, typer.Option(help="Folder to write masks, volumes and a picture to; new or empty.")],
+    output: Annotated[
+        Path, typer.Option(help="Folder to write masks, volumes and a page to: new, empty, or begun by this command.")
+    ],
     sizes: Annotated[
         Path | None, typer.Option(help="Size table, CSV or XLSX, to compare with.", exists=True, dir_okay=False)
     ] = None,
@@ -596,13 +598,21 @@ def predict(
         float | None, typer.Option(help="Side of a pixel of the pictures, mm, whatever they state.", min=1e-6)
     ] = None,
 ) -> None:
-    """Segment scans with the network of a run: show MONAI's command for it, and run that."""
+    """
+    Segment scans with the network of a run: show MONAI's command for it, and run that.
+
+    If it is stopped, the same command goes on: what is segmented is kept, and new or changed scans are segmented.
+    """
     from medsize.inference.predict import predict as segment
     from medsize.sizes.size_table import read_size_table
 
     with refusals():
         table = None if sizes is None else read_size_table(sizes, sheet)
-        problems = segment(run, scans, output, table, bundle, dicom_seg, echo, data_list, locate_by, pixel_mm)
+        try:
+            problems = segment(run, scans, output, table, bundle, dicom_seg, echo, data_list, locate_by, pixel_mm)
+        except KeyboardInterrupt as e:
+            typer.echo("Stopped. The same command goes on from here.", err=True)
+            raise typer.Exit(130) from e
     echo(f"{output}: masks, predictions.csv, .json and .html, montage.png{', dicom_seg' if dicom_seg else ''}")
     if problems:
         raise SystemExit(f"{ProblemsError(scans, problems)}\nEverything else is in {output}.")

@@ -1,15 +1,15 @@
-"""Files that are written whole or not at all, and again when their sources have changed."""
+"""Files that are written whole or not at all, and again when their sources have changed; and locks of folders."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["OutputError", "atomic_write", "encodable", "is_newer"]
+__all__ = ["OutputError", "atomic_write", "encodable", "is_newer", "locked"]
 
 
 class OutputError(OSError):
@@ -83,3 +83,28 @@ def encodable(path: Path) -> Iterator[Path]:
                 yield link / path.name
     else:
         yield path
+
+
+@contextmanager
+def locked(folder: Path, name: str, waits: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """
+    Wait for the lock ``name`` in a folder, and hold it; the system releases it when the process dies.
+
+    Args:
+        folder: the folder, created if missing.
+        name: name of the lock's file.
+        waits: function that is called if another process holds it.
+
+    Yields:
+        the descriptor of the lock's file: a program that inherits it holds the lock, too, until it ends.
+    """
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["data_url", "draw_slice", "fullest_slice", "slice_png"]
+__all__ = ["COLOURS", "data_url", "draw_slice", "fullest_slice", "slice_png"]
 
 COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#009E73", "#D55E00", "#0072B2")
 """Colours of the classes: Okabe and Ito's, distinct for any colour vision; those that differ most from grey first."""

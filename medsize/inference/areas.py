@@ -8,12 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from medsize.bundle.run_folder import MASKS, VOLUMES
 from medsize.inference.new_scans import NewScans, nothing_left
-from medsize.inference.page import Shown
+from medsize.inference.page import MAX_SHOWN, Shown
 from medsize.inference.pictures import LARGE, PictureMask, convert_pictures, large_mask, small_mask
 from medsize.inference.predicted import Predicted
-from medsize.inference.run_network import RunNetwork
 from medsize.inference.segmentation import Segmentation
 from medsize.metrics.size_error import relative_size_error
 from medsize.scans.scan import FoundScan
@@ -46,16 +44,16 @@ def predict_areas(
     Raises:
         ValueError: when there is no picture to segment, or none could be segmented.
     """
-    output_dir, structures = segmentation.output_dir, segmentation.structures
-    converted = convert_pictures(new.named, segmentation.images, segmentation.settings, pixel_mm, large)
+    output, structures = segmentation.output, segmentation.structures
+    converted = convert_pictures(new.named, output, segmentation.settings, pixel_mm, large)
     problems = list(converted.problems)
     if not converted.small and not converted.large:
         raise nothing_left(new, "there is no scan to segment.", problems)
-    segmented, faults = segmentation.segment({name: new.named[name] for name in converted.small}, new.paths)
-    problems += faults
-    masks = {n: small_mask(output_dir, n, *converted.small[n], len(structures) + 1) for n in segmented}
-    for ending in (".csv", ".json"):  # pictures have no volumes
-        (output_dir / MASKS / VOLUMES).with_suffix(ending).unlink(missing_ok=True)
+    output.write_record()
+    left = {name: new.named[name] for name in converted.small if not output.is_finished(name)}
+    problems += segmentation.segment(left, new.paths)
+    segmented = {name: new.named[name] for name in converted.small if output.is_finished(name)}
+    masks = {n: small_mask(output, n, *converted.small[n], len(structures) + 1) for n in segmented}
     if segmentation.look is None:
         of_large, faults = _large_masks(converted.large, segmentation, pixel_mm)
         masks |= of_large
@@ -69,7 +67,9 @@ def predict_areas(
         known, faults = _stated_areas(masks, new, table)
         problems += faults
     rows = pd.DataFrame(_area_rows(masks, new, structures, known))
-    return Predicted(rows, _shown_areas(masks), [mask.panel for mask in masks.values()], segmented, problems)
+    pictures = {new.paths[name]: mask.panel.png() for name, mask in masks.items()}
+    panels = [mask.panel for mask in masks.values()][:MAX_SHOWN]
+    return Predicted(rows, _shown_areas(masks), panels, pictures, segmented, problems)
 
 
 def _large_masks(
@@ -78,12 +78,9 @@ def _large_masks(
     """Segment large pictures row by row; return their masks, and the problems of those that cannot be read."""
     masks: dict[str, PictureMask] = {}
     problems: list[str] = []
-    if pictures:
-        network = RunNetwork.read(segmentation.run, segmentation.bundle)
     for name, scan in pictures.items():
-        segmentation.report(f"{scan.source}: it is large, and segmented row by row")
         try:
-            masks[name] = large_mask(segmentation.output_dir, name, scan, network, pixel_mm)
+            masks[name] = large_mask(segmentation, name, scan, pixel_mm)
         except ValueError as e:
             problems.append(str(e))
     return masks, problems

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from medsize.bundle.run_folder import WEIGHTS
-from medsize.inference.segmentation import Segmentation, mask_file
+from medsize.inference.output_folder import mask_file
+from medsize.inference.segmentation import Segmentation
 from medsize.scans.image_file import read_image_file
 from medsize.scans.scan import FoundScan, ScanKind
 
@@ -48,13 +49,15 @@ def write_dicom_segs(segmentation: Segmentation, segmented: Mapping[str, FoundSc
     """
     from medsize.scans.dicom.seg_writer import write_dicom_seg
 
-    run, output_dir = segmentation.run, segmentation.output_dir
+    run, output_dir = segmentation.run, segmentation.output.folder
     digest = hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()[:16]
     problems = []
     for name, scan in segmented.items():
+        file = output_dir / "dicom_seg" / f"{name}.dcm"
+        if file.is_file():  # a second one, with other UIDs, would be filed beside it
+            continue
         try:
             labels = read_image_file(mask_file(output_dir, name))
-            file = output_dir / "dicom_seg" / f"{name}.dcm"
             write_dicom_seg(labels, scan, segmentation.structures, file, run.resolve().name, digest)
         except ValueError as e:
             problems.append(str(e))

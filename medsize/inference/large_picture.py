@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ __all__ = [
     "Window",
     "brightness_range",
     "fitted_picture",
+    "mask_summary",
     "segment_rows",
     "spaced_blocks",
 ]
@@ -93,18 +94,42 @@ class Window:
     amp: bool = False
 
 
-@dataclass
-class MaskSummary:
-    """Facts about a mask, gathered while it is written."""
+class MaskSummary(NamedTuple):
+    """Facts about a mask."""
 
     counts: np.ndarray
     """Pixels of each class."""
-    every: int = 1
-    """The n of ``small``."""
-    at_edge: set[int] = field(default_factory=set)
+    at_edge: frozenset[int]
     """Classes at the edge of the picture."""
-    small: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.uint8))
+    small: np.ndarray
     """Every n-th pixel of the mask, along both axes."""
+
+
+def mask_summary(rows: Rows, num_classes: int, every: int, strip: int = 256) -> MaskSummary:
+    """
+    Read a mask strip by strip.
+
+    Args:
+        rows: its rows.
+        num_classes: K, with the background.
+        every: the n of ``small``.
+        strip: number of rows that are read at a time. Defaults to 256.
+    """
+    counts = np.zeros(num_classes, dtype=np.int64)
+    at_edge: set[int] = set()
+    small: list[np.ndarray] = []
+    for start in range(0, rows.height, strip):
+        labels = rows.rows(start, min(start + strip, rows.height))[..., 0]
+        counts += np.bincount(labels.ravel(), minlength=num_classes)
+        edges = [
+            labels[:, 0],
+            labels[:, -1],
+            *[labels[0]] * (start == 0),
+            *[labels[-1]] * (start + strip >= rows.height),
+        ]
+        at_edge.update(np.unique(np.concatenate(edges)).tolist())
+        small.append(labels[-start % every :: every, ::every])
+    return MaskSummary(counts, frozenset(at_edge), np.concatenate(small))
 
 
 def spaced_blocks(rows: Rows, channels: int, x: Axis, y: Axis) -> Blocks:
@@ -155,7 +180,6 @@ def segment_rows(
     y: Axis,
     size: tuple[int, int],
     brightness: tuple[float, float],
-    summary: MaskSummary,
     strip: int,
 ) -> Iterator[np.ndarray]:
     """
@@ -168,24 +192,14 @@ def segment_rows(
         y: its rows.
         size: columns and rows of the picture itself.
         brightness: values that become 0 and 1.
-        summary: facts about the mask, to be filled.
         strip: number of rows of a strip.
     """
     width, height = size
-    small: list[np.ndarray] = []
     softmax = _Buffer(_softmax(seen, window, x, y, brightness))
     columns = x.points(0, width)
     for start in range(0, height, strip):
         stop = min(start + strip, height)
-        labels = _labels(softmax, y.points(start, stop), columns)
-        summary.counts += np.bincount(labels.ravel(), minlength=len(summary.counts))
-        summary.at_edge |= set(np.unique(labels[:, [0, -1]]).tolist())
-        for edge in [labels[0]] * (start == 0) + [labels[-1]] * (stop == height):
-            summary.at_edge |= set(np.unique(edge).tolist())
-        small.append(labels[-start % summary.every :: summary.every, :: summary.every])
-        if stop == height:
-            summary.small = np.concatenate(small)
-        yield labels
+        yield _labels(softmax, y.points(start, stop), columns)
 
 
 class _Buffer:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medsize.errors import ProblemsError
 from medsize.scans.find_scans import find_scans
 from medsize.scans.roles import roles_of, without_ending
 from medsize.scans.scan import UNUSABLE, VOLUMES, FoundScan, ScanKind, left_out_lines, said_once
-from medsize.scans.scan_names import scan_paths
+from medsize.scans.scan_names import comparable_path, scan_paths
 from medsize.sizes.match_rows import match_rows, rows_of
 from medsize.sizes.size_table import SizeTable
 from medsize.suggest import first_few
 
-__all__ = ["NewScans", "find_new_scans", "nothing_left", "with_paths"]
+__all__ = ["NewScans", "find_new_scans", "nothing_left", "scan_states", "with_paths"]
 
 IMAGES = (*VOLUMES, ScanKind.PICTURE)
 
@@ -85,6 +88,26 @@ def _file_names(scans: Sequence[FoundScan], paths: Sequence[str]) -> list[str]:
             name = f"{base}_{count}"
         names[name] = None
     return list(names)
+
+
+def scan_states(
+    new: NewScans, regions: Mapping[str, Mapping[str, Any]], pixel_mm: float | None = None
+) -> dict[str, str]:
+    """
+    Return a hash of what decides on the mask of each scan beside the network: it tells whether the scan has changed.
+
+    Args:
+        new: the scans.
+        regions: stated regions of interest, by the scans' paths.
+        pixel_mm: stated side of a pixel, mm.
+    """
+    states = {}
+    for name, scan in new.named.items():
+        files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in scan.files]
+        path = new.paths[name]
+        decides = [path, files, scan.frame, pixel_mm, regions.get(comparable_path(path))]
+        states[name] = hashlib.sha256(json.dumps(decides, default=str).encode()).hexdigest()
+    return states
 
 
 def nothing_left(new: NewScans, message: str, problems: Sequence[str]) -> ValueError:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import nibabel
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from medsize import __version__
 from medsize.files import atomic_write
 from medsize.inference.intervals import interval_columns
-from medsize.inference.segmentation import mask_file
 from medsize.page_templates import page_templates
-from medsize.pictures import draw_slice, fullest_slice
+from medsize.pictures import COLOURS, data_url, draw_slice, slice_png
 
-__all__ = ["MAX_SHOWN", "Panel", "Shown", "draw_montage", "scan_panels", "write_page"]
+__all__ = ["MAX_SHOWN", "Panel", "Shown", "draw_montage", "write_page"]
 
 MAX_SHOWN = 24
+"""Number of scans in the montage."""
+PIXELS = 240
+"""Pixels along the longer side of a picture on the page."""
 
 
 class Shown(NamedTuple):
@@ -49,12 +51,30 @@ class Panel(NamedTuple):
     labels: np.ndarray
     spacing: tuple[float, float]
 
+    def png(self) -> bytes:
+        """Return a picture for the page."""
+        return slice_png(self.plane, [(self.labels, "solid")], self.spacing, PIXELS)
 
-def write_page(output_dir: Path, table: pd.DataFrame, shown: Shown, intervals: Sequence[str]) -> None:
-    """Write the table and the montage as a page, with a line about each structure's intervals."""
-    environment = page_templates("medsize.inference")
-    page = environment.get_template("predictions.html").render(
-        rows=table.to_dict("records"),
+
+def write_page(
+    output_dir: Path, table: pd.DataFrame, shown: Shown, intervals: Sequence[str], pictures: Mapping[str, bytes]
+) -> None:
+    """Write the table and the pictures as a page of one file, with a line about each structure's intervals."""
+    rows = table.to_dict("records")
+    of_image: dict[str, list[dict[str, Any]]] = {image: [] for image in pictures}
+    for row in rows:
+        of_image[row["image"]].append(row)
+    structures = dict.fromkeys(table["structure"])
+    page = page_templates("medsize.inference").get_template("predictions.html")
+    text = page.render(
+        version=__version__,
+        rows=rows,
+        of_image=of_image,
+        anchors={image: f"scan-{number}" for number, image in enumerate(pictures, start=1)},
+        pictures={image: data_url(png, "image/png") for image, png in pictures.items()},
+        found={image: [row["structure"] for row in of if row[shown.column] > 0] for image, of in of_image.items()},
+        flags={image: of[0].get("flag", "") for image, of in of_image.items()},
+        colours={name: COLOURS[k % len(COLOURS)] for k, name in enumerate(structures)},
         compared=shown.low in table,
         bounds=int(table["lower_bound"].sum()),
         shown=shown,
@@ -65,7 +85,7 @@ def write_page(output_dir: Path, table: pd.DataFrame, shown: Shown, intervals: S
         ends=interval_columns(shown.column),
     )
     with atomic_write(output_dir / "predictions.html") as file:
-        file.write_text(page, encoding="utf-8", errors="backslashreplace")
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _doubts(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
@@ -74,18 +94,6 @@ def _doubts(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
         return {}
     doubted = table[table["reasons"] != ""]
     return dict(zip(doubted["image"], zip(doubted["flag"], doubted["reasons"], strict=True), strict=True))
-
-
-def scan_panels(output_dir: Path, names: list[str]) -> Iterator[Panel]:
-    """Yield the slice of every scan, along the last axis, that shows most of the prediction."""
-    for name in names:
-        image = nibabel.load(output_dir / "images" / f"{name}.nii.gz")
-        mask = np.asarray(nibabel.load(mask_file(output_dir, name)).dataobj).reshape(
-            image.shape
-        )  # MONAI drops axes of 1
-        z = fullest_slice(mask)
-        plane = np.asarray(image.dataobj[..., z], dtype=np.float32)
-        yield Panel(name, plane, mask[..., z], image.header.get_zooms()[:2])
 
 
 def draw_montage(output_dir: Path, panels: list[Panel]) -> None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 
 from medsize.bundle.run_folder import MASKS
-from medsize.inference.large_picture import MaskSummary
+from medsize.inference.large_picture import mask_summary
+from medsize.inference.output_folder import LARGE_MASK, OutputFolder, mask_file
 from medsize.inference.page import Panel
-from medsize.inference.run_network import RunNetwork
-from medsize.inference.segmentation import mask_file
+from medsize.inference.segmentation import Segmentation
 from medsize.scans.picture import Picture
 from medsize.scans.picture_file import read_picture, write_picture
 from medsize.scans.picture_mask import write_picture_mask
-from medsize.scans.picture_rows import TILE, PictureRows, every_nth, open_rows, write_tiles
+from medsize.scans.picture_rows import TILE, PictureRows, TiffRows, every_nth, open_rows, write_tiles
 from medsize.scans.scan import FoundScan
 
 __all__ = ["LARGE", "ConvertedPictures", "PictureMask", "convert_pictures", "large_mask", "small_mask"]
@@ -59,17 +58,17 @@ class PictureMask:
 
 def convert_pictures(
     named: Mapping[str, FoundScan],
-    images: Path,
+    output: OutputFolder,
     settings: Mapping[str, Any],
     pixel_mm: float | None = None,
     large: int = LARGE,
 ) -> ConvertedPictures:
     """
-    Write pictures as NIfTI of one slice, as the network of a run takes them.
+    Write pictures that are not finished as NIfTI of one slice, as the network of a run takes them.
 
     Args:
         named: pictures by name.
-        images: folder to write to.
+        output: folder to write to.
         settings: the run's ``inference.json``.
         pixel_mm: side of a pixel, mm, whatever the files state. Default: what they state.
         large: number of pixels above which a picture is not converted.
@@ -91,8 +90,9 @@ def convert_pictures(
         except ValueError as e:
             converted.problems.append(str(e))
             continue
-        seen = Picture(picture.pixels, None if in_pixels(settings) else picture.spacing_mm)
-        write_picture(seen, images / f"{name}.nii.gz", settings.get("in_channels", 1))
+        if not output.is_finished(name):
+            seen = Picture(picture.pixels, None if in_pixels(settings) else picture.spacing_mm)
+            write_picture(seen, output.unfinished / "images" / f"{name}.nii.gz", settings.get("in_channels", 1))
         converted.small[name] = picture.spacing_mm, picture.orientation
     return converted
 
@@ -102,22 +102,22 @@ def in_pixels(settings: Mapping[str, Any]) -> bool:
     return settings.get("length_unit") == "px"
 
 
-def small_mask(output_dir: Path, name: str, spacing_mm: Spacing, orientation: int, num_classes: int) -> PictureMask:
+def small_mask(output: OutputFolder, name: str, spacing_mm: Spacing, orientation: int, num_classes: int) -> PictureMask:
     """
     Write the mask of a converted picture as PNG, in the picture's size and orientation as stored.
 
     Args:
-        output_dir: folder of all output.
+        output: folder of all output.
         name: name of the picture.
         spacing_mm: width and height of a pixel; ``None`` if unknown.
         orientation: EXIF orientation of the picture.
         num_classes: K, with the background.
     """
-    stored = nibabel.load(mask_file(output_dir, name))
+    stored = nibabel.load(mask_file(output.folder, name))
     labels = np.asarray(stored.dataobj).reshape(stored.shape[:2]).T.astype(np.uint8)
     file = f"{MASKS}/{name}_seg.png"
-    write_picture_mask(labels, output_dir / file, orientation)
-    pixels = np.asarray(nibabel.load(output_dir / "images" / f"{name}.nii.gz").dataobj)[:, :, 0].swapaxes(0, 1)
+    write_picture_mask(labels, output.folder / file, orientation)
+    pixels = np.asarray(nibabel.load(output.images / f"{name}.nii.gz").dataobj)[:, :, 0].swapaxes(0, 1)
     every = max(1, -(-max(labels.shape) // SHOWN))
     edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return PictureMask(
@@ -129,36 +129,31 @@ def small_mask(output_dir: Path, name: str, spacing_mm: Spacing, orientation: in
     )
 
 
-def large_mask(
-    output_dir: Path,
-    name: str,
-    scan: FoundScan,
-    network: RunNetwork,
-    pixel_mm: float | None = None,
-) -> PictureMask:
+def large_mask(segmentation: Segmentation, name: str, scan: FoundScan, pixel_mm: float | None = None) -> PictureMask:
     """
-    Segment a large picture, and write its mask as a TIFF in tiles.
+    Segment a large picture that is not finished, and write its mask as a TIFF in tiles.
 
     Args:
-        output_dir: folder of all output.
+        segmentation: the network, and the folder of all output.
         name: name of the picture.
         scan: the picture.
-        network: the run's network.
         pixel_mm: see :func:`convert_pictures`.
 
     Raises:
         ValueError: naming the file, when it cannot be read.
     """
-    file = f"{MASKS}/{name}_seg.tif"
+    folder, file = segmentation.output.folder, f"{MASKS}/{name}{LARGE_MASK}"
     with open_rows(scan.files[0], scan.frame or 0, pixel_mm) as rows:
+        if not (folder / file).is_file():
+            segmentation.report(f"{scan.source}: it is large, and segmented row by row")
+            strips = segmentation.network.segment(rows, TILE)
+            write_tiles(strips, (rows.height, rows.width), folder / file, rows.spacing_mm)
         every = -(-max(rows.height, rows.width) // SHOWN)
         pixels = every_nth(rows, every)
-        small = pixels[..., 0] if rows.channels == 1 else pixels
-        summary = MaskSummary(np.zeros(network.num_classes, dtype=np.int64), every)
-        strips = network.segment(rows, summary, TILE)
-        write_tiles(strips, (rows.height, rows.width), output_dir / file, rows.spacing_mm)
-        panel = _panel(name, small, summary.small, rows.spacing_mm)
-        return PictureMask(file, rows.spacing_mm, summary.counts, frozenset(summary.at_edge), panel)
+        with TiffRows(folder / file) as mask:
+            summary = mask_summary(mask, len(segmentation.structures) + 1, every, TILE)
+        panel = _panel(name, pixels[..., 0] if rows.channels == 1 else pixels, summary.small, rows.spacing_mm)
+        return PictureMask(file, rows.spacing_mm, summary.counts, summary.at_edge, panel)
 
 
 def _panel(name: str, pixels: np.ndarray, labels: np.ndarray, spacing_mm: Spacing) -> Panel:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
+from medsize.bundle.run_folder import INFERENCE
 from medsize.bundle.run_summary import RunSummary, inference_bundle
 from medsize.inference.areas import predict_areas
 from medsize.inference.dicom_seg import check_dicom_seg, write_dicom_segs
-from medsize.inference.new_scans import find_new_scans, with_paths
+from medsize.inference.new_scans import find_new_scans, nothing_left, scan_states, with_paths
+from medsize.inference.output_folder import network_digest, open_output
 from medsize.inference.pictures import LARGE
 from medsize.inference.segmentation import Segmentation
 from medsize.inference.volumes import predict_volumes
@@ -38,7 +40,7 @@ def predict(
     large: int = LARGE,
 ) -> list[str]:
     """
-    Segment scans with the network that a run has trained.
+    Segment scans with the network that a run has trained; what was stopped before goes on.
 
     A network that was trained on regions of interest (``use_roi``) is applied to the regions that a data list or clicks
     state; to other scans around what a network on whole scans finds. Masks are in the space of the whole scans.
@@ -51,7 +53,8 @@ def predict(
     Args:
         run: output folder of a run.
         scans: an image file, or a folder with image files or DICOM series, at any depth.
-        output_dir: folder to write to; new or empty.
+        output_dir: folder to write to: new, empty, or begun by the same network. Then scans whose files are as they
+            were are not segmented again.
         size_table: sizes to compare with; its images are paths from the folder ``scans``, for a series of its
             folder, or names as :func:`medsize.cohort.init_cohort` takes them.
         bundle: bundle of the run. Default: the path that the run recorded.
@@ -77,25 +80,27 @@ def predict(
     coarse = coarse_run(run, locate_by) if on_regions else None
     if not on_regions and (unused := data_list or locate_by):
         raise ValueError(f"{run} sees whole scans, so that {unused} has no effect. Leave it out.")
-    if output_dir.exists() and any(output_dir.iterdir()):
-        raise ValueError(f"{output_dir} is not empty. Name a new folder.")
-    segmentation = Segmentation(run, bundle, output_dir, report)
     new = find_new_scans(scans, report)
+    if not new.named:
+        raise nothing_left(new, "there is no scan to segment.", [])
+    structures = json.loads((run / INFERENCE).read_text())["structures"]
     if dicom_seg:
-        check_dicom_seg(new.named.values(), segmentation.structures)
+        check_dicom_seg(new.named.values(), structures)
     if size_table is not None:
         size_table = with_paths(size_table, new, report)
-    if on_regions:
-        look = WhereToLook(stated_regions(data_list, size_table, new), coarse)
-        if not look.knows_any:
-            raise ValueError(f"{run} was cropped to regions of interest (use_roi), but found none of {NAME_REGIONS}")
-        segmentation = replace(segmentation, look=look)
+    look = WhereToLook(stated_regions(data_list, size_table, new), coarse) if on_regions else None
+    if look is not None and not look.knows_any:
+        raise ValueError(f"{run} was cropped to regions of interest (use_roi), but found none of {NAME_REGIONS}")
     for doubt in size_table.doubts if size_table is not None else ():
         report(f"{size_table.source}: {doubt}")  # type: ignore[union-attr]
-    if new.has_pictures:
-        predicted = predict_areas(segmentation, new, size_table, pixel_mm, large)
-    else:
-        predicted = predict_volumes(segmentation, new, size_table)
-    predicted.write(output_dir, run, report)
-    problems = [*new.problems, *predicted.problems]
-    return problems + (write_dicom_segs(segmentation, predicted.scans) if dicom_seg else [])
+    stated = look.stated if look is not None else {}
+    with open_output(output_dir, run, network_digest(run, bundle, coarse), report) as output:
+        output.go_on(scan_states(new, stated, pixel_mm), report)
+        segmentation = Segmentation(run, bundle, output, report, look)
+        if new.has_pictures:
+            predicted = predict_areas(segmentation, new, size_table, pixel_mm, large)
+        else:
+            predicted = predict_volumes(segmentation, new, size_table)
+        predicted.write(output_dir, run, report)
+        problems = [*new.problems, *predicted.problems]
+        return problems + (write_dicom_segs(segmentation, predicted.scans) if dicom_seg else [])

@@ -10,7 +10,7 @@ import pandas as pd
 
 from medsize.files import atomic_write
 from medsize.inference.intervals import calibration_of, told_intervals, with_intervals
-from medsize.inference.page import MAX_SHOWN, Panel, Shown, draw_montage, write_page
+from medsize.inference.page import Panel, Shown, draw_montage, write_page
 from medsize.scans.scan import FoundScan
 
 __all__ = ["Predicted"]
@@ -24,6 +24,9 @@ class Predicted:
     """A row for each structure of each scan."""
     shown: Shown
     panels: list[Panel]
+    """Those of the montage."""
+    pictures: Mapping[str, bytes]
+    """PNG of each scan, by its path."""
     scans: Mapping[str, FoundScan]
     """By name; those that have a NIfTI mask."""
     problems: Sequence[str]
@@ -50,5 +53,5 @@ class Predicted:
             report(f"{bounds} of {len(table)} {shown.size}s are lower bounds: the structure reaches {shown.edge}")
         for line in self.flags:
             report(line)
-        write_page(output_dir, table, shown, list(told_intervals(calibration)))
-        draw_montage(output_dir, self.panels[:MAX_SHOWN])
+        write_page(output_dir, table, shown, list(told_intervals(calibration)), self.pictures)
+        draw_montage(output_dir, self.panels)

@@ -14,7 +14,6 @@ from monai.bundle import ConfigParser
 from medsize.bundle.run_folder import INFERENCE
 from medsize.inference.large_picture import (
     Axis,
-    MaskSummary,
     Window,
     brightness_range,
     fitted_picture,
@@ -31,7 +30,6 @@ class RunNetwork:
     """Network of a run, for pictures that are segmented row by row."""
 
     window: Window
-    num_classes: int
     spacing: tuple[float, float]
     """Distance of the points that the network sees, along x and y: mm, or pixels if ``in_pixels``."""
     in_pixels: bool
@@ -54,7 +52,7 @@ class RunNetwork:
         parser.read_config([bundle / "configs" / "inference.yaml", run / INFERENCE])
         parser["bundle_root"] = str(bundle.resolve())
         of_window = ("in_channels", "roi_size", "overlap", "device", "amp")
-        keys = (*of_window, "num_classes", "spacing", "length_unit", "fit_to_window", "intensity_window")
+        keys = (*of_window, "spacing", "length_unit", "fit_to_window", "intensity_window")
         values = {key: parser.get_parsed_content(key) for key in keys}
         network = parser.get_parsed_content("network").eval()
         weights = torch.load(parser.get_parsed_content("checkpoint"), map_location=values["device"], weights_only=True)
@@ -66,20 +64,18 @@ class RunNetwork:
         brightness = values["intensity_window"]
         return cls(
             window,
-            values["num_classes"],
             tuple(values["spacing"][:2]),
             values["length_unit"] == "px",
             values["fit_to_window"],
             None if brightness is None else tuple(brightness),
         )
 
-    def segment(self, rows: TiffRows | PictureRows, summary: MaskSummary, strip: int) -> Iterator[np.ndarray]:
+    def segment(self, rows: TiffRows | PictureRows, strip: int) -> Iterator[np.ndarray]:
         """
         Yield the mask of a picture in strips of rows, from top to bottom.
 
         Args:
             rows: the picture.
-            summary: facts about the mask, to be filled.
             strip: number of rows of a strip.
         """
         channels, size = self.window.channels, (rows.width, rows.height)
@@ -97,4 +93,4 @@ class RunNetwork:
             x, y = (Axis.spaced(n, step / pixel) for n, step, pixel in zip(size, self.spacing, mm, strict=True))
             brightness = self.intensity_window or brightness_range(spaced_blocks(rows, channels, x, y), rows.dtype)
             seen = spaced_blocks(rows, channels, x, y)
-        return segment_rows(seen, self.window, x, y, size, brightness, summary, strip)
+        return segment_rows(seen, self.window, x, y, size, brightness, strip)

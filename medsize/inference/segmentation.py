@@ -13,13 +13,12 @@ from typing import Any
 from medsize.bundle.run_command import as_typed, run_command
 from medsize.bundle.run_folder import INFERENCE, MASKS
 from medsize.bundle.segment_images import run_past_faults
+from medsize.inference.output_folder import REGIONS, OutputFolder, mask_file
+from medsize.inference.run_network import RunNetwork
 from medsize.inference.where_to_look import WhereToLook, write_regions
 from medsize.scans.scan import FoundScan
 
-__all__ = ["Segmentation", "image_name", "mask_file"]
-
-REGIONS = "regions.json"
-"""Data list with the region of each scan, for a network that was trained on regions."""
+__all__ = ["Segmentation"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Segmentation:
 
     run: Path
     bundle: Path
-    output_dir: Path
+    output: OutputFolder
     report: Callable[[str], None]
     """Function that gets the commands of MONAI that are run."""
     look: WhereToLook | None = None
@@ -46,49 +45,49 @@ class Segmentation:
         structures: list[str] = self.settings["structures"]
         return structures
 
-    @property
-    def images(self) -> Path:
-        """Folder of the scans as NIfTI."""
-        return self.output_dir / "images"
+    @cached_property
+    def network(self) -> RunNetwork:
+        """The network in this process, for pictures that are segmented row by row."""
+        return RunNetwork.read(self.run, self.bundle)
 
-    def segment(
-        self, named: Mapping[str, FoundScan], paths: Mapping[str, str]
-    ) -> tuple[dict[str, FoundScan], list[str]]:
+    def segment(self, named: Mapping[str, FoundScan], paths: Mapping[str, str]) -> list[str]:
         """
-        Segment converted scans; a network that was trained on regions sees these alone.
+        Segment converted scans, those that are not finished; a network that was trained on regions sees these alone.
 
         Args:
             named: the scans by name.
             paths: their paths, as regions are stated for them.
 
         Returns:
-            the scans that have a mask, and the problems of the others, whose images are deleted.
+            the problems of scans that have no mask.
 
         Raises:
             ValueError: when no scan has a region.
             subprocess.CalledProcessError: when the inference fails for another reason than a single scan.
         """
         if not named:
-            return {}, []
+            return []
         regions, reasons = None, dict[str, str]()
         if self.look is not None:
             images = {name: self._image(name) for name in named}
             regions, reasons = self.look.regions(images, paths, self._window_mm(), self.report)
-            if not regions:
-                told = [f"{named[name].source}: {reason}" for name, reason in reasons.items()]
-                raise ValueError("\n".join(["there is no scan with a region to look at.", *told]))
+            if not regions and not any(self.output.masks.glob("*")):
+                raise ValueError("\n".join(["there is no scan with a region to look at.", *_told(named, reasons)]))
         for name in reasons:
             self._image(name).unlink()
+        if set(reasons) == set(named):
+            return _told(named, reasons)
         stopped = self._infer({name: scan for name, scan in named.items() if name not in reasons}, regions)
         reasons |= dict.fromkeys(stopped, "the inference stopped at this scan; its message is above. It was left out.")
-        segmented = {name: scan for name, scan in named.items() if name not in reasons}
-        return segmented, [f"{named[name].source}: {reason}" for name, reason in reasons.items()]
+        self.output.keep(name for name in named if name not in reasons)
+        return _told(named, reasons)
 
     def _infer(self, named: Mapping[str, FoundScan], regions: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
         """Run the inference, and again without a scan at which it stops; return the names of these."""
-        masks, listed = self.output_dir.resolve() / MASKS, self.output_dir.resolve() / REGIONS
+        unfinished = self.output.unfinished.resolve()
+        listed = unfinished / REGIONS
         configs: list[str | Path] = ["inference.yaml", self.run / INFERENCE]
-        options = ["--dataset_dir", str(self.images.resolve()), "--output_dir", str(masks)]
+        options = ["--dataset_dir", str(unfinished / "images"), "--output_dir", str(unfinished / MASKS)]
         if regions is not None:
             configs.append("inference_roi.yaml")
             options += ["--data_list", str(listed)]
@@ -101,13 +100,13 @@ class Segmentation:
                 self._image(name).unlink()
             if regions is not None:
                 write_regions(listed, self.structures, {name: regions[name] for name in left})
-            return subprocess.run(command, check=False)
+            return subprocess.run(command, check=False, pass_fds=[self.output.lock])
 
         in_order = list(named) if regions is not None else sorted(named, key=lambda name: self._image(name).name)
-        return run_past_faults(start, {name: mask_file(self.output_dir, name) for name in in_order})
+        return run_past_faults(start, {name: mask_file(unfinished, name) for name in in_order})
 
     def _image(self, name: str) -> Path:
-        return self.images / f"{name}.nii.gz"
+        return self.output.unfinished / "images" / f"{name}.nii.gz"
 
     def _window_mm(self) -> list[float]:
         """Return the extent of the network's window along the first axes of a scan; infinite where it sees all."""
@@ -115,9 +114,5 @@ class Segmentation:
         return [mm * voxels if voxels > 0 else float("inf") for mm, voxels in window]
 
 
-def image_name(image: Path) -> str:
-    return image.name.removesuffix(".nii.gz")
-
-
-def mask_file(output_dir: Path, name: str) -> Path:
-    return output_dir / MASKS / f"{name}_seg.nii.gz"
+def _told(named: Mapping[str, FoundScan], reasons: Mapping[str, str]) -> list[str]:
+    return [f"{named[name].source}: {reason}" for name, reason in reasons.items()]

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from medsize.bundle.run_folder import MASKS, VOLUMES
-from medsize.inference.flags import flag_scans, told_flags, write_flags
+from medsize.files import atomic_write
+from medsize.inference.flags import told_flags
+from medsize.inference.intervals import calibration_of
+from medsize.inference.measured_scan import MeasuredScan, measure_scan
 from medsize.inference.new_scans import NewScans, nothing_left
-from medsize.inference.page import MAX_SHOWN, Shown, scan_panels
+from medsize.inference.output_folder import OutputFolder
+from medsize.inference.page import MAX_SHOWN, Panel, Shown
 from medsize.inference.predicted import Predicted
-from medsize.inference.segmentation import Segmentation, image_name
-from medsize.metrics.reliability import Reliability
+from medsize.inference.segmentation import Segmentation
+from medsize.metrics.conformal import SizeCalibration
+from medsize.metrics.reliability import CohortFacts
 from medsize.metrics.size_error import relative_size_error
+from medsize.scans.file_facts import scan_values
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import write_nifti
 from medsize.scans.scan import FoundScan
@@ -30,13 +38,11 @@ __all__ = ["predict_volumes"]
 SHOWN = Shown(
     "scan", "volume", "volume_ml", "mL", "low_ml", "high_ml", "the first or last slice or the edge of the view"
 )
-CUT_OFF = "cut off"
-"""Column of the volumes' table; those of bundles that were exported before lack it."""
 
 
 def predict_volumes(segmentation: Segmentation, new: NewScans, table: SizeTable | None = None) -> Predicted:
     """
-    Segment scans, and measure the structures.
+    Segment the scans that are not finished, and measure the structures in all.
 
     Args:
         segmentation: the network.
@@ -46,24 +52,36 @@ def predict_volumes(segmentation: Segmentation, new: NewScans, table: SizeTable 
     Raises:
         ValueError: when there is no scan to segment, or none with a region.
     """
-    readable, problems = _convert(new.named, segmentation.images)
-    if not readable:
+    output, settings = segmentation.output, segmentation.settings
+    left = {name: scan for name, scan in new.named.items() if not output.is_finished(name)}
+    readable, problems = _convert(left, output, settings.get("intensity_window"))
+    if not readable and len(left) == len(new.named):
         raise nothing_left(new, "there is no scan to segment.", problems)
-    segmented, faults = segmentation.segment(readable, new.paths)
+    output.write_record()
+    problems += segmentation.segment(readable, new.paths)
+    segmented = {name: scan for name, scan in new.named.items() if output.is_finished(name)}
+    if not segmented:
+        raise nothing_left(new, "no scan could be segmented.", problems)
+    sizes, faults = _stated_sizes(segmented, new, output.images, table)
     problems += faults
-    masks = segmentation.output_dir / MASKS
-    volumes = pd.read_csv(masks / VOLUMES, dtype={CUT_OFF: str}, keep_default_na=False)
-    sizes, faults = _stated_sizes(segmented, new, segmentation.images, table)
-    problems += faults
-    flags = flag_scans(segmentation, list(segmented))
-    write_flags(segmentation.output_dir, flags)
-    panels = list(scan_panels(segmentation.output_dir, list(segmented)[:MAX_SHOWN]))
-    rows = pd.DataFrame(_rows(volumes, new.paths, sizes, flags))
-    return Predicted(rows, SHOWN, panels, segmented, problems, told_flags(flags))
+    cohort = CohortFacts.read(settings.get("cohort_facts", {}))
+    measured: dict[str, MeasuredScan] = {}
+    panels: list[Panel] = []
+    pictures: dict[str, bytes] = {}
+    for name in segmented:
+        measured[name], panel = measure_scan(output, name, segmentation.structures, cohort)
+        pictures[new.paths[name]] = panel.png()
+        panels += [panel] if len(panels) < MAX_SHOWN else []  # those of many scans would fill the memory
+    _write_volumes(output, measured, calibration_of(segmentation.run))
+    rows = pd.DataFrame(_rows(measured, new.paths, sizes))
+    flags = told_flags({name: scan.reliability for name, scan in measured.items()})
+    return Predicted(rows, SHOWN, panels, pictures, segmented, problems, flags)
 
 
-def _convert(named: Mapping[str, FoundScan], images: Path) -> tuple[dict[str, FoundScan], list[str]]:
-    """Write the scans as NIfTI; return those that could be read, and the problems of the others."""
+def _convert(
+    named: Mapping[str, FoundScan], output: OutputFolder, window: Sequence[float] | None
+) -> tuple[dict[str, FoundScan], list[str]]:
+    """Write scans as NIfTI, and record their values; return those that could be read, and the others' problems."""
     readable: dict[str, FoundScan] = {}
     problems = []
     for name, scan in named.items():
@@ -72,9 +90,35 @@ def _convert(named: Mapping[str, FoundScan], images: Path) -> tuple[dict[str, Fo
         except ValueError as e:
             problems.append(str(e))
             continue
-        write_nifti(image, images / f"{name}.nii.gz")
+        write_nifti(image, output.unfinished / "images" / f"{name}.nii.gz")
+        output.scans[name]["facts"] = scan_values(image, window)
         readable[name] = scan
     return readable, problems
+
+
+def _write_volumes(
+    output: OutputFolder, measured: Mapping[str, MeasuredScan], calibration: Mapping[str, SizeCalibration]
+) -> None:
+    """Write ``masks/volumes.csv`` and ``.json``, as a bundle's inference does, of all scans, with their flags."""
+    table, scans = [], []
+    for name, scan in measured.items():
+        image = str((output.images / f"{name}.nii.gz").resolve())
+        volumes = {f"{structure} (mL)": f"{facts.volume_ml:.6g}" for structure, facts in scan.structures.items()}
+        cut_off = "; ".join(structure for structure, facts in scan.structures.items() if facts.at_edge)
+        told = {"flag": scan.reliability.flag, "reasons": "; ".join(scan.reliability.reasons)}
+        table.append({"image": image, **volumes, "cut off": cut_off, **told})
+        structures = {}
+        for structure, facts in scan.structures.items():
+            low, high = calibration[structure].interval(facts.volume_ml) or (None, None)
+            ends = {"low_ml": low, "high_ml": high, "level": calibration[structure].level}
+            structures[structure] = {"volume_ml": facts.volume_ml, **ends, "cut_off": facts.at_edge}
+        scans.append({"image": image, "structures": structures, **asdict(scan.reliability)})
+    notes = {name: of_structure.note for name, of_structure in calibration.items() if of_structure.note}
+    file = output.masks / VOLUMES
+    with atomic_write(file) as partial:
+        pd.DataFrame(table).to_csv(partial, index=False)
+    with atomic_write(file.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps({"scans": scans, "notes": notes}, indent=1))
 
 
 def _stated_sizes(
@@ -109,25 +153,20 @@ def _volumes(entries: dict[str, Any], scan_file: Path) -> dict[str, Any]:
 
 
 def _rows(
-    volumes: pd.DataFrame,
+    measured: Mapping[str, MeasuredScan],
     paths: Mapping[str, str],
     stated: dict[str, dict[str, Any]] | None,
-    flags: Mapping[str, Reliability],
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each structure of each scan."""
-    for _, row in volumes.iterrows():
-        name = image_name(Path(row["image"]))
-        cut_off = str(row.get(CUT_OFF, "")).split("; ")
-        for column in volumes.columns.drop(["image", CUT_OFF], errors="ignore"):
-            structure = column.removesuffix(" (mL)")
+    for name, scan in measured.items():
+        for structure, facts in scan.structures.items():
             entry: dict[str, Any] = {"image": paths[name], "mask": f"{MASKS}/{name}_seg.nii.gz"}
-            entry |= {"structure": structure, "volume_ml": row[column], "lower_bound": structure in cut_off}
+            entry |= {"structure": structure, "volume_ml": facts.volume_ml, "lower_bound": facts.at_edge}
             if stated is not None:
                 low, high = _ends(stated.get(name, {}).get(structure))
                 entry |= {"low_ml": low, "high_ml": high}
-                entry["relative_size_error"] = float(relative_size_error(row[column], low, high))
-            entry |= {"flag": flags[name].flag, "reasons": "; ".join(flags[name].reasons)}
-            yield entry
+                entry["relative_size_error"] = float(relative_size_error(facts.volume_ml, low, high))
+            yield entry | {"flag": scan.reliability.flag, "reasons": "; ".join(scan.reliability.reasons)}
 
 
 def _ends(size: float | list[float] | None) -> tuple[float, float]:

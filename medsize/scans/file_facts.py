@@ -10,7 +10,7 @@ import SimpleITK
 from medsize.metrics.reliability import image_facts
 from medsize.scans.image_file import read_image_file
 
-__all__ = ["file_facts"]
+__all__ = ["file_facts", "scan_values"]
 
 
 def file_facts(file: str | Path, window: Sequence[float] | None = None) -> dict[str, float]:
@@ -25,6 +25,17 @@ def file_facts(file: str | Path, window: Sequence[float] | None = None) -> dict[
         image = read_image_file(Path(file))
     except (OSError, ValueError):  # a check that cannot be made, and is said so
         return {}
+    return scan_values(image, window)
+
+
+def scan_values(image: SimpleITK.Image, window: Sequence[float] | None = None) -> dict[str, float]:
+    """
+    Return the values of a scan in memory, as :func:`file_facts` does.
+
+    Args:
+        image: the scan.
+        window: intensities that the network sees as 0 and 1. Default: percentiles.
+    """
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         return {}
     return image_facts(SimpleITK.GetArrayViewFromImage(image).transpose(), image.GetSpacing(), window)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medsize.bundle.run_folder import LOG, SETTINGS
-from medsize.files import atomic_write
-from medsize.studies.lock import locked
+from medsize.files import atomic_write, locked
 from medsize.studies.study import Study
 
 __all__ = ["check_settings", "distinguishing"]

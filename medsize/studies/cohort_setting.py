@@ -15,8 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 import medsize
-from medsize.files import atomic_write
-from medsize.studies.lock import locked
+from medsize.files import atomic_write, locked
 
 __all__ = ["CohortSetting", "folder_name"]
 

@@ -15,10 +15,10 @@ from torch import nn
 
 from medsize.inference.large_picture import (
     Axis,
-    MaskSummary,
     Window,
     brightness_range,
     fitted_picture,
+    mask_summary,
     segment_rows,
     spaced_blocks,
 )
@@ -60,18 +60,19 @@ def test_a_mask_of_rows_is_that_of_the_whole_picture(
     seen.set_array(logits[0].softmax(dim=0))
     expected = respace.inverse(seen).argmax(dim=0)[..., 0].T.numpy()
 
-    summary = MaskSummary(np.zeros(4, dtype=np.int64), every=9)
     height, width = shape[:2]
     x, y = (Axis.spaced(length, spacing) for length in (width, height))
     with TiffRows(tmp_path / "picture.tif") as rows:
         window = Window(network, shape[2], (64, 56), 0.5)
         brightness = brightness_range(spaced_blocks(rows, shape[2], x, y), rows.dtype)
         seen = spaced_blocks(rows, shape[2], x, y)
-        strips = segment_rows(seen, window, x, y, (width, height), brightness, summary, TILE)
+        strips = segment_rows(seen, window, x, y, (width, height), brightness, TILE)
         write_tiles(strips, (height, width), tmp_path / "mask.tif", (0.25, 0.25))
     with tifffile.TiffFile(tmp_path / "mask.tif") as file:
         assert file.pages[0].is_tiled
         mask = file.asarray()
+    with TiffRows(tmp_path / "mask.tif") as rows:
+        summary = mask_summary(rows, 4, every=9)
     assert (mask != expected).mean() < 1e-3
     assert len(np.unique(mask)) > 2
     np.testing.assert_array_equal(summary.counts, np.bincount(mask.ravel(), minlength=4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -79,13 +80,13 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     told = {(r["image"], r["structure"]): r["lower_bound"] for r in records}
     assert told == table["lower_bound"].to_dict()
     page = (output / "predictions.html").read_text()
-    assert page.count("<td>≥ ") == table["lower_bound"].sum() > 0
+    assert len(re.findall("<td[^>]*>≥ ", page)) == table["lower_bound"].sum() > 0
     made = calibration_of(run)["liver"]
     ends = made.interval(liver["volume_ml"])
     assert liver[["interval_low_ml", "interval_high_ml"]].tolist() == pytest.approx(ends, rel=1e-4)
     assert liver["interval_level"] == made.level < 0.9  # few subjects
     assert f"<li>liver: {int(100 * made.level)} %, calibrated by {made.subjects} subjects" in page
-    assert f"<td>{ends[0]:.4g} to {ends[1]:.4g}</td>" in page
+    assert f">{ends[0]:.4g} to {ends[1]:.4g}</td>" in page
     assert (output / "montage.png").read_bytes().startswith(b"\x89PNG")
     flags = {scan["flag"]: scan for scan in json.loads((output / "masks" / "volumes.json").read_text())["scans"]}
     assert set(flags) == {"look"}  # three scans of validation are too few to compare with
@@ -255,7 +256,7 @@ class Inference:
         self.bad = bad
         self.only_located = only_located
 
-    def __call__(self, command: list[str], check: bool) -> subprocess.CompletedProcess:
+    def __call__(self, command: list[str], check: bool, pass_fds: object = ()) -> subprocess.CompletedProcess:
         masks = Path(command[command.index("--output_dir") + 1])
         masks.mkdir(exist_ok=True)
         locates = "--dataset_dir" not in command
@@ -270,8 +271,6 @@ class Inference:
             labels = np.random.default_rng(0).integers(0, 4, scan.shape).astype(np.uint8)
             mask = nibabel.as_closest_canonical(nibabel.Nifti1Image(labels, scan.affine))
             nibabel.save(mask, masks / file.name.replace(".nii.gz", "_seg.nii.gz"))
-        table = pd.DataFrame({"image": map(str, files), **{f"{s} (mL)": 0.0 for s in ("liver", "kidney", "lesion")}})
-        table.to_csv(masks / "volumes.csv", index=False)
         return subprocess.CompletedProcess(command, 0)
 
 
@@ -331,5 +330,6 @@ def test_sizes_that_cannot_be_told_lose_nothing_else(
     (problem,) = predict(run, phantoms / "images", tmp_path / "out", read_size_table(tmp_path / "sizes.csv"))
     assert "row 2, column 'kidney mask' (C): the mask cannot be measured" in problem
     table = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index(["image", "structure"])
-    assert table.loc[("phantom_001.nii.gz", "liver"), "relative_size_error"] == 1
+    liver = table.loc[("phantom_001.nii.gz", "liver")]
+    assert liver["relative_size_error"] == pytest.approx(abs(liver["volume_ml"] - 100) / 100, rel=1e-4)
     assert np.isnan(table.loc[("phantom_000.nii.gz", "kidney"), "relative_size_error"])

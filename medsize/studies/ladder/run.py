@@ -11,10 +11,10 @@ from pathlib import Path
 
 from medsize.bundle.run_folder import LOG, SUMMARY
 from medsize.bundle.supervise import run_supervised
+from medsize.files import locked
 from medsize.studies.cell_settings import check_settings
 from medsize.studies.ladder.results import LadderResults
 from medsize.studies.ladder.study import LadderCell, LadderStudy, located_list
-from medsize.studies.lock import locked
 from medsize.studies.study import load_study
 
 __all__ = ["run_ladder"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from medsize.bundle.run_folder import LOG
 from medsize.bundle.supervise import Outcome
+from medsize.files import locked
 from medsize.studies.cell_settings import check_settings
-from medsize.studies.lock import locked
 from medsize.studies.robustness.dask_cluster import connected
 from medsize.studies.robustness.dask_runs import run_on_workers
 from medsize.studies.robustness.progress import StudyProgress

@@ -1,0 +1,49 @@
+"""Measurement of a segmented scan: each structure's volume, the scan's flag, and a slice to show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import nibabel
+import numpy as np
+
+from medsize.inference.output_folder import OutputFolder, mask_file
+from medsize.inference.page import Panel
+from medsize.metrics.reliability import CohortFacts, Reliability, StructureFacts, reliability, structure_facts
+from medsize.pictures import fullest_slice
+from medsize.units import MM3_PER_ML
+
+__all__ = ["MeasuredScan", "measure_scan"]
+
+
+class MeasuredScan(NamedTuple):
+    """A segmented scan."""
+
+    structures: Mapping[str, StructureFacts]
+    reliability: Reliability
+
+
+def measure_scan(
+    output: OutputFolder, name: str, structures: list[str], cohort: CohortFacts
+) -> tuple[MeasuredScan, Panel]:
+    """
+    Measure a finished scan; return also the slice along the last axis that shows most of its mask.
+
+    Args:
+        output: folder of its image and mask.
+        name: its name.
+        structures: names of the classes 1, 2, ….
+        cohort: values of the scans that the run was validated on.
+    """
+    image = nibabel.load(output.images / f"{name}.nii.gz")
+    spacing = image.header.get_zooms()[:3]
+    # MONAI drops axes of 1.
+    labels = np.asarray(nibabel.load(mask_file(output.folder, name)).dataobj).reshape(image.shape)
+    voxel_ml = math.prod(map(float, spacing)) / MM3_PER_ML
+    found = {structure: structure_facts(labels == k, voxel_ml) for k, structure in enumerate(structures, start=1)}
+    z = fullest_slice(labels)
+    plane = np.asarray(image.dataobj[..., z], dtype=np.float32)
+    panel = Panel(name, plane, labels[..., z], spacing[:2])
+    return MeasuredScan(found, reliability(found, output.scans[name].get("facts", {}), cohort)), panel
