@@ -54,7 +54,7 @@ class OutputFolder:
     lock: int
     """Descriptor of the lock's file, for the inference: it outlives a command that is killed."""
     network: Mapping[str, str]
-    """What the record holds of the network."""
+    """Its run and its digest, as the record holds them."""
     scans: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name: ``state`` of the scan's files, and ``facts``, see :func:`medsize.metrics.reliability.image_facts`."""
 

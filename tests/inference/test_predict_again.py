@@ -93,7 +93,7 @@ def test_changed_and_new_scans_are_segmented_and_others_are_not(
     assert inferences[1:] == [["1.nii.gz", "new.nii.gz"]]
     told = capsys.readouterr().out
     assert "1: it has changed since it was segmented, and is segmented again" in told
-    assert "1 of its scans are not here now, their masks stay: " in told
+    assert "1 of its scans are not here any more, their masks stay: " in told
     assert set(pd.read_csv(output / "predictions.csv")["image"]) == {"0.nii.gz", "1.nii.gz", "new.nii.gz"}
     assert {file.name for file in (output / "masks").glob("*.nii.gz")} == {
         f"{name}_seg.nii.gz" for name in ("0", "1", "2", "new")
