@@ -77,7 +77,10 @@ def main(
                 file=(folder / "images" / name) if is_plain else file.with_name(name),
                 mask=mask,
                 subject=examination(name),
-                entry={"slice_size": {"head": [[round(low, 2), round(high, 2)]]}},
+                entry={
+                    "slice_size": {"head": [[round(low, 2), round(high, 2)]]},
+                    "circumference_mm": {"head": circumference},
+                },
                 pixel_mm=pixel_mm,
             )
 

@@ -71,6 +71,8 @@ class LabelledItem(ScanItem, total=False):
     """Volume of each structure: low and high ends, [0, ∞] if unknown, float64, shape ``(2, K − 1)``."""
     slice_area_mm2: torch.Tensor
     """Area of each structure in each slice along the last axis, likewise, shape ``(2, K − 1, Z)``."""
+    circumference_mm: torch.Tensor
+    """Circumference of each structure as somebody measured it, NaN if unknown, float64, shape ``(K − 1,)``."""
     label: str
     """Path of the mask of class indices."""
     scribble: str
@@ -97,6 +99,8 @@ class ValidationItem(ScanItem, total=False):
     roi: RoiMm
     true_volume_mm3: torch.Tensor
     """``volume_mm3`` of a :class:`CohortItem`."""
+    true_circumference_mm: torch.Tensor
+    """``circumference_mm`` of a :class:`CohortItem`."""
     true_label: str
 
 

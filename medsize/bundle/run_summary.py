@@ -46,6 +46,11 @@ class RunResults(BaseModel):
     volume_error_ml: MetricResult = MetricResult()
     relative_size_error: MetricResult = MetricResult()
     """Its mean over the structures is the mRE."""
+    false_finding: MetricResult = MetricResult()
+    """Its means are false finding rates: shares of the scans without the structure in which it is found."""
+    false_fraction: MetricResult = MetricResult()
+    """Part of a scan without the structure that is predicted as such."""
+    circumference_error_mm: MetricResult = MetricResult()
 
 
 class RunSummary(BaseModel):

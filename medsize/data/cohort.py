@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import torch
+
 from medsize.data.data_list import DataListError, Item, middle_of_clicks, parse_data_list
 from medsize.data.sizes_in_mm import sizes_in_mm
 from medsize.items import Click, CohortItem, SizeKey, TrainingItem, ValidationItem
@@ -149,6 +151,8 @@ def _validation_item(item: CohortItem) -> ValidationItem:
         kept["true_label"] = item["label"]
     if "volume_mm3" in item:
         kept["true_volume_mm3"] = item["volume_mm3"]
+    if "circumference_mm" in item:
+        kept["true_circumference_mm"] = item["circumference_mm"]
     return kept
 
 
@@ -197,6 +201,10 @@ def load_cohort(data_list: str | Path, dataset_dir: str | Path, inside: Mapping[
             entry["clicks"] = _clicks(item.clicks, class_names, parsed.click_space, where, problems)
             if item.roi is None and entry["clicks"]:
                 entry["roi"] = {"center_mm": middle_of_clicks(item.clicks, parsed.click_space)}
+        if item.circumference_mm:
+            entry["circumference_mm"] = _circumferences(
+                item.circumference_mm, class_names, parsed.length_unit, where, problems
+            )
         if region := _region(item, organs, where, (root, path.parent), problems, absent):
             entry["region"] = region
         if len(problems) + len(absent) == before:
@@ -337,6 +345,22 @@ def _region(
         if hint := did_you_mean(organ, files) if organ not in files else "":
             problems.append(f"{where}: 'organs' has no '{organ}'.{hint}")
     return [files[organ] for organ in organs] if set(organs) <= files.keys() else []
+
+
+def _circumferences(
+    stated: Mapping[str, float], class_names: list[str], length_unit: str, where: str, problems: list[str]
+) -> torch.Tensor:
+    """Return the circumference of each structure, NaN if unknown."""
+    if length_unit != "mm":
+        problems.append(f"{where}: found circumference_mm, but the pixels have no known size. Remove it.")
+    found = torch.full((len(class_names) - 1,), torch.nan, dtype=torch.float64)
+    for structure, length in stated.items():
+        if structure in class_names[1:]:
+            found[class_names.index(structure) - 1] = length
+        else:
+            hint = did_you_mean(structure, class_names[1:]) or f" The structures are: {', '.join(class_names[1:])}."
+            problems.append(f"{where}: circumference_mm names '{structure}', which is not a structure.{hint}")
+    return found
 
 
 def _clicks(

@@ -14,6 +14,7 @@ no known size: a pixel then counts as 1 mm × 1 mm, and sizes are shown in pixel
 name are unknown.
 The size of several lesions of a structure is ``{"each": [1.2, [0.5, 0.9]]}``, or ``{"diameters_mm": [[12], [15, 11]]}``
 with one to three diameters of each, or one or two in a picture: they add up.
+``circumference_mm``, ``{"head": 175}``, is what somebody measured in a picture; only the evaluation compares it.
 ``clicks`` says where structures are, in scanner mm: for each structure points ``[x, y, z]`` and lines
 ``[[x, y, z], [x, y, z]]``.
 ``click_space`` is ``RAS`` (as in NIfTI; the default) or ``LPS`` (as in DICOM). ``inside`` names the organ that each
@@ -144,6 +145,8 @@ class Item(BaseModel):
     clicks: dict[str, list[Point | tuple[Point, Point]]] | None = None
     size: dict[str, VolumeValue] | None = None
     slice_size: dict[str, list[SizeValue]] | None = None
+    circumference_mm: dict[str, PositiveFloat] | None = None
+    """Circumferences as somebody measured them in a picture; only the evaluation compares them."""
     organs: dict[str, str] | None = None
     """Masks of organs, other than 0 within each."""
     roi: Roi | None = None

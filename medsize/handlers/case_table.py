@@ -25,6 +25,7 @@ from medsize.metrics.conformal import LEVEL, SizeCalibration, calibrate
 from medsize.metrics.reliability import IMAGE_FACTS, cohort_facts, structure_facts
 from medsize.metrics.size_error import relative_size_error, volume_error, volumes_of
 from medsize.scans.file_facts import file_facts
+from medsize.sizes.fitted_ellipse import fitted_circumference
 from medsize.units import MM3_PER_ML
 
 __all__ = ["CaseTable", "calibrate_volumes"]
@@ -36,10 +37,14 @@ class CaseTable:
 
     Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml``,
     ``true_low_ml`` and ``true_high_ml`` (both ends of it), ``volume_error_ml`` (absolute) and ``relative_size_error``,
-    both by :mod:`medsize.metrics.size_error`; then ``at_edge``, ``outside_largest`` and the values of the image, see
-    :mod:`medsize.metrics.reliability`. Without a mask, Dice and HD95 stay empty, and the true volume is the
-    given size, or the middle of its interval. Dice stays empty if a structure is neither predicted nor present, HD95 if
-    it is missing on one side. The relative size error stays empty if the structure is absent or its size unknown. The
+    both by :mod:`medsize.metrics.size_error`; ``false_finding`` and ``false_fraction``; ``circumference_mm``,
+    ``true_circumference_mm`` and ``circumference_error_mm`` (absolute); then ``at_edge``, ``outside_largest`` and the
+    values of the image, see :mod:`medsize.metrics.reliability`. Without a mask, Dice and HD95 stay empty, and the true
+    volume is the given size, or the middle of its interval. Dice stays empty if a structure is neither predicted nor present, HD95 if
+    it is missing on one side. The relative size error stays empty if the structure is absent or its size unknown. A
+    structure that is absent is a false finding (1, else 0) if at least ``least_voxels`` are predicted;
+    ``false_fraction`` is the part of the scan that they take. Both stay empty if the structure is present or unknown.
+    Circumferences, by :func:`medsize.sizes.fitted_ellipse.fitted_circumference`, stay empty unless one is stated. The
     first of several processes writes all rows.
 
     The summary also gets the calibration of the volumes, see :func:`calibrate_volumes`, and ``inference.json`` gets it
@@ -49,12 +54,13 @@ class CaseTable:
         output_dir: folder to write to.
         structures: names of the foreground classes.
         batch_transform: takes the items from ``engine.state.batch``: dictionaries with ``subject``, a decollated
-            ``image``, ``true_volume_mm3`` if known, ``(2, K − 1)``, and ``true_label`` if there is a mask,
-            ``(1, *spatial)``, 255 in voxels that do not count.
+            ``image``, ``true_volume_mm3`` if known, ``(2, K − 1)``, ``true_circumference_mm`` if stated, ``(K − 1,)``,
+            and ``true_label`` if there is a mask, ``(1, *spatial)``, 255 in voxels that do not count.
         output_transform: takes the one-hot predictions ``(K, *spatial)`` from ``engine.state.output``, in the space of
             the labels.
         record: record that writes the summary. Default: none.
         level: probability with which the interval of a volume shall hold the true one. Defaults to 0.9.
+        least_voxels: least number of voxels that are a finding. Defaults to 10.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class CaseTable:
         batch_transform: Callable = lambda batch: batch,
         record: RunRecord | None = None,
         level: float = LEVEL,
+        least_voxels: int = 10,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.structures = list(structures)
@@ -72,6 +79,7 @@ class CaseTable:
         self.output_transform = output_transform
         self.record = record
         self.level = level
+        self.least_voxels = least_voxels
         self._cases: list[list[dict[str, Any]]] = []
 
     def attach(self, engine: Engine) -> None:
@@ -100,6 +108,7 @@ class CaseTable:
             prediction = _without_ignored(prediction, item["true_label"].as_tensor())
         volumes = volumes_of(prediction.unsqueeze(0))[0].cpu()
         onehot = prediction.as_tensor().unsqueeze(0)
+        spacing = prediction.affine[:3, :3].norm(dim=0).tolist()
         count = len(self.structures)
         dice, distance = [math.nan] * count, [math.nan] * count
         low = high = torch.full_like(volumes, torch.nan)
@@ -109,12 +118,17 @@ class CaseTable:
             true_onehot = torch.zeros_like(onehot).scatter_(1, label.unsqueeze(0).to(onehot.device), 1)
             found = compute_dice(onehot, true_onehot, include_background=False, ignore_empty=False)[0]
             dice = found.tolist()
-            spacing = prediction.affine[:3, :3].norm(dim=0).tolist()
             distance = _hausdorff_95(onehot[0, 1:], true_onehot[0, 1:], spacing)
             low = high = volumes_of(MetaTensor(true_onehot, affine=prediction.affine))[0].cpu()
             dice = [math.nan if volumes[k] == low[k] == 0 else dice[k] for k in range(count)]
         elif "true_volume_mm3" in item:
             low, high = item["true_volume_mm3"].cpu()
+        voxels = onehot[0, 1:].flatten(1).sum(dim=1).cpu().double()
+        is_absent = high == 0
+        circumferences = torch.full_like(volumes, torch.nan)
+        stated = item.get("true_circumference_mm", circumferences).cpu()
+        for k in stated.isfinite().nonzero().flatten().tolist():
+            circumferences[k] = _circumference(onehot[0, 1 + k], spacing)
         columns = {
             "volume_ml": volumes / MM3_PER_ML,
             "true_volume_ml": torch.where(high.isfinite(), (low + high) / 2, torch.nan) / MM3_PER_ML,
@@ -122,6 +136,11 @@ class CaseTable:
             "true_high_ml": torch.where(high.isfinite(), high, torch.nan) / MM3_PER_ML,
             "volume_error_ml": volume_error(volumes, low, high).abs() / MM3_PER_ML,
             "relative_size_error": relative_size_error(volumes, low, high),
+            "false_finding": torch.where(is_absent, (voxels >= self.least_voxels).double(), torch.nan),
+            "false_fraction": torch.where(is_absent, voxels / onehot[0, 0].numel(), torch.nan),
+            "circumference_mm": circumferences,
+            "true_circumference_mm": stated,
+            "circumference_error_mm": (circumferences - stated).abs(),
         }
         voxel_ml = float(prediction.affine[:3, :3].double().det().abs()) / MM3_PER_ML
         shapes = [structure_facts(mask.cpu().numpy() > 0, voxel_ml) for mask in onehot[0, 1:]]
@@ -158,6 +177,13 @@ class CaseTable:
             )
 
 
+def _circumference(mask: torch.Tensor, spacing: Sequence[float]) -> float:
+    """Return the circumference of a structure in a picture: 0 if it is not found, NaN if the scan has slices."""
+    if mask.ndim != 3 or mask.shape[2] != 1:
+        return math.nan
+    return fitted_circumference(mask[..., 0].cpu().numpy() > 0, spacing[:2]) if bool(mask.any()) else 0.0
+
+
 def _without_ignored(prediction: MetaTensor, label: torch.Tensor) -> MetaTensor:
     """Return the one-hot prediction with background at the voxels that the mask gives no class."""
     ignored = (label == IGNORE_INDEX).to(prediction.device)
@@ -181,7 +207,7 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
         which it is defined; ``None`` if it is defined in none.
     """
     metrics = {}
-    for metric in RunResults.model_fields:
+    for metric in (name for name in RunResults.model_fields if name in table):  # older tables lack the newer ones
         by_structure = {}
         for name, values in table.groupby("structure", sort=False)[metric]:
             defined = values.dropna()

@@ -56,6 +56,24 @@ def with_clicks(phantoms: Path, folder: Path, clicks: Any, **top_level: str) -> 
     return folder / "datalist.json"
 
 
+def test_measured_circumferences_are_for_the_evaluation_alone(phantoms: Path, tmp_path: Path) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    content["training"][0] |= {"circumference_mm": {content["labels"]["2"]: 55.4}}
+    file = tmp_path / "datalist.json"
+    file.write_text(json.dumps(content))
+    cohort = load_cohort(file, phantoms)
+    of_validation = cohort.validation_items(fold=cohort.items[0]["fold"])[0]["true_circumference_mm"]
+    assert of_validation.nan_to_num(-1).tolist() == [-1, 55.4, -1]
+    assert "circumference_mm" not in cohort.training_items("size+mask", fold=None)[0]
+    file.write_text(json.dumps(content | {"length_unit": "px"}))
+    with pytest.raises(DataListError, match="found circumference_mm, but the pixels have no known size"):
+        load_cohort(file, phantoms)
+    content["training"][0] |= {"circumference_mm": {"haed": 55.4}}
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataListError, match="circumference_mm names 'haed', which is not a structure"):
+        load_cohort(file, phantoms)
+
+
 def test_clicks_are_points_and_lines_in_ras_of_some_scans(phantoms: Path, tmp_path: Path) -> None:
     name = load_cohort(phantoms / "datalist.json", phantoms).class_names[2]
     stated = {name: [[10, -20, 30], [[0, 0, 0], [4, 8, 12]]]}

@@ -51,6 +51,7 @@ def test_a_head_gets_the_area_of_its_circumference_and_examinations_stay_togethe
     found = prepared(command, "hc18", folder, tmp_path / "out", "--folds", "3")
     items = {Path(item["image"]).name.split(".")[0]: item for item in found["training"]}
     assert items["001_HC"]["fold"] == items["001_2HC"]["fold"]
+    assert items["001_HC"]["circumference_mm"] == {"head": 55.4}
     ((low, high),) = items["002_HC"]["slice_size"]["head"]
     assert low < np.pi / 4 * 20 * 15 < high
     assert not Proposal(load_cohort(tmp_path / "out" / "datalist.json", tmp_path / "out"), 2).fit_to_window()  # alike

@@ -309,6 +309,45 @@ def test_what_is_predicted_but_not_there_has_dice_0(tmp_path: Path) -> None:
     assert math.isnan(dice["liver"])
 
 
+def test_false_findings_are_counted_in_scans_without_the_structure(tmp_path: Path) -> None:
+    image = MetaTensor(torch.zeros(1, 12, 12, 1), affine=AFFINE, meta={"filename_or_obj": "scan.nii.gz"})
+    size = {
+        "absent": torch.zeros(2, 1),
+        "present": torch.full((2, 1), 400.0),
+        "unknown": torch.tensor([[0], [math.inf]]),
+    }
+    batch, predicted = [], []
+    for kind, pixels in (("absent", 36), ("absent", 9), ("absent", 0), ("present", 36), ("unknown", 36)):
+        labels = torch.zeros(144)
+        labels[:pixels] = 1
+        predicted.append(onehot(labels.reshape(12, 12, 1), 2))
+        batch.append({"image": image, "true_volume_mm3": size[kind], "subject": kind})
+    engine = Engine(lambda engine, batch: predicted)
+    CaseTable(str(tmp_path), ["lesion"], lambda x: x, record=RunRecord(str(tmp_path), {})).attach(engine)
+    engine.run([batch])
+    table = pd.read_csv(tmp_path / "metrics.csv")
+    assert table["false_finding"].fillna(-1).tolist() == [1, 0, 0, -1, -1]
+    assert table["false_fraction"].fillna(-1).tolist() == [0.25, 0.0625, 0, -1, -1]
+    results = json.loads((tmp_path / "summary.json").read_text())["results"]
+    assert results["false_finding"]["structures"]["lesion"]["cases"] == 3
+    assert results["false_finding"]["mean"] == pytest.approx(1 / 3, abs=1e-4)
+
+
+def test_circumferences_are_compared_with_measured_ones(tmp_path: Path) -> None:
+    x, y = torch.meshgrid(torch.arange(40.0) - 20, torch.arange(40.0) - 20, indexing="ij")
+    disc = (torch.hypot(x, y) <= 15).float().unsqueeze(-1)
+    image = MetaTensor(torch.zeros(1, 40, 40, 1), affine=AFFINE, meta={"filename_or_obj": "scan.nii.gz"})
+    stated = {"true_circumference_mm": torch.tensor([200.0, 100.0, torch.nan]).double()}
+    engine = Engine(lambda engine, batch: [onehot(disc, 4)])
+    CaseTable(str(tmp_path), ["head", "femur", "arm"], lambda x: x).attach(engine)
+    engine.run([[{"image": image, "subject": "a", **stated}]])
+    head, femur, arm = pd.read_csv(tmp_path / "metrics.csv").to_dict("records")
+    assert head["circumference_mm"] == pytest.approx(2 * math.pi * 30, rel=0.01)
+    assert head["circumference_error_mm"] == pytest.approx(200 - 2 * math.pi * 30, abs=2)
+    assert (femur["circumference_mm"], femur["circumference_error_mm"]) == (0, 100)  # it is not found
+    assert math.isnan(arm["circumference_mm"])
+
+
 def test_summary_means_are_over_structures() -> None:
     rows = {
         "structure": ["a", "b", "a", "b"],

@@ -24,6 +24,8 @@ from medsize.studies.ladder.study import LadderCell, LadderStudy
 __all__ = ["LadderResults", "mean_of_cohorts", "paired_gain", "summarise_runs"]
 
 CELL = ["cohort", "rung", "seed"]
+SOMETIMES = ("false findings", "false fraction", "circumference error mm")
+"""Columns that only some cohorts have: with scans that lack a structure, or with measured circumferences."""
 
 
 class LadderResults:
@@ -101,6 +103,9 @@ class LadderResults:
             "hd95 mm": results.hd95_mm.mean,
             "volume error mL": results.volume_error_ml.mean,
             "mRE": results.relative_size_error.mean,
+            "false findings": results.false_finding.mean,
+            "false fraction": results.false_fraction.mean,
+            "circumference error mm": results.circumference_error_mm.mean,
             "scans": summary.training_scans,
             "epochs": summary.epochs,
             "seconds": summary.training_seconds,
@@ -215,10 +220,12 @@ def summarise_runs(runs: pd.DataFrame, references: dict[str, str]) -> pd.DataFra
                     "HD95 mm": group["hd95 mm"].mean(),
                     "volume error mL": group["volume error mL"].mean(),
                     "mRE": group["mRE"].mean(),
+                    **{column: group[column].mean() for column in SOMETIMES if column in group},
                     "seconds": group["seconds"].mean(),
                 }
             )
-    return pd.DataFrame(rows)
+    summary = pd.DataFrame(rows)
+    return summary.drop(columns=[column for column in SOMETIMES if column in summary and summary[column].isna().all()])
 
 
 def paired_gain(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:

@@ -146,6 +146,22 @@ def test_the_mean_over_cohorts_is_of_the_seeds_that_all_of_them_have(phantoms: P
     assert gains.loc["A", ["seeds", "subjects", "gain"]].tolist() == [2, 2, pytest.approx(-0.25)]
 
 
+def test_false_findings_and_circumferences_are_shown_where_there_are_any(phantoms: Path, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(phantoms)))
+    cell = LadderCell("Phantoms, small", "masks", seed=0)
+    finish(cell, tmp_path / "runs", 0.5, {"01": [0.5]})
+    summary = cell.folder(tmp_path / "runs") / "summary.json"
+    facts = json.loads(summary.read_text())
+    facts["results"]["false_finding"] = {"mean": 0.25}
+    summary.write_text(json.dumps(facts))
+    tables = LadderResults(load_study(tmp_path / "study.yaml", LadderStudy), tmp_path / "ladder")
+    tables.add(tmp_path / "runs")
+    tables.write()
+    head, _, row = (line.split(" | ") for line in (tmp_path / "ladder.md").read_text().splitlines())
+    assert row[head.index("false findings")] == "0.25"
+    assert "circumference error mm" not in head
+
+
 def run_here(folder: Path, phantoms: Path, only: str | None = None, anew: bool = False) -> list[str]:
     """Run a study without a process of its own."""
     told: list[str] = []
