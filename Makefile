@@ -37,8 +37,9 @@ check: $(READY)
 	$(MAKE) docs
 
 # The site, build/site/index.html. It loads nothing from the network, and neither does its making.
+# Not with --quiet, which would hide warnings from --strict, too.
 docs: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 bundles: $(READY)
 	$(RUN) -m bundles.source.assemble
