@@ -594,6 +594,13 @@ def predict(
             help="Also write a DICOM SEG for each DICOM scan, for the PACS. It names the patient, like the scan.",
         ),
     ] = False,
+    dicom_sr: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-sr",
+            help="Also write a DICOM SR (TID 1500) of the volumes in each DICOM scan. It names the patient, too.",
+        ),
+    ] = False,
     pixel_mm: Annotated[
         float | None, typer.Option(help="Side of a pixel of the pictures, mm, whatever they state.", min=1e-6)
     ] = None,
@@ -609,11 +616,24 @@ def predict(
     with refusals():
         table = None if sizes is None else read_size_table(sizes, sheet)
         try:
-            problems = segment(run, scans, output, table, bundle, dicom_seg, echo, data_list, locate_by, pixel_mm)
+            problems = segment(
+                run,
+                scans,
+                output,
+                table,
+                bundle,
+                dicom_seg,
+                echo,
+                data_list,
+                locate_by,
+                pixel_mm,
+                dicom_sr=dicom_sr,
+            )
         except KeyboardInterrupt as e:
             typer.echo("Stopped. The same command goes on from here.", err=True)
             raise typer.Exit(130) from e
-    echo(f"{output}: masks, predictions.csv, .json and .html, montage.png{', dicom_seg' if dicom_seg else ''}")
+    written = ["masks", "predictions.csv, .json and .html", "montage.png"]
+    echo(f"{output}: {', '.join(written + ['dicom_seg'] * dicom_seg + ['dicom_sr'] * dicom_sr)}")
     if problems:
         raise SystemExit(f"{ProblemsError(scans, problems)}\nEverything else is in {output}.")
 

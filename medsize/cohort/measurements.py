@@ -14,6 +14,7 @@ from medsize.measurements.measurement import ReadOptions
 from medsize.measurements.read import find_measurements, read_measurements
 from medsize.measurements.size_rows import SizeRows, size_rows
 from medsize.measurements.structures import with_structures
+from medsize.scans.find_scans import find_scans
 
 __all__ = ["Imported", "common_folder", "import_measurements", "measurement_files"]
 
@@ -77,7 +78,10 @@ def measurement_files(paths: Sequence[Path], found: FoundCohort) -> list[Path]:
     files: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            reports = [file for file in found.reports if file.resolve().is_relative_to(path.resolve())]
+            if path.resolve().is_relative_to(found.folder.resolve()):
+                reports = [file for file in found.reports if file.resolve().is_relative_to(path.resolve())]
+            else:
+                reports = [scan.files[0] for scan in find_scans(path) if scan.modality == "SR"]
             files |= dict.fromkeys([*reports, *find_measurements(path)])
         else:
             files[path] = None

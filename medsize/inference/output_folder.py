@@ -34,7 +34,7 @@ REGIONS = "regions.json"
 LARGE_MASK = "_seg.tif"
 """End of the name of a large picture's mask."""
 MADE_OF_A_SCAN = (
-    *("images/{}.nii.gz", "dicom_seg/{}.dcm"),
+    *("images/{}.nii.gz", "dicom_seg/{}.dcm", "dicom_sr/{}.dcm"),
     *(f"{MASKS}/{{}}{end}" for end in ("_seg.png", "_seg.nii.gz", LARGE_MASK)),
 )
 OF_THE_TABLE = ("calibration", "cohort_facts", "checkpoint")

@@ -9,7 +9,7 @@ from pathlib import Path
 from medsize.bundle.run_folder import INFERENCE
 from medsize.bundle.run_summary import RunSummary, inference_bundle
 from medsize.inference.areas import predict_areas
-from medsize.inference.dicom_seg import check_dicom_seg, write_dicom_segs
+from medsize.inference.dicom_output import check_dicom_output, write_dicom_segs, write_dicom_srs
 from medsize.inference.new_scans import find_new_scans, nothing_left, scan_states, with_paths
 from medsize.inference.output_folder import network_digest, open_output
 from medsize.inference.pictures import LARGE
@@ -38,6 +38,7 @@ def predict(
     locate_by: Path | None = None,
     pixel_mm: float | None = None,
     large: int = LARGE,
+    dicom_sr: bool = False,
 ) -> list[str]:
     """
     Segment scans with the network that a run has trained; what was stopped before goes on.
@@ -66,6 +67,7 @@ def predict(
             the scans that the run was trained on, if any.
         pixel_mm: side of a pixel of the pictures, mm, whatever they state. Default: what they state.
         large: number of pixels above which a picture is segmented row by row.
+        dicom_sr: also write ``dicom_sr/``, see :func:`medsize.scans.dicom.sr_writer.write_dicom_sr`. The same holds.
 
     Returns:
         the problems of single scans: those that could not be read or segmented, and parts of the output that are
@@ -84,8 +86,8 @@ def predict(
     if not new.named:
         raise nothing_left(new, "there is no scan to segment.", [])
     structures = json.loads((run / INFERENCE).read_text())["structures"]
-    if dicom_seg:
-        check_dicom_seg(new.named.values(), structures)
+    for kind in ["SEG"] * dicom_seg + ["SR"] * dicom_sr:
+        check_dicom_output(kind, new.named.values(), structures)
     if size_table is not None:
         size_table = with_paths(size_table, new, report)
     look = WhereToLook(stated_regions(data_list, size_table, new), coarse) if on_regions else None
@@ -101,6 +103,10 @@ def predict(
             predicted = predict_areas(segmentation, new, size_table, pixel_mm, large)
         else:
             predicted = predict_volumes(segmentation, new, size_table)
-        predicted.write(output_dir, run, report)
+        table = predicted.write(output_dir, run, report)
         problems = [*new.problems, *predicted.problems]
-        return problems + (write_dicom_segs(segmentation, predicted.scans) if dicom_seg else [])
+        if dicom_seg:
+            problems += write_dicom_segs(segmentation, predicted.scans)
+        if dicom_sr:
+            problems += write_dicom_srs(segmentation, predicted.scans, new.paths, table)
+        return problems

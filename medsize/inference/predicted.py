@@ -34,7 +34,7 @@ class Predicted:
     flags: Sequence[str] = ()
     """Lines about the flags of the scans."""
 
-    def write(self, output_dir: Path, run: Path, report: Callable[[str], None]) -> None:
+    def write(self, output_dir: Path, run: Path, report: Callable[[str], None]) -> pd.DataFrame:
         """
         Write ``predictions.csv``, ``.json`` and ``.html``, with the intervals of the sizes, and ``montage.png``.
 
@@ -42,6 +42,9 @@ class Predicted:
             output_dir: folder to write to.
             run: run that has recorded the calibration.
             report: function that gets lines about lower bounds and flags.
+
+        Returns:
+            the table with the intervals.
         """
         shown, calibration = self.shown, calibration_of(run)
         table = with_intervals(self.table, calibration, shown.column)
@@ -55,3 +58,4 @@ class Predicted:
             report(line)
         write_page(output_dir, table, shown, list(told_intervals(calibration)), self.pictures)
         draw_montage(output_dir, self.panels)
+        return table

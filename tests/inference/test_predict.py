@@ -252,8 +252,9 @@ def test_fractions_of_scans_in_other_formats_than_nifti_are_compared(
 class Inference:
     """Replacement of MONAI's: it writes random masks with turned axes, in order, until a scan of a given name."""
 
-    def __init__(self, bad: str, only_located: bool = False) -> None:
+    def __init__(self, bad: str, only_located: bool = False, classes: int = 4) -> None:
         self.bad = bad
+        self.classes = classes
         self.only_located = only_located
 
     def __call__(self, command: list[str], check: bool, pass_fds: object = ()) -> subprocess.CompletedProcess:
@@ -268,7 +269,7 @@ class Inference:
             if self.bad in file.name and (locates or not self.only_located):
                 return subprocess.CompletedProcess(command, 9)
             scan = nibabel.load(file)
-            labels = np.random.default_rng(0).integers(0, 4, scan.shape).astype(np.uint8)
+            labels = np.random.default_rng(0).integers(0, self.classes, scan.shape).astype(np.uint8)
             mask = nibabel.as_closest_canonical(nibabel.Nifti1Image(labels, scan.affine))
             nibabel.save(mask, masks / file.name.replace(".nii.gz", "_seg.nii.gz"))
         return subprocess.CompletedProcess(command, 0)

@@ -9,6 +9,7 @@ import highdicom
 import numpy as np
 import SimpleITK
 from matplotlib import colormaps
+from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from medsize import __version__
@@ -19,7 +20,7 @@ from medsize.scans.grid import Grid, on_grid
 from medsize.scans.image_file import MAX_BYTES
 from medsize.scans.scan import FoundScan, ScanKind
 
-__all__ = ["check_segment_labels", "write_dicom_seg"]
+__all__ = ["MAX_LABEL", "check_segment_labels", "source_headers", "write_dicom_seg"]
 
 MAX_LABEL = 64
 """Largest number of characters that DICOM allows in the label of a segment."""
@@ -85,11 +86,7 @@ def write_dicom_seg(
         for number, name in enumerate(structures, start=1)
     ]
     try:
-        headers = [read_header(source) for source in scan.files]
-        for header in headers:
-            for keyword in MAY_BE_EMPTY:
-                if keyword not in header:
-                    setattr(header, keyword, None)
+        headers = source_headers(scan)
         seg = highdicom.seg.Segmentation(
             source_images=headers,
             pixel_array=_voxels(labels, scan),
@@ -112,6 +109,16 @@ def write_dicom_seg(
             seg.save_as(partial)
     except PYDICOM_ERRORS as e:
         raise ValueError(f"{scan.source}: no DICOM SEG can be written for it: {e}") from e
+
+
+def source_headers(scan: FoundScan) -> list[Dataset]:
+    """Return the headers of a scan's files, with what DICOM requires of derived objects."""
+    headers = [read_header(source) for source in scan.files]
+    for header in headers:
+        for keyword in MAY_BE_EMPTY:
+            if keyword not in header:
+                setattr(header, keyword, None)
+    return headers
 
 
 def _voxels(labels: SimpleITK.Image, scan: FoundScan) -> np.ndarray | highdicom.Volume:
