@@ -43,7 +43,8 @@ def table_rows(readings: Iterable[Reading], structures: Sequence[str]) -> list[d
         column
         for structure in structures
         for kind in (*(f"{unit} {end}" for unit in UNITS.values() for end in ("low", "high")), "click_mm")
-        if (column := f"{structure} {kind}") in filled or kind.startswith("volume_ml")
+        if (column := f"{structure} {kind}") in filled
+        or (kind.startswith("volume_ml") and not filled & {f"{structure} {unit} low" for unit in UNITS.values()})
     ]
     return [{name: row.get(name, "") for name in ("image", *columns, "comment")} for row in rows]
 

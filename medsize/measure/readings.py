@@ -76,17 +76,17 @@ def reader_name(text: str) -> str:
         ValueError: when it cannot be part of a file's name.
     """
     name = " ".join(unicodedata.normalize("NFC", text).split())
-    if not re.fullmatch(r"[^\W_][\w .-]{0,39}", name) or name.endswith("."):
+    if not re.fullmatch(r"[^\W_][\w .-]{0,39}", name):
         raise ValueError(
-            f"the reader is '{text[:60]}', expected 1 to 40 letters, digits, spaces, dots or dashes. Choose another "
-            "name."
+            f"the reader is '{text[:60]}', expected a letter or digit, then up to 39 letters, digits, spaces, dots or "
+            "dashes. Choose another name."
         )
     return name
 
 
 def reader_key(reader: str) -> str:
-    """Return a reader's name for comparison and for files: case, and spaces or underscores, make no difference."""
-    return reader_name(reader).casefold().replace(" ", "_")
+    """Return a reader's name for comparison and for files: case, spaces or underscores, and last dots do not count."""
+    return reader_name(reader).casefold().replace(" ", "_").rstrip("._")
 
 
 def readings_files(folder: Path) -> list[Path]:

@@ -367,7 +367,7 @@ def test_pictures_have_ellipses_and_percentages(browser: Any, tmp_path: Path) ->
     rows, columns = np.mgrid[:height, :width]
     head = ((columns - 140) / 90) ** 2 + ((rows - 100) / 60) ** 2 < 1
     part = math.pi * 90 * 60 / (height * width)
-    Image.fromarray((60 + 150 * head).astype(np.uint8)).save(tmp_path / "pictures" / "grey.png")
+    Image.fromarray((60 + 150 * head).astype(np.uint8)).save(tmp_path / "pictures" / "075_HC.png")
     Image.fromarray(np.stack([200 * head, 90 + 0 * head, 40 + 0 * head], -1).astype(np.uint8)).save(
         tmp_path / "pictures" / "colour.png"
     )
@@ -375,13 +375,18 @@ def test_pictures_have_ellipses_and_percentages(browser: Any, tmp_path: Path) ->
     try:
         context = browser.new_context(viewport=SCREEN)
         page = Page(context.new_page(), running.address)
-        page.sign_in("anna")
+        page.sign_in("Anna B.")
+        assert page.page.evaluate(FIRST_IS_LEFT)  # 075_HC.png, not HC.png_075
         page.press("e")
         page.drag((-50, -100, 0), (-230, -100, 0))
         page.drag((-140, -100 - 0.7 * 90, 0), (-140, -160, 0))
         page.save()
+        assert page.page.evaluate(FIRST_IS_LEFT)
         page.press("r")
         page.page.mouse.click(*page.screen((-140, -100, 0)))
+        page.drag((-145, -100, 0), (-140, -100, 0))  # misses the edge
+        page.page.wait_for_timeout(100)
+        assert page.page.is_disabled("#save")
         page.drag((-140 - math.sqrt(0.05 * height * width / math.pi), -100, 0), (-140 - math.sqrt(90 * 60), -100, 0))
         page.sized()
         page.press("]", "[")
@@ -389,6 +394,8 @@ def test_pictures_have_ellipses_and_percentages(browser: Any, tmp_path: Path) ->
         context.close()
     finally:
         running.kill()
+    assert {reading["reader"] for reading in running.readings} == {"Anna B."}
+    assert {column.kind for column in running.table.columns if column.structure} == {"fraction", "click_mm"}
     assert [reading["length_unit"] for reading in running.readings] == ["px", "px"]
     assert [reading["value"] for reading in running.readings] == pytest.approx([part, part], rel=0.05)
     for row in running.table.rows:
@@ -442,9 +449,20 @@ def test_touch_draws_and_colours_have_contrast(browser: Any, measuring: Measurin
     assert min(faint.values()) >= 4.5, {text: ratio for text, ratio in faint.items() if ratio < 4.5}
     overflow = page.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0
+    page.page.set_viewport_size({"width": 1300, "height": 768})
+    rows = "['slice-down', 'zoom-in'].map((id) => document.getElementById(id).getBoundingClientRect().top)"
+    page.until(f"Math.abs({rows}.reduce((a, b) => a - b)) < 2")
+    assert page.page.evaluate("document.getElementById('help-percent').hidden")
     context.close()
     assert page.errors == []
 
+
+FIRST_IS_LEFT = """() => {
+  const text = document.getElementById("scan-name").firstChild, left = (at) => {
+    const range = document.createRange(); range.setStart(text, at); range.setEnd(text, at + 1);
+    return range.getBoundingClientRect().left; };
+  return !text.data.startsWith("075") || left(0) < left(4);
+}"""
 
 CONTRASTS = """() => {
   const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);

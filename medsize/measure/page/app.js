@@ -184,7 +184,8 @@ class App {
       button.setAttribute("aria-checked", chosen);
       button.tabIndex = chosen ? 0 : -1;
     }
-    document.querySelector("[data-tool=percent]").hidden = this.view.facts?.picture === false;
+    const noPercent = this.view.facts?.picture === false;
+    document.querySelector("[data-tool=percent]").hidden = element("help-percent").hidden = noPercent;
     element("options-points").hidden = name !== "points";
     element("options-percent").hidden = name !== "percent";
     if (this.view.facts !== null) {
@@ -207,7 +208,7 @@ class App {
       document.querySelector("#options-points .unit").textContent = this.view.facts.lengthUnit;
     }
     if (this.toolName === "percent") {
-      if (document.activeElement !== element("percent")) element("percent").value = tool.state.percent ?? "";
+      if (document.activeElement !== element("percent")) element("percent").value = tool.state.sized ? tool.state.percent : "";
     }
     if (isNew) {
       this.touch();

@@ -451,13 +451,13 @@ export class Points extends Tool {
 /** Part of a picture, with a disc of that area to compare. */
 export class Percent extends Tool {
   empty() {
-    return { percent: null, at: null };
+    return { percent: null, at: null, sized: false }; // sized: its reader has set the percentage
   }
 
   hint() {
-    return this.state.percent === null
-      ? "Type the percentage, or click the structure and drag the disc's edge until it is as large."
-      : "Drag the disc’s edge, or [ and ], until it is as large as the structure.";
+    const { percent, sized } = this.state;
+    if (percent === null) return "Type the percentage, or click the structure and drag the disc's edge until it is as large.";
+    return `Drag the disc’s edge, or [ and ], until it is as large as the structure${sized ? "." : "; then save."}`;
   }
 
   get area() {
@@ -471,13 +471,14 @@ export class Percent extends Tool {
 
   set(percent) {
     this.state.percent = percent > 0 ? Math.min(percent, 100) : null;
+    this.state.sized = percent > 0;
     this.state.at ??= this.view.toMm(this.view.facts.shape.map((n, axis) => (axis === this.view.axis ? this.view.at[axis] : (n - 1) / 2)));
     this.changed();
   }
 
   geometry() {
-    const { percent, at } = this.state;
-    return percent === null || at === null ? null : { method: "percent", percent, at };
+    const { percent, at, sized } = this.state;
+    return sized && at !== null ? { method: "percent", percent, at } : null;
   }
 
   press(at, mm) {
@@ -496,6 +497,7 @@ export class Percent extends Tool {
     if (this.held === "edge") {
       const area = Math.PI * distance(mm, this.state.at) ** 2;
       this.state.percent = +Math.min(Math.max((100 * area) / this.area, 0.01), 100).toPrecision(3);
+      this.state.sized = true;
     }
   }
 
@@ -527,7 +529,7 @@ export class Percent extends Tool {
     const middleOnScreen = this.view.screenOfMm(at);
     ellipse(context, middleOnScreen, [r, 0], [0, r]);
     handle(context, [middleOnScreen[0] + r, middleOnScreen[1]]);
-    label(context, `${percent} %`, [middleOnScreen[0] + r, middleOnScreen[1]]);
+    if (this.state.sized) label(context, `${percent} %`, [middleOnScreen[0] + r, middleOnScreen[1]]);
   }
 }
 
