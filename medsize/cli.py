@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -636,6 +637,51 @@ def predict(
     echo(f"{output}: {', '.join(written + ['dicom_seg'] * dicom_seg + ['dicom_sr'] * dicom_sr)}")
     if problems:
         raise SystemExit(f"{ProblemsError(scans, problems)}\nEverything else is in {output}.")
+
+
+@app.command()
+def compare(
+    earlier: Annotated[
+        Path, typer.Argument(help="Folder of predictions, by medsize predict.", exists=True, file_okay=False)
+    ],
+    later: Annotated[Path, typer.Argument(help="Folder of predictions of later scans.", exists=True, file_okay=False)],
+    output: Annotated[Path | None, typer.Option(help="CSV to write. Default: only show the changes.")] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table, CSV or XLSX, with the scans of each pair in the columns earlier and later. Default: those of "
+            "one patient, by PatientID or the same path.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+) -> None:
+    """
+    Compare the volumes of patients in two folders of predictions: changes with intervals, and whether beyond noise.
+
+    The interval follows from those of both scans, however their errors go together. Research use only.
+    """
+    from rich.console import Console
+
+    from medsize.inference.follow_up import compare as changes
+    from medsize.inference.follow_up import read_pairs
+
+    with refusals("Nothing was compared."):
+        found = changes(earlier, later, None if pairs is None else read_pairs(pairs))
+        if output is not None:
+            found.write(output)
+    for line in found.notes:
+        echo(f"note: {line}")
+    for table in found.tables():
+        Console().print(table)
+    levels = [row["level"] for row in found.rows if row["level"] > 0]
+    if levels:
+        least = math.floor(100 * min(levels) + 1e-6)
+        echo(f"An interval holds the true change with a probability of {least} % at least. For research use only.")
+    if output is not None:
+        echo(f"{output}: the changes")
+    if found.problems:
+        raise SystemExit(f"{ProblemsError(later, found.problems)}\nAll others were compared.")
 
 
 @app.command()

@@ -22,7 +22,16 @@ from medsize.bundle.run_folder import INFERENCE, MASKS, WEIGHTS
 from medsize.files import atomic_write, locked
 from medsize.suggest import first_few
 
-__all__ = ["LARGE_MASK", "REGIONS", "OutputFolder", "image_name", "mask_file", "network_digest", "open_output"]
+__all__ = [
+    "LARGE_MASK",
+    "RECORD",
+    "REGIONS",
+    "OutputFolder",
+    "image_name",
+    "mask_file",
+    "network_digest",
+    "open_output",
+]
 
 RECORD = "made_by.json"
 """The network that made the masks, and of each scan the state of its files and its values."""

@@ -98,6 +98,9 @@ def predict(
     stated = look.stated if look is not None else {}
     with open_output(output_dir, run, network_digest(run, bundle, coarse), report) as output:
         output.go_on(scan_states(new, stated, pixel_mm), report)
+        for name, scan in new.named.items():
+            if scan.subject:  # whose header tells the patient and the date, for a comparison with later scans
+                output.scans[name]["source"] = str(scan.files[0].resolve())
         segmentation = Segmentation(run, bundle, output, report, look)
         if new.has_pictures:
             predicted = predict_areas(segmentation, new, size_table, pixel_mm, large)
