@@ -605,6 +605,14 @@ def predict(
     pixel_mm: Annotated[
         float | None, typer.Option(help="Side of a pixel of the pictures, mm, whatever they state.", min=1e-6)
     ] = None,
+    modality: Modality = None,
+    all_series: Annotated[
+        bool,
+        typer.Option(
+            "--all-series",
+            help="Also segment DICOM series that the network was not trained for. Default: leave them out.",
+        ),
+    ] = False,
 ) -> None:
     """
     Segment scans with the network of a run: show MONAI's command for it, and run that.
@@ -629,6 +637,8 @@ def predict(
                 locate_by,
                 pixel_mm,
                 dicom_sr=dicom_sr,
+                modalities=modality or (),
+                all_series=all_series,
             )
         except KeyboardInterrupt as e:
             typer.echo("Stopped. The same command goes on from here.", err=True)

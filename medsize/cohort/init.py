@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -194,10 +194,10 @@ def init_cohort(
     problems = [*found.problems, *matched.rows.without_scan, *converted.problems, *measured.problems]
     if not measured.items:
         raise ProblemsError(folder, [renamed(problem, at_terminal) for problem in problems])
-    cohort = write_cohort(
-        output_dir, matched.structures, measured.items, options.num_folds, options.inside, length_unit
-    )
     modalities = [converted.rows[item["image"]]["modality"] for item in measured.items]
+    cohort = write_cohort(
+        output_dir, matched.structures, measured.items, options.num_folds, options.inside, length_unit, modalities
+    )
     proposal = propose_run(cohort, modalities, output_dir / "cohort.yaml", dimensions, options.window)
 
     problems += faults(cohort)
@@ -389,6 +389,7 @@ def write_cohort(
     num_folds: int,
     inside: Mapping[str, str] | None = None,
     length_unit: Literal["mm", "px"] = "mm",
+    modalities: Iterable[str] = (),
 ) -> Cohort:
     """Divide the scans into folds, write the data list, and read it like a training run."""
     folds = folds_of_subjects(items, structures, output_dir, num_folds)
@@ -396,6 +397,8 @@ def write_cohort(
     folded = [{**item, "fold": folds[item["subject"]]} for item in items]
     top_level: dict[str, Any] = {"inside": dict(inside)} if inside else {}
     top_level |= {"length_unit": length_unit} if length_unit != "mm" else {}
+    if len(kinds := set(modalities)) == 1 and kinds != {""}:
+        top_level["modality"] = {"0": kinds.pop()}  # as in the Decathlon
     labels = [output_dir / item["label"] for item in items if "label" in item]
     if len(structures) < IGNORED and any(IGNORED in mask_facts(label).values for label in labels):
         top_level["mask_ignored"] = IGNORED

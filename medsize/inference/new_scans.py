@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medsize.errors import ProblemsError
+from medsize.inference.series_choice import SeriesChoice
 from medsize.scans.find_scans import find_scans
 from medsize.scans.roles import roles_of, without_ending
 from medsize.scans.scan import UNUSABLE, VOLUMES, FoundScan, ScanKind, left_out_lines, said_once
@@ -35,6 +36,8 @@ class NewScans:
     """Paths from the folder: of a series that of its folder, of a page with its number."""
     problems: tuple[str, ...] = ()
     """Files that cannot be read."""
+    left_out: tuple[str, ...] = ()
+    """DICOM series that the network was not trained for, with the reasons."""
 
     @property
     def by_path(self) -> dict[str, FoundScan]:
@@ -47,7 +50,7 @@ class NewScans:
         return any(scan.kind is ScanKind.PICTURE for scan in self.named.values())
 
 
-def find_new_scans(place: Path, report: Callable[[str], None]) -> NewScans:
+def find_new_scans(place: Path, report: Callable[[str], None], choice: SeriesChoice | None = None) -> NewScans:
     """
     Find the scans in a folder, or in a file, and tell what is left out.
 
@@ -55,6 +58,7 @@ def find_new_scans(place: Path, report: Callable[[str], None]) -> NewScans:
         place: an image file; or a folder with image files or DICOM series, at any depth. Those of masks and clicks, by
             their names, are left out.
         report: function that gets a line for each reason to leave files out, and remarks on how others are read.
+        choice: what a network was trained for. Default: leave no DICOM series out.
     """
     folder = place.parent if place.is_file() else place
     found = find_scans(place)
@@ -70,8 +74,14 @@ def find_new_scans(place: Path, report: Callable[[str], None]) -> NewScans:
             report(f"left out: {len(drawn)} image files of masks or clicks, by their names: {named_files}")
         found = roles.images
     found = [scan for scan in found if scan.kind in IMAGES]
+    unlike = {} if choice is None else choice.left_out(found)
+    left_out = said_once((found[k].source, reason) for k, reason in unlike.items())
+    for line in left_out:
+        report(f"left out: {line}")
+    found = [scan for k, scan in enumerate(found) if k not in unlike]
     names = _file_names(found, paths := scan_paths(found, folder))
-    return NewScans(place, folder, dict(zip(names, found, strict=True)), dict(zip(names, paths, strict=True)), problems)
+    named, path_of = dict(zip(names, found, strict=True)), dict(zip(names, paths, strict=True))
+    return NewScans(place, folder, named, path_of, problems, tuple(left_out))
 
 
 def _file_names(scans: Sequence[FoundScan], paths: Sequence[str]) -> list[str]:

@@ -57,9 +57,14 @@ class Panel(NamedTuple):
 
 
 def write_page(
-    output_dir: Path, table: pd.DataFrame, shown: Shown, intervals: Sequence[str], pictures: Mapping[str, bytes]
+    output_dir: Path,
+    table: pd.DataFrame,
+    shown: Shown,
+    intervals: Sequence[str],
+    pictures: Mapping[str, bytes],
+    left_out: Sequence[str] = (),
 ) -> None:
-    """Write the table and the pictures as a page of one file, with a line about each structure's intervals."""
+    """Write the table and the pictures as a page of one file, with lines about intervals and what is left out."""
     rows = table.to_dict("records")
     of_image: dict[str, list[dict[str, Any]]] = {image: [] for image in pictures}
     for row in rows:
@@ -82,6 +87,7 @@ def write_page(
         flagged="flag" in table,
         doubts=_doubts(table),
         intervals=intervals,
+        left_out=left_out,
         ends=interval_columns(shown.column),
     )
     with atomic_write(output_dir / "predictions.html") as file:

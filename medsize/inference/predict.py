@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from medsize.bundle.run_folder import INFERENCE
@@ -14,6 +14,7 @@ from medsize.inference.new_scans import find_new_scans, nothing_left, scan_state
 from medsize.inference.output_folder import network_digest, open_output
 from medsize.inference.pictures import LARGE
 from medsize.inference.segmentation import Segmentation
+from medsize.inference.series_choice import SeriesChoice
 from medsize.inference.volumes import predict_volumes
 from medsize.inference.where_to_look import WhereToLook, coarse_run, stated_regions
 from medsize.sizes.size_table import SizeTable
@@ -39,6 +40,8 @@ def predict(
     pixel_mm: float | None = None,
     large: int = LARGE,
     dicom_sr: bool = False,
+    modalities: Sequence[str] = (),
+    all_series: bool = False,
 ) -> list[str]:
     """
     Segment scans with the network that a run has trained; what was stopped before goes on.
@@ -68,6 +71,8 @@ def predict(
         pixel_mm: side of a pixel of the pictures, mm, whatever they state. Default: what they state.
         large: number of pixels above which a picture is segmented row by row.
         dicom_sr: also write ``dicom_sr/``, see :func:`medsize.scans.dicom.sr_writer.write_dicom_sr`. The same holds.
+        modalities: modalities of DICOM to segment. Default: that of the training, as its data list states it.
+        all_series: segment other series, too. Default: see :class:`medsize.inference.series_choice.SeriesChoice`.
 
     Returns:
         the problems of single scans: those that could not be read or segmented, and parts of the output that are
@@ -82,9 +87,9 @@ def predict(
     coarse = coarse_run(run, locate_by) if on_regions else None
     if not on_regions and (unused := data_list or locate_by):
         raise ValueError(f"{run} sees whole scans, so that {unused} has no effect. Leave it out.")
-    new = find_new_scans(scans, report)
+    new = find_new_scans(scans, report, None if all_series else SeriesChoice.of(run, modalities))
     if not new.named:
-        raise nothing_left(new, "there is no scan to segment.", [])
+        raise nothing_left(new, "there is no scan to segment.", new.left_out)
     structures = json.loads((run / INFERENCE).read_text())["structures"]
     for kind in ["SEG"] * dicom_seg + ["SR"] * dicom_sr:
         check_dicom_output(kind, new.named.values(), structures)
@@ -106,7 +111,7 @@ def predict(
             predicted = predict_areas(segmentation, new, size_table, pixel_mm, large)
         else:
             predicted = predict_volumes(segmentation, new, size_table)
-        table = predicted.write(output_dir, run, report)
+        table = predicted.write(output_dir, run, report, new.left_out)
         problems = [*new.problems, *predicted.problems]
         if dicom_seg:
             problems += write_dicom_segs(segmentation, predicted.scans)

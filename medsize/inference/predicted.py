@@ -34,7 +34,9 @@ class Predicted:
     flags: Sequence[str] = ()
     """Lines about the flags of the scans."""
 
-    def write(self, output_dir: Path, run: Path, report: Callable[[str], None]) -> pd.DataFrame:
+    def write(
+        self, output_dir: Path, run: Path, report: Callable[[str], None], left_out: Sequence[str] = ()
+    ) -> pd.DataFrame:
         """
         Write ``predictions.csv``, ``.json`` and ``.html``, with the intervals of the sizes, and ``montage.png``.
 
@@ -42,6 +44,7 @@ class Predicted:
             output_dir: folder to write to.
             run: run that has recorded the calibration.
             report: function that gets lines about lower bounds and flags.
+            left_out: lines about series that were not segmented, for the page.
 
         Returns:
             the table with the intervals.
@@ -56,6 +59,6 @@ class Predicted:
             report(f"{bounds} of {len(table)} {shown.size}s are lower bounds: the structure reaches {shown.edge}")
         for line in self.flags:
             report(line)
-        write_page(output_dir, table, shown, list(told_intervals(calibration)), self.pictures)
+        write_page(output_dir, table, shown, list(told_intervals(calibration)), self.pictures, left_out)
         draw_montage(output_dir, self.panels)
         return table

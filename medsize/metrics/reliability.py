@@ -25,6 +25,7 @@ __all__ = [
     "StructureRange",
     "Usual",
     "cohort_facts",
+    "geometry_doubts",
     "image_facts",
     "reliability",
     "structure_facts",
@@ -160,12 +161,8 @@ def image_facts(
     values = values[np.isfinite(values)]
     low, high = window if window is not None else np.percentile(values, (0.5, 99.5)) if values.size else (0, 0)
     seen = ((values - low) / (high - low)).clip(0, 1) if high > low else np.zeros(1)
-    shape = np.shape(intensities)
     return {
-        "pixel_mm": math.sqrt(spacing[0] * spacing[1]),
-        "slice_mm": float(spacing[2]),
-        "view_mm": math.sqrt(spacing[0] * shape[0] * spacing[1] * shape[1]),
-        "depth_mm": float(spacing[2] * shape[2]),
+        **_geometry(np.shape(intensities), spacing),
         "mean_intensity": float(seen.mean()),
         "intensity_spread": float(seen.std()),
     }
@@ -231,14 +228,10 @@ def reliability(
             doubts.append(
                 _Doubt("components", f"{share}, in the validation at most {100 * usual.outside_largest:.0f} %")
             )
-    for key, words in IMAGE_FACTS.items():
-        if key not in cohort.image or key not in image:
-            not_checked.append(words.rstrip(","))
-        elif cohort.image[key].z(image[key]) > LARGEST_Z:
-            kind = "intensity" if "intensity" in key else "geometry"
-            doubts.append(
-                _Doubt(kind, f"{words} is {image[key]:.3g}, in the validation {cohort.image[key].median:.3g}")
-            )
+    not_checked += [
+        words.rstrip(",") for key, words in IMAGE_FACTS.items() if key not in cohort.image or key not in image
+    ]
+    doubts += _image_doubts(image, cohort)
     together = len({doubt.kind for doubt in doubts}) > 1
     checked = len(not_checked) < 2 * len(structures) + len(IMAGE_FACTS)
     flag = "reject" if together or any(d.rejects for d in doubts) else "look" if doubts or not checked else "ok"
@@ -250,6 +243,34 @@ class _Doubt(NamedTuple):
     kind: str
     reason: str
     rejects: bool = False
+
+
+def geometry_doubts(shape: Sequence[int], spacing: Sequence[float], cohort: CohortFacts) -> list[str]:
+    """
+    Return the reasons why a scan's geometry is unlike that of a cohort; its voxels are not needed.
+
+    Args:
+        shape: voxels along each axis, that of the slices last.
+        spacing: mm along each axis.
+        cohort: values of the cohort's scans.
+    """
+    return [doubt.reason for doubt in _image_doubts(_geometry(shape, spacing), cohort)]
+
+
+def _geometry(shape: Sequence[int], spacing: Sequence[float]) -> dict[str, float]:
+    return {
+        "pixel_mm": math.sqrt(spacing[0] * spacing[1]),
+        "slice_mm": float(spacing[2]),
+        "view_mm": math.sqrt(spacing[0] * shape[0] * spacing[1] * shape[1]),
+        "depth_mm": float(spacing[2] * shape[2]),
+    }
+
+
+def _image_doubts(image: Mapping[str, float], cohort: CohortFacts) -> Iterator[_Doubt]:
+    for key, words in IMAGE_FACTS.items():
+        if key in cohort.image and key in image and cohort.image[key].z(image[key]) > LARGEST_Z:
+            kind = "intensity" if "intensity" in key else "geometry"
+            yield _Doubt(kind, f"{words} is {image[key]:.3g}, in the validation {cohort.image[key].median:.3g}")
 
 
 def _size_doubts(name: str, volume: float, low: float, high: float) -> Iterator[_Doubt]:

@@ -40,8 +40,8 @@ class FoundScan:
     """
     Scan or mask in a folder, by its headers. :func:`medsize.scans.find_scans.read_scan` reads its voxels.
 
-    ``subject`` and ``series`` are copied from the headers and identify a patient. ``description`` leaves out the
-    patient's names, numbers and dates that the headers state.
+    ``subject``, ``series`` and ``study`` are copied from the headers and identify a patient. ``description`` leaves out
+    the patient's names, numbers and dates that the headers state.
     """
 
     kind: ScanKind
@@ -58,6 +58,8 @@ class FoundScan:
     series_is_unique: bool = True
     """False if another scan here states the same SeriesInstanceUID."""
     frame_of_reference: str = ""
+    study: str = ""
+    """StudyInstanceUID."""
     drawn_on: tuple[str, ...] = ()
     """For a mask: UIDs of the series that it names."""
     grid: Grid | None = None

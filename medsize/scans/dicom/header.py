@@ -84,6 +84,8 @@ class DicomSeries:
     description: str
     subject: str
     frame_of_reference: str
+    study: str
+    """StudyInstanceUID."""
     drawn_on: tuple[str, ...]
     """For a mask: UIDs of the series that it names."""
 
@@ -217,6 +219,7 @@ def _series(dataset: pydicom.Dataset) -> DicomSeries:
         description=_without_identifiers(dataset),
         subject=str(dataset.get("PatientID") or "").strip(),
         frame_of_reference=_frame_of_reference(dataset),
+        study=str(dataset.get("StudyInstanceUID") or ""),
         drawn_on=tuple(dict.fromkeys(_series_named(dataset))),
     )
 

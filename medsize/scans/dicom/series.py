@@ -70,6 +70,7 @@ def found_series(slices: Sequence[DicomFile]) -> FoundScan:
         subject=next((s.series.subject for s in slices if s.series.subject), ""),
         series=next((s.series.uid for s in slices if s.series.uid), ""),
         frame_of_reference=next((s.series.frame_of_reference for s in slices if s.series.frame_of_reference), ""),
+        study=first.series.study,
         drawn_on=first.series.drawn_on,
         grid=_grid(slices) if kind is ScanKind.SERIES and not fault else None,
         rewritten=any(map(_is_rewritten, slices)),
