@@ -115,6 +115,7 @@ def _area_rows(
             area = pixels * math.prod(mask.spacing_mm or (math.nan,))
             entry: dict[str, Any] = {"image": new.paths[name], "mask": mask.file, "structure": structure}
             entry |= {"area_mm2": area, "area_px": pixels, "fraction": pixels / int(mask.counts.sum())}
+            entry["circumference_mm"] = mask.circumferences_mm[index] if mask.circumferences_mm else math.nan
             entry["lower_bound"] = index in mask.at_edge
             if stated is not None:
                 low, high = stated.get(name, {}).get(structure, (math.nan, math.nan))

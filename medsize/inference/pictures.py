@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from medsize.scans.picture_file import read_picture, write_picture
 from medsize.scans.picture_mask import write_picture_mask
 from medsize.scans.picture_rows import TILE, PictureRows, TiffRows, every_nth, open_rows, write_tiles
 from medsize.scans.scan import FoundScan
+from medsize.sizes.fitted_ellipse import fitted_circumference
 
 __all__ = ["LARGE", "ConvertedPictures", "PictureMask", "convert_pictures", "large_mask", "small_mask"]
 
@@ -54,6 +56,8 @@ class PictureMask:
     at_edge: frozenset[int]
     """Classes at the edge of the picture."""
     panel: Panel
+    circumferences_mm: tuple[float, ...] = ()
+    """Those of each class by a fitted ellipse, NaN if it is not there; empty if the pixels have no known size."""
 
 
 def convert_pictures(
@@ -126,6 +130,7 @@ def small_mask(output: OutputFolder, name: str, spacing_mm: Spacing, orientation
         np.bincount(labels.ravel(), minlength=num_classes),
         frozenset(np.unique(edges).tolist()),
         _panel(name, pixels[::every, ::every], labels[::every, ::every], spacing_mm),
+        _circumferences(labels, num_classes, spacing_mm),
     )
 
 
@@ -153,7 +158,16 @@ def large_mask(segmentation: Segmentation, name: str, scan: FoundScan, pixel_mm:
         with TiffRows(folder / file) as mask:
             summary = mask_summary(mask, len(segmentation.structures) + 1, every, TILE)
         panel = _panel(name, pixels[..., 0] if rows.channels == 1 else pixels, summary.small, rows.spacing_mm)
-        return PictureMask(file, rows.spacing_mm, summary.counts, summary.at_edge, panel)
+        spacing = None if rows.spacing_mm is None else (every * rows.spacing_mm[0], every * rows.spacing_mm[1])
+        lengths = _circumferences(summary.small, len(segmentation.structures) + 1, spacing)  # exact enough
+        return PictureMask(file, rows.spacing_mm, summary.counts, summary.at_edge, panel, lengths)
+
+
+def _circumferences(labels: np.ndarray, num_classes: int, spacing_mm: Spacing) -> tuple[float, ...]:
+    """Return the circumference of each class in ``labels``, ``(H, W)``."""
+    if spacing_mm is None:
+        return ()
+    return (math.nan, *(fitted_circumference(labels == index, spacing_mm[::-1]) for index in range(1, num_classes)))
 
 
 def _panel(name: str, pixels: np.ndarray, labels: np.ndarray, spacing_mm: Spacing) -> Panel:

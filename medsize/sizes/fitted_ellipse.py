@@ -27,11 +27,11 @@ def fitted_diameters(mask: NDArray[np.bool_], spacing: Sequence[float] = (1.0, 1
     Returns:
         both in the unit of ``spacing``; NaN for an empty mask.
     """
-    components, _ = ndimage.label(mask, np.ones((3, 3)))
-    sizes = np.bincount(components.ravel())[1:]
-    if not len(sizes):
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    if not boxes:
         return math.nan, math.nan
-    filled = ndimage.binary_fill_holes(components == 1 + int(sizes.argmax()))
+    components, _ = ndimage.label(mask[boxes[0]], np.ones((3, 3)))
+    filled = ndimage.binary_fill_holes(components == 1 + int(np.bincount(components.ravel())[1:].argmax()))
     sides = np.asarray(spacing, dtype=float)
     covariance = np.cov((np.argwhere(filled) * sides).T, bias=True) + np.diag(sides**2 / 12)  # that of a pixel itself
     short, long = 4 * np.sqrt(np.linalg.eigvalsh(covariance))

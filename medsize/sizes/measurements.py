@@ -1,9 +1,9 @@
 """
 Measurements: the size of a structure, from the cells of a row together.
 
-A measurement is a volume, diameters, an area, a circumference, a fraction or a mask, with the reader's error or with
-bounds, see :mod:`medsize.sizes.size_table`. Diameters and a circumference may stand together, and so may the number of
-objects and the mean area of one.
+A measurement is a volume, diameters, an area, a circumference, a fraction, a mask or presence alone, with the reader's
+error or with bounds, see :mod:`medsize.sizes.size_table`. Diameters and a circumference may stand together, and so may
+the number of objects and the mean area of one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from medsize.units import MM2_PER_UM2, MM3_PER_ML
 __all__ = ["Extent", "StatedSize", "added", "misfits", "of_other_extent", "stated_size"]
 
 LENGTHS = ("diameters_mm", "circumference_mm")
-KINDS_OF_SLICES = (*LENGTHS, *AREA_KINDS, "fraction")
+KINDS_OF_SLICES = (*LENGTHS, *AREA_KINDS, "fraction", "present")
+LEAST_PRESENT = 1e-3
+"""Least part of a slice or picture that a structure takes if no more is known than that it is present."""
+LEAST_PRESENT_IN_SCAN = 1e-5
+"""The same for a scan of several slices."""
 NOTABLE = 0.03
 """Part by which a circumference may differ from that of its diameters without being noted."""
 NOT_SIZES = ("count", "error_percent", *CLICK_KINDS)
@@ -207,6 +211,11 @@ def _size(stated: Mapping[str, Any], source: str, factor: float = 1.0) -> Stated
             flat = StatedSize(area, area, "mm2", source)
         volume = math.fsum(map(ellipsoid_volume, lesions))
         return StatedSize(volume, volume, "mm3", source, flat=flat)
+    if kind == "present":
+        if not value:
+            return StatedSize(0.0, 0.0, "fraction", source)
+        flat = StatedSize(LEAST_PRESENT, 1.0, "fraction", source)
+        return StatedSize(LEAST_PRESENT_IN_SCAN, 1.0, "fraction", source, flat=flat)
     unit, in_unit = IN_UNIT[kind]
     size = factor * value * in_unit
     return StatedSize(size, min(size, 1.0) if unit == "fraction" else size, unit, source)

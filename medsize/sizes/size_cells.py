@@ -16,15 +16,17 @@ from medsize.units import lps_to_ras
 __all__ = ["AREA_KINDS", "CLICK_KINDS", "NUMBERS", "ROI_KINDS", "SIZE_KINDS", "as_text", "in_ras", "read_cell"]
 
 AREA_KINDS = ("area_mm2", "area_um2", "area_px")
-SIZE_KINDS = ("volume_ml", "volume_mm3", "diameters_mm", "fraction", *AREA_KINDS, "circumference_mm", "mask")
+SIZE_KINDS = ("volume_ml", "volume_mm3", "diameters_mm", "fraction", *AREA_KINDS, "circumference_mm", "mask", "present")
 CLICK_KINDS = ("click_mm", "click_lps_mm")
 """Places in scanner mm: RAS+ as in NIfTI, and LPS as in DICOM."""
 ROI_KINDS = ("roi_mm", "roi_lps_mm")
 """Regions of interest, likewise."""
-NUMBERS = {*SIZE_KINDS, "count", "error_percent", "pixel_mm"} - {"mask"}
+NUMBERS = {*SIZE_KINDS, "count", "error_percent", "pixel_mm"} - {"mask", "present"}
 """Kinds whose cells hold numbers."""
 LARGEST = 1e15
 """Number above all sizes and lengths in any unit; products of three are still finite."""
+PRESENT = {"1": True, "yes": True, "true": True, "x": True, "0": False, "no": False, "false": False, "-": False}
+"""Words that say whether a structure is present."""
 BETWEEN_LESIONS = re.compile(r"\s*(?:\n|(?<!\de)\+)\s*", re.IGNORECASE)
 """A plus, other than the sign of an exponent, or a new line."""
 
@@ -158,6 +160,13 @@ def in_ras(place: Any, kind: str) -> Any:
     return [in_ras(point, kind) for point in place] if isinstance(place[0], list) else list(lps_to_ras(place))
 
 
+def _is_present(cell: str | int | float) -> bool:
+    word = as_text(cell).lower()
+    if word not in PRESENT:
+        raise ValueError("it is neither yes nor no")
+    return PRESENT[word]
+
+
 def _path_below(cell: str | int | float) -> str:
     path = as_text(cell).replace("\\", "/")  # as Windows writes it
     if path.startswith("/") or PureWindowsPath(path).drive or ".." in PurePosixPath(path).parts:
@@ -178,6 +187,7 @@ CELLS: dict[str, TypeAdapter] = {
     "slice": TypeAdapter(Annotated[int, BeforeValidator(_number), Field(ge=0)]),
     "lesion": TypeAdapter(Annotated[str, BeforeValidator(as_text)]),
     "comment": TypeAdapter(Any),
+    "present": TypeAdapter(Annotated[bool, BeforeValidator(_is_present)]),
     "error_percent": TypeAdapter(Annotated[float, BeforeValidator(_percentage), Field(ge=0, lt=100)]),
     "volume_ml": Size,
     "volume_mm3": Size,
@@ -231,6 +241,8 @@ EXPECTED = {
     "count": "Write the number of objects, such as 125, or 0 where there is none.",
     "pixel_mm": "Write the side of a pixel in mm, such as 0.12, or leave the cell empty where the picture states it.",
     "mask": PATH,
+    "present": "Write 1 or yes where the structure is present, 0 or no where it is absent; leave the cell empty where "
+    "that is unknown.",
     **dict.fromkeys(
         CLICK_KINDS,
         "Write x y z in mm, as in 12.5 -30 44; several points with semicolons between them; a line as 0 1 2 to 3 4 2.",

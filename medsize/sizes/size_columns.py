@@ -13,13 +13,17 @@ from medsize.sizes.size_cells import CLICK_KINDS, ROI_KINDS, SIZE_KINDS, as_text
 from medsize.sizes.spreadsheet import Cell
 from medsize.suggest import did_you_mean, first_few
 
-__all__ = ["Column", "read_columns"]
+__all__ = ["TAGS", "Column", "read_columns"]
 
 OWN_COLUMNS = ("image", "subject", "slice", "lesion", "comment", "error_percent", "pixel_mm", *ROI_KINDS)
-WITHOUT_BOUNDS = ("mask", "count", "error_percent", *CLICK_KINDS)
+TAGS = ("present", "classes", "tags")
+"""Names of a column that lists the structures in a scan."""
+NO_STRUCTURES = ("background", "ignored", "ignore", "void")
+"""Columns beside fractions that are of no structure."""
+WITHOUT_BOUNDS = ("mask", "present", "count", "error_percent", *CLICK_KINDS)
 STRUCTURE_COLUMN = re.compile(
     r"((?P<structure>.+)[\s_]+)?"
-    r"(?P<kind>volume|diameters?|fraction|area|circumference|count|mask|error|clicks?)"
+    r"(?P<kind>volume|diameters?|fraction|area|circumference|count|mask|present|error|clicks?)"
     r"(([\s_]*[(\[]|[\s_]+)(?!low|high)(?P<unit>[\w%^]+?)[)\]]?)?([\s_]+(?P<bound>low|high))?",
     re.IGNORECASE,
 )
@@ -31,6 +35,8 @@ UNIT_ALONE = re.compile(
 """A structure and a unit that only volumes or only areas have."""
 ROI_COLUMN = re.compile(r"((?P<structure>.+)[\s_]+)?roi([\s_(\[]+\w+[)\]]?)?", re.IGNORECASE)
 STEMS = {"diameter": "diameters", "clicks": "click"}
+ROUNDED = 1e-3
+"""Part by which rounded fractions may sum to more than 1."""
 UNITS = {"%": "percent", "\N{GREEK SMALL LETTER MU}m2": "um2", "pixel": "px", "pixels": "px"}
 """Units as people write them."""
 
@@ -52,17 +58,20 @@ class Column:
 
 
 def read_columns(
-    header: Sequence[Cell], numbers: Mapping[int, Sequence[float]] | None = None
-) -> tuple[list[Column | None], list[str]]:
+    header: Sequence[Cell], numbers: Mapping[int, Sequence[float]] | None = None, of_pictures: bool = False
+) -> tuple[list[Column | None], list[str], list[str]]:
     """
     Read the columns from the first row of a size table.
 
     Args:
         header: cells of the row.
         numbers: the numbers below it, by the index of their column; used to advise on unknown names.
+        of_pictures: whether all rows name files of pictures. Then columns of unknown names are fractions if all of
+            their numbers are from 0 to 1, and those of a row together at most 1.
 
     Returns:
-        one column for each cell, ``None`` if its name is missing or faulty; and the problems of the names.
+        one column for each cell, ``None`` if its name is missing or faulty; the problems of the names; and remarks on
+        columns that were read as fractions.
     """
     columns: list[Column | None] = []
     problems = []
@@ -89,6 +98,21 @@ def read_columns(
             name = as_text(cell)  # type: ignore[arg-type]
             columns[index] = Column(name, get_column_letter(index + 1), "count", structures[_comparable(name)])
             del unknown[index]
+    doubts = []
+    if of_pictures and (parts := _fractions_by_name(unknown, numbers or {})):
+        named = []
+        for index in parts:
+            name, letter = as_text(header[index]), get_column_letter(index + 1)  # type: ignore[arg-type]
+            is_structure = _comparable(name) not in NO_STRUCTURES
+            if is_structure:
+                structure = structures.setdefault(_comparable(name), name)
+                named.append(f"'{name}' ({letter})")
+            columns[index] = Column(name, letter, *(("fraction", structure) if is_structure else ("comment",)))
+            del unknown[index]
+        doubts.append(
+            f"the columns {first_few(named)} say no unit, and were read as fractions of the pictures: their numbers "
+            "are from 0 to 1."
+        )
     problems += _of_unknown_names(header, unknown, numbers or {}, structures)
     if not any(column and column.kind == "image" for column in columns):
         problems.append("row 1 names no column 'image', expected one with the paths of the scans. Name the columns.")
@@ -101,7 +125,18 @@ def read_columns(
         for column in columns
         if column and column.structure and column.structure not in sized
     ]
-    return columns, problems
+    return columns, problems, doubts
+
+
+def _fractions_by_name(unknown: Iterable[int], numbers: Mapping[int, Sequence[float]]) -> list[int]:
+    """Return the columns of unknown names that hold fractions of pictures, all filled, none if they may be another."""
+    parts = [index for index in unknown if numbers.get(index)]
+    if not parts or len({len(numbers[index]) for index in parts}) > 1:
+        return []
+    sums = [sum(row) for row in zip(*(numbers[index] for index in parts), strict=True)]
+    values = [n for index in parts for n in numbers[index]]
+    is_fraction = min(values) >= 0 and max(sums) <= 1 + ROUNDED and any(0 < n < 1 for n in values)
+    return parts if is_fraction else []
 
 
 def _is_count_beside_fraction(name: Cell, columns: Sequence[Column | None], numbers: Sequence[float] | None) -> bool:
@@ -171,6 +206,8 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
     name = as_text(cell)
     plain = " ".join(unicodedata.normalize("NFKC", name).split())  # mm³ becomes mm3
     own = re.sub(r"[\s_(\[]+", "_", plain.lower()).rstrip(")]")
+    if own in TAGS:
+        return Column(name, letter, "tags")
     if own in OWN_COLUMNS:
         return Column(name, letter, own)
     if STRUCTURE_COLUMN.fullmatch(plain) is None and (region := ROI_COLUMN.fullmatch(plain)):

@@ -26,7 +26,9 @@ slices. A picture is a scan of one slice:
 | ``head circumference_mm`` | circumference in mm, of a slice or picture |
 | ``nuclei count`` | number of objects, where ``nuclei area_…`` is the mean of one; 0: there is none |
 | ``liver mask`` | path of a mask of this structure alone (1, elsewhere 0), to be measured |
-| ``liver volume_ml low``, ``… high`` | bounds, if no more is known; likewise for all sizes above but ``mask`` |
+| ``liver present`` | 1 or yes; 0 or no: all that is known is whether it is there |
+| ``present`` | the structures that are there, such as ``liver; spleen``, or ``none``: all others are absent |
+| ``liver volume_ml low``, ``… high`` | bounds, if no more is known; likewise for numbers above |
 | ``liver click_mm`` | where it is, in scanner mm (RAS+, as in NIfTI); several points have semicolons between them |
 | ``liver click_lps_mm`` | the same in LPS, as in DICOM |
 | ``liver error_percent`` | the reader's error, in percent of the number in the row |
@@ -38,6 +40,9 @@ line ``0 1 2 to 3 4 2``.
 **Several lesions** of a structure have a row each, told apart by ``lesion``, or a cell with ``+`` between them:
 ``12 + 15 x 11 + 31``. Their sizes add up, and so do the ends of their intervals, see
 :func:`medsize.sizes.measurements.added`.
+
+A structure of which no more is known than that it is present takes at least 0.1 % of a slice or picture (0.001 % of a
+scan), and at most all of it. In a table of picture files, a structure's name alone may be that of its fractions.
 
 Any structure's name may stand for ``liver``. An *empty* cell means that the size is unknown, *0* that the structure is
 absent. A row states each structure in one way; other rows and structures may use other ways. Case, spaces and brackets
@@ -67,12 +72,13 @@ from openpyxl.utils import get_column_letter
 
 from medsize.errors import ProblemsError
 from medsize.items import RoiMm
+from medsize.scans.picture_file import PICTURE_ENDINGS
 from medsize.scans.scan_header import scan_header
 from medsize.scans.scan_names import comparable_path
 from medsize.sizes.mask_sizes import measure_structure
 from medsize.sizes.measurements import Extent, StatedSize, added, misfits, of_other_extent, stated_size
-from medsize.sizes.size_cells import CLICK_KINDS, NUMBERS, ROI_KINDS, in_ras, read_cell
-from medsize.sizes.size_columns import Column, read_columns
+from medsize.sizes.size_cells import CLICK_KINDS, NUMBERS, ROI_KINDS, as_text, in_ras, read_cell
+from medsize.sizes.size_columns import TAGS, Column, read_columns
 from medsize.sizes.spreadsheet import Cell, parse_number, read_cells, uses_decimal_comma
 from medsize.suggest import did_you_mean
 
@@ -83,6 +89,8 @@ TOTALS = {
     *("min", "max", "minimum", "maximum", "count", "range", "summe", "gesamt", "mittelwert", "mittel"),
 }
 """Words in place of a scan's path, in rows that sum up a column."""
+NONE_PRESENT = ("none", "nothing", "-", "0")
+"""Words in a column of tags for a scan without any structure."""
 TOLERANCE = 0.01
 """Largest relative difference of the size of pixels in a table and a file: both are rounded."""
 HEADER_WORD = re.compile(
@@ -287,8 +295,8 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
         table_cells = read_cells(path, sheet)
     except ValueError as e:
         raise SizeTableError(path, [str(e)]) from e
-    header, *body = table_cells.rows
-    columns, problems = read_columns(header, _numbers(body))
+    header, *body = _with_tags(table_cells.rows)
+    columns, problems, remarks = read_columns(header, _numbers(body), _are_pictures(header, body))
     filled = {number: cells for number, cells in enumerate(body, start=2) if any(cell != "" for cell in cells)}
     if not filled:
         problems.append("found no row below the names of the columns, expected a row for every scan. Add them.")
@@ -307,7 +315,7 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
         table_cells.separator,
     )
     rows = []
-    doubts = list(table_cells.doubts)
+    doubts = [*table_cells.doubts, *remarks]
     for number, cells in filled.items():
         if number == 2 and (names := _second_header(columns, cells)):
             problems.append(f"row 2 looks like a second row of names or units ({names}), expected a scan. Delete it.")
@@ -381,6 +389,45 @@ def add_sizes(
     return sized
 
 
+def _with_tags(rows: Sequence[list[Cell]]) -> list[list[Cell]]:
+    """Return the rows with a column ``… present`` for each structure that the cells of a column of tags name."""
+    header = rows[0]
+    index = next((i for i, name in enumerate(header) if isinstance(name, str) and name.strip().lower() in TAGS), None)
+    if index is None:
+        return list(rows)
+    texts = [
+        "" if isinstance(row[index], ValueError) else as_text(row[index])  # type: ignore[arg-type]
+        for row in rows[1:]
+        if len(row) == len(header)
+    ]
+    listed = [re.split(r"\s*[;,+|\n]\s*", text.strip(" ;,+|")) if text else None for text in texts]
+    names: dict[str, str] = {}
+    for name in (name for of_row in listed if of_row for name in of_row):
+        if name.lower() not in NONE_PRESENT:
+            names.setdefault(name.lower(), name)
+    spread: list[list[Cell]] = [[*header, *(f"{name} present" for name in names.values())]]
+    tags = iter(listed)
+    for row in rows[1:]:
+        if len(row) != len(header):
+            spread.append(row)
+            continue
+        of_row = next(tags)
+        here = {name.lower() for name in of_row or ()}
+        spread.append([*row, *("" if of_row is None else int(name in here) for name in names)])
+    return spread
+
+
+def _are_pictures(header: Sequence[Cell], rows: Sequence[Sequence[Cell]]) -> bool:
+    """Return whether the column ``image`` names files of pictures."""
+    index = next(
+        (i for i, name in enumerate(header) if isinstance(name, str) and name.strip().lower() == "image"), None
+    )
+    named = [row[index] for row in rows if index is not None and index < len(row) and row[index] != ""]
+    return bool(named) and all(
+        isinstance(n, str) and n.partition("#")[0].lower().endswith(PICTURE_ENDINGS) for n in named
+    )
+
+
 def _numbers(rows: Sequence[Sequence[Cell]]) -> dict[int, list[float]]:
     """Return the numbers of each column that holds nothing else, by its index."""
     found: dict[int, list[float]] = {}
@@ -420,7 +467,7 @@ def _read_row(
     values: dict[Column, Any] = {}
     faults: dict[Column, str] = {}
     for column, cell in zip(columns, cells, strict=True):
-        if column is None or column.kind == "comment":
+        if column is None or column.kind in ("comment", "tags"):
             continue
         try:
             if cell != "":

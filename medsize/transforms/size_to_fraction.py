@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
 from medsize.items import SIZE_KEYS, is_per_slice, size_key
-from medsize.transforms.voxel_size import source_of, voxel_size
+from medsize.transforms.voxel_size import is_in_pixels, source_of, voxel_size
 
 __all__ = ["SizeToFraction", "SizeToFractionD", "SizeToFractionDict", "SizeToFractiond", "in_organs", "to_fraction"]
 
@@ -82,7 +82,7 @@ class SizeToFraction(Transform):
         low, high = size / measure
         high = high.clamp_max(1.0)
         if bool((low.sum(dim=0) >= 1).any()):
-            unit = "mm²" if len(region) == 2 else "mm³"
+            unit = "px" if is_in_pixels(image) else "mm²" if len(region) == 2 else "mm³"
             raise ValueError(
                 f"{source_of(image)}: the organs take {float(low.sum(dim=0).max() * measure):.6g} {unit}, "
                 f"but the region given to the network has only {measure:.6g} {unit}. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from monai.data import MetaTensor
 
-__all__ = ["source_of", "voxel_size"]
+__all__ = ["is_in_pixels", "source_of", "voxel_size"]
 
 
 def voxel_size(image: MetaTensor, num_axes: int | None = None) -> float:
@@ -33,6 +33,12 @@ def voxel_size(image: MetaTensor, num_axes: int | None = None) -> float:
     if not (1e-12 < size < float("inf")):
         raise ValueError(f"{source_of(image)}: the affine is degenerate, a voxel has no size: {affine.tolist()}.")
     return size
+
+
+def is_in_pixels(image: torch.Tensor) -> bool:
+    """Return whether an image is a picture whose pixels have no known size: a NIfTI of one slice in no unit."""
+    unit = getattr(image, "meta", {}).get("xyzt_units")
+    return unit is not None and int(unit) % 8 == 0 and image.ndim == 4 and image.shape[-1] == 1
 
 
 def source_of(image: torch.Tensor) -> str:

@@ -73,7 +73,7 @@ def test_masks_have_the_pictures_size_and_orientation_as_stored(command: Callabl
     lesion = table.loc[("turned.png", "lesion")]
     assert (lesion["mask"], lesion["area_px"], lesion["lower_bound"]) == ("masks/turned_seg.png", 200, False)
     assert lesion["fraction"] == pytest.approx(200 / (40 * 61), rel=1e-5)
-    assert np.isnan(lesion["area_mm2"])
+    assert lesion[["area_mm2", "circumference_mm"]].isna().all()
     assert (lesion["low_px"], lesion["high_px"], lesion["relative_size_error"]) == (100, 100, 1)
     assert table.loc[("a/plain.png", "other"), "low_px"] == pytest.approx(244)
     page = (output / "predictions.html").read_text()
@@ -97,6 +97,7 @@ def test_a_large_picture_gets_the_same_mask_in_tiles(tmp_path: Path, settings: d
         assert predict(run, folder, tmp_path / name, pixel_mm=0.5, large=large) == []
         table = pd.read_csv(tmp_path / name / "predictions.csv").set_index("structure")
         assert table.loc["lesion", "area_mm2"] == table.loc["lesion", "area_px"] / 4 == pytest.approx(50, rel=0.2)
+        assert table.loc["lesion", "circumference_mm"] == pytest.approx(28, rel=0.1)  # ellipse of 11.5 × 23.1 pixels
         masks[name] = table.loc["lesion", "mask"]
     assert masks == {"small": "masks/tiled_seg.png", "large": "masks/tiled_seg.tif"}
     with tifffile.TiffFile(tmp_path / "large" / masks["large"]) as file:

@@ -105,6 +105,46 @@ def test_a_cell_says_so_many_mm3(tmp_path: Path, column: str, cell: Any, mm3: fl
     assert size == pytest.approx(mm3, rel=1e-12)
 
 
+def test_bare_names_are_fractions_where_files_are_pictures(tmp_path: Path) -> None:
+    rows = [["image", "cat", "cow", "ignored"], ["a.jpg", 0.25, 0, 0.01], ["b.JPG", 0, 0.99, 0.01]]
+    table = read_size_table(write_csv(tmp_path / "t.csv", *rows))
+    assert table.structures == ("cat", "cow")
+    assert [(size.low, size.unit) for size in table.rows[0].sizes.values()] == [(0.25, "fraction"), (0, "fraction")]
+    assert "'cat' (B), 'cow' (C) say no unit, and were read as fractions of the pictures" in table.doubts[0]
+    for other in (
+        [["a.nii.gz", 0.25, 0, 0.01]],
+        [["a.jpg", 0.6, 0.6, 0.01]],
+        [["a.jpg", 1, 0, 0]],
+        [["a.jpg", 12, 0.5, 0]],
+    ):
+        assert "not known" in problems_of(write_csv(tmp_path / "t.csv", rows[0], *other))[0]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [["image", "classes"], ["a.png", "cat; dog"], ["b.png", "none"], ["c.png", ""], ["d.png", "Dog"]],
+        [
+            ["image", "cat present", "dog present"],
+            *(["a.png", 1, "yes"], ["b.png", 0, "no"], ["c.png", "", ""], ["d.png", "-", "x"]),
+        ],
+    ],
+)
+def test_present_structures_alone_are_wide_intervals(tmp_path: Path, rows: list[Row]) -> None:
+    table = read_size_table(write_csv(tmp_path / "t.csv", *rows))
+    assert table.structures == ("cat", "dog")
+    for name, number in (("a.png", 0), ("b.png", 1), ("c.png", 2), ("d.png", 3)):
+        write_scan(tmp_path / f"{name}.nii", (10, 10, 1), np.diag([1, 1, 1, 1]))
+        found = table.sizes_of(name, tmp_path, "px", tmp_path / f"{name}.nii")
+        expected = [
+            {"cat": [[0.1, 100]], "dog": [[0.1, 100]]},
+            {"cat": [0], "dog": [0]},
+            None,
+            {"cat": [0], "dog": [[0.1, 100]]},
+        ][number]
+        assert found.get("slice_size") == expected
+
+
 def test_whole_numbers_below_the_name_of_a_structure_are_a_count_beside_its_fraction(tmp_path: Path) -> None:
     write_scan(tmp_path / "a.nii.gz")
     header = ["image", "nuclei_fraction", "nuclei"]
@@ -457,6 +497,7 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "no unit": ([["image", "liver volume"], ["a", 2]], "(B) names no unit. Convert its numbers where necessary"),
     "unknown column": ([[*LIVER, "age"], ["a", 2, 40]], "row 1, column 'age' (C) is not known. Delete it, or rename"),
     "misspelt column": ([[*LIVER, "subjet"], ["a", 2, "A"]], "'subjet' (C) is not known. Did you mean 'subject'?"),
+    "neither present nor absent": ([["image", "cat present"], ["a", "maybe"]], "is 'maybe': it is neither yes nor no"),
     "no structure": ([["image", "volume_ml", "liver fraction"], ["a", 2, 0.1]], "(B) names no structure. Rename it"),
     "background": ([[*LIVER, "background fraction"], ["a", 2, 0.1]], "(C) is for the background"),
     "bound of a mask": ([[*LIVER, "liver mask low"], ["a", 2, ""]], "(C) is a bound of a mask, which cannot have"),

@@ -234,6 +234,13 @@ def test_organs_that_fill_the_region_are_refused_by_file() -> None:
         SizeToFraction()(torch.tensor([40.0, 30.0]), image)
 
 
+def test_pictures_without_a_scale_are_told_of_in_pixels() -> None:
+    meta = {"filename_or_obj": "a.nii.gz", "xyzt_units": 0}
+    image = MetaTensor(torch.zeros(1, 4, 4, 1), affine=torch.eye(4), meta=meta)
+    with pytest.raises(ValueError, match=r"take 20 px, but the region .* has only 16 px\."):
+        SizeToFraction(per_slice=True)(torch.tensor([[20.0]]), image)
+
+
 def test_degenerate_affine_is_refused_by_file() -> None:
     image = MetaTensor(
         torch.zeros(1, 4, 4, 4),
