@@ -26,7 +26,7 @@ fuzz: $(READY)
 
 verify-bundles: $(READY)
 	$(RUN) -m pytest -m "" tests/bundles/test_model_zoo.py tests/bundles/test_round_trips.py \
-	  tests/bundles/test_zoo_contribution.py
+	  tests/bundles/test_zoo_contribution.py tests/fit/test_adapt.py
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

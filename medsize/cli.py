@@ -767,6 +767,35 @@ def export(
             echo(export_for_zoo(bundle, output, run, contribution, network, vendor, image_type).describe(output))
 
 
+@app.command()
+def adapt(
+    zoo_bundle: Annotated[
+        Path, typer.Argument(help="Folder of a bundle that segments, with its weights.", exists=True, file_okay=False)
+    ],
+    cohort: Annotated[
+        Path, typer.Argument(help="Folder that medsize init wrote, its cohort.yaml, or a data list.", exists=True)
+    ],
+    output: Annotated[Path, typer.Option(help="Overlay of train.yaml to write; the weights are put beside it.")],
+    dataset_dir: DatasetDir = None,
+    repeat_grey: Annotated[
+        bool, typer.Option("--repeat-grey", help="Let a network of several channels see a grey scan in each.")
+    ] = False,
+) -> None:
+    """
+    Start from a bundle of the MONAI model zoo: its network, weights and preprocessing, trained from your sizes.
+
+    Structures with the name of one of its classes keep that class's output; others are new. The command of the training
+    is shown.
+    """
+    from medsize.fit.adapt import adapt_bundle
+
+    with refusals():
+        adapted = adapt_bundle(zoo_bundle, cohort, output, repeat_grey, dataset_dir)
+    for note in adapted.notes:
+        echo(f"{note}.")
+    echo(f"{adapted.overlay}, {adapted.weights.name}: overlay and weights. Read it, then:\n  {adapted.command}")
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def train(
     context: typer.Context,

@@ -119,3 +119,12 @@ def command(
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def no_medsize(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search path for modules under which importing medsize fails."""
+    folder = tmp_path_factory.mktemp("no_medsize")
+    (folder / "medsize").mkdir()
+    (folder / "medsize" / "__init__.py").write_text("raise ImportError('medsize must not be imported')")
+    return folder

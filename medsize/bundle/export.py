@@ -23,13 +23,15 @@ import medsize
 from medsize.bundle.config_text import ORIGIN, merged
 from medsize.bundle.run_folder import INFERENCE, METRICS, SUMMARY, WEIGHTS, check_finished
 from medsize.bundle.run_summary import RunResults, RunSummary
+from medsize.bundle.zoo_bundle import window_divisors
 
 __all__ = ["DEFAULT_NETWORK", "check_empty", "export_bundle", "performance", "whole_folder"]
 
 DEFAULT_NETWORK = "unet"
 RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
 WINDOW = ("spacing", "roi_size", "strides", "intensity_window", "fit_to_window")
-SETTINGS = ("structures", "num_classes", "in_channels", "calibration", "length_unit", *WINDOW)
+PREPROCESSING = ("orientation", "intensity_transforms")
+SETTINGS = ("structures", "num_classes", "in_channels", "calibration", "length_unit", *WINDOW, *PREPROCESSING)
 ENSEMBLE = "scripts.ensemble."
 """Beginning of the network's target in runs that join several."""
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
@@ -79,9 +81,9 @@ def export_bundle(
         raise ValueError(f"{bundle} is not a bundle of medsize: there is no configs/train.yaml in it.")
     check_empty(output_dir)
     overlay = _overlay(configs, network)
-    settings = {} if run is None else _settings(run)
-    window = {key: settings[key] for key in WINDOW if key in settings}
-    train = merged((configs / "train.yaml").read_text(), window | overlay)
+    settings = {} if run is None else _settings(run, configs)
+    shared = (*WINDOW, *PREPROCESSING, *(() if _joins_several(settings) else ("network_def",)))
+    train = merged((configs / "train.yaml").read_text(), overlay | {k: settings[k] for k in shared if k in settings})
     inference = merged((configs / "inference.yaml").read_text(), overlay | settings)
     weights = (bundle / "models" if run is None else run) / WEIGHTS
     if weights.is_file():
@@ -144,26 +146,36 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     os.replace(partial, folder)
 
 
-def _overlay(configs: Path, network: str) -> dict[str, Any]:
-    """Return the network's overlay, nothing for the default one."""
+def _networks(configs: Path) -> dict[str, dict[str, Any]]:
+    """Return the overlays of the bundle's networks by name, nothing for the default one."""
     overlays = {file.stem: yaml.safe_load(file.read_text()) for file in sorted(configs.glob("*.yaml"))}
-    networks = {DEFAULT_NETWORK: {}} | {name: keys for name, keys in overlays.items() if set(keys) == {"network_def"}}
+    return {DEFAULT_NETWORK: {}} | {name: keys for name, keys in overlays.items() if set(keys) == {"network_def"}}
+
+
+def _overlay(configs: Path, network: str) -> dict[str, Any]:
+    networks = _networks(configs)
     if network not in networks:
         raise ValueError(f"{configs} has no network '{network}'; there are: {', '.join(networks)}.")
     return networks[network]
 
 
-def _settings(run: Path) -> dict[str, Any]:
-    """Return the settings that inference shares with the run."""
+def _joins_several(settings: Mapping[str, Any]) -> bool:
+    return str(settings.get("network_def", {}).get("_target_", "")).startswith(ENSEMBLE)
+
+
+def _settings(run: Path, configs: Path) -> dict[str, Any]:
+    """Return the settings that inference shares with the run; its network is one if the bundle does not have it."""
     check_finished(run, RUN_FILES)
     settings: dict[str, Any] = json.loads((run / INFERENCE).read_text())
-    network = settings.get("network_def", {}).get("_target_", "")
-    if network.startswith("medsize."):
+    definition = settings.get("network_def", {})
+    if str(definition.get("_target_", "")).startswith("medsize."):
         raise ValueError(
-            f"{run} trained a {network}, which a bundle without medsize cannot hold: let it teach a network of MONAI, "
-            "by the overlay teacher.yaml, and export that."
+            f"{run} trained a {definition['_target_']}, which a bundle without medsize cannot hold: let it teach a "
+            "network of MONAI, by the overlay teacher.yaml, and export that."
         )
-    shared = (*SETTINGS, "network_def") if network.startswith(ENSEMBLE) else SETTINGS
+    default = yaml.safe_load((configs / "train.yaml").read_text())["network_def"]
+    known = [default, *(keys.get("network_def") for keys in _networks(configs).values())]
+    shared = SETTINGS if not definition or definition in known else (*SETTINGS, "network_def")
     return {key: settings[key] for key in shared if key in settings}
 
 
@@ -182,8 +194,13 @@ def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults
     classes = ["background", *settings["structures"]]
     image = metadata["network_data_format"]["inputs"]["image"]
     output = metadata["network_data_format"]["outputs"]["pred"]
-    if "strides" in settings:
+    if "network_def" in settings and not _joins_several(settings):
+        divisors = window_divisors(settings["network_def"])
+    elif "strides" in settings:
         divisors = [math.prod(along_axis) for along_axis in zip(*settings["strides"], strict=True)]
+    else:
+        divisors = []
+    if divisors:
         image["spatial_shape"] = output["spatial_shape"] = [f"{divisor}*(n+1)" for divisor in divisors]
     image["modality"] = image_type or image["modality"]
     image["num_channels"] = settings.get("in_channels", image["num_channels"])

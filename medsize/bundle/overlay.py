@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ class Setting(NamedTuple):
     reason: str
 
 
-def write_overlay(file: Path, settings: Iterable[Setting], bundle: str, source: str) -> None:
+def write_overlay(file: Path, settings: Iterable[Setting], bundle: str, source: str, notes: Sequence[str] = ()) -> None:
     """
     Write settings as an overlay of train.yaml, whole or not at all.
 
@@ -29,9 +29,11 @@ def write_overlay(file: Path, settings: Iterable[Setting], bundle: str, source: 
         settings: the settings.
         bundle: name of the bundle that they are for.
         source: what proposes them, such as a command.
+        notes: sentences to put above them.
     """
     lines = [
         f"# Overlay of train.yaml of {bundle} for this cohort, proposed by {source}. Correct it where necessary.",
+        *(f"# {note}." for note in notes),
         *(f"{s.key}: {json.dumps(s.value, ensure_ascii=False)}  # {s.reason}" for s in settings),
     ]
     with atomic_write(file) as partial:

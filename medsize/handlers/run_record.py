@@ -154,7 +154,7 @@ class RunRecord:
     def _start(self, _: Engine) -> None:
         self.write_config()
         if self.inference is not None and idist.get_rank() == 0:
-            overlay = {**self.inference, **_network_definition()}
+            overlay = {**self.inference, **_definitions()}
             with atomic_write(self.output_dir / INFERENCE) as file:
                 file.write_text(json.dumps(overlay, indent=2) + "\n")
         self._rows = []
@@ -230,15 +230,27 @@ def write_calibration(
         file.write_text(json.dumps(overlay, indent=2) + "\n")
 
 
-def _network_definition() -> dict[str, Any]:
-    """``network_def`` of the bundle workflow that is running, as its config has it, and what that refers to."""
+def _definitions() -> dict[str, Any]:
+    """
+    Definitions of the bundle workflow that is running that inference shares, as its config has them.
+
+    They are ``network_def``, what that refers to, and what an overlay has in place of the bundle's own orientation and
+    intensities, which inference knows.
+    """
     workflow = running_workflow()
     if workflow is None:
         return {}
-    definition = workflow.parser["network_def"]
+    parser = workflow.parser
+    definition = parser["network_def"]
     references = (ReferenceResolver.match_refs_pattern(str(value)) for value in definition.values())
     names = {name for found in references for name in found}
-    return {name: workflow.parser.get_parsed_content(name) for name in sorted(names)} | {"network_def": definition}
+    shared = {name: parser.get_parsed_content(name) for name in sorted(names)} | {"network_def": definition}
+    if parser.get("orientation"):
+        shared["orientation"] = parser.get_parsed_content("orientation")
+    intensities = parser.get("intensity_transforms")
+    if intensities is not None and "@" not in str(intensities):
+        shared["intensity_transforms"] = intensities
+    return shared
 
 
 def _means_of_all_processes(values: Mapping[str, list[float]]) -> dict[str, float]:

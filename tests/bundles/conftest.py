@@ -104,15 +104,6 @@ def run_bundle(
 
 
 @pytest.fixture(scope="session")
-def no_medsize(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A search path for modules under which importing medsize fails."""
-    folder = tmp_path_factory.mktemp("no_medsize")
-    (folder / "medsize").mkdir()
-    (folder / "medsize" / "__init__.py").write_text("raise ImportError('medsize must not be imported')")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def trained(run_bundle: Callable, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output folder of a short run from sizes, cropped to the roi."""
     folder = tmp_path_factory.mktemp("trained")
