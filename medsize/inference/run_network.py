@@ -46,10 +46,18 @@ class RunNetwork:
         Args:
             run: output folder of the run.
             bundle: its bundle.
+
+        Raises:
+            ValueError: when it sees intensities that only its own transforms make.
         """
         sys.path.insert(1, str(bundle.resolve()))  # for scripts
         parser = ConfigParser()
         parser.read_config([bundle / "configs" / "inference.yaml", run / INFERENCE])
+        if "@" not in str(parser.get("intensity_transforms") or "@"):
+            raise ValueError(
+                f"{run / INFERENCE}: found intensity_transforms of its own, expected a window or percentiles. Large "
+                "pictures are segmented row by row, which such transforms do not allow: divide them into tiles."
+            )
         parser["bundle_root"] = str(bundle.resolve())
         of_window = ("in_channels", "roi_size", "overlap", "device", "amp")
         keys = (*of_window, "spacing", "length_unit", "fit_to_window", "intensity_window")
