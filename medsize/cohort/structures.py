@@ -210,7 +210,8 @@ def _all_values(maps: Sequence[Path]) -> list[int]:
         except ValueError as e:  # the conversion names it
             faults.append(str(e))
     if not held:
-        raise ValueError(first_few(faults))
+        others = f" Nor can {len(faults) - 1} more be read, for like reasons." if len(faults) > 1 else ""
+        raise ValueError(faults[0] + others)
     values = set().union(*held.values())
     if 255 in values:
         if values <= {1, 255} and all(len(of_one) <= 1 for of_one in held.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from importlib.util import find_spec
@@ -33,6 +34,7 @@ PRINT_DPI = (
 METRE = 9001
 """Code of metres in GeoTIFF."""
 PHOTOMETRIC = ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE", "YCBCR")
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it says of broken files stands in our errors
 BY_TIFFFILE = {1, 8, 32773, 32946}
 """Compressions that tifffile decodes by itself: none, deflate, PackBits."""
 
@@ -52,7 +54,14 @@ def num_pages(file: Path) -> int:
 
 
 def picture_pages(tiff: tifffile.TiffFile) -> list[Any]:
-    """Return the pages of a TIFF that are pictures: of a pyramid only the largest."""
+    """
+    Return the pages of a TIFF that are pictures: of a pyramid only the largest.
+
+    Raises:
+        ValueError: when it has no page at all.
+    """
+    if not len(tiff.pages):  # many programs write the directory of pages last
+        raise ValueError("it holds no page")
     pages = [page for page in tiff.pages if not page.is_reduced and not page.is_mask]  # type: ignore[union-attr]
     if tiff.is_svs:  # beside the slide, a thumbnail, its label and the overview
         return pages[:1]

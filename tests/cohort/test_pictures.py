@@ -90,6 +90,27 @@ def test_fractions_of_pictures_without_a_scale_are_areas_in_pixels(tmp_path: Pat
     assert " mL" not in page
 
 
+def test_fractions_and_presence_need_no_names_of_their_own_and_the_output_is_beside_the_folder(tmp_path: Path) -> None:
+    names = write_pictures(tmp_path / "pictures", masks=False)
+    rows = [f"{name},0.{number}1,0.2,0.01" for number, name in enumerate(names)]
+    table = write_table(tmp_path / "sizes.csv", "image,cat,dog,ignored", rows)
+    arguments = ["init", str(tmp_path / "pictures"), "--sizes", str(table)]
+    result = CliRunner(env={"COLUMNS": "400"}).invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "'cat' (B), 'dog' (C) say no unit, and were read as fractions of the pictures" in result.output
+    content = json.loads((tmp_path / "pictures_prepared" / "datalist.json").read_text())
+    assert list(content["labels"].values()) == ["background", "cat", "dog"]
+    assert {item["slice_size"]["dog"][0] for item in content["training"]} == {0.2 * WIDTH * HEIGHT}
+    write_table(
+        table, "image,classes", [f"{name},{'cat; dog' if number % 2 else 'dog'}" for number, name in enumerate(names)]
+    )
+    content, _ = prepared(tmp_path, "--sizes", table)
+    assert (
+        sorted(str(item["slice_size"]["cat"][0]) for item in content["training"]) == ["0.0"] * 3 + ["[1.2, 1200.0]"] * 3
+    )
+    load_cohort(tmp_path / "out" / "datalist.json", tmp_path / "out")
+
+
 def test_masks_of_pictures_are_measured_by_the_pixels_that_are_stated(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures")
     content, said = prepared(tmp_path, "--pixel-mm", 0.5)
@@ -242,6 +263,16 @@ def test_deep_pictures_that_use_twelve_bits_are_told(tmp_path: Path) -> None:
     content, said = prepared(tmp_path)
     assert "4 pictures have 16 bits a value and use 12 of them" in said
     assert all(image.get_data_dtype() == np.uint16 for image in written(tmp_path, content))
+
+
+def test_masks_that_cannot_be_read_are_told_of_once(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    for number in range(3):
+        save(folder / "images" / f"p{number}.png", shown(number))
+        save(folder / "masks" / f"p{number}.png", np.stack([255 * drawn(number)] + 2 * [drawn(9) * 0], axis=-1))
+    said = init(tmp_path).output
+    assert said.count("found the colours #ff0000, expected class indices") == 1
+    assert "Nor can 2 more be read, for like reasons." in said
 
 
 def test_a_second_call_converts_only_what_has_changed(tmp_path: Path) -> None:

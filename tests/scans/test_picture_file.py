@@ -134,6 +134,8 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
     deep = save(tmp_path / "a.tif", GREY).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "cut.tif").write_bytes(deep[:-300])
+    last = save(tmp_path / "b.tif", GREY, compression="tiff_lzw").read_bytes()
+    (tmp_path / "cut_lzw.tif").write_bytes(last[: len(last) * 2 // 3])
     (tmp_path / "none.png").write_bytes(b"")
     (tmp_path / "none.tif").write_bytes(b"text")
     save(tmp_path / "cmyk.jpg", COLOUR, "CMYK")
@@ -144,6 +146,7 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
     expected = {
         "cut.jpg": "cut off or broken .*Copy it again",
         "cut.tif": "cut off or broken .*Copy it again",
+        "cut_lzw.tif": "cut off or broken .*Copy it again",
         "none.png": "cut off or broken",
         "none.tif": "cut off or broken",
         "cmyk.jpg": "found the colours CMYK, expected grey or RGB. Convert",
