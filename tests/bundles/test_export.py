@@ -163,12 +163,21 @@ def test_a_vendored_bundle_trains_where_medsize_is_not_installed(
     assert (run / "metrics.csv").is_file()
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("channels", "pixel_mm"), [(1, None), (3, 0.5)])
 def test_a_bundle_of_pictures_segments_them_without_medsize(
-    command: Callable, finished_run: Callable, no_medsize: Path, schema: Path, tmp_path: Path, channels: int
+    command: Callable,
+    finished_run: Callable,
+    no_medsize: Path,
+    schema: Path,
+    tmp_path: Path,
+    channels: int,
+    pixel_mm: float | None,
 ) -> None:
     output, pictures = tmp_path / "exported", tmp_path / "pictures"
-    run = finished_run(2, "unet", in_channels=channels, length_unit="px", fit_to_window=True)
+    unit, symbol, pixel = ("px", "px²", 1.0) if pixel_mm is None else ("mm2", "mm²", pixel_mm**2)
+    run = finished_run(
+        2, "unet", in_channels=channels, length_unit="px" if pixel_mm is None else "mm", fit_to_window=True
+    )
     export_bundle(BUNDLES / "size_seg_2d", output, run, image_type="ultrasound")
     pictures.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (50, 81, 3), dtype=np.uint8)
@@ -180,19 +189,21 @@ def test_a_bundle_of_pictures_segments_them_without_medsize(
 
     configs = [str(output / "configs" / name) for name in ("inference.yaml", "inference_pictures.yaml")]
     options = ["--bundle_root", output, "--config_file", configs, "--dataset_dir", pictures, "--output_dir", "masks"]
+    options += [] if pixel_mm is None else ["--pixel_mm", pixel_mm]
     command("monai.bundle", "run", *options, cwd=tmp_path, python_path=no_medsize)
     areas = pd.read_csv(tmp_path / "masks" / "areas.csv").set_index("image")
     for name, size in (("colour", (50, 81)), ("grey", (81, 50)), ("palette", (81, 50))):
         mask = np.asarray(Image.open(tmp_path / "masks" / f"{name}_seg.png"))
         assert mask.shape == size[::-1], name
-        assert areas.loc[str(pictures / f"{name}.png"), "liver (px²)"] == (mask == 1).sum()
+        area = areas.loc[str(pictures / f"{name}.png"), f"liver ({symbol})"]
+        assert area == pytest.approx(pixel * (mask == 1).sum(), rel=1e-5)
     found = json.loads((tmp_path / "masks" / "areas.json").read_text())
     assert found["notes"] == {name: calibration.note for name, calibration in CALIBRATION.items()}
     for scan in found["scans"]:
         liver, kidney = (scan["structures"][name] for name in CALIBRATION)
-        ends = CALIBRATION["liver"].interval(liver["area_px"] / 1000)
-        assert (liver["low_px"] / 1000, liver["high_px"] / 1000) == pytest.approx(ends, rel=1e-5)
-        assert (kidney["low_px"], kidney["high_px"], kidney["level"]) == (None, None, None)
+        ends = CALIBRATION["liver"].interval(liver[f"area_{unit}"] / 1000)
+        assert (liver[f"low_{unit}"] / 1000, liver[f"high_{unit}"] / 1000) == pytest.approx(ends, rel=1e-5)
+        assert (kidney[f"low_{unit}"], kidney[f"high_{unit}"], kidney["level"]) == (None, None, None)
 
     metadata = output / "configs" / "metadata.json"
     content = json.loads(metadata.read_text())
