@@ -26,7 +26,7 @@ class RunCheckpoint:
     ``checkpoint.pt`` holds the state of every object, the epoch and the best score so far. ``model.pt`` holds the
     network's weights alone: the best ones or, with a warning, the last ones if no validation gave a score. Each file is
     replaced in one step, so that a kill leaves the earlier one. Both load with ``weights_only=True``. The first of
-    several processes saves, and all load.
+    several processes saves, and all load: to the CPU, from where each object moves its state to its own device.
 
     Args:
         save_dir: folder to save to.
@@ -35,7 +35,6 @@ class RunCheckpoint:
         evaluator: engine whose key metric decides which weights are best.
         lower_is_better: take the smallest key metric as the best. Defaults to True, for errors.
         resume: go on from ``checkpoint.pt`` when the trainer starts. Defaults to False.
-        device: device to load to. Default: the one that each tensor was saved from.
 
     Raises:
         ValueError: when ``objects`` has no ``"network"``.
@@ -48,7 +47,6 @@ class RunCheckpoint:
         evaluator: Engine,
         lower_is_better: bool = True,
         resume: bool = False,
-        device: torch.device | None = None,
     ) -> None:
         if "network" not in objects:
             raise ValueError(f"objects must hold the 'network', got {', '.join(objects)}.")
@@ -57,7 +55,6 @@ class RunCheckpoint:
         self.evaluator = evaluator
         self.lower_is_better = lower_is_better
         self.resume = resume
-        self.device = device
         self.best_score: float | None = None
         self.logger = logging.getLogger(__name__)
 
@@ -111,7 +108,8 @@ class RunCheckpoint:
 
     def _load(self, engine: Engine) -> None:
         file = self.save_dir / CHECKPOINT
-        state = torch.load(file, map_location=self.device, weights_only=True)
+        # AdamW counts its steps on the CPU. On a GPU, each count would be waited for in every step.
+        state = torch.load(file, map_location="cpu", weights_only=True)
         progress = state["progress"]
         if progress["epoch_length"] != engine.state.epoch_length:
             raise ValueError(

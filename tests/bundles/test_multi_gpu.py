@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from tests.conftest import PROJECT
 
@@ -66,3 +67,25 @@ def test_evaluation_by_two_processes_finds_what_one_finds(run: Callable, tmp_pat
     assert said.count(f"roi_size: [32, 32, 8]  # as in the training, {output}") == 1
     one, two = (pd.read_csv(folder / "metrics.csv") for folder in (output, tmp_path / "evaluation"))
     pd.testing.assert_frame_equal(one, two)
+
+
+def test_processes_wait_for_first_labels_longer_than_nccl_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {}
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **options: made.update(options))
+    for overlay in ("multi_gpu_train.yaml", "multi_gpu_evaluate.yaml"):
+        parser = ConfigParser()
+        parser.read_config([PROJECT / "bundles" / "size_seg_2d" / "configs" / name for name in ("train.yaml", overlay)])
+        made.clear()
+        parser.get_parsed_content("initialize#0")
+        assert made["timeout"].total_seconds() >= 12 * 3600
+
+
+@pytest.mark.parametrize("config", ["train.yaml", "inference.yaml"])
+def test_mixed_precision_follows_the_device_that_is_named(monkeypatch: pytest.MonkeyPatch, config: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for device, amp in ((None, True), ("cpu", False), ("cuda:1", True)):
+        parser = ConfigParser()
+        parser.read_config(PROJECT / "bundles" / "size_seg_2d" / "configs" / config)
+        if device is not None:
+            parser["device"] = device
+        assert parser.get_parsed_content("amp") is amp
