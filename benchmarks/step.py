@@ -25,6 +25,7 @@ from medsize.losses import CompositeLoss, PottsLoss
 
 BUNDLES = Path(__file__).parent.parent / "bundles"
 BATCH, CLASSES = 16, 4
+CPU = torch.device("cpu")
 MEMORY_SIDE = 768
 """Side of the images for the memory, so large that the softmax outweighs everything else."""
 
@@ -55,25 +56,38 @@ def results() -> list[Result]:
     ]
 
 
-def step_ratios(axes: int, batch: int, side: int, radius: int, repeats: int) -> list[float]:
+def step_ratios(
+    axes: int,
+    batch: int,
+    side: int,
+    radius: int,
+    repeats: int,
+    device: torch.device = CPU,
+    seconds: Callable[[Callable[[], object]], float] = cpu_seconds,
+    amp: bool = False,
+) -> list[float]:
     """Measure the time of a step under size + Potts over one under DiceCE, pair by pair."""
-    network = bundle_network(axes)
+    network = bundle_network(axes).to(device)
     optimizer = torch.optim.AdamW(network.parameters())
-    image = torch.rand(batch, 1, *(side,) * axes)
-    label = torch.randint(CLASSES, image.shape)
-    size = torch.rand(batch, CLASSES).softmax(dim=1).unsqueeze(1).expand(-1, 2, -1)
+    scaler = torch.amp.GradScaler(device.type, enabled=amp)
+    image = torch.rand(batch, 1, *(side,) * axes, device=device)
+    label = torch.randint(CLASSES, image.shape, device=device)
+    size = torch.rand(batch, CLASSES, device=device).softmax(dim=1).unsqueeze(1).expand(-1, 2, -1)
     targets = {"image": image, "fraction": size}
     composite = CompositeLoss(potts_loss=PottsLoss(radius=radius), potts_weight=0.1)
     dice_ce = DiceCELoss(softmax=True, to_onehot_y=True)
 
     def step(loss: Callable[[torch.Tensor], torch.Tensor]) -> None:
         optimizer.zero_grad()
-        loss(network(image)).backward()
-        optimizer.step()
+        with torch.autocast(device.type, enabled=amp):
+            value = loss(network(image))
+        scaler.scale(value).backward()
+        scaler.step(optimizer)
+        scaler.update()
 
     return paired_ratios(
-        lambda: cpu_seconds(lambda: step(lambda logits: composite(logits, targets))),
-        lambda: cpu_seconds(lambda: step(lambda logits: dice_ce(logits, label))),
+        lambda: seconds(lambda: step(lambda logits: composite(logits, targets))),
+        lambda: seconds(lambda: step(lambda logits: dice_ce(logits, label))),
         repeats,
     )
 

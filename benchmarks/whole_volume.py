@@ -11,6 +11,7 @@ still fits. The need of one pass at 512³ follows from its growth between 64³ a
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import torch
 from monai.engines import SupervisedTrainer
@@ -24,6 +25,7 @@ from medsize.losses import CompositeLoss
 CLASSES = 3
 PATCH, LARGE = 128, 512
 MEMORY_LIMIT_GB = 24
+CPU = torch.device("cpu")
 
 
 def main() -> None:
@@ -85,14 +87,16 @@ def results() -> list[Result]:
     ]
 
 
-def trainer_of(side: int, patch: int | None, halo: int = 0) -> SupervisedTrainer:
+def trainer_of(
+    side: int, patch: int | None, halo: int = 0, device: torch.device = CPU, **settings: Any
+) -> SupervisedTrainer:
     """Make a trainer of one step, in patches or in one pass."""
     torch.manual_seed(0)
-    network = UNet(3, 1, CLASSES, channels=(8, 16, 32), strides=(2, 2), num_res_units=1)
+    network = UNet(3, 1, CLASSES, channels=(8, 16, 32), strides=(2, 2), num_res_units=1).to(device)
     size = torch.tensor([0.9, 0.08, 0.02])
     batch = {"image": torch.rand(1, 1, side, side, side), "fraction": torch.stack([size, size]).unsqueeze(0)}
     options = {
-        "device": torch.device("cpu"),
+        "device": device,
         "max_epochs": 1,
         "train_data_loader": [batch],
         "network": network,
@@ -100,6 +104,7 @@ def trainer_of(side: int, patch: int | None, halo: int = 0) -> SupervisedTrainer
         "loss_function": CompositeLoss(potts_weight=0.1),
         "prepare_batch": PrepareSizeBatch(),
         "decollate": False,
+        **settings,
     }
     if patch is None:
         return SupervisedTrainer(**options)

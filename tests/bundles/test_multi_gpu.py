@@ -12,7 +12,6 @@ from monai.bundle import ConfigParser
 
 from tests.conftest import PROJECT
 
-TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
 NO_RANDOMNESS = ["--random_transforms", "[]", "--agreement_weight", "0.0"]
 SMALL = {
     2: ["--size_level", "volume", "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]"],
@@ -22,11 +21,19 @@ SMALL = {
 
 @pytest.fixture
 def run(command: Callable, phantoms: Path, tmp_path: Path) -> Callable:
+    return runs_of(command, phantoms, tmp_path)
+
+
+def runs_of(command: Callable, phantoms: Path, folder: Path) -> Callable:
+    """Training or evaluation of a bundle by a command that runs modules, under torchrun where an overlay asks for it."""
+
     def run(dimensions: int, overlays: list[str], *options: object, processes: int) -> str:
         bundle = PROJECT / "bundles" / f"size_seg_{dimensions}d"
         files = [str(bundle / "configs" / name) for name in ["train.yaml", *overlays]]
         arguments = ["run", "--bundle_root", bundle, "--config_file", files, "--dataset_dir", phantoms, *options]
-        return command(*(TORCHRUN if processes == 2 else []), "monai.bundle", *arguments, cwd=tmp_path).stdout
+        torchrun = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"]
+        together = any(name.startswith("multi_gpu") for name in overlays)
+        return command(*(torchrun if together else []), "monai.bundle", *arguments, cwd=folder).stdout
 
     return run
 
@@ -39,12 +46,18 @@ def run(command: Callable, phantoms: Path, tmp_path: Path) -> Callable:
 def test_two_processes_follow_one_with_the_doubled_batch(
     run: Callable, tmp_path: Path, dimensions: int, overlays: list[str]
 ) -> None:
-    same = [*SMALL[dimensions], *NO_RANDOMNESS, "--epoch_scans", 4, "--max_epochs", 5, "--val_interval", 5]
+    several_follow_one(run, tmp_path, dimensions, overlays)
+
+
+def several_follow_one(
+    run: Callable, tmp_path: Path, dimensions: int, overlays: list[str], *options: object, processes: int = 2
+) -> None:
+    same = [*SMALL[dimensions], *NO_RANDOMNESS, "--epoch_scans", 4, "--max_epochs", 5, "--val_interval", 5, *options]
     same += ["--soft_label_fade", "[1.0,1.0]"]
     one, two = tmp_path / "one", tmp_path / "two"
     run(dimensions, overlays, *same, "--batch_size", 4, "--output_dir", one, processes=1)
     parallel = [*overlays, "multi_gpu_train.yaml"]
-    run(dimensions, parallel, *same, "--batch_size", 2, "--output_dir", two, processes=2)
+    run(dimensions, parallel, *same, "--batch_size", 4 // processes, "--output_dir", two, processes=processes)
 
     losses = [pd.read_csv(folder / "epochs.csv")["loss"] for folder in (one, two)]
     assert len(losses[0]) == 5

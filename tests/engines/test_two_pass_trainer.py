@@ -40,16 +40,15 @@ def batch_of(items: int, *spatial: int, dtype: torch.dtype = torch.float64, **mo
 def trainer_of(
     network: nn.Module, batches: list[dict[str, Any]], loss: CompositeLoss, **options: Any
 ) -> TwoPassTrainer:
-    options = {"optimizer": torch.optim.SGD(network.parameters(), lr=0.0), **options}
+    by_default = {"device": torch.device("cpu"), "optimizer": torch.optim.SGD(network.parameters(), lr=0.0)}
     return TwoPassTrainer(
-        device=torch.device("cpu"),
         max_epochs=1,
         train_data_loader=batches,
         network=network,
         loss_function=loss,
         prepare_batch=PrepareSizeBatch(),
         decollate=False,
-        **options,
+        **(by_default | options),
     )
 
 
@@ -78,7 +77,7 @@ def one_pass(
     network.train()
     image, valid = batch["image"], batch.get("valid")
     tiles = tiles_of(image.shape[2:], roi_size, (halo,) * len(roi_size))
-    stitched = torch.zeros(len(image), CLASSES, *image.shape[2:], dtype=image.dtype)
+    stitched = image.new_zeros(len(image), CLASSES, *image.shape[2:])
     for items in torch.arange(len(image)).split(at_once):
         for tile in tiles:
             logits = tile.core_of_window(network(tile.cut_window(image)[items]))
