@@ -3,8 +3,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+GPU_VENV := .venv-gpu
+GPU_RUN := $(GPU_VENV)/bin/python
+GPU_READY := $(GPU_VENV)/.ready
 
-.PHONY: demo test browser fuzz verify-bundles check docs bundles bench clean
+.PHONY: demo test browser fuzz verify-bundles check docs bundles bench gpu clean
 
 demo: $(READY)
 	$(RUN) -m benchmarks.demo --output-dir demo
@@ -47,9 +50,27 @@ bundles: $(READY)
 bench: $(READY)
 	$(RUN) -m benchmarks
 
+# On a machine with a CUDA device: its tests, then its benchmark, with the torch that PYTHON has. Elsewhere both skip.
+gpu: $(GPU_READY)
+	$(GPU_RUN) -m pytest -m gpu tests/gpu
+	$(GPU_RUN) -m benchmarks.gpu
+
 clean:
-	rm -rf $(VENV) demo build fuzz.log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(GPU_VENV) demo build fuzz.log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# PYTHON's torch stays as it is: a .pth file leads to it, and a constraint keeps pip from another one. The tested
+# versions of the rest are tried first; they may not fit that torch or that Python.
+GPU_PIP := $(GPU_RUN) -m pip install --quiet --disable-pip-version-check --editable . pytest hypothesis
+$(GPU_READY): requirements.txt pyproject.toml setup.py
+	@$(PYTHON) -c "import torch" || { echo "$(PYTHON) has no torch. Name one that has: make gpu PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(PYTHON) -c "import os, torch; print(os.path.dirname(os.path.dirname(torch.__file__)))" \
+	  > $$($(GPU_RUN) -c "import sysconfig; print(sysconfig.get_path('purelib'))")/torch_of_the_machine.pth
+	$(PYTHON) -c "from importlib.metadata import version; print('torch==' + version('torch'))" > $(GPU_VENV)/torch.txt
+	grep -v '^torch==' requirements.txt > $(GPU_VENV)/tested.txt
+	$(GPU_PIP) -c $(GPU_VENV)/torch.txt -c $(GPU_VENV)/tested.txt || $(GPU_PIP) -c $(GPU_VENV)/torch.txt
+	touch $@
 
 $(READY): requirements.txt pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)

@@ -25,7 +25,7 @@ def run(command: Callable, phantoms: Path, tmp_path: Path) -> Callable:
 
 
 def runs_of(command: Callable, phantoms: Path, folder: Path) -> Callable:
-    """Training or evaluation of a bundle by a command that runs modules, under torchrun where an overlay asks for it."""
+    """Trainings and evaluations of a bundle, under torchrun where an overlay asks for it."""
 
     def run(dimensions: int, overlays: list[str], *options: object, processes: int) -> str:
         bundle = PROJECT / "bundles" / f"size_seg_{dimensions}d"

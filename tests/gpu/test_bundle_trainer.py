@@ -85,9 +85,7 @@ def test_half_precision_follows_float32(
     train: Callable[..., Steps], amp_is_on: None, dimensions: int, overlays: tuple[str, ...], dtype: torch.dtype
 ) -> None:
     full = train(dimensions, *overlays, max_epochs=EPOCHS)
-    half = train(
-        dimensions, *overlays, amp=True, max_epochs=EPOCHS, **{"train#trainer#amp_kwargs": {"dtype": dtype}}
-    )
+    half = train(dimensions, *overlays, amp=True, max_epochs=EPOCHS, **{"train#trainer#amp_kwargs": {"dtype": dtype}})
     assert half.losses == pytest.approx(full.losses, rel=0.02)
     assert half.gradients
     for step, gradient in half.gradients.items():
