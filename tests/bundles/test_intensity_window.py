@@ -45,8 +45,8 @@ def test_training_and_inference_see_the_same(
 def test_the_window_goes_along_to_inference(bundle: Path) -> None:
     train = yaml.safe_load((bundle / "configs" / "train.yaml").read_text())
     assert train["record"]["inference"]["intensity_window"] == "@intensity_window"
-    crops = yaml.safe_load((bundle / "configs" / "inference_roi.yaml").read_text())["preprocessing"]["transforms"]
-    plain = yaml.safe_load((bundle / "configs" / "inference.yaml").read_text())["preprocessing"]["transforms"]
-    scaling = [transform for transform in plain if "Intensity" in transform["_target_"]]
-    assert len(scaling) == 2
-    assert [transform for transform in crops if "Intensity" in transform["_target_"]] == scaling
+    inference = yaml.safe_load((bundle / "configs" / "inference.yaml").read_text())
+    assert len(inference["intensity_transforms"]) == len(train["intensity_transforms"]) == 2
+    crops = yaml.safe_load((bundle / "configs" / "inference_roi.yaml").read_text())
+    for config in (inference, crops):
+        assert {"_target_": "Compose", "transforms": "@intensity_transforms"} in config["preprocessing"]["transforms"]
