@@ -77,7 +77,7 @@ class Prepared:
     """Scans, masks and rows that were left out, and faults of the others."""
     suspicions: list[str]
     commands: list[str]
-    """Next commands, which the report shows, too."""
+    """Next commands, which the report shows, too; none if no scan is left to train on."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def init_cohort(
         *doubts(cohort, matched, modalities, options),
     ]
     doubtful += joined(converted, matched)
-    commands = go_on_commands(proposal.dimensions, proposal.overlay, options.bundle)
+    commands = go_on_commands(proposal.dimensions, proposal.overlay, options.bundle) if has_folds(cohort) else []
     codes = in_report | path_codes(folder, found.files, converter.key)
     page = write_report(
         output_dir / "report.html",
@@ -406,12 +406,17 @@ def write_cohort(
     return load_cohort(data_list, output_dir)
 
 
+def has_folds(cohort: Cohort) -> bool:
+    """Return whether there are scans to train on beside those to validate on."""
+    return len({item["fold"] for item in cohort.items}) > 1
+
+
 def faults(cohort: Cohort) -> list[str]:
     """Return the problems of the folds and of the scans themselves."""
     found = check_scans(
         cohort.items, cohort.num_classes, mask_ignored=cohort.mask_ignored, length_unit=cohort.length_unit
     )
-    if len({item["fold"] for item in cohort.items}) < 2:
+    if not has_folds(cohort):
         return ["all scans are from one subject, so that none is left to train on. Add scans of others.", *found]
     return found
 

@@ -105,9 +105,10 @@ def propose_settings(
     settings = [Setting(key, value, proposal.reasons.get(key, "as asked for")) for key, value in values.items()]
     clicked = sum("clicks" in item for item in cohort.items)
     supervision = "size+scribble" if clicked else "size"
-    reason = f"{clicked} scans have clicks; " if clicked else ""
-    reason += f"masks are for evaluation; {supervision}+mask trains with them, too"
-    settings.append(Setting("supervision", supervision, reason))
+    reasons = [f"{clicked} scans have clicks"] if clicked else []
+    if any("label" in item for item in cohort.items):
+        reasons.append(f"masks are for evaluation; {supervision}+mask trains with them, too")
+    settings.append(Setting("supervision", supervision, "; ".join(reasons) or "there are neither clicks nor masks"))
     if cohort.organs:
         drawn = sum("region" in item for item in cohort.items)
         inside = dict(zip(cohort.class_names[1:], cohort.organs, strict=True))

@@ -80,6 +80,7 @@ def write_report(
         spacing={"rows": _spread(zooms[:, axes]), "chart": _histograms(zooms[:, axes], names, cohort.length_unit)},
         shape={"rows": _spread(shapes[:, axes]), "chart": _histograms(shapes[:, axes], names, elements)},
         elements=elements,
+        axes=len(axes),
         sizes={
             "rows": _size_rows(volumes, structures),
             "chart": _histograms(volumes, structures, unit.name, log=True),

@@ -89,6 +89,7 @@ def write_report(
         summary=summary,
         least=TOLD_APART,
         advice=advice(summary),
+        pointed_at=[name for name, value in summary["told_apart"].items() if value is None or value < TOLD_APART],
         pictures=[
             {"source": _picture(transform(dict(items[n]))["image"], labels[n].float()), "number": int(n) + 1}
             for n in chosen

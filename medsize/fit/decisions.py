@@ -187,19 +187,23 @@ def _cache_rate(facts: CohortFacts, machine: Machine) -> float:
 
 
 def _of_labels(facts: CohortFacts, chosen: Choices) -> Iterator[Decision]:
+    of_slices = {"sizes of slices": facts.with_slice_sizes, "a size of the whole scan": facts.with_volume}
     counts = {
-        "sizes of slices": facts.with_slice_sizes,
-        "a size of the whole scan": facts.with_volume,
+        **({"a size": max(of_slices.values())} if facts.are_pictures else of_slices),
         "clicks or scribbles": facts.with_scribble,
         "a mask": facts.with_mask,
     }
     known = [f"{count} have {name}" for name, count in counts.items() if count]
-    reason = f"of {facts.scans} scans, {', '.join(known) or 'none has a label'}"
+    reason = (
+        f"of {facts.scans} {'pictures' if facts.are_pictures else 'scans'}, {', '.join(known) or 'none has a label'}"
+    )
     kinds = chosen.supervision.split("+")
     if facts.with_mask and "mask" not in kinds:
         reason += f"; masks are for evaluation, unless --supervision {chosen.supervision}+mask is asked for"
     yield Decision(text=f"supervision {chosen.supervision}", reason=reason)
     if not chosen.from_sizes:
+        return
+    if facts.are_pictures:  # a picture is a slice and a scan
         return
     if chosen.size_level == "slice":
         yield Decision(text="sizes of slices", reason="they say more than a size of the whole scan")

@@ -10,6 +10,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 __all__ = [
+    "CLEARLY_LONGER",
     "LEAST_EPOCHS",
     "START_SECONDS",
     "Machine",
@@ -37,6 +38,8 @@ MAX_CHANGES = 2
 """Changes of the number of epochs of a training, at most: each time, its process starts anew."""
 CLEARLY_LESS, CLEARLY_MORE = 0.9, 1.3
 """Ratios of the epochs that are worth a new start."""
+CLEARLY_LONGER = 1.1
+"""Ratio of a duration to the time limit beyond which the limit is said not to hold."""
 TIME = re.compile(r"(?:(?P<h>[\d.]+)h)?(?:(?P<m>[\d.]+)m(?:in)?)?(?:(?P<s>[\d.]+)s)?")
 
 
@@ -108,6 +111,11 @@ def shortened(seconds: Callable[[int], float], teachers: int, least: int, limit:
         teachers -= 1
 
 
+def least_epochs(stage: Training) -> int:
+    """Return the epochs that a time limit leaves to a training."""
+    return min(LEAST_EPOCHS, stage.all_epochs)
+
+
 def parse_time(text: str) -> float:
     """
     Return the seconds that a text such as 2h, 90m or 1h30m states.
@@ -149,6 +157,7 @@ class Pace:
         self.factor = 1.0
         self.measured: dict[str, float] = {}
         self.changes: dict[str, int] = {}
+        self.told = False
 
     def measure(self, stage: Training, seconds: Sequence[float]) -> None:
         """Take in the epochs of a training that this process has seen; the first one is longer than the others."""
@@ -171,6 +180,23 @@ class Pace:
             other.epochs * self.of_epoch(other) + START_SECONDS for other in others
         )
 
+    def too_long(self, stage: Training, done: int, used: float) -> float | None:
+        """
+        Return the seconds of the whole fit with the least epochs, once, if these are clearly more than the limit.
+
+        Args:
+            stage: a training that runs.
+            done: epochs that it has finished.
+            used: seconds that the fit has taken.
+        """
+        if self.limit is None or done < MEASURED or self.told:
+            return None
+        others = [other for other in self.ahead if other.folder != stage.folder]
+        needed = used + max(least_epochs(stage) - done, 0) * self.of_epoch(stage)
+        needed += sum(least_epochs(other) * self.of_epoch(other) + START_SECONDS for other in others)
+        self.told = needed > CLEARLY_LONGER * self.limit
+        return needed if self.told else None
+
     def epochs(self, stage: Training, now: int, done: int, used: float) -> int:
         """
         Return the number of epochs for a training, so that the fit ends in time.
@@ -183,7 +209,7 @@ class Pace:
         """
         if self.limit is None or done < MEASURED or self.changes.get(stage.folder, 0) >= MAX_CHANGES:
             return now
-        least, left = min(LEAST_EPOCHS, stage.all_epochs), self.limit - used
+        least, left = least_epochs(stage), self.limit - used
         needed = max(self.seconds_left(stage, now - done), 1e-9)
         if CLEARLY_LESS < left / needed < CLEARLY_MORE:
             return now

@@ -20,7 +20,7 @@ from medsize.data.proposal import SIDE_STEP
 from medsize.data.sampling import enough_epochs
 from medsize.fit.cohort_facts import DATA_LIST, OVERLAY, CohortFacts, CohortSource
 from medsize.fit.decisions import Choices, choose, reasons
-from medsize.fit.duration import LEAST_EPOCHS, START_SECONDS, Machine, as_text, guess_seconds, shortened
+from medsize.fit.duration import CLEARLY_LONGER, LEAST_EPOCHS, START_SECONDS, Machine, as_text, guess_seconds, shortened
 from medsize.fit.plan import Decision, Plan, Stage, Wishes
 from medsize.fit.recipe import NETWORKS, RECIPES, Lesson, Recipe, chain, lessons
 
@@ -97,7 +97,8 @@ class _Chains:
         effect = f"it runs {' and '.join(cuts)}" if cuts else "nothing is shortened"
         reason = f"in full {guess}, so that {effect}"
         left = self.seconds(fewer, share)
-        reason += f", which takes {as_text(left)}, longer than the limit" if left > 1.1 * limit else ""
+        if left > CLEARLY_LONGER * limit:
+            reason += f". The limit cannot hold: even so it takes about {as_text(left)}"
         return fewer, share, Decision(text=f"time limit {as_text(limit)}", reason=reason)
 
     def seconds(self, teachers: int, share: float = 1.0) -> float:
@@ -217,6 +218,7 @@ class _Chains:
         full = self._epochs(lesson.overlays)
         full = max(min(LEAST_EPOCHS, full), round(part * full))
         epochs = max(min(LEAST_EPOCHS, full), round(share * full))
+        of_all = f"{epochs} of {full}" if epochs < full else str(full)
         common = {key: value for key, value in self.common.items() if located is None or key != "data_list"}
         values = {**common, **lesson.values, **values}
         if epochs != self._configured(lesson.overlays, "max_epochs"):
@@ -228,7 +230,7 @@ class _Chains:
         return Stage(
             kind="training",
             title=folder,
-            reason=f"{lesson.reason}; {epochs} epoch{'s' if epochs > 1 else ''}",
+            reason=f"{lesson.reason}; {of_all} epoch{'s' if full > 1 else ''}",
             folder=folder,
             result=SUMMARY,
             command=tuple(training_command(self.bundle, [*lesson.overlays, *extra], as_options(values))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +15,31 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from medsize import __version__
-from medsize.bundle.run_folder import LOG, MASKS, METRICS
+from medsize.bundle.run_folder import LOG, MASKS
 from medsize.bundle.run_summary import RunSummary
 from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.size_unit import SizeUnit, size_unit
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource
 from medsize.fit.duration import as_text
+from medsize.fit.final_error import by_fold_or_case, final_error, validation_cases, what_helps
 from medsize.fit.first_and_final import SUMMARY as FIRST_SUMMARY
 from medsize.fit.first_and_final import FirstAndFinal, first_labels_of
 from medsize.fit.plan import Plan, Stage
-from medsize.fit.stages import missed_in, stage_seconds, warnings_in
+from medsize.fit.stages import missed_in, shortened_to, stage_seconds, warnings_in
 from medsize.page_templates import page_templates
 from medsize.pictures import COLOURS, data_url, fullest_slice, slice_png
-from medsize.scans.scan_facts import UNREADABLE, first_line
+from medsize.scans.scan_facts import UNREADABLE, first_line, image_place
+from medsize.units import MM3_PER_ML
 
 __all__ = ["agreements", "scan_pictures", "write_report"]
 
 MAX_SHOWN = 12
 """Scans in the montage: from the smallest size error to the largest, evenly taken."""
-METRIC_TITLES = {
-    "relative_size_error": "relative size error",
-    "volume_error_ml": "volume error, mL",
-    "dice": "Dice",
-    "hd95_mm": "HD95, mm",
-}
-
-
+LEAST_AGREEMENT = 5
+"""Least number of scans whose differences tell limits of agreement."""
+LITTLE_AGREEMENT = 0.5
+"""Dice of first labels and final network below which these hardly show the same."""
 FIRST_PAGE = "first_labels.html"
 DICE_TITLES = {
     "first_and_final": "first labels and final network",
@@ -61,11 +60,14 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
         command: next command.
     """
     cohort = load_cohort(source.data_list, source.dataset_dir)
-    cases = pd.concat([_cases(stage, output_dir) for stage in plan.results], ignore_index=True)
+    unit = size_unit([image_place(item["image"]) for item in cohort.items], cohort.length_unit)
+    cases = _in_unit(validation_cases(plan, output_dir), unit)
     structures = cohort.class_names[1:]
     environment = page_templates("medsize.fit")
     has_masks = bool(cases["dice"].notna().any())
-    shown = {key: title for key, title in METRIC_TITLES.items() if has_masks or key not in ("dice", "hd95_mm")}
+    measure = "area" if unit.is_flat else "volume"
+    shown = {"relative_size_error": "relative size error", "error": f"{measure} error, {unit.name}"}
+    shown |= {"dice": "Dice", "hd95_mm": f"HD95, {cohort.length_unit}"} if has_masks else {}
     first_and_final = _first_and_final(plan, output_dir)
     summaries = [RunSummary.read(output_dir / stage.folder) for stage in plan.results]
     page = environment.get_template("report.html.j2").render(
@@ -78,16 +80,20 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
         unseen=int(cases["image"].nunique()),
         has_masks=has_masks,
         folds=len(plan.results),
-        headline={key: mean_and_spread(_by_fold_or_case(cases, [key])[key]) for key in shown},
+        headline={key: mean_and_spread(values) for key, values in by_fold_or_case(cases, shown).items()},
+        error=final_error(cases, cohort, plan),
+        measure=measure,
+        unit=unit.name,
         titles=shown,
         rows=[
             {
                 "structure": name,
-                **{key: mean_and_spread(values) for key, values in _by_fold_or_case(part, shown).items()},
+                **{key: mean_and_spread(values) for key, values in by_fold_or_case(part, shown).items()},
             }
             for name, part in cases.groupby("structure", sort=False)
         ],
-        agreement=agreement_figure(cases),
+        agreement=agreement_figure(cases, unit),
+        least_agreement=LEAST_AGREEMENT,
         agreements=list(agreements(cases)),
         pictures=list(scan_pictures(cases, source)),
         stages=[_stage_row(stage, output_dir) for stage in plan.stages],
@@ -98,6 +104,8 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
             for stage in plan.stages
             if stage.kind == "first labels" and (made := first_labels_of(output_dir / stage.folder))
         ],
+        little=LITTLE_AGREEMENT,
+        what_helps=what_helps(plan, output_dir),
         doubts=_doubts(plan, output_dir),
         command=command,
     )
@@ -133,8 +141,10 @@ def _comparison(first_and_final: FirstAndFinal, cohort: Cohort) -> dict[str, Any
     compared = list(first_and_final.compare(masks))
     columns = {key: np.array([getattr(scan, key) for scan in compared]) for key in DICE_TITLES}
     shown = {key: title for key, title in DICE_TITLES.items() if np.isfinite(columns[key]).any()}
+    both = pd.DataFrame(columns["first_and_final"], columns=cohort.class_names[1:]).mean()
     return {
         "titles": shown,
+        "apart": list(both.index[both < LITTLE_AGREEMENT]),
         "rows": [
             {"structure": name, **{key: mean_and_spread(pd.Series(columns[key][:, index])) for key in shown}}
             for index, name in enumerate(cohort.class_names[1:])
@@ -152,19 +162,25 @@ def _clicks(first_and_final: FirstAndFinal) -> list[dict[str, str]]:
 
 
 def agreements(cases: pd.DataFrame) -> Iterator[dict[str, str]]:
-    """Yield bias and limits of agreement (Bland, Altman) of the volumes of each structure, in mL."""
+    """
+    Yield bias and limits of agreement (Bland, Altman) of the sizes of each structure.
+
+    Args:
+        cases: rows with ``structure``, ``size`` and ``true_size``.
+    """
     for name, part in _compared(cases).groupby("structure", sort=False):
-        bias, spread = float(part["difference"].mean()), float(part["difference"].std(ddof=1))
-        limits = "–" if math.isnan(spread) else f"{bias - 1.96 * spread:.3g} to {bias + 1.96 * spread:.3g}"
-        yield {"structure": str(name), "scans": str(len(part)), "bias": f"{bias:.3g}", "limits": limits}
+        bias, *ends = _bias_and_limits(part["difference"])
+        limits = "–" if math.isnan(ends[0]) else " to ".join(_plain(end) for end in ends)
+        yield {"structure": str(name), "scans": str(len(part)), "bias": _plain(bias), "limits": limits}
 
 
-def agreement_figure(cases: pd.DataFrame) -> str:
+def agreement_figure(cases: pd.DataFrame, unit: SizeUnit) -> str:
     """
     Draw a Bland–Altman plot of each structure, and return the source of the picture; empty if no size is known.
 
     Args:
-        cases: rows of metrics.csv.
+        cases: rows with ``structure``, ``size`` and ``true_size``.
+        unit: their unit.
     """
     compared = _compared(cases)
     names = list(compared["structure"].unique())
@@ -177,17 +193,17 @@ def agreement_figure(cases: pd.DataFrame) -> str:
         axes.set_visible(False)
     for number, (axes, name) in enumerate(zip(figure.axes, names, strict=False)):
         part, colour = compared[compared["structure"] == name], COLOURS[number % len(COLOURS)]
-        bias, spread = part["difference"].mean(), part["difference"].std(ddof=1)
+        bias, *limits = _bias_and_limits(part["difference"])
         axes.set_visible(True)
         axes.axhline(0, color="#666666", linewidth=0.8)
         axes.plot(part["middle"], part["difference"], "o", color=colour, markersize=4, markeredgecolor="#333333")
         axes.axhline(bias, color=colour, linewidth=1.4)
-        for limit in (bias - 1.96 * spread, bias + 1.96 * spread):
-            if np.isfinite(limit):
+        for limit in limits:
+            if math.isfinite(limit):
                 axes.axhline(limit, color=colour, linewidth=1.0, linestyle="--")
         axes.set_title(name, fontsize=9, parse_math=False)
-        axes.set_xlabel("mean of both, mL", fontsize=8)
-        axes.set_ylabel("predicted − known, mL", fontsize=8)
+        axes.set_xlabel(f"mean of both, {unit.name}", fontsize=8)
+        axes.set_ylabel(f"predicted − known, {unit.name}", fontsize=8)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
@@ -196,33 +212,37 @@ def agreement_figure(cases: pd.DataFrame) -> str:
 
 
 def mean_and_spread(values: pd.Series) -> str:
-    """Return mean ± standard deviation of the known values."""
+    """Return mean ± standard deviation of the known values, as the run's summary and the bundle's README have it."""
     known = values.dropna()
     if known.empty:
         return "–"
-    mean = f"{known.mean():.3g}"
-    return mean if len(known) < 2 else f"{mean} ± {known.std(ddof=1):.2g}"
+    mean = _plain(float(known.mean()))
+    return mean if len(known) < 2 else f"{mean} ± {_plain(float(known.std(ddof=0)), digits=2)}"
 
 
-def _cases(stage: Stage, output_dir: Path) -> pd.DataFrame:
-    """Return the metrics of a training, with its folder and fold."""
-    table = pd.read_csv(output_dir / stage.folder / METRICS, dtype={"subject": str})
-    return table.assign(run=str(output_dir / stage.folder), fold=stage.folder)
+def _plain(value: float, digits: int = 3) -> str:
+    """Return a number of a few significant digits, without an exponent."""
+    return np.format_float_positional(float(f"{value:.{digits}g}"), trim="-")
 
 
-def _by_fold_or_case(cases: pd.DataFrame, metrics: Sequence[str] | dict[str, str]) -> dict[str, pd.Series]:
-    """Return the values to average: a mean for each fold if there are several, else of each scan."""
-    key = "fold" if cases["fold"].nunique() > 1 else "image"
-    return {metric: cases.groupby(key, sort=False)[metric].mean() for metric in metrics}
+def _in_unit(cases: pd.DataFrame, unit: SizeUnit) -> pd.DataFrame:
+    """Return rows of metrics.csv with size, known size and error in a unit; for pictures, mL are of 1 mm thickness."""
+    factor = MM3_PER_ML / unit.of_one
+    columns = {"size": "volume_ml", "true_size": "true_volume_ml", "error": "volume_error_ml"}
+    return cases.assign(**{name: factor * cases[column] for name, column in columns.items()})
+
+
+def _bias_and_limits(differences: pd.Series) -> tuple[float, float, float]:
+    """Return the bias and both limits of agreement; NaN for limits of too few scans."""
+    bias, spread = float(differences.mean()), float(differences.std(ddof=1))
+    spread = math.nan if len(differences) < LEAST_AGREEMENT else spread
+    return bias, bias - 1.96 * spread, bias + 1.96 * spread
 
 
 def _compared(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return the cases with a known volume, with difference and middle of both volumes."""
-    known = cases[cases["true_volume_ml"].notna()]
-    return known.assign(
-        difference=known["volume_ml"] - known["true_volume_ml"],
-        middle=(known["volume_ml"] + known["true_volume_ml"]) / 2,
-    )
+    """Return the cases with a known size, with difference and middle of both sizes."""
+    known = cases[cases["true_size"].notna()]
+    return known.assign(difference=known["size"] - known["true_size"], middle=(known["size"] + known["true_size"]) / 2)
 
 
 def _stage_row(stage: Stage, output_dir: Path) -> dict[str, Any]:
@@ -232,7 +252,7 @@ def _stage_row(stage: Stage, output_dir: Path) -> dict[str, Any]:
     row |= {"epochs": "", "time": "", "size_error": "", "dice": ""}
     if stage.kind == "training":
         seconds, results = stage_seconds(folder), RunSummary.read(folder).results
-        row |= {"epochs": str(len(seconds)), "time": as_text(sum(seconds))}
+        row |= {"epochs": shortened_to(stage, folder) or str(len(seconds)), "time": as_text(sum(seconds))}
         row |= {"size_error": _number(results.relative_size_error.mean), "dice": _number(results.dice.mean)}
     if stage.kind == "first labels" and (made := first_labels_of(folder)) is not None:
         row["time"] = as_text(json.loads((made / FIRST_SUMMARY).read_text())["seconds"])
@@ -260,18 +280,25 @@ def scan_pictures(cases: pd.DataFrame, source: CohortSource) -> Iterator[dict[st
         scan = Path(row.image).name.split(".")[0]
         try:
             mask_file = Path(row.run) / MASKS / Path(row.image).relative_to(source.dataset_dir)
-            image, mask = nibabel.load(row.image), np.asarray(nibabel.load(mask_file).dataobj)
+            image = nibabel.load(row.image)
+            shape = image.shape[:3]
+            mask = np.asarray(nibabel.load(mask_file).dataobj).reshape(shape)  # written without a last axis of 1
             at = fullest_slice(mask)
-            plane = np.asarray(image.dataobj[..., at], dtype=np.float32)
+            plane = np.asarray(image.dataobj[:, :, at], dtype=np.float32)
             outlines = [(mask[..., at], "solid")]
             if labels.get(row.image):
-                outlines.append((np.asarray(nibabel.load(labels[row.image]).dataobj)[..., at], "dotted"))
+                drawn = np.asarray(nibabel.load(labels[row.image]).dataobj).reshape(shape)
+                outlines.append((drawn[..., at], "dotted"))
         except UNREADABLE as e:  # the scan has moved
             yield {"name": f"{scan}: it cannot be drawn: {first_line(e)}", "source": ""}
             continue
         x, y = image.header.get_zooms()[:2]
+        is_picture = shape[2] == 1
+        if is_picture:  # y runs down
+            plane, outlines = plane[:, ::-1], [(labelled[:, ::-1], style) for labelled, style in outlines]
+        place = scan if is_picture else f"{scan}, slice {at}"
         error = "unknown" if math.isnan(row.relative_size_error) else f"{row.relative_size_error:.2f}"
         yield {
-            "name": f"{scan}, slice {at}, size error {error}",
+            "name": f"{place}, size error {error}",
             "source": data_url(slice_png(plane, outlines, (x, y)), "image/png"),
         }

@@ -15,9 +15,11 @@ from pydantic import BaseModel, ValidationError
 
 from medsize.bundle.bundle_choice import bundle_dimensions, find_bundle
 from medsize.bundle.run_summary import RunSummary
+from medsize.data.cohort import load_cohort
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource, cohort_facts, find_source
 from medsize.fit.duration import this_machine
+from medsize.fit.final_error import final_error, validation_cases, what_helps
 from medsize.fit.plan import Plan, Wishes
 from medsize.fit.planner import plan_fit
 from medsize.fit.stages import run_stages
@@ -76,6 +78,10 @@ def fit_cohort(
     plan = _plan(source, wishes, output_dir) if started is None else started.plan
     for line in plan.lines():
         report(line)
+    if started is not None and started.wishes.time_limit != wishes.time_limit:
+        report(
+            "The time limit was another one. Finished trainings are kept: for longer ones, take another --output-dir."
+        )
     if plan_only:
         return plan
     with _locked(output_dir):
@@ -107,6 +113,12 @@ def fit_cohort(
         own = {"ensemble": write_ensemble, "report": write_report}
         run_stages(plan, output_dir, own, wishes.time_limit, report)
     report(f"{output_dir / REPORT}: sizes and pictures of scans never trained on, and what was run")
+    error = final_error(validation_cases(plan, output_dir), load_cohort(source.data_list, source.dataset_dir), plan)
+    if error is not None:
+        report(f"{plan.results[0].title}: {error}")
+    if error is not None and error.is_useless:
+        report(f"Next: {what_helps(plan, output_dir)}")
+        return plan
     if plan.network != "lean_unet":
         report(f"{output_dir / 'bundle'}: the bundle to share")
     report("Next:")

@@ -17,11 +17,11 @@ from medsize.bundle.run_folder import CHECKPOINT, EPOCHS, LOG, is_finished
 from medsize.bundle.supervise import Outcome, outcome_of, start_supervised
 from medsize.files import atomic_write
 from medsize.fit.display import Display
-from medsize.fit.duration import Pace, as_text
+from medsize.fit.duration import LEAST_EPOCHS, Pace, as_text
 from medsize.fit.plan import Plan, Stage
 from medsize.suggest import first_few
 
-__all__ = ["StageFailed", "last_error", "missed_in", "run_stages", "stage_seconds", "warnings_in"]
+__all__ = ["StageFailed", "last_error", "missed_in", "run_stages", "shortened_to", "stage_seconds", "warnings_in"]
 
 POLL = 0.25
 """Seconds between two looks at a running stage."""
@@ -89,7 +89,8 @@ def run_stages(
         StageFailed: with the reason, and the log's path in the last line.
     """
     with Display(plan.stages) as display:
-        running = _Stages(plan, output_dir, own, Pace(plan.trainings, time_limit), Clock(output_dir / CLOCK), display)
+        pace, clock = Pace(plan.trainings, time_limit), Clock(output_dir / CLOCK)
+        running = _Stages(plan, output_dir, own, pace, clock, display, report)
         for number, stage in enumerate(plan.stages, start=1):
             started, log = time.monotonic(), output_dir / stage.folder / LOG
             outcome = running.run(number, stage)
@@ -99,6 +100,9 @@ def run_stages(
             report(f"{number}/{len(plan.stages)} {stage.title}: {outcome}{took}")
             for line in _doubts(stage, log):
                 report(f"  {line}")
+            if shortened := shortened_to(stage, output_dir / stage.folder):
+                limit = "its time limit asked" if outcome.kind == "kept" else f"{_limit(time_limit)} asks"
+                report(f"  {shortened}, as {limit}")
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class _Stages:
     pace: Pace
     clock: Clock
     display: Display
+    report: Callable[[str], None]
 
     def run(self, number: int, stage: Stage) -> Outcome:
         """Run a stage, unless it is finished or superfluous."""
@@ -156,6 +161,9 @@ class _Stages:
             if len(seconds) > seen:
                 seen = len(seconds)
                 self.pace.measure(stage, seconds[before:])
+                if longer := self.pace.too_long(stage, seen, self.clock.seconds):
+                    limit, needed = _limit(self.pace.limit), as_text(longer)
+                    self.report(f"  {limit} cannot hold: with {LEAST_EPOCHS} epochs each it takes about {needed}")
                 wanted = self.pace.epochs(stage, epochs, seen, self.clock.seconds)
                 if wanted != epochs:
                     return wanted
@@ -195,6 +203,16 @@ def _length(stage: Stage, folder: Path) -> int:
     """Return the number of epochs of a training: that of the plan, or the one that a time limit has set."""
     file = folder / LENGTH
     return int(json.loads(file.read_text())) if stage.epochs and file.is_file() else stage.epochs
+
+
+def shortened_to(stage: Stage, folder: Path) -> str:
+    """Return to how many of its epochs a time limit has shortened a training; empty if it has not."""
+    epochs = _length(stage, folder)
+    return f"{epochs} of {stage.all_epochs} epochs" if epochs < stage.all_epochs else ""
+
+
+def _limit(seconds: float | None) -> str:
+    return "its time limit" if seconds is None else f"the time limit of {as_text(seconds)}"
 
 
 def with_epochs(command: Sequence[str], epochs: int) -> list[str]:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from medsize.fit.duration import Machine, Pace, as_text, guess_seconds, parse_time, shortened
+from medsize.fit.duration import START_SECONDS, Machine, Pace, as_text, guess_seconds, parse_time, shortened
 from medsize.fit.plan import Stage
 
 
@@ -74,6 +74,16 @@ def test_a_slow_training_gets_fewer_epochs_and_a_fast_one_all() -> None:
     late.measure(stage, [4.0, 4.0])
     assert late.epochs(stage, now=50, done=2, used=8) == 10, "some epochs are left to each training"
     assert Pace([stage]).epochs(stage, now=50, done=2, used=8) == 50, "there is no limit"
+
+
+def test_a_limit_that_the_least_epochs_exceed_is_told_of_once() -> None:
+    first, second = training("a", epochs=50), training("b", epochs=50)
+    pace = Pace([first, second], limit=100)
+    pace.measure(first, [4.0, 4.0])
+    assert pace.too_long(first, done=1, used=4) is None, "one epoch says too little"
+    assert pace.too_long(first, done=2, used=8) is None
+    assert pace.too_long(first, done=2, used=50) == 50 + 8 * 4 + 10 * 4 + START_SECONDS
+    assert pace.too_long(first, done=3, used=54) is None, "it was told"
 
 
 def test_the_number_of_epochs_changes_only_where_it_matters_and_not_for_ever() -> None:

@@ -25,6 +25,7 @@ from medsize.bundle.export import export_bundle
 from medsize.bundle.run_summary import RunSummary
 from medsize.fit import Wishes, fit_cohort
 from medsize.fit.ensemble import write_ensemble
+from medsize.fit.run import next_command
 from medsize.inference.where_to_look import coarse_run
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
@@ -81,10 +82,18 @@ def test_a_killed_fit_goes_on_and_ends_with_a_bundle_and_a_report(finished: tupl
 
     page = (out / "report.html").read_text()
     assert "http" not in re.sub(r'"data:[^"]+"', "", page)
-    for part in ("Bland–Altman", "teacher 1, LeanUNet", "structure_1", "1 of 2 teachers", "medsize predict", "Dice"):
+    for part in ("Bland–Altman", "teacher 1, LeanUNet", "structure_1", "1 of 2 teachers", "Mean size error", "Dice"):
         assert part in page
     shown = re.findall(r"<figcaption>.*, slice \d+, size error", page)
     assert len(shown) == pd.read_csv(student / "metrics.csv")["image"].nunique()
+
+
+def test_a_network_that_is_useless_is_not_proposed_to_share(finished: tuple[Path, str, str]) -> None:
+    error, last = finished[2].splitlines()[-2:]
+    assert re.match(r"UNet: size error \d\.\d\d on \d+ scans never trained on, no better than", error)
+    assert last.startswith("Next: ")
+    assert "to share" not in finished[2].partition("Run:")[2]
+    assert "medsize predict" not in (finished[0] / "report.html").read_text()
 
 
 def test_the_next_command_segments_new_scans(
@@ -92,7 +101,7 @@ def test_the_next_command_segments_new_scans(
 ) -> None:
     (tmp_path / "new").mkdir()
     shutil.copy(phantoms / "images" / "phantom_001.nii.gz", tmp_path / "new" / "scan.nii.gz")
-    words = finished[2].splitlines()[-1].strip().replace("NEW_SCANS", "new").split()
+    words = next_command(finished[0] / "fold_0" / "unet", locates=False)().replace("NEW_SCANS", "new").split()
     assert words[:2] == ["medsize", "predict"]
     command("medsize.cli", *words[1:], cwd=tmp_path)
     assert len(pd.read_csv(tmp_path / "predictions" / "predictions.csv")) == 3
@@ -118,6 +127,7 @@ def test_another_cohort_or_plan_is_not_mixed_with_a_fit(
     told: list[str] = []
     fit_cohort(cohort, out, wishes.model_copy(update={"time_limit": 60.0}), plan_only=True, report=told.append)
     assert told[0] == "Plan:"
+    assert told[-1].endswith("Finished trainings are kept: for longer ones, take another --output-dir.")
 
 
 def test_small_organs_are_located_then_looked_at_closer(command: Callable, phantoms: Path, tmp_path: Path) -> None:

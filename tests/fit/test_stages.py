@@ -129,9 +129,11 @@ def test_a_training_that_is_slower_than_guessed_is_shortened_and_goes_on(
     assert 10 <= len(stage_seconds(run)) < 50
     assert len(stage_seconds(run)) == int((run / "length.json").read_text())
     assert (run / "log.txt").read_text().split("\n")[:2] == ["resume False", "resume True"]
-    assert told[0].startswith("1/1 stub: done in ")
-    run_stages(stub(tmp_path), tmp_path, {}, time_limit=2.0, report=told.append)
-    assert told[1:] == ["1/1 stub: kept"]
+    assert told[-2].startswith("1/1 stub: done in ")
+    epochs = f"  {len(stage_seconds(run))} of 60 epochs"
+    assert told[-1] == f"{epochs}, as the time limit of 2 s asks"
+    run_stages(stub(tmp_path), tmp_path, {}, time_limit=20.0, report=told.append)
+    assert told[-2:] == ["1/1 stub: kept", f"{epochs}, as its time limit asked"]
 
 
 def test_a_failed_training_is_told_of_in_one_line_with_its_log(tmp_path: Path) -> None:

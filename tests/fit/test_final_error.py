@@ -1,0 +1,40 @@
+"""The final network is compared with predictors that look at no scan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from medsize.data.cohort import load_cohort
+from medsize.fit.final_error import final_error, validation_cases
+from medsize.fit.plan import Plan, Stage
+
+
+@pytest.mark.parametrize(
+    ("sizes", "predicted", "expected"),
+    [
+        ([100, 300], 240, "size error 0.04 on 1 scan never trained on; the training scans' mean size, said for every"),
+        ([100, 300], 150, "size error 0.40 on 1 scan never trained on, no better than the training scans' mean size, "),
+        ([100, 3000], 150, "size error 0.40 on 1 scan never trained on; finding nothing: 1.00"),
+        ([100, 3000], 0, "size error 1.00 on 1 scan never trained on, no better than finding nothing: 1.00. Do not"),
+    ],
+)
+def test_a_network_that_is_no_better_than_looking_at_no_scan_is_told_of(
+    phantoms: Path, tmp_path: Path, sizes: list[float], predicted: float, expected: str
+) -> None:
+    images = [f"images/phantom_00{number}.nii.gz" for number in range(3)]
+    about = zip(images, [250, *sizes], [0, 1, 1], strict=True)
+    items = [{"image": image, "size": {"liver": size}, "fold": fold} for image, size, fold in about]
+    listed = {"labels": {"0": "background", "1": "liver"}, "size_unit": "mm3", "training": items}
+    (tmp_path / "datalist.json").write_text(json.dumps(listed))
+    cohort = load_cohort(tmp_path / "datalist.json", phantoms)
+    row = {"image": str(phantoms / images[0]), "subject": "a", "structure": "liver"}
+    row |= {"true_low_ml": 0.25, "true_high_ml": 0.25, "relative_size_error": abs(predicted - 250) / 250}
+    (tmp_path / "run").mkdir()
+    pd.DataFrame([row]).to_csv(tmp_path / "run" / "metrics.csv", index=False)
+    stage = Stage(kind="training", title="UNet", reason="", folder="run", fold=0, is_result=True)
+    plan = Plan(bundle=tmp_path, network="unet", decisions=(), stages=(stage,))
+    assert str(final_error(validation_cases(plan, tmp_path), cohort, plan)).startswith(expected)
