@@ -60,6 +60,7 @@ def test_from_a_folder_and_a_table_to_a_checked_run(command: Callable, tmp_path:
     assert next_commands[0].startswith(f"medsize fit {tmp_path / 'out'} ")
     page = html.unescape((tmp_path / "out" / "report.html").read_text())
     assert "\n".join(next_commands) in page
+    assert "masks are for evaluation" not in page + (tmp_path / "out" / "cohort.yaml").read_text()
     cohort = load_cohort(tmp_path / "out" / "datalist.json", tmp_path / "out")
     assert cohort.class_names == ("background", "cube")
     sizes = sorted(tuple(item["volume_mm3"].flatten().tolist()) for item in cohort.items)
@@ -69,6 +70,16 @@ def test_from_a_folder_and_a_table_to_a_checked_run(command: Callable, tmp_path:
     checked = command("medsize.cli", "check", BUNDLE_2D, *arguments, cwd=tmp_path)
     assert "Nothing was found that would stop this run." in checked.stdout
     assert not (tmp_path / "run").exists()
+
+
+def test_no_training_is_proposed_without_scans_to_train_on(tmp_path: Path) -> None:
+    (name,) = write_images(tmp_path / "scans", 1)
+    table = write_table(tmp_path / "sizes.csv", "image,cube volume_ml", [f"{name},{volumes_ml(0)[0]}"])
+    result = init(tmp_path / "scans", tmp_path / "out", "--sizes", table)
+    assert result.exit_code == 1
+    assert "none is left to train on" in result.output
+    assert "datalist.json with 1 scan, cohort.yaml, report.html.\n" in result.output
+    assert "medsize fit" not in result.output + (tmp_path / "out" / "report.html").read_text()
 
 
 def test_clicks_of_some_scans_in_a_table_reach_the_training(command: Callable, tmp_path: Path) -> None:

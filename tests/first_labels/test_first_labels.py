@@ -17,7 +17,7 @@ from medsize.checks import RunRefused, open_first_labels
 from medsize.data import load_cohort, write_phantom_cohort
 from medsize.first_labels import FirstLabeld, FirstLabels, label_file, make_first_labels
 from medsize.first_labels import first_labels as module
-from medsize.first_labels.report import advice
+from medsize.first_labels.report import advice, write_report
 from medsize.sizes.mask_sizes import describe_mask
 
 NAMES = ("background", "liver", "kidney", "lesion")
@@ -269,6 +269,14 @@ def test_fewer_scans_than_structures_are_told(cohort: Path, tmp_path: Path) -> N
 def test_clicks_in_three_scans_end_the_doubt(cohort: Path, tmp_path: Path) -> None:
     sentences = told(cohort, lambda v: torch.full_like(v, 1e5), tmp_path, "size+scribble")
     assert [s for s in sentences if "separability" in s] == []
+
+
+def test_the_page_says_that_clicks_tell_what_sizes_do_not(tmp_path: Path) -> None:
+    summary = {"scans": 8, "rank": 3, "classes": 3, "told_apart": {"liver": -0.66, "spleen": 5.0}, "seconds": 1}
+    summary |= {"pointed_at": {"liver": 3, "spleen": 3}, "log_likelihood": [], "log_likelihood_at_start": []}
+    write_report(tmp_path / "page.html", summary, [], lambda item: item, [])
+    page = (tmp_path / "page.html").read_text()
+    assert "The sizes of liver hardly tell it from the rest: clicks or masks do." in page
 
 
 def test_organs_that_are_not_told_from_each_other_are_named_together_unless_both_are_shown() -> None:
