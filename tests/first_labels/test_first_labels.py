@@ -273,7 +273,12 @@ def test_clicks_in_three_scans_end_the_doubt(cohort: Path, tmp_path: Path) -> No
 
 def test_the_page_says_that_clicks_tell_what_sizes_do_not(tmp_path: Path) -> None:
     summary = {"scans": 8, "rank": 3, "classes": 3, "told_apart": {"liver": -0.66, "spleen": 5.0}, "seconds": 1}
-    summary |= {"pointed_at": {"liver": 3, "spleen": 3}, "log_likelihood": [], "log_likelihood_at_start": []}
+    summary |= {
+        "pointed_at": {"liver": 3, "spleen": 3},
+        "pairs": [],
+        "log_likelihood": [],
+        "log_likelihood_at_start": [],
+    }
     write_report(tmp_path / "page.html", summary, [], lambda item: item, [])
     page = (tmp_path / "page.html").read_text()
     assert "The sizes of liver hardly tell it from the rest: clicks or masks do." in page
