@@ -97,7 +97,7 @@ def inference_result(device: torch.device, sizes: Sizes) -> Result:
     network = bundle_network(2).eval().to(device)
     inferer = SliceInferer(roi_size=[sizes.side_2d] * 2, spatial_dim=2, sw_batch_size=16, overlap=0.5, mode="gaussian")
     scan = torch.rand(1, 1, 2 * sizes.side_2d, 2 * sizes.side_2d, sizes.slices, device=device)
-    found = []
+    found: list[float] = []
 
     def segment(amp: bool) -> float:
         with torch.inference_mode(), torch.autocast(device.type, enabled=amp):
