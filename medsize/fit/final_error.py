@@ -26,7 +26,7 @@ class FinalError(NamedTuple):
     blind: float
     """Error of that predictor on the same scans."""
     predictor: str
-    """What that predictor does."""
+    """Its name for a reader."""
     scans: int
 
     @property
