@@ -363,8 +363,8 @@ def measurements(
     from medsize.cohort.structures import structure_option
     from medsize.measurements.measurement import ReadOptions
 
-    named = structure_option(structure or ())
     with refusals("No table was written."):
+        named = structure_option(structure or ())
         found = find_cohort(scans or common_folder(files), tuple(modality or ()))
         options = ReadOptions(unit, text, tuple(named.values()))
         imported = import_measurements(measurement_files(files, found), found, named, options, between)

@@ -18,6 +18,7 @@ from medsize.scans.masks import label_values
 from medsize.scans.picture_file import PICTURE_ENDINGS
 from medsize.scans.scan_facts import first_line
 from medsize.scans.structure_name import matching_structures
+from medsize.sizes.size_cells import SIZE_KINDS
 from medsize.sizes.size_table import SizeTable
 from medsize.suggest import first_few
 
@@ -43,9 +44,23 @@ DECATHLON = "dataset.json"
 
 
 def structure_option(texts: Sequence[str]) -> dict[str, str]:
-    """Return the beginning of each structure's name in files, from texts such as ``liver`` or ``tumour=GTV``."""
-    pairs = (text.partition("=") for text in texts)
-    return {name: beginning or name for name, _, beginning in pairs}
+    """
+    Return the beginning of each structure's name in files, from texts such as ``liver`` or ``tumour=GTV``.
+
+    Raises:
+        ValueError: when a name is empty, or names a column of a size table.
+    """
+    wanted = {}
+    for text in texts:
+        name, _, beginning = (part.strip() for part in text.partition("="))
+        if not name or name.split()[-1] in SIZE_KINDS:
+            seen = f"the column '{name}'" if name else "no name"
+            raise ValueError(
+                f"--structure '{text}': found {seen}, expected a structure. "
+                "Write --structure liver, or --structure tumour=GTV for those whose names begin with GTV."
+            )
+        wanted[name] = beginning or name
+    return wanted
 
 
 def choose_structures(

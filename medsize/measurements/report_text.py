@@ -53,6 +53,25 @@ AXES = {
     *("plane", "short"),
 }
 """Words that may follow a size."""
+DIRECTIONS = {
+    *(
+        "length",
+        "long",
+        "width",
+        "wide",
+        "depth",
+        "deep",
+        "height",
+        "high",
+        "breadth",
+        "broad",
+        "short",
+        "craniocaudal",
+    ),
+    *("craniocaudally", "cc", "ap", "axial", "anteroposterior", "transverse", "sagittal", "coronal"),
+    *("länge", "lang", "breite", "breit", "tiefe", "tief", "höhe", "hoch", "kraniokaudal"),
+}
+"""Words that name one of several diameters."""
 DOUBTS = {
     *("no", "not", "without", "none", "absent", "negative", "kein", "keine", "keinen", "ohne", "nicht"),
     *("never", "prior", "previous", "previously", "formerly", "former", "earlier", "before", "was", "were"),
@@ -75,19 +94,27 @@ PARTS = {
 
 NUMBER = r"\d+(?:[.,]\d+)*"
 UNIT = r"(?:(?:[cmd]|[µμu])m(?:\^?[23]|[²³])?|[mcdµu]?[lL]|cc|ccm|cubic [cm]m|cu [cm]m|inch|inches)(?![\w²³^])"
+GAP = r"(?:\s*|[-‐‑])"
+"""Text between a number and its unit: "3 cm", "3-cm"."""
 TIMES = r"\s*(?:[x×X*]|by|mal)\s*"
-ONE = rf"{NUMBER}(?:\s*{UNIT})?"
+ONE = rf"{NUMBER}(?:{GAP}{UNIT})?"
 BARE_BEFORE = r"(?<![\w.,/:-])"
 SPAN = re.compile(
     rf"{BARE_BEFORE}(?:"
     rf"(?P<date>\d+[./-]\d+[./-]\d+|\d+/\d+)(?![\w.,]\d)"
-    rf"|(?P<range>{NUMBER}(?:\s*{UNIT})?\s*(?:-|–|to|bis)\s*{ONE})"
-    rf"|(?P<list>{NUMBER}(?:\s*,\s+{NUMBER})*\s*(?:,\s*)?(?:and|und|&|\+)\s*{NUMBER}\s*{UNIT})(?!{TIMES}{NUMBER})"
+    rf"|(?P<range>{NUMBER}(?:{GAP}{UNIT})?\s*(?:-|–|to|bis)\s*{ONE})"
+    rf"|(?P<list>{NUMBER}(?:\s*,\s+{NUMBER})*\s*(?:,\s*)?(?:and|und|&|\+)\s*{NUMBER}{GAP}{UNIT})(?!{TIMES}{NUMBER})"
     rf"|(?P<size>{ONE}(?:{TIMES}{ONE})*)"
     rf")(?![\w%°]|[.,]\d)"
 )
 """Numbers that belong together."""
-PART = re.compile(rf"({NUMBER})(?:\s*({UNIT}))?")
+PART = re.compile(rf"({NUMBER})(?:{GAP}({UNIT}))?")
+WITH_UNIT = re.compile(
+    r"\S*?[\d½¼¾⅓⅔]\s*[-‐‑]?\s*"
+    rf"(?:{UNIT}|(?:(?:cubic\s+)?(?:milli|centi|deci)met(?:er|re)|(?:milli|centi|deci)?lit(?:er|re))[sn]?\b|Zoll\b)",
+    re.IGNORECASE,
+)
+"""Numbers with a unit, also in notations that are not read."""
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[^\sa-zäöü\d])|\s*[;\n\r]+\s*")
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 INSIDE = re.compile(
@@ -97,6 +124,7 @@ INSIDE = re.compile(
 CONTINUED = re.compile(r"\s*,?\s*(?:and|und|&|\+)?\s*", re.IGNORECASE)
 """Text between two sizes of the same structure."""
 BOUNDARY = re.compile(r"[,:()\[\]]")
+TOGETHER = "Write them together: 15 × 12 × 8 cm"
 
 
 @dataclass(frozen=True)
@@ -125,6 +153,12 @@ class Refusal:
 class _Sizes:
     accepted: list[TextSize] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    number: str = ""
+    """The last number, if it is accepted."""
+
+    def refuse(self, sentence: str, reason: str, asks: bool = False) -> None:
+        self.refused.append(Refusal(sentence, reason, asks))
+        self.number = ""
 
 
 class _RefusedError(ValueError):
@@ -177,10 +211,16 @@ def _read(sentence: str, vocabulary: _Vocabulary, unit: str, found: _Sizes) -> N
         before, after = sentence[start : span.start()], sentence[span.end() : end]
         has_unit = re.search(UNIT, span[0]) is not None
         is_size = has_unit or len(PART.findall(span[0])) > 1
+        if found.number and has_unit and _along_another_direction(before, after):
+            size = found.accepted.pop()
+            found.refuse(size.sentence, f"'{size.structure} {found.number}' is one of several diameters. {TOGETHER}")
+            last = None
         try:
             is_continued = last is not None and bool(before.strip()) and CONTINUED.fullmatch(before) is not None
             if last is not None and is_continued:
                 structure, location, used = last, "", 0
+                if not _is_organ(last):
+                    _check_after(after, last)
             elif is_size or vocabulary.find(before):
                 if any(date.end() <= span.start() for date in dates):
                     raise _RefusedError("stands behind a date, and may be of another day.")
@@ -189,7 +229,7 @@ def _read(sentence: str, vocabulary: _Vocabulary, unit: str, found: _Sizes) -> N
                 continue  # a count, or the number of an image
         except _RefusedError as e:
             if is_size:
-                found.refused.append(Refusal(sentence, f"'{span[0]}' {e}"))
+                found.refuse(sentence, f"'{span[0]}' {e}")
                 start, last = span.end(), None
             continue
         start = span.end() + used
@@ -200,7 +240,7 @@ def _read(sentence: str, vocabulary: _Vocabulary, unit: str, found: _Sizes) -> N
             sizes = _sizes(span, unit, _is_organ(structure))
         except _RefusedError as e:
             asks = not has_unit and not span["range"]
-            found.refused.append(Refusal(sentence, f"'{structure} {span[0]}' {e}", asks))
+            found.refuse(sentence, f"'{structure} {span[0]}' {e}", asks)
             last = None
             continue
         several = is_continued or len(sizes) > 1
@@ -210,6 +250,16 @@ def _read(sentence: str, vocabulary: _Vocabulary, unit: str, found: _Sizes) -> N
             told = f"{structure} {len(found.accepted) + 1}" if several else location
             found.accepted.append(TextSize(structure, sentence, diameters, volume, told))
         last = structure
+        found.number = "" if found.accepted[-1].volume_mm3 else span[0]
+    for match in WITH_UNIT.finditer(sentence):
+        if not any(span.start() < match.end() <= span.end() for span in spans):
+            found.refuse(sentence, f"'{match[0]}' cannot be read, expected a number such as 12.5 mm.")
+
+
+def _along_another_direction(before: str, after: str) -> bool:
+    """Return whether a number is a second diameter of the structure before it: "15 cm long, 12 cm wide"."""
+    words = _words(before) | _words(BOUNDARY.split(after)[0])
+    return bool(words & DIRECTIONS) and words <= DIRECTIONS | FILLERS | AXES
 
 
 def _structure(before: str, after: str, vocabulary: _Vocabulary, whole_before: str) -> tuple[str, str, int]:

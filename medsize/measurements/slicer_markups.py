@@ -83,7 +83,7 @@ def read_slicer_markups(file: Path, options: ReadOptions) -> Readings:
         markups = _Markups.model_validate(json.loads(file.read_bytes())).markups
     except ValidationError as e:
         error = e.errors()[0]
-        at = "/".join(map(str, error["loc"]))
+        at = "/".join(map(str, error["loc"])) or "the whole file"
         raise ValueError(f"{file}: found a fault in {at}: {error['msg']}, expected markups of 3D Slicer.") from e
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as e:
         raise ValueError(f"{file}: found no JSON ({e}), expected markups of 3D Slicer. Save them again.") from e

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from medsize.measurements.report_text import DOUBTS, sizes_in
 from tests.cohort.cohorts import write_images
-from tests.measurements.tables import problems, rows_of, table
+from tests.measurements.tables import measurements, problems, rows_of, table
 
 
 def accepted(text: str, *names: str) -> list[tuple[str, str, tuple[float, ...]]]:
@@ -42,6 +42,8 @@ def accepted(text: str, *names: str) -> list[tuple[str, str, tuple[float, ...]]]
             [("nodule", "right lobe", (12,)), ("nodule", "left lobe", (5,))],
         ),
         ("Lesion 12 mm (series 3, image 45)", [("lesion", "", (12,))]),
+        ("A 3-cm lesion. Lesion 12-mm x 14-mm.", [("lesion", "", (30,)), ("lesion", "", (12, 14))]),
+        ("Lesion 12 mm, 5 mm from the capsule", [("lesion", "", (12,))]),
     ],
 )
 def test_sizes_that_are_certain(text: str, expected: list[object]) -> None:
@@ -89,6 +91,29 @@ def test_sizes_that_are_certain(text: str, expected: list[object]) -> None:
 )
 def test_what_may_mean_something_else_is_refused(text: str) -> None:
     assert accepted(text) == accepted(text, "liver") == []
+
+
+@pytest.mark.parametrize("number", ["3e1 mm", "-30 mm", "3e5 mm", "15 CM", "1/2 cm", "3½ cm", "15 centimetres"])
+def test_no_number_with_a_unit_is_lost(number: str) -> None:
+    sentence = f"Lesion {number}."
+    found, refused = sizes_in(f"Lesion 12 mm. {sentence}")
+    assert [size.diameters_mm for size in found] == [(12,)]
+    assert [(refusal.sentence, refusal.reason.split("'")[1]) for refusal in refused] == [(sentence, number)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Liver length 15 cm, width 12 cm, depth 8 cm",
+        "Liver 15 cm long, 12 cm wide, 8 cm",
+        "Liver 15 cm. Width 12 cm. 8 cm",
+    ],
+)
+def test_diameters_that_stand_apart_are_not_read_as_that_of_a_sphere(text: str) -> None:
+    found, refused = sizes_in(text)
+    assert not found
+    assert "'liver 15 cm' is one of several diameters. Write them together" in refused[0].reason
+    assert len(refused) == 3
 
 
 def test_a_missing_unit_is_asked_for_and_never_assumed() -> None:
@@ -224,3 +249,10 @@ def test_tables_of_sentences_that_leave_something_open(
     write_images(tmp_path / "scans", 1, "p{}/ct.nii.gz")
     (tmp_path / "reports.csv").write_text(text)
     assert message in problems(tmp_path / "reports.csv", "--scans", tmp_path / "scans", *options)
+
+
+@pytest.mark.parametrize(("option", "found"), [("=", "no name"), ("a volume_ml=liver", "the column 'a volume_ml'")])
+def test_a_structure_without_a_name_of_its_own_is_refused(tmp_path: Path, option: str, found: str) -> None:
+    result = measurements(tmp_path, "--output", tmp_path / "sizes.csv", "--structure", option)
+    assert result.exit_code == 2
+    assert f"--structure '{option}': found {found}, expected a structure." in result.output

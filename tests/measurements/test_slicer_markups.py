@@ -89,3 +89,5 @@ def test_a_file_that_may_be_of_several_scans_is_refused(scans: Path) -> None:
     assert "found no scan that it may be of, expected one. Name the file like its scan" in problems(scans)
     (scans / "tumour.mrk.json").write_text("{")
     assert "found no JSON" in problems(scans)
+    (scans / "tumour.mrk.json").write_text("[]")
+    assert "found a fault in the whole file: Input should be" in problems(scans)
