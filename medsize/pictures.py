@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "data_url", "draw_slice", "fullest_slice", "slice_png"]
+__all__ = ["COLOURS", "class_colours", "data_url", "draw_legend", "draw_slice", "fullest_slice", "slice_png"]
 
 COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#009E73", "#D55E00", "#0072B2")
 """Colours of the classes: Okabe and Ito's, distinct for any colour vision; those that differ most from grey first."""
 DPI = 100
+
+
+def class_colours(structures: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each structure; these are the classes 1, 2, … in their order."""
+    return {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(structures)}
 
 
 def fullest_slice(mask: np.ndarray) -> int:
@@ -30,6 +36,7 @@ def draw_slice(
     plane: np.ndarray,
     outlines: Sequence[tuple[np.ndarray, str]] = (),
     spacing: Sequence[float] = (1.0, 1.0),
+    crosses: Sequence[tuple[float, float, int]] = (),
 ) -> None:
     """
     Draw a slice, from its percentile 0.5 to 99.5, and outline each class of label maps in its colour.
@@ -39,6 +46,7 @@ def draw_slice(
         plane: intensities, ``(X, Y)``, or red, green and blue, ``(X, Y, 3)``: x runs to the right, y upwards.
         outlines: label maps, ``(X, Y)``, and the style of their lines, such as ``"solid"``.
         spacing: mm of a pixel along x and y.
+        crosses: places to mark, x and y in pixels, and the class of each.
     """
     from matplotlib.patheffects import withStroke
 
@@ -58,6 +66,20 @@ def draw_slice(
             colour = COLOURS[(index - 1) % len(COLOURS)]
             outline = axes.contour(*places, (padded == index).T, [0.5], colors=colour, linestyles=style, linewidths=2.0)
             outline.set_path_effects([withStroke(linewidth=3.0, foreground="black", alpha=0.4)])
+    for x, y, index in crosses:
+        for colour, width in (("black", 4.0), (COLOURS[(index - 1) % len(COLOURS)], 2.0)):
+            axes.plot(x, y, marker="+", markersize=14, markeredgewidth=width, color=colour, clip_on=False)
+
+
+def draw_legend(figure: Figure, structures: Iterable[str]) -> None:
+    """Draw a legend of the structures' colours below a figure with constrained layout."""
+    from matplotlib.lines import Line2D
+
+    lines = [
+        Line2D([], [], color=colour, linewidth=2.0, label=name) for name, colour in class_colours(structures).items()
+    ]
+    columns = max(1, int(figure.get_figwidth() / 1.6))
+    figure.legend(handles=lines, loc="outside lower center", ncols=min(columns, len(lines)), fontsize=8, frameon=False)
 
 
 def slice_png(
@@ -65,6 +87,7 @@ def slice_png(
     outlines: Sequence[tuple[np.ndarray, str]] = (),
     spacing: Sequence[float] = (1.0, 1.0),
     pixels: int = 320,
+    crosses: Sequence[tuple[float, float, int]] = (),
 ) -> bytes:
     """
     Make a PNG of a slice, without a margin.
@@ -74,13 +97,14 @@ def slice_png(
         outlines: see :func:`draw_slice`.
         spacing: see :func:`draw_slice`.
         pixels: number of pixels along the longer side.
+        crosses: see :func:`draw_slice`.
     """
     from matplotlib.figure import Figure
 
     extent = np.multiply(plane.shape[:2], spacing)
     size = np.maximum(np.round(pixels * extent / extent.max()), 1)
     figure = Figure(figsize=tuple(size / DPI), dpi=DPI)
-    draw_slice(figure.add_axes((0, 0, 1, 1)), plane, outlines, spacing)
+    draw_slice(figure.add_axes((0, 0, 1, 1)), plane, outlines, spacing, crosses)
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()

@@ -276,7 +276,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no UTF-8": ("s.csv", lambda f: f.write_bytes((HEADER + "ä,1\n").encode("cp1252")), "it is not UTF-8 text"),
     "other format": ("s.ods", lambda f: f.write_bytes(b"x"), "a '.ods' file cannot be read as a table"),
     "unknown unit": ("s.csv", lambda f: f.write_text("image,liver volume_l\na.nii,1\n"), "has the unknown unit 'l'"),
-    "unit in a cell": ("s.csv", lambda f: f.write_text(HEADER + "a.nii,12 mL\n"), "is '12 mL': it is not a number"),
+    "unit in a cell": ("s.csv", lambda f: f.write_text(HEADER + "a.nii,1.2 L\n"), "is '1.2 L': it is not a number"),
     "percentage as fraction": (
         "s.csv",
         lambda f: f.write_text("image,liver fraction\na.nii,12\n"),

@@ -21,7 +21,7 @@ __all__ = ["mask_volumes", "size_volumes", "suspicions"]
 
 MISTAKES = (
     (MM3_PER_ML, "mm³, read as mL"),
-    (1 / MM3_PER_ML, "mL, read as mm³, or diameters in cm, read as mm"),
+    (1 / MM3_PER_ML, "mL, read as mm³; litres, read as mL; or diameters in cm, read as mm"),
     (100.0, "a percentage, read as a fraction"),
     (1 / 100, "a fraction, read as a percentage"),
     (8.0, "a doubled diameter"),
@@ -98,7 +98,7 @@ def suspicions(
     images = _images(items)  # once: asking for facts costs a look at the file, for each scan and structure too much
     readable = [item for item in items if item["image"] in images]
     found = [*_doubles(readable, images), *_mask_likes(images)]
-    found += [doubt for item in readable for doubt in _clicks_in_air(item, images[item["image"]])]
+    found += [doubt for item in readable for doubt in _clicks_in_air(item, images[item["image"]], class_names)]
     found += [f"{file}: {doubt}" for file, facts in images.items() for doubt in facts.doubts]
     sized = [item for item in readable if "volume_mm3" in item]
     if not sized:
@@ -123,7 +123,7 @@ def suspicions(
     return found
 
 
-def _clicks_in_air(item: CohortItem, facts: ImageFacts) -> Iterator[str]:
+def _clicks_in_air(item: CohortItem, facts: ImageFacts, class_names: Sequence[str]) -> Iterator[str]:
     """Yield a doubt for each click whose surroundings are as dark as the darkest part of the scan."""
     if not item.get("clicks"):
         return
@@ -136,8 +136,8 @@ def _clicks_in_air(item: CohortItem, facts: ImageFacts) -> Iterator[str]:
         if click.class_index > 0 and around.size and float(around.mean()) <= dark + AIR * (bright - dark):
             place = [round(x, 1) for x in click.start_mm]
             yield (
-                f"{item['image']}: the click of class {click.class_index} at {place} mm lies where the scan is as "
-                "dark as air. Is it in the right scan and frame?"
+                f"{item['image']}: the click of {class_names[click.class_index]} at {place} mm lies where the scan is "
+                "as dark as air. Is it in the right scan and frame?"
             )
 
 

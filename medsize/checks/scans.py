@@ -28,6 +28,7 @@ def check_scans(
     region_mm: Sequence[float] | None = None,
     mask_ignored: int | None = None,
     length_unit: Literal["mm", "px"] = "mm",
+    class_names: Sequence[str] = (),
 ) -> list[str]:
     """
     Read the scans that were not read before, and list the problems of all.
@@ -46,13 +47,15 @@ def check_scans(
         region_mm: extent of the region given to the network along each axis, in mm; negative for all of an axis.
         mask_ignored: value in masks of voxels that belong to no class. Default: none.
         length_unit: ``px`` for pictures whose pixels have no known size.
+        class_names: names of the classes for messages, the background first. Default: their indices.
 
     Returns:
         one message per problem, naming the file. Empty if there is none.
     """
+    names = class_names or [f"class {index}" for index in range(num_classes)]
     with ThreadPoolExecutor(max_workers=2) as pool:
         found = pool.map(
-            lambda item: list(_faults(item, num_classes, scribble_unlabelled, region_mm, mask_ignored, length_unit)),
+            lambda item: list(_faults(item, names, scribble_unlabelled, region_mm, mask_ignored, length_unit)),
             items,
         )
         return [fault for faults in with_progress(found, "checking scans", len(items)) for fault in faults]
@@ -60,7 +63,7 @@ def check_scans(
 
 def _faults(
     scan: CohortItem | TrainingItem | ValidationItem,
-    num_classes: int,
+    class_names: Sequence[str],
     scribble_unlabelled: int,
     region_mm: Sequence[float] | None,
     mask_ignored: int | None,
@@ -87,9 +90,9 @@ def _faults(
             ignored = scribble_unlabelled if key == "scribble" else mask_ignored
             is_sized = any(bool((torch.as_tensor(item[k])[0] > 0).any()) for k in size_keys if k in item)
             name = key.removeprefix("true_")
-            yield from _label_faults(item[key], name, image, path, num_classes, ignored, is_sized)
+            yield from _label_faults(item[key], name, image, path, len(class_names), ignored, is_sized)
     yield from _size_faults(item, image, region_mm, length_unit)
-    yield from _click_faults(item, image)
+    yield from _click_faults(item, image, class_names)
     if "region" in item:
         yield from region_faults(item, image, length_unit)
     if "roi" in item:
@@ -204,7 +207,7 @@ def _measure_of_organ(file: str, key: str) -> torch.Tensor:
     return torch.from_numpy(areas)
 
 
-def _click_faults(item: Mapping[str, Any], image: ImageFacts) -> Iterator[str]:
+def _click_faults(item: Mapping[str, Any], image: ImageFacts, class_names: Sequence[str]) -> Iterator[str]:
     path = item["image"]
     clicked: dict[tuple[int, ...], int] = {}
     affine = torch.as_tensor(image.affine, dtype=torch.float64)
@@ -216,19 +219,19 @@ def _click_faults(item: Mapping[str, Any], image: ImageFacts) -> Iterator[str]:
             other = click._replace(start_mm=lps_to_ras(click.start_mm), end_mm=lps_to_ras(click.end_mm))
             is_lps = _is_inside(other, affine, image.shape)
             remedy = "It lies inside as LPS: is click_space 'LPS'?" if is_lps else "Correct or delete it."
-            yield f"{path}: a click of class {click.class_index} at {place} lies outside the image. {remedy}"
+            yield f"{path}: a click of {class_names[click.class_index]} at {place} lies outside the image. {remedy}"
             continue
         voxel = tuple(voxels_of_click(click, affine)[0].tolist())
         if clicked.setdefault(voxel, click.class_index) != click.class_index:
             yield (
-                f"{path}: clicks of the classes {clicked[voxel]} and {click.class_index} are both at {place}, expected "
-                "one. Delete one of them."
+                f"{path}: clicks of {class_names[clicked[voxel]]} and {class_names[click.class_index]} are both at "
+                f"{place}, expected one. Delete one of them."
             )
         sizes = [torch.as_tensor(item[key]) for key in SIZE_KEYS if key in item]
         if click.class_index > 0 and any(bool((s[1, click.class_index - 1] <= 0).all()) for s in sizes):
             yield (
-                f"{path}: found a click of class {click.class_index} at {place}, but its size is 0. Delete the click, "
-                "or state the size."
+                f"{path}: found a click of {class_names[click.class_index]} at {place}, but its size is 0. Delete "
+                "the click, or state the size."
             )
 
 

@@ -414,7 +414,11 @@ def has_folds(cohort: Cohort) -> bool:
 def faults(cohort: Cohort) -> list[str]:
     """Return the problems of the folds and of the scans themselves."""
     found = check_scans(
-        cohort.items, cohort.num_classes, mask_ignored=cohort.mask_ignored, length_unit=cohort.length_unit
+        cohort.items,
+        cohort.num_classes,
+        mask_ignored=cohort.mask_ignored,
+        length_unit=cohort.length_unit,
+        class_names=cohort.class_names,
     )
     if not has_folds(cohort):
         return ["all scans are from one subject, so that none is left to train on. Add scans of others.", *found]

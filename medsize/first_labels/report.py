@@ -15,7 +15,7 @@ from medsize import __version__
 from medsize.files import atomic_write
 from medsize.first_labels.features import as_volume
 from medsize.page_templates import page_templates
-from medsize.pictures import data_url, fullest_slice, slice_png
+from medsize.pictures import class_colours, data_url, fullest_slice, slice_png
 
 __all__ = ["TOLD_APART", "advice", "write_report"]
 
@@ -91,9 +91,13 @@ def write_report(
         advice=advice(summary),
         pointed_at=[name for name, value in summary["told_apart"].items() if value is None or value < TOLD_APART],
         pictures=[
-            {"source": _picture(transform(dict(items[n]))["image"], labels[n].float()), "number": int(n) + 1}
+            {
+                "source": _picture(transform(dict(items[n]))["image"], labels[n].float()),
+                "name": Path(str(items[n]["image"])).name.split(".")[0],
+            }
             for n in chosen
         ],
+        colours=class_colours(summary["told_apart"]),
     )
     with atomic_write(file) as partial:
         partial.write_text(page, encoding="utf-8")

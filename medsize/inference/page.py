@@ -15,7 +15,7 @@ from medsize import __version__
 from medsize.files import atomic_write
 from medsize.inference.intervals import interval_columns
 from medsize.page_templates import page_templates
-from medsize.pictures import COLOURS, data_url, draw_slice, slice_png
+from medsize.pictures import class_colours, data_url, draw_legend, draw_slice, slice_png
 
 __all__ = ["MAX_SHOWN", "Panel", "Shown", "draw_montage", "write_page"]
 
@@ -79,7 +79,7 @@ def write_page(
         pictures={image: data_url(png, "image/png") for image, png in pictures.items()},
         found={image: [row["structure"] for row in of if row[shown.column] > 0] for image, of in of_image.items()},
         flags={image: of[0].get("flag", "") for image, of in of_image.items()},
-        colours={name: COLOURS[k % len(COLOURS)] for k, name in enumerate(structures)},
+        colours=class_colours(structures),
         compared=shown.low in table,
         bounds=int(table["lower_bound"].sum()),
         shown=shown,
@@ -102,8 +102,8 @@ def _doubts(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
     return dict(zip(doubted["image"], zip(doubted["flag"], doubted["reasons"], strict=True), strict=True))
 
 
-def draw_montage(output_dir: Path, panels: list[Panel]) -> None:
-    """Draw panels with the outlines of their masks."""
+def draw_montage(output_dir: Path, panels: list[Panel], structures: Sequence[str]) -> None:
+    """Draw panels with the outlines of their masks, and a legend of the structures' colours."""
     columns = min(len(panels), 6)
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(2.2 * columns, 2.4 * rows), layout="constrained")
@@ -112,5 +112,6 @@ def draw_montage(output_dir: Path, panels: list[Panel]) -> None:
     for axes, panel in zip(figure.axes, panels, strict=False):
         draw_slice(axes, panel.plane, [(panel.labels, "solid")], panel.spacing)
         axes.set_title(panel.name, fontsize=7)
+    draw_legend(figure, structures)
     with atomic_write(output_dir / "montage.png") as file:
         figure.savefig(file, format="png", dpi=120)

@@ -60,5 +60,5 @@ class Predicted:
         for line in self.flags:
             report(line)
         write_page(output_dir, table, shown, list(told_intervals(calibration)), self.pictures, left_out)
-        draw_montage(output_dir, self.panels)
+        draw_montage(output_dir, self.panels, list(dict.fromkeys(table["structure"])))
         return table

@@ -13,7 +13,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 from medsize.sizes.spreadsheet import Cell, Shown, parse_number
 from medsize.units import lps_to_ras
 
-__all__ = ["AREA_KINDS", "CLICK_KINDS", "NUMBERS", "ROI_KINDS", "SIZE_KINDS", "as_text", "in_ras", "read_cell"]
+__all__ = [
+    "AREA_KINDS",
+    "CLICK_KINDS",
+    "NUMBERS",
+    "ROI_KINDS",
+    "SIZE_KINDS",
+    "as_text",
+    "in_ras",
+    "is_unknown",
+    "read_cell",
+]
 
 AREA_KINDS = ("area_mm2", "area_um2", "area_px")
 SIZE_KINDS = ("volume_ml", "volume_mm3", "diameters_mm", "fraction", *AREA_KINDS, "circumference_mm", "mask", "present")
@@ -23,12 +33,21 @@ ROI_KINDS = ("roi_mm", "roi_lps_mm")
 """Regions of interest, likewise."""
 NUMBERS = {*SIZE_KINDS, "count", "error_percent", "pixel_mm"} - {"mask", "present"}
 """Kinds whose cells hold numbers."""
+MAY_BE_UNKNOWN = {*SIZE_KINDS, *CLICK_KINDS, *ROI_KINDS, "count", "error_percent", "pixel_mm"} - {"present"}
+UNKNOWN = {"", "n/a", "na", "n.a.", "-", "\N{EN DASH}", "\N{EM DASH}", "?", "unknown"}
+"""Cells that say that nothing is known. Words such as "none" may mean that the structure is absent."""
 LARGEST = 1e15
 """Number above all sizes and lengths in any unit; products of three are still finite."""
 PRESENT = {"1": True, "yes": True, "true": True, "x": True, "0": False, "no": False, "false": False, "-": False}
 """Words that say whether a structure is present."""
+WITH_UNIT = re.compile(r"(?P<number>\S*\d)\s*(?P<unit>[^\W\d_].*)")
 BETWEEN_LESIONS = re.compile(r"\s*(?:\n|(?<!\de)\+)\s*", re.IGNORECASE)
 """A plus, other than the sign of an exponent, or a new line."""
+
+
+def is_unknown(cell: Cell, kind: str = "") -> bool:
+    """Return whether a cell is empty or, unless its column must have a value, says that it is unknown."""
+    return cell == "" or (kind in MAY_BE_UNKNOWN and isinstance(cell, str) and cell.lower() in UNKNOWN)
 
 
 def read_cell(kind: str, cell: Cell, decimal_comma: bool) -> Any:
@@ -51,7 +70,8 @@ def read_cell(kind: str, cell: Cell, decimal_comma: bool) -> Any:
             raise ValueError(f"is {float(cell):.15g}, but shown with '{cell.text}': {expected}")
         cell = float(cell)
     try:
-        return CELLS[kind].validate_python(cell, context={"decimal_comma": decimal_comma})
+        context = {"decimal_comma": decimal_comma, "units": UNITS.get(kind, set())}
+        return CELLS[kind].validate_python(cell, context=context)
     except ValidationError as e:
         reason = e.errors()[0]["msg"].removeprefix("Value error, ")
         raise ValueError(f"is '{cell}': {reason[0].lower()}{reason[1:]}. {EXPECTED[kind]}") from e
@@ -67,8 +87,13 @@ def as_text(cell: str | int | float) -> str:
 
 
 def _number(cell: str | int | float, info: ValidationInfo) -> float:
-    context: dict[str, bool] = info.context or {}
-    return parse_number(cell, **context) if isinstance(cell, str) else cell
+    if not isinstance(cell, str):
+        return cell
+    context: dict[str, Any] = info.context or {}
+    with_unit = WITH_UNIT.fullmatch(cell)
+    if with_unit and _plain_unit(with_unit["unit"]) in context.get("units", ()):
+        cell = with_unit["number"]
+    return parse_number(cell, context.get("decimal_comma", False))
 
 
 def _fraction(cell: str | int | float, info: ValidationInfo) -> float:

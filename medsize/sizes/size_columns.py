@@ -118,12 +118,13 @@ def read_columns(
         problems.append("row 1 names no column 'image', expected one with the paths of the scans. Name the columns.")
     if not problems and not any(column and column.kind in SIZE_KINDS for column in columns):
         problems.append("row 1 names no column of a size, such as 'liver volume_ml'. Add one for each structure.")
-    sized = {column.structure for column in columns if column and column.kind in SIZE_KINDS}
+    sized = {_comparable(column.structure) for column in columns if column and column.kind in SIZE_KINDS}
+    sized |= {_comparable(as_text(header[index])) for index in unknown}  # type: ignore[arg-type]
     problems += [
         f"row 1, {column} is {_kind_in_words(column.kind)} without a size. Add a column "
         f"'{column.structure} {'area_um2' if column.kind == 'count' else 'volume_ml'}', or another size."
         for column in columns
-        if column and column.structure and column.structure not in sized
+        if column and column.structure and _comparable(column.structure) not in sized
     ]
     return columns, problems, doubts
 
@@ -187,8 +188,12 @@ def _of_unknown_names(
             f"{'likewise the others. Delete' if len(parts) > 1 else 'else delete'} what is not the size of a structure."
         )
     for index in (index for index in unknown if index not in parts):
-        is_count = numbers.get(index) and _comparable(as_text(header[index])) in structures  # type: ignore[arg-type]
-        hint = f" If it counts objects, rename it to '{header[index]} count'." if is_count else ""
+        name = as_text(header[index])  # type: ignore[arg-type]
+        is_structure = numbers.get(index) and (_comparable(name) in structures or not structures)
+        hint = f" If its numbers are volumes in mL, rename it to '{name} volume_ml'" if is_structure else ""
+        if is_structure and all(n == int(n) for n in numbers[index]):
+            hint += f"; if it counts objects, to '{name} count'"
+        hint += "." if hint else ""
         yield f"row 1, column {where[index]} is not known.{hint}{unknown[index]}"
 
 

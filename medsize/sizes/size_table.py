@@ -46,7 +46,8 @@ scan), and at most all of it. In a table of picture files, a structure's name al
 
 Any structure's name may stand for ``liver``. An *empty* cell means that the size is unknown, *0* that the structure is
 absent. A row states each structure in one way; other rows and structures may use other ways. Case, spaces and brackets
-in the names of columns make no difference: ``Liver Volume (mL)`` is ``liver volume_ml``.
+in the names of columns make no difference: ``Liver Volume (mL)`` is ``liver volume_ml``. ``n/a``, ``-``, ``?`` and
+``unknown`` are like an empty cell. A number may have its column's unit behind it: ``1950 ml``.
 
 Diameters give the volume of an ellipsoid, V = π/6 · d₁ · d₂ · d₃. For one or two diameters, see
 :func:`medsize.sizes.ellipsoid.ellipsoid_volume`. In a slice or picture they give the area of an ellipse, see
@@ -77,7 +78,7 @@ from medsize.scans.scan_header import scan_header
 from medsize.scans.scan_names import comparable_path
 from medsize.sizes.mask_sizes import measure_structure
 from medsize.sizes.measurements import Extent, StatedSize, added, misfits, of_other_extent, stated_size
-from medsize.sizes.size_cells import CLICK_KINDS, NUMBERS, ROI_KINDS, as_text, in_ras, read_cell
+from medsize.sizes.size_cells import CLICK_KINDS, NUMBERS, ROI_KINDS, as_text, in_ras, is_unknown, read_cell
 from medsize.sizes.size_columns import TAGS, Column, read_columns
 from medsize.sizes.spreadsheet import Cell, parse_number, read_cells, uses_decimal_comma
 from medsize.suggest import did_you_mean
@@ -280,8 +281,8 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
     """
     Read and check a size table; its columns are described at the top of this module.
 
-    Numbers have a decimal point. A decimal comma is understood if it cannot be anything else, as in ``12,5``. A number
-    such as ``1,510`` is refused: its comma may be a thousands separator.
+    Numbers have a decimal point. A decimal comma is understood if it cannot be anything else, as in ``12,5`` and
+    ``1.510,5``. A number such as ``1,510`` is refused: its comma may be a thousands separator.
 
     Args:
         path: a ``.xlsx`` file; or a ``.csv`` file in UTF-8, separated by commas, semicolons or tabs.
@@ -434,7 +435,7 @@ def _numbers(rows: Sequence[Sequence[Cell]]) -> dict[int, list[float]]:
     others = set()
     for cells in rows:
         for index, cell in enumerate(cells):
-            if cell == "":
+            if is_unknown(cell, "count"):
                 continue
             try:
                 if isinstance(cell, ValueError):
@@ -470,7 +471,7 @@ def _read_row(
         if column is None or column.kind in ("comment", "tags"):
             continue
         try:
-            if cell != "":
+            if not is_unknown(cell, column.kind):
                 values[column] = read_cell(column.kind, cell, decimal_comma)
             elif column.kind == "image":
                 raise ValueError("is empty. Write the path of the scan, or delete the row.")

@@ -44,6 +44,8 @@ POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 COMMA = re.compile(r"[+-]?\d+,\d+")
 GROUPED = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 """Number that may have a thousands separator or three decimals."""
+BOTH = re.compile(r"[+-]?[1-9]\d{0,2}((\.\d{3})+,\d+|(,\d{3})+\.\d+)")
+"""Number with thousands separators and the other mark before its decimals: it has one reading."""
 LITERALS = re.compile(r'"([^"]*)"|\\(.)|\[\$([^\]-]*)[^\]]*\]|\[[^\]]*\]|[_*].')
 """Parts of a number format that are shown as they are; and colours, conditions and spaces, which are not."""
 
@@ -107,11 +109,19 @@ def parse_number(text: str, decimal_comma: bool = False) -> float:
     if GROUPED.fullmatch(text) and ("," in text or decimal_comma):
         whole, decimal = re.sub("[.,]", "", text), text.replace(",", ".") + "0"
         raise ValueError(f"it may mean {whole} or {decimal}: write the one that is meant")
+    if BOTH.fullmatch(text):
+        thousands = "." if has_decimal_comma(text) else ","
+        text = text.replace(thousands, "")
     if POINT.fullmatch(text):
         return float(text)
     if COMMA.fullmatch(text):
         return float(text.replace(",", "."))
     raise ValueError("it is not a number")
+
+
+def has_decimal_comma(number: str) -> bool:
+    """Return whether a number certainly has a decimal comma."""
+    return bool(COMMA.fullmatch(number) or (BOTH.fullmatch(number) and number.rfind(",") > number.rfind(".")))
 
 
 def uses_decimal_comma(texts: Iterable[str], separator: str) -> bool:
@@ -122,9 +132,8 @@ def uses_decimal_comma(texts: Iterable[str], separator: str) -> bool:
     certainly has a decimal point.
     """
     numbers = [n for text in texts for n in re.findall(r"[\d.,]+", text) if not GROUPED.fullmatch(n)]
-    return any(COMMA.fullmatch(n) for n in numbers) or (
-        separator != "," and not any("." in n and POINT.fullmatch(n) for n in numbers)
-    )
+    pointed = ("." in n and (POINT.fullmatch(n) or BOTH.fullmatch(n)) for n in numbers if not has_decimal_comma(n))
+    return any(map(has_decimal_comma, numbers)) or (separator != "," and not any(pointed))
 
 
 def _read_csv(path: Path) -> Cells:

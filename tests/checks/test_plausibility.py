@@ -59,7 +59,7 @@ def test_a_sound_cohort_passes(images: list[str], seed: int) -> None:
 @pytest.mark.parametrize(
     ("factor", "explanation"),
     [
-        (1 / 1000, "Is it mL, read as mm³, or diameters in cm, read as mm?"),
+        (1 / 1000, "Is it mL, read as mm³; litres, read as mL; or diameters in cm, read as mm?"),
         (1000.0, "Is it mm³, read as mL?"),
         (1 / 8, "Is it a radius, read as a diameter?"),
         (8.0, "Is it a doubled diameter?"),
@@ -142,7 +142,7 @@ def test_a_click_on_air_is_named_and_one_on_tissue_is_not(tmp_path: Path) -> Non
     item["clicks"] = (Click(1, (20, 20, 25), (20, 20, 25)), Click(1, (2, 4, 25), (2, 4, 25)))
     doubts = [d for d in suspicions([item], CLASSES) if "as dark as air" in d]
     assert len(doubts) == 1
-    assert "the click of class 1 at [2, 4, 25] mm" in doubts[0]
+    assert f"the click of {CLASSES[1]} at [2, 4, 25] mm" in doubts[0]
 
 
 def test_an_image_that_looks_like_a_mask_is_named(images: list[str], tmp_path: Path) -> None:

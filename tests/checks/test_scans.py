@@ -290,7 +290,7 @@ def on(k: int, *place: float) -> Click:
         ([on(1, -4, -6, 10)], "a click of class 1 at [-4, -6, 10] mm lies outside the image. It lies inside as LPS"),
         ([on(1, 4, 6, 99)], "at [4, 6, 99] mm lies outside the image. Correct or delete it."),
         ([Click(1, (4, 6, 10), (4, 60, 10))], "lies outside the image"),
-        ([on(1, 4, 6, 10), on(0, 4.5, 6, 10)], "clicks of the classes 1 and 0 are both at [4.5, 6, 10] mm"),
+        ([on(1, 4, 6, 10), on(0, 4.5, 6, 10)], "clicks of class 1 and class 0 are both at [4.5, 6, 10] mm"),
     ],
 )
 def test_clicks_that_cannot_be_are_named(item: dict, clicks: list[Click], message: str) -> None:

@@ -18,6 +18,7 @@ from medsize.data import load_cohort, write_phantom_cohort
 from medsize.first_labels import FirstLabeld, FirstLabels, label_file, make_first_labels
 from medsize.first_labels import first_labels as module
 from medsize.first_labels.report import advice, write_report
+from medsize.pictures import class_colours
 from medsize.sizes.mask_sizes import describe_mask
 
 NAMES = ("background", "liver", "kidney", "lesion")
@@ -72,6 +73,10 @@ def test_phantoms_are_found_from_one_volume_a_scan(tmp_path: Path) -> None:
     assert min(summary["told_apart"]["liver"], summary["told_apart"]["kidney"]) > 2
     page = (made / "first_labels.html").read_text()
     assert page.count("data:image/png") == 12
+    assert f"<figcaption>{Path(str(items[0]['image'])).name.split('.')[0]}</figcaption>" in page
+    assert all(
+        f'style="background: {colour}"></span> {name}' in page for name, colour in class_colours(NAMES[1:]).items()
+    )
     assert all(sentence.split(":")[0] in page for sentence in advice(summary))
 
 

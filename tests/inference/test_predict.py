@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.colors
+import matplotlib.image
 import nibabel
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from nibabel.affines import apply_affine
 
 from medsize.inference.intervals import calibration_of
 from medsize.inference.predict import predict
+from medsize.pictures import COLOURS
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.masks import place_masks
 from medsize.scans.scan import ScanKind
@@ -87,7 +90,9 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     assert liver["interval_level"] == made.level < 0.9  # few subjects
     assert f"<li>liver: {int(100 * made.level)} %, calibrated by {made.subjects} subjects" in page
     assert f">{ends[0]:.4g} to {ends[1]:.4g}</td>" in page
-    assert (output / "montage.png").read_bytes().startswith(b"\x89PNG")
+    montage = matplotlib.image.imread(output / "montage.png")[..., :3]
+    for colour in COLOURS[1:3]:  # the legend, below: kidney and lesion
+        assert (np.abs(montage[-60:] - matplotlib.colors.to_rgb(colour)).max(axis=-1) < 0.1).any()
     flags = {scan["flag"]: scan for scan in json.loads((output / "masks" / "volumes.json").read_text())["scans"]}
     assert set(flags) == {"look"}  # three scans of validation are too few to compare with
     assert flags["look"]["reasons"] == ["nothing could be checked"]

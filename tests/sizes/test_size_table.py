@@ -79,6 +79,11 @@ def sizes(tmp_path: Path, *rows: Row, image: str = "a.nii.gz") -> dict[str, Any]
         ("liver volume_ml", 1510, 1510e3),
         ("liver volume_ml", "12,5", 12500),
         ("liver volume_ml", "0,125", 125),
+        ("liver volume_ml", "1.470,5", 1470.5e3),
+        ("liver volume_ml", "1,234,567.8", 1234567.8e3),
+        ("liver volume_ml", "1950 ml", 1950e3),
+        ("liver volume_ml", "1,5cm³ + 2 mL", 3500),
+        ("liver diameters_mm", "30 mm x 20 mm", math.pi / 6 * 30 * 20**2),
         ("liver volume_mm3", 1510.25, 1510.25),
         ("liver volume_mm3", "1.5e3", 1500),
         ("liver diameters_mm", 30, math.pi / 6 * 30**3),
@@ -179,7 +184,7 @@ def test_uncertainty_becomes_bounds(
 
 def test_absent_is_not_unknown(tmp_path: Path) -> None:
     header = ["image", "subject", "liver volume_ml", "tumour volume_ml", "tumour error_percent"]
-    entry = sizes(tmp_path, header, ["a.nii.gz", "A", None, 0, 10], ["b.nii.gz", "B", "", "", 10])
+    entry = sizes(tmp_path, header, ["a.nii.gz", "A", "n/a", 0, "-"], ["b.nii.gz", "B", "", "Unknown", 10])
     assert entry == {"size": {"liver": None, "tumour": 0}, "subject": "A"}
     assert read_size_table(tmp_path / "sizes.csv").sizes_of("b.nii.gz") == {"subject": "B"}
 
@@ -358,10 +363,12 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "above all floats": ([LIVER, ["a", "1e999"]], "(B) is '1e999': input should be a finite number"),
     "above all sizes": ([LIVER, ["a", "1e300"]], "(B) is '1e300': input should be less than or equal to 1"),
     "words": ([LIVER, ["a", "large"]], "column 'liver volume_ml' (B) is 'large': it is not a number"),
-    "unit in the cell": ([LIVER, ["a", "12 mL"]], "column 'liver volume_ml' (B) is '12 mL': it is not a number"),
+    "another unit in the cell": ([LIVER, ["a", "1.2 L"]], "(B) is '1.2 L': it is not a number"),
+    "none, which may be absent": ([LIVER, ["a", "none"]], "(B) is 'none': it is not a number"),
     "thousands or decimals": ([LIVER, ["a", "1,510"]], "(B) is '1,510': it may mean 1510 or 1.5100: write the one"),
     "point beside a decimal comma": ([LIVER, ["a", "1.510"], ["b", "0,5"]], "(B) is '1.510': it may mean 1510"),
-    "two separators": ([LIVER, ["a", "1.510,5"]], "column 'liver volume_ml' (B) is '1.510,5': it is not a number"),
+    "thousands beside a decimal comma": ([LIVER, ["a", "1.510"], ["b", "1.510,5"]], "(B) is '1.510': it may mean 1510"),
+    "separators of no number": ([LIVER, ["a", "1.51,5"]], "(B) is '1.51,5': it is not a number"),
     "percent of a volume": ([LIVER, ["a", "4 %"]], "(B) is '4 %': it is not a number"),
     "fraction above 1": ([["image", "liver fraction"], ["a", 4]], "(B) is '4': input should be less than or equal"),
     "low above high": (
@@ -482,7 +489,13 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     ),
     "bare name of a count": (
         [["image", "nuclei area_um2", "nuclei"], ["a", 50, 125]],
-        "row 1, column 'nuclei' (C) is not known. If it counts objects, rename it to 'nuclei count'. Delete it",
+        "row 1, column 'nuclei' (C) is not known. If its numbers are volumes in mL, rename it to 'nuclei volume_ml'; "
+        "if it counts objects, to 'nuclei count'. Delete it",
+    ),
+    "bare name of volumes": (
+        [["image", "liver", "liver click_mm"], ["a", 1510.5, "1 2 3"]],
+        "row 1, column 'liver' (B) is not known. If its numbers are volumes in mL, rename it to 'liver "
+        "volume_ml'. Delete it",
     ),
     "mask and slices": (
         [["image", "slice", "liver mask", "liver area_mm2"], ["a", "", "m", ""], ["a", 1, "", 2]],
