@@ -37,8 +37,11 @@ class Shown(float):
 Cell = str | int | float | ValueError
 """Content of a cell: a text without spaces around it, "" if empty; a number; or its problem."""
 
-UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, TypeError, ValueError, ParseError, BadZipFile, zlib.error)
-"""Exceptions of openpyxl for broken workbooks."""
+UNREADABLE = (
+    *(OSError, EOFError, AttributeError, KeyError, RuntimeError, TypeError, ValueError),
+    *(ParseError, BadZipFile, zlib.error),
+)
+"""Exceptions of openpyxl for broken workbooks, and for chart sheets without a chart."""
 
 POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -155,7 +158,9 @@ def _read_workbook(path: Path, sheet: str | None) -> Cells:
         source = _without_blank_cells(path)
         entered, results = load_workbook(source), load_workbook(source, data_only=True)
     except UNREADABLE as e:
-        raise ValueError(f"it cannot be read as XLSX: {e}. Open it in a spreadsheet program, and save it anew.") from e
+        raise ValueError(
+            f"it cannot be read as XLSX: {e}. Open it in a spreadsheet program, and save it anew, or as .csv in UTF-8."
+        ) from e
     sheets = {w.title: w for w in entered.worksheets}
     used = {name: _used(w) for name, w in sheets.items()}
     filled = [name for name, size in used.items() if size != (0, 0)]

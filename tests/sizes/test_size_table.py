@@ -639,6 +639,10 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     whole = write_xlsx(tmp_path / "whole.xlsx", ["image", "liver volume_ml"], ["a", 1]).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     assert "it cannot be read as XLSX" in problems_of(path)[0]
+    workbook = openpyxl.Workbook()
+    workbook.create_chartsheet("without a chart")
+    workbook.save(path)
+    assert "it cannot be read as XLSX" in problems_of(path)[0]
 
 
 @pytest.fixture
