@@ -193,6 +193,11 @@ def init_cohort(
     in_report |= named_codes(converted, table, converter.key)
     problems = [*found.problems, *matched.rows.without_scan, *converted.problems, *measured.problems]
     if not measured.items:
+        if table is not None and measured.num_unknown:
+            problems.append(
+                f"{table.source}: found no size of any scan here, expected some. Fill in sizes, and 0 where a structure "
+                "is absent."
+            )
         raise ProblemsError(folder, [renamed(problem, at_terminal) for problem in problems])
     modalities = [converted.rows[item["image"]]["modality"] for item in measured.items]
     cohort = write_cohort(

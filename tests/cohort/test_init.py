@@ -403,6 +403,15 @@ def test_a_scan_of_unknown_sizes_is_left_out_without_a_fault(tmp_path: Path) -> 
     assert sizes_in_ml(content) == [[0.0], [1.5], [1.5]]
 
 
+def test_a_table_without_any_size_is_refused(tmp_path: Path) -> None:
+    names = write_images(tmp_path / "scans", 2)
+    table = write_table(tmp_path / "sizes.csv", "image,cube volume_ml", [f"{name}," for name in names])
+    result = init(tmp_path / "scans", tmp_path / "out", "--sizes", table)
+    assert result.exit_code == 1
+    assert "1 problem\n" in result.output
+    assert f"{table}: found no size of any scan here, expected some. Fill in sizes" in result.output
+
+
 def test_options_without_effect_are_told_of(tmp_path: Path) -> None:
     for number in range(4):
         label_maps_beside(tmp_path / "scans", number, *phantom(number))
