@@ -14,10 +14,11 @@ import torch
 from medsize.data.size_unit import SizeUnit, size_unit
 from medsize.items import CohortItem
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, image_facts, mask_facts
+from medsize.suggest import first_few
 from medsize.transforms.draw_clicks import voxels_of_click
 from medsize.units import MM3_PER_ML
 
-__all__ = ["mask_volumes", "size_volumes", "suspicions"]
+__all__ = ["mask_volumes", "nothing_to_learn", "size_volumes", "suspicions"]
 
 MISTAKES = (
     (MM3_PER_ML, "mm³, read as mL"),
@@ -60,6 +61,10 @@ AIR = 0.01
 """Part of a scan's range of intensities, above the lowest, that counts as air."""
 MIN_SCANS = 5
 """Smallest number of sizes to judge a spread."""
+NARROW = 10.0
+"""Largest ratio of a size's ends to compare it with others: wider bounds, as those of presence alone, may be alike."""
+OF_SLICES = 2.0
+"""Factor by which the volume of a scan's slices may differ from the one stated beside them."""
 
 
 def size_volumes(item: CohortItem) -> np.ndarray:
@@ -76,6 +81,27 @@ def mask_volumes(mask: str, num_classes: int) -> np.ndarray:
     return np.array([facts.volume_mm3(index) for index in range(1, num_classes)])
 
 
+def nothing_to_learn(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[str]:
+    """
+    Return a problem if all known sizes of all structures are 0.
+
+    Args:
+        items: items of a :class:`medsize.data.Cohort`. With clicks or scribbles, there is something to learn.
+        class_names: all classes, the background first.
+    """
+    ends = [item["volume_mm3"] for item in items if "volume_mm3" in item]
+    known = [high[torch.isfinite(high)] for _, high in ends]
+    if not any(len(high) for high in known) or any(bool((high > 0).any()) for high in known):
+        return []
+    if any(item.get("clicks") or "scribble" in item for item in items):
+        return []
+    named = " and ".join(f"'{name}'" for name in class_names[1:])
+    return [
+        f"found the size 0 of {named} in every scan, expected larger ones in some: there is nothing to learn. Fill in "
+        "sizes above 0; leave out those that are unknown."
+    ]
+
+
 def suspicions(
     items: Sequence[CohortItem], class_names: Sequence[str], length_unit: Literal["mm", "px"] = "mm"
 ) -> list[str]:
@@ -83,9 +109,10 @@ def suspicions(
     List possible problems of sizes and scans.
 
     Sizes of one scan or of all are compared with each other, with voxels, masks and usual organs. Reported are sizes
-    that another unit explains (mL read as mm³, a radius as a diameter, a fraction as a percentage); outliers; scans
-    with the same voxels; images that look like masks; and clicks on air. Of pictures, structures that are wider than
-    anyone is are reported, too.
+    that another unit explains (mL read as mm³, a radius as a diameter, a fraction as a percentage); outliers; sizes
+    that are all the same, or all 0; volumes that the areas of their slices contradict; scans with the same voxels;
+    images that look like masks; and clicks on air. Of pictures, structures that are wider than anyone is are reported,
+    too.
 
     Args:
         items: items of a :class:`medsize.data.Cohort`. Unreadable ones are left out.
@@ -109,6 +136,7 @@ def suspicions(
     names = [str(item["image"]) for item in sized]
     voxels = np.array([images[item["image"]].voxel_mm3 for item in sized])
     unit = size_unit((images[item["image"]] for item in sized), length_unit)
+    found += _against_slices(sized, images, class_names)
     for index, structure in enumerate(class_names[1:]):
         known = np.flatnonzero(np.isfinite(volumes[:, index]) & (volumes[:, index] > 0))
         stated, of_masks = volumes[known, index], drawn[known, index]
@@ -119,6 +147,12 @@ def suspicions(
         elif length_unit == "mm":
             found += _too_wide(structure, stated, voxels[known], compared)
         found += _against_each_other(structure, stated, compared, measured, unit)
+        found += _all_the_same(structure, [sized[i]["volume_mm3"][:, index] for i in known], measured, unit)
+        if not len(known) and (volumes > 0).any() and (absent := int((volumes[:, index] == 0).sum())):
+            found.append(
+                f"'{structure}': its size is 0 in all {absent} scans that state it, so that it is never learned. Leave "
+                "it out, or correct its sizes."
+            )
         found += _against_masks(structure, stated, of_masks, compared, cut_off[known, index])
     return found
 
@@ -273,6 +307,39 @@ def _against_each_other(
             yield (
                 f"{name}: '{structure}' has {unit.text(volume)}, {_times(ratio)} the cohort's median of "
                 f"{unit.text(math.exp(middle))}. {hint or 'An outlier: is it right?'}"
+            )
+
+
+def _all_the_same(structure: str, sizes: Sequence[torch.Tensor], measured: np.ndarray, unit: SizeUnit) -> Iterator[str]:
+    """Yield a message if all sizes of a structure, low and high end, are the same, unless masks show that they are."""
+    if len(sizes) < MIN_SCANS or measured.all() or not all(torch.equal(size, sizes[0]) for size in sizes):
+        return
+    low, high = sizes[0].tolist()
+    if high <= NARROW * low:
+        yield (
+            f"'{structure}': all {len(sizes)} sizes above 0 are the same, {unit.text((low + high) / 2)}. Was one cell "
+            "copied to all rows?"
+        )
+
+
+def _against_slices(
+    items: Sequence[CohortItem], images: Mapping[str, ImageFacts], class_names: Sequence[str]
+) -> Iterator[str]:
+    """Yield a message for each structure whose areas in slices make another volume than the one stated."""
+    both = [item for item in items if "slice_area_mm2" in item]
+    for index, structure in enumerate(class_names[1:]):
+        wrong = {}
+        for item in both:
+            low, high = item["volume_mm3"][:, index].tolist()
+            areas = item["slice_area_mm2"][:, index].sum(dim=-1)
+            of_low, of_high = (areas * images[item["image"]].zooms[2]).tolist()
+            if of_low > OF_SLICES * high or OF_SLICES * of_high < low:
+                wrong[item["image"]] = f"{of_low / MM3_PER_ML:.4g} mL, where {high / MM3_PER_ML:.4g} mL are stated"
+        if wrong:
+            first, words = next(iter(wrong.items()))
+            yield (
+                f"'{structure}': the areas of its slices make another volume than the one stated in {len(wrong)} of "
+                f"{len(both)} scans: {first_few(list(wrong))}. In {first}, they make {words}. Which is right?"
             )
 
 

@@ -13,7 +13,7 @@ from medsize.bundle.run_folder import CHECKPOINT, WEIGHTS
 from medsize.bundle.run_settings import DERIVED, RunSettings, read_settings
 from medsize.bundle.running_workflow import running_workflow
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
-from medsize.checks.plausibility import suspicions
+from medsize.checks.plausibility import nothing_to_learn, suspicions
 from medsize.checks.proposed_settings import proposed_settings, refers_to
 from medsize.checks.regions import organ_run_problems
 from medsize.checks.scans import check_scans
@@ -96,6 +96,7 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
     wrong, training, validation = _cohort_problems(cohort, settings)
     if "size" in str(settings.supervision).split("+"):
         findings += _unused_sizes(cohort, training, validation)
+        wrong += nothing_to_learn(cohort.items, cohort.class_names)
     if not wrong and all(finding.is_warning for finding in findings):
         region_mm = settings.region_mm or None
         wrong = check_scans(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
-from medsize.checks.plausibility import size_volumes, suspicions
+from medsize.checks.plausibility import nothing_to_learn, size_volumes, suspicions
 from medsize.checks.scans import check_scans
 from medsize.cohort.conversion import Converted, Converter, ConvertOptions, MaskFiles, convert_scans, identify_by_folder
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
@@ -77,7 +77,7 @@ class Prepared:
     """Scans, masks and rows that were left out, and faults of the others."""
     suspicions: list[str]
     commands: list[str]
-    """Next commands, which the report shows, too; none if no scan is left to train on."""
+    """Next commands, which the report shows, too; none if nothing is left to train on."""
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,8 @@ def init_cohort(
     if not measured.items:
         if table is not None and measured.num_unknown:
             problems.append(
-                f"{table.source}: found no size of any scan here, expected some. Fill in sizes, and 0 where a structure "
-                "is absent."
+                f"{table.source}: found no size of any scan here, expected some. Fill in sizes, and 0 where a "
+                "structure is absent."
             )
         raise ProblemsError(folder, [renamed(problem, at_terminal) for problem in problems])
     modalities = [converted.rows[item["image"]]["modality"] for item in measured.items]
@@ -220,7 +220,7 @@ def init_cohort(
         *doubts(cohort, matched, modalities, options),
     ]
     doubtful += joined(converted, matched)
-    commands = go_on_commands(proposal.dimensions, proposal.overlay, options.bundle) if has_folds(cohort) else []
+    commands = go_on_commands(proposal.dimensions, proposal.overlay, options.bundle) if can_train(cohort) else []
     codes = in_report | path_codes(folder, found.files, converter.key)
     page = write_report(
         output_dir / "report.html",
@@ -416,6 +416,11 @@ def has_folds(cohort: Cohort) -> bool:
     return len({item["fold"] for item in cohort.items}) > 1
 
 
+def can_train(cohort: Cohort) -> bool:
+    """Return whether there are scans and sizes to train on."""
+    return has_folds(cohort) and not nothing_to_learn(cohort.items, cohort.class_names)
+
+
 def faults(cohort: Cohort) -> list[str]:
     """Return the problems of the folds and of the scans themselves."""
     found = check_scans(
@@ -425,6 +430,7 @@ def faults(cohort: Cohort) -> list[str]:
         length_unit=cohort.length_unit,
         class_names=cohort.class_names,
     )
+    found += nothing_to_learn(cohort.items, cohort.class_names)
     if not has_folds(cohort):
         return ["all scans are from one subject, so that none is left to train on. Add scans of others.", *found]
     return found

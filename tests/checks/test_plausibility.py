@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from medsize.bundle.run_settings import RunSettings
 from medsize.checks import check_run
+from medsize.checks.findings import RunRefused
 from medsize.checks.plausibility import suspicions
 from medsize.data import Cohort, load_cohort
 from medsize.items import Click
@@ -123,6 +124,36 @@ def test_sizes_measured_in_masks_have_no_hint_about_units(images: list[str], tmp
     assert not [message for message in said if "read as" in message or "unit" in message]
 
 
+def test_sizes_that_are_all_the_same_are_named_unless_only_presence_is_known(images: list[str]) -> None:
+    (message,) = suspicions(items(images, [20000.0] * 11 + [0.0]), CLASSES)
+    assert message == "'lesion': all 11 sizes above 0 are the same, 20 mL. Was one cell copied to all rows?"
+    present = items(images, [20000.0] * 12)
+    for item in present:
+        item["volume_mm3"] = torch.tensor([[0.8], [80000.0]], dtype=torch.float64)
+    assert suspicions(present, CLASSES) == []
+
+
+def test_a_structure_that_is_absent_everywhere_is_named(images: list[str]) -> None:
+    cohort = items(images, alike(0))
+    for item in cohort:
+        item["volume_mm3"] = torch.cat([item["volume_mm3"], torch.zeros(2, 1).double()], dim=1)
+    (message,) = suspicions(cohort, (*CLASSES, "cyst"))
+    assert message.startswith("'cyst': its size is 0 in all 12 scans that state it")
+
+
+def test_areas_of_slices_that_contradict_the_volume_are_named(images: list[str]) -> None:
+    cohort = items(images, alike(0))
+    for number, item in enumerate(cohort):
+        areas = item["volume_mm3"][:, :, None].expand(-1, -1, 10) / 50  # ten slices of 5 mm
+        item["slice_area_mm2"] = areas / 40 if number == 3 else areas.clone()
+        if number > 5:  # nobody measured the other slices
+            item["slice_area_mm2"][0, :, 1:], item["slice_area_mm2"][1, :, 1:] = 0, np.inf
+    (message,) = suspicions(cohort, CLASSES)
+    assert message.startswith(
+        f"'lesion': the areas of its slices make another volume than the one stated in 1 of 12 scans: {images[3]}."
+    )
+
+
 def test_scans_that_are_there_twice_are_named_with_their_folds(images: list[str], tmp_path: Path) -> None:
     cohort = items(images, alike(2))
     copy = nibabel.load(images[3])
@@ -181,6 +212,16 @@ def test_the_check_before_a_run_warns(phantoms: Path, tmp_path: Path, capsys: py
     assert "medsize found what does not stop a run, but may not be meant." in printed
     assert "phantom_002.nii.gz" in printed
     assert "Is it mL, read as mm³" in printed
+
+
+def test_a_cohort_without_any_structure_stops_a_run_on_sizes(phantoms: Path, tmp_path: Path) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    for item in content["training"]:
+        item["size"] = dict.fromkeys(item["size"], 0.0)
+        del item["slice_size"], item["label"], item["scribble"]
+    cohort = cohort_of(content, phantoms, tmp_path)
+    with pytest.raises(RunRefused, match=r"found the size 0 of .* in every scan, expected larger ones in some"):
+        check_run(cohort, run_settings("size", "volume"))
 
 
 def test_the_check_before_a_run_tells_of_scans_that_teach_nothing(

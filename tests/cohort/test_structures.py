@@ -39,7 +39,6 @@ FIRST = [pytest.approx(volumes_ml(number)[:1]) for number in range(3)]
         ([(1, 4)] * 3, ["structure_1", "structure_4"], BOTH),  # BraTS without 2
         ([(1000, 2035)] * 3, ["structure_1000", "structure_2035"], BOTH),  # FreeSurfer
         ([(1, 3), (1, 3), (1, 1)], ["structure_1", "structure_3"], None),
-        ([(0, 0)] * 3, ["structure_1"], [[0.0]] * 3),
     ],
 )
 def test_values_of_label_maps(
@@ -49,6 +48,14 @@ def test_values_of_label_maps(
     content = prepared(folder, tmp_path / "out")
     assert list(content["labels"].values())[1:] == names
     assert sizes is None or sizes_in_ml(content) == sizes
+
+
+def test_label_maps_that_are_all_empty_teach_nothing(tmp_path: Path) -> None:
+    result = init(cohort(tmp_path / "in", [cubes(0, 0, 0), cubes(1, 0, 0)]), tmp_path / "out")
+    assert result.exit_code == 1
+    assert "found the size 0 of 'structure_1' in every scan, expected larger ones in some" in result.output
+    assert "medsize fit" not in result.output
+    assert (tmp_path / "out" / "datalist.json").is_file()
 
 
 def test_values_that_label_maps_disagree_on_are_refused_or_named(tmp_path: Path) -> None:
