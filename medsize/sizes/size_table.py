@@ -138,7 +138,7 @@ class SizeTable:
     doubts: tuple[str, ...] = ()
     """
     Rows that are hidden or struck through, and read nevertheless; rows of totals, which are left out; circumferences
-    that differ from those of the diameters beside them.
+    that differ from those of the diameters beside them; errors below 1 percent.
     """
 
     @cached_property
@@ -297,7 +297,13 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
     except ValueError as e:
         raise SizeTableError(path, [str(e)]) from e
     header, *body = _with_tags(table_cells.rows)
-    columns, problems, remarks = read_columns(header, _numbers(body), _are_pictures(header, body))
+    numbers = _numbers(body)
+    columns, problems, remarks = read_columns(header, numbers, _are_pictures(header, body))
+    remarks += [
+        f"{column}: its numbers are at most {max(numbers[index]):g} percent. Are they fractions? Write 10 for 10 %."
+        for index, column in enumerate(columns)
+        if column and column.kind == "error_percent" and 0 < max(numbers.get(index, [0])) < 1
+    ]
     filled = {number: cells for number, cells in enumerate(body, start=2) if any(cell != "" for cell in cells)}
     if not filled:
         problems.append("found no row below the names of the columns, expected a row for every scan. Add them.")

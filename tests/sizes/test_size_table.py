@@ -622,6 +622,16 @@ def test_the_stored_result_of_a_formula_counts(tmp_path: Path) -> None:
     assert read_size_table(path).sizes_of("a")["size"] == {"liver": 1510e3}
 
 
+@pytest.mark.parametrize(("errors", "is_doubtful"), [((0.1, 0.2), True), ((0.1, 10), False), (("0.1 %", ""), False)])
+def test_errors_that_look_like_fractions_are_doubted(
+    tmp_path: Path, errors: tuple[Any, Any], is_doubtful: bool
+) -> None:
+    rows = [["a", 1, errors[0]], ["b", 2, errors[1]], ["c", 2, ""]]
+    read = read_size_table(write_csv(tmp_path / "sizes.csv", ["image", "liver volume_ml", "error_percent"], *rows))
+    doubt = "column 'error_percent' (C): its numbers are at most 0.2 percent. Are they fractions? Write 10 for 10 %."
+    assert list(read.doubts) == [doubt] * is_doubtful
+
+
 def test_merged_cells_are_refused(tmp_path: Path) -> None:
     path = write_xlsx(tmp_path / "sizes.xlsx", ["image", "liver volume_ml"], ["a", 1], ["b", 1])
     workbook = openpyxl.load_workbook(path)
