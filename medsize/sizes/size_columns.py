@@ -23,18 +23,23 @@ NO_STRUCTURES = ("background", "ignored", "ignore", "void")
 WITHOUT_BOUNDS = ("mask", "present", "count", "error_percent", *CLICK_KINDS)
 STRUCTURE_COLUMN = re.compile(
     r"((?P<structure>.+)[\s_]+)?"
-    r"(?P<kind>volume|diameters?|fraction|area|circumference|count|mask|present|error|clicks?)"
+    r"(?P<kind>volume|vol\.?|diameters?|fraction|area|circumference|count|mask|present|error|clicks?)"
     r"(([\s_]*[(\[]|[\s_]+)(?!low|high)(?P<unit>[\w%^]+?)[)\]]?)?([\s_]+(?P<bound>low|high))?",
     re.IGNORECASE,
 )
 UNIT_ALONE = re.compile(
-    r"(?P<structure>.+?)([\s_]*[(\[]|[\s_]+)(?P<unit>ml|mm\^?3|(?P<of_area>[mu\N{GREEK SMALL LETTER MU}]m\^?2))[)\]]?"
-    r"(?P<bound>[\s_]+(low|high))?",
+    r"(?P<structure>.+?)([\s_]*[(\[]|[\s_]+)"
+    r"(?P<unit>ml|cc|ccm|[mc]m\^?3|(?P<of_area>[mu\N{GREEK SMALL LETTER MU}]m\^?2))[)\]]?(?P<bound>[\s_]+(low|high))?",
     re.IGNORECASE,
 )
 """A structure and a unit that only volumes or only areas have."""
 ROI_COLUMN = re.compile(r"((?P<structure>.+)[\s_]+)?roi([\s_(\[]+\w+[)\]]?)?", re.IGNORECASE)
-STEMS = {"diameter": "diameters", "clicks": "click"}
+STEMS = {"diameter": "diameters", "clicks": "click", "vol": "volume", "vol.": "volume"}
+OTHER_NAMES = {
+    **dict.fromkeys(("scan", "scans", "file", "filename", "file_name", "filepath", "path", "image_path"), "image"),
+    **dict.fromkeys(("patient", "patient_id", "patientid", "subject_id"), "subject"),
+}
+"""Columns as people name them, by words that are not alike."""
 ROUNDED = 1e-3
 """Part by which rounded fractions may sum to more than 1."""
 UNITS = {"%": "percent", "\N{GREEK SMALL LETTER MU}m2": "um2", "pixel": "px", "pixels": "px"}
@@ -77,6 +82,7 @@ def read_columns(
     problems = []
     structures: dict[str, str] = {}
     unknown: dict[int, str] = {}
+    others = {as_text(cell).lower() for cell in header if not isinstance(cell, ValueError)}
     for index, cell in enumerate(header):
         letter = get_column_letter(index + 1)
         column = None
@@ -87,7 +93,9 @@ def read_columns(
                 if twin is not None:
                     raise ValueError(f"has the same meaning as {twin}. Delete one of them.")
         except _UnknownNameError as e:
-            unknown[index] = str(e)
+            meant = OTHER_NAMES.get(re.sub(r"[\s_]+", "_", as_text(cell).lower()))  # type: ignore[arg-type]
+            hint = f" Did you mean '{meant}'?" if meant and meant not in others else ""
+            unknown[index] = f"{hint}{e}"
         except ValueError as e:
             name = "" if isinstance(cell, ValueError) else f"'{cell}' "
             problems.append(f"row 1, column {name}({letter}) {e}")
@@ -244,7 +252,7 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
     if kind not in kinds:
         known = " or ".join(f"'{structure} {k}'".strip() for k in kinds if k.startswith(stem))
         fault = f"has the unknown unit '{match['unit']}'" if unit else "names no unit"
-        raise ValueError(f"{fault}. Convert its numbers where necessary, and name it {known}. 1 cm³ is 1 mL.")
+        raise ValueError(f"{fault}. Convert its numbers where necessary, and name it {known}. 1 cm³ (cc) is 1 mL.")
     if structure == "" and kind != "error_percent":
         raise ValueError(f"names no structure. Rename it, for example to 'liver {kind}'.")
     if structure.lower() == "background":

@@ -53,6 +53,8 @@ LITERALS = re.compile(r'"([^"]*)"|\\(.)|\[\$([^\]-]*)[^\]]*\]|\[[^\]]*\]|[_*].')
 """Parts of a number format that are shown as they are; and colours, conditions and spaces, which are not."""
 
 
+SEPARATOR = re.compile(r'"?sep=([,;\t|])"?[,;\t]*\r?\n', re.IGNORECASE)
+"""First line of a CSV file for Excel, which shows it as no row."""
 SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
 BLANK_CELL = re.compile(rb"<(?:\w+:)?c(?: [^<>]*)?(?:/>|>(?:<(?:\w+:)?v */>)?</(?:\w+:)?c>)")
 BLANK_ROW = re.compile(rb"<(?:\w+:)?row(?: [^<>]*)?(?:/>|>\s*</(?:\w+:)?row>)")
@@ -74,7 +76,7 @@ class Cells:
 
 def read_cells(path: Path, sheet: str | None = None) -> Cells:
     """
-    Read a table: CSV (UTF-8; separated by commas, semicolons or tabs) or XLSX.
+    Read a table: CSV (UTF-8; separated by commas, semicolons or tabs, or as a first line ``sep=;`` says) or XLSX.
 
     Args:
         path: the file. Its ending determines the format.
@@ -146,6 +148,8 @@ def _read_csv(path: Path) -> Cells:
         raise ValueError("it is not UTF-8 text. Save it as 'CSV UTF-8' in the spreadsheet program, or as .xlsx.") from e
     first = next(iter(text.splitlines()), "")
     separator = max(",;\t", key=first.count)
+    if stated := SEPARATOR.match(text):
+        separator, text = stated[1], text[stated.end() :]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         return Cells([[cell.strip() for cell in row] for row in reader], separator)

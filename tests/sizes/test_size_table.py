@@ -510,6 +510,9 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "no unit": ([["image", "liver volume"], ["a", 2]], "(B) names no unit. Convert its numbers where necessary"),
     "unknown column": ([[*LIVER, "age"], ["a", 2, 40]], "row 1, column 'age' (C) is not known. Delete it, or rename"),
     "misspelt column": ([[*LIVER, "subjet"], ["a", 2, "A"]], "'subjet' (C) is not known. Did you mean 'subject'?"),
+    "column as others name it": ([[*LIVER, "Patient ID"], ["a", 2, 7]], "not known. Did you mean 'subject'?"),
+    "second name of the image": ([[*LIVER, "filename"], ["a", 2, "b"]], "'filename' (C) is not known. Delete it"),
+    "cc": ([["image", "liver (cc)"], ["a", 2]], "unknown unit 'cc'. Convert its numbers where necessary, and name it"),
     "neither present nor absent": ([["image", "cat present"], ["a", "maybe"]], "is 'maybe': it is neither yes nor no"),
     "no structure": ([["image", "volume_ml", "liver fraction"], ["a", 2, 0.1]], "(B) names no structure. Rename it"),
     "background": ([[*LIVER, "background fraction"], ["a", 2, 0.1]], "(C) is for the background"),
@@ -630,6 +633,18 @@ def test_errors_that_look_like_fractions_are_doubted(
     read = read_size_table(write_csv(tmp_path / "sizes.csv", ["image", "liver volume_ml", "error_percent"], *rows))
     doubt = "column 'error_percent' (C): its numbers are at most 0.2 percent. Are they fractions? Write 10 for 10 %."
     assert list(read.doubts) == [doubt] * is_doubtful
+
+
+def test_a_first_line_for_excel_names_the_separator(tmp_path: Path) -> None:
+    file = tmp_path / "sizes.csv"
+    file.write_text("sep=;\nimage;liver vol. (ml)\na;1,5\n")
+    read = read_size_table(file)
+    assert (read.structures, read.rows[0].number, read.rows[0].sizes["liver"].low) == (("liver",), 2, 1500.0)
+
+
+def test_a_column_of_files_is_guessed_to_be_the_image(tmp_path: Path) -> None:
+    problems = problems_of(write_csv(tmp_path / "sizes.csv", ["Scan", "liver volume_ml"], ["a", 1]))
+    assert "row 1, column 'Scan' (A) is not known. Did you mean 'image'?" in problems[0]
 
 
 def test_merged_cells_are_refused(tmp_path: Path) -> None:
