@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import nibabel
 import numpy as np
@@ -20,11 +20,15 @@ from medsize.units import MM3_PER_ML
 
 __all__ = ["mask_volumes", "nothing_to_learn", "size_volumes", "suspicions"]
 
-MISTAKES = (
-    (MM3_PER_ML, "mm³, read as mL"),
-    (1 / MM3_PER_ML, "mL, read as mm³; litres, read as mL; or diameters in cm, read as mm"),
+Mistake: TypeAlias = tuple[float, str]
+"""How many times too large a size gets, and why."""
+OF_FRACTIONS: tuple[Mistake, ...] = (
     (100.0, "a percentage, read as a fraction"),
     (1 / 100, "a fraction, read as a percentage"),
+)
+OF_VOLUMES: tuple[Mistake, ...] = (
+    (MM3_PER_ML, "mm³, read as mL"),
+    (1 / MM3_PER_ML, "mL, read as mm³; litres, read as mL; or diameters in cm, read as mm"),
     (8.0, "a doubled diameter"),
     (1 / 8, "a radius, read as a diameter"),
 )
@@ -103,7 +107,10 @@ def nothing_to_learn(items: Sequence[CohortItem], class_names: Sequence[str]) ->
 
 
 def suspicions(
-    items: Sequence[CohortItem], class_names: Sequence[str], length_unit: Literal["mm", "px"] = "mm"
+    items: Sequence[CohortItem],
+    class_names: Sequence[str],
+    length_unit: Literal["mm", "px"] = "mm",
+    fractions: Collection[str] | None = None,
 ) -> list[str]:
     """
     List possible problems of sizes and scans.
@@ -118,6 +125,7 @@ def suspicions(
         items: items of a :class:`medsize.data.Cohort`. Unreadable ones are left out.
         class_names: all classes, the background first.
         length_unit: ``px`` for pictures whose pixels have no known size.
+        fractions: structures whose sizes were stated as fractions. Default: any may have been.
 
     Returns:
         one message for each, naming the file or the structure.
@@ -142,18 +150,19 @@ def suspicions(
         stated, of_masks = volumes[known, index], drawn[known, index]
         compared = [names[i] for i in known]
         measured = np.isclose(stated, of_masks, rtol=0.02)
+        mistakes = OF_VOLUMES + (OF_FRACTIONS if fractions is None or structure in fractions else ())
         if not unit.is_flat:
-            found += _against_usual(structure, stated, voxels[known], bool(measured.all()))
+            found += _against_usual(structure, stated, voxels[known], bool(measured.all()), mistakes)
         elif length_unit == "mm":
             found += _too_wide(structure, stated, voxels[known], compared)
-        found += _against_each_other(structure, stated, compared, measured, unit)
+        found += _against_each_other(structure, stated, compared, measured, unit, mistakes)
         found += _all_the_same(structure, [sized[i]["volume_mm3"][:, index] for i in known], measured, unit)
         if not len(known) and (volumes > 0).any() and (absent := int((volumes[:, index] == 0).sum())):
             found.append(
                 f"'{structure}': its size is 0 in all {absent} scans that state it, so that it is never learned. Leave "
                 "it out, or correct its sizes."
             )
-        found += _against_masks(structure, stated, of_masks, compared, cut_off[known, index])
+        found += _against_masks(structure, stated, of_masks, compared, cut_off[known, index], mistakes)
     return found
 
 
@@ -226,7 +235,9 @@ def _mask_likes(images: Mapping[str, ImageFacts]) -> Iterator[str]:
             )
 
 
-def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray, measured: bool) -> Iterator[str]:
+def _against_usual(
+    structure: str, volumes: np.ndarray, voxels: np.ndarray, measured: bool, mistakes: Sequence[Mistake]
+) -> Iterator[str]:
     """
     Yield a message if all sizes of a structure, mm³, are in another unit.
 
@@ -235,6 +246,7 @@ def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray, meas
         volumes: its sizes.
         voxels: mm³ of a voxel of each scan.
         measured: whether the sizes were measured in masks, so that no unit explains them.
+        mistakes: what may explain it.
     """
     if not len(volumes):
         return
@@ -255,7 +267,7 @@ def _against_usual(structure: str, volumes: np.ndarray, voxels: np.ndarray, meas
             + (
                 "They were measured in masks: do these show it, and is the scans' spacing right?"
                 if measured
-                else _explained(median / usual, tolerance=4.0) or "Is the unit right?"
+                else _explained(median / usual, mistakes, tolerance=4.0) or "Is the unit right?"
             )
         )
 
@@ -273,7 +285,12 @@ def _too_wide(structure: str, areas: np.ndarray, pixels: np.ndarray, names: Sequ
 
 
 def _against_each_other(
-    structure: str, volumes: np.ndarray, names: Sequence[str], measured: np.ndarray, unit: SizeUnit
+    structure: str,
+    volumes: np.ndarray,
+    names: Sequence[str],
+    measured: np.ndarray,
+    unit: SizeUnit,
+    mistakes: Sequence[Mistake],
 ) -> Iterator[str]:
     """Yield messages for sizes far from the others of a structure; no unit explains those ``measured`` in a mask."""
     if len(volumes) < MIN_SCANS:
@@ -290,7 +307,7 @@ def _against_each_other(
         yield (
             f"'{structure}': {len(few)} of {len(volumes)} sizes are about {max(ratio, 1 / ratio):.0f} times "
             f"{'smaller' if ratio < 1 else 'larger'} than the others: {listed}{' …' if len(few) > 10 else ''}. "
-            f"{'They were measured in masks: are these right?' if measured[few].all() else _explained(ratio)}"
+            + ("They were measured in masks: are these right?" if measured[few].all() else _explained(ratio, mistakes))
         )
         many = np.sort(many)
         logs, names, volumes, measured = logs[many], [names[i] for i in many], volumes[many], measured[many]
@@ -303,7 +320,11 @@ def _against_each_other(
         ratio = math.exp(log - middle)
         usual = (ZOOMED if unit.name == "px" else AGED) if unit.is_flat else 1.0
         if far > 3.5 and not 1 / usual < ratio < usual:
-            hint = "" if of_mask or unit.is_flat else _explained(ratio, tolerance=min(math.exp(1.5 * spread), 2.0))
+            hint = (
+                ""
+                if of_mask or unit.is_flat
+                else _explained(ratio, mistakes, tolerance=min(math.exp(1.5 * spread), 2.0))
+            )
             yield (
                 f"{name}: '{structure}' has {unit.text(volume)}, {_times(ratio)} the cohort's median of "
                 f"{unit.text(math.exp(middle))}. {hint or 'An outlier: is it right?'}"
@@ -344,7 +365,12 @@ def _against_slices(
 
 
 def _against_masks(
-    structure: str, volumes: np.ndarray, drawn: np.ndarray, names: Sequence[str], cut_off: np.ndarray
+    structure: str,
+    volumes: np.ndarray,
+    drawn: np.ndarray,
+    names: Sequence[str],
+    cut_off: np.ndarray,
+    mistakes: Sequence[Mistake],
 ) -> Iterator[str]:
     """Yield messages for sizes that differ from those of the scans' masks by as much as a unit."""
     both = np.flatnonzero(drawn > 0)
@@ -358,7 +384,7 @@ def _against_masks(
     yield (
         f"'{structure}': in {len(listed)} of {len(both)} scans with a mask the size is far from the mask's, "
         f"{_times(ratio)} it in the middle: {', '.join(listed[:10])}{' …' if len(listed) > 10 else ''}. "
-        f"{_explained(ratio) or 'Which of both is right?'}"
+        f"{_explained(ratio, mistakes) or 'Which of both is right?'}"
     )
 
 
@@ -366,7 +392,7 @@ def _times(ratio: float) -> str:
     return f"{ratio:.3g} times" if ratio >= 1 else f"1/{1 / ratio:.3g} of"
 
 
-def _explained(ratio: float, tolerance: float = 2.0) -> str:
+def _explained(ratio: float, mistakes: Sequence[Mistake], tolerance: float = 2.0) -> str:
     """Return the mistake that makes sizes too large by this factor, if there is one."""
-    factor, mistake = min(MISTAKES, key=lambda m: abs(math.log(ratio / m[0])))
+    factor, mistake = min(mistakes, key=lambda m: abs(math.log(ratio / m[0])))
     return f"Is it {mistake}?" if abs(math.log(ratio / factor)) <= math.log(tolerance) else ""

@@ -474,7 +474,9 @@ def doubts(cohort: Cohort, matched: Matched, modalities: Sequence[str], options:
     """Yield doubts about the sizes, the scans and their subjects, and options that had no effect."""
     if matched.table is not None:
         yield from (f"{matched.table.source.name}: {doubt}" for doubt in matched.table.doubts)
-    yield from suspicions(cohort.items, cohort.class_names, cohort.length_unit)
+    columns = () if matched.table is None else matched.table.columns
+    fractions = {column.structure for column in columns if column.kind == "fraction"}
+    yield from suspicions(cohort.items, cohort.class_names, cohort.length_unit, fractions)
     volumes = np.array([size_volumes(item) for item in cohort.items])
     for structure in (name for k, name in enumerate(matched.structures) if np.isnan(volumes[:, k]).all()):
         yield f"the size of '{structure}' is not known in any scan. State it in some, or leave the structure out."

@@ -96,6 +96,14 @@ def test_a_whole_column_in_another_unit_is_known_by_the_organ_or_by_voxels(image
     assert "are below one voxel (20 mm³). Are they mL, read as mm³?" in message
 
 
+def test_volumes_are_not_taken_for_percentages_where_none_are_stated(images: list[str]) -> None:
+    livers = [1.2e4 * (1 + i / 20) for i in range(12)]
+    (message,) = suspicions(items(images, livers), ("background", "liver"), fractions=["liver"])
+    assert message.endswith("those of adults about 1.7e+03 mL. Is it a fraction, read as a percentage?")
+    (message,) = suspicions(items(images, livers), ("background", "liver"), fractions=[])
+    assert message.endswith("those of adults about 1.7e+03 mL. Is the unit right?")
+
+
 def test_sizes_are_compared_with_masks(images: list[str], tmp_path: Path) -> None:
     cohort = items(images, [16000.0 + 100 * i for i in range(12)])
     for number, item in enumerate(cohort):
