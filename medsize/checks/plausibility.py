@@ -21,7 +21,7 @@ from medsize.units import MM3_PER_ML
 __all__ = ["mask_volumes", "nothing_to_learn", "size_volumes", "suspicions"]
 
 Mistake: TypeAlias = tuple[float, str]
-"""How many times too large a size gets, and why."""
+"""The factor by which a size gets too large, and the reason."""
 OF_FRACTIONS: tuple[Mistake, ...] = (
     (100.0, "a percentage, read as a fraction"),
     (1 / 100, "a fraction, read as a percentage"),
