@@ -106,6 +106,8 @@ def propose_settings(
     clicked = sum("clicks" in item for item in cohort.items)
     supervision = "size+scribble" if clicked else "size"
     reasons = [f"{clicked} scans have clicks"] if clicked else []
+    if scribbled := sum("scribble" in item for item in cohort.items):
+        reasons.append(f"{scribbled} scans have scribbles, which size+scribble would train with")
     if any("label" in item for item in cohort.items):
         reasons.append(f"masks are for evaluation; {supervision}+mask trains with them, too")
     settings.append(Setting("supervision", supervision, "; ".join(reasons) or "there are neither clicks nor masks"))

@@ -47,7 +47,9 @@ def test_official_layout(command: Callable, small_acdc: Path, tmp_path: Path) ->
     cohort = load_cohort(tmp_path / "out" / "datalist.json", small_acdc)
     assert check_scans(list(cohort.items), 4, cohort.scribble_unlabelled) == []
     assert cohort.items[0]["volume_mm3"][0].sum().item() == pytest.approx(25 * 1.5 * 1.5 * 10)
-    proposed = yaml.safe_load((tmp_path / "out" / "cohort.yaml").read_text())
+    overlay = (tmp_path / "out" / "cohort.yaml").read_text()
+    assert "8 scans have scribbles, which size+scribble would train with" in overlay
+    proposed = yaml.safe_load(overlay)
     assert (proposed["dataset_dir"], proposed["data_list"]) == (str(small_acdc), str(cohort.source))
 
 
