@@ -28,6 +28,7 @@ Number = Annotated[float, Strict()]
 EXPECTED = {"int": "a whole number", "float": "a number", "tuple": "a list of numbers", "bool": "True or False"}
 EXPECTED |= {"path": "a path", "string": "a text"}
 """Words for the types that a setting may have, by the beginning of pydantic's names of errors."""
+BOUNDS = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
 DERIVED: dict[str, tuple[str, ...]] = {"num_classes": (), "region_mm": ("spacing", "roi_size")}
 """Settings that follow from the cohort or from other settings, and are faulty with these."""
 
@@ -116,6 +117,9 @@ def _describe(key: str, value: Any, error: Any, model: type[BaseModel]) -> str:
     found = f"{key} is {value!r}"
     if error["type"] == "value_error":
         return f"{found}: {error['ctx']['error']}"
+    for bound, limit in error.get("ctx", {}).items():
+        if bound in BOUNDS:
+            return f"{found}, expected {BOUNDS[bound].format(f'{limit:g}')}."
     kind = error["type"].partition("_")[0]
     expected = EXPECTED.get(kind, f"{error['msg'][0].lower()}{error['msg'][1:]}")
     return f"{found}, expected {EXPECTED['tuple'] if len(error['loc']) > 1 else expected}."

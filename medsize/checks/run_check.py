@@ -12,6 +12,7 @@ import ignite.distributed as idist
 from medsize.bundle.run_folder import CHECKPOINT, WEIGHTS
 from medsize.bundle.run_settings import DERIVED, RunSettings, read_settings
 from medsize.bundle.running_workflow import running_workflow
+from medsize.checks.config_values import value_problems
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.checks.plausibility import nothing_to_learn, suspicions
 from medsize.checks.proposed_settings import proposed_settings, refers_to
@@ -33,7 +34,8 @@ def open_cohort(data_list: str, dataset_dir: str, inside: Mapping[str, str] | No
     """
     Load a cohort in a config, see :func:`load_cohort`; a faulty data list ends the program with one message.
 
-    The message also lists the findings of :func:`check_run` that need no data list, since that cannot be called then.
+    So does a wrong value in the config: the settings that follow from it cannot be evaluated. The message also lists
+    the findings of :func:`check_run` that need no data list, since that cannot be called then.
 
     Args:
         data_list: see :func:`load_cohort`.
@@ -41,20 +43,24 @@ def open_cohort(data_list: str, dataset_dir: str, inside: Mapping[str, str] | No
         inside: see :func:`load_cohort`.
 
     Raises:
-        RunRefused: with the message, when the data list is faulty.
+        RunRefused: with the message, when the data list or a value is faulty.
     """
+    workflow = running_workflow()
+    faults: list[Finding] = []
     try:
-        return load_cohort(data_list, dataset_dir, inside)
+        cohort = load_cohort(data_list, dataset_dir, inside)
+        if workflow is None or not value_problems(workflow.parser.config):
+            return cohort
     except DataListError as e:
         faults = [Finding(str(e.source), problem) for problem in e.problems]
-    workflow = running_workflow()
     if workflow is None:
         raise RunRefused(faults)
     parser = workflow.parser
     stated = [key for key in RunSettings.model_fields if key not in DERIVED and f"settings::{key}" in parser]
     stated = [key for key in stated if not refers_to(parser, f"settings::{key}", "cohort")]
     settings = {key: parser.get_parsed_content(f"settings::{key}") for key in stated}
-    raise RunRefused([*workflow_findings(workflow), *_setup_findings(*read_settings(RunSettings, settings)), *faults])
+    found = [*workflow_findings(workflow), *_setup_findings(*read_settings(RunSettings, settings)), *faults]
+    raise RunRefused(list(dict.fromkeys(found)))
 
 
 def items_with_roi(cohort: Cohort) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from monai.bundle import ConfigWorkflow
 
 from medsize.checks.config_check import config_problems
+from medsize.checks.config_values import value_problems
 from medsize.checks.findings import Finding
 from medsize.checks.metadata_check import metadata_findings
 
@@ -23,9 +24,10 @@ def workflow_findings(workflow: ConfigWorkflow, class_names: Sequence[str] | Non
         workflow: workflow with a parsed config.
         class_names: classes of the cohort, the background first. ``None`` if there is no cohort.
     """
+    problems = [*config_problems(workflow), *value_problems(workflow.parser.config)]
     metadata = workflow.parser.get("_meta_") or {}
     source = str(workflow.meta_file or "the metadata in the config")
     return [
-        *(Finding(CONFIG, problem) for problem in config_problems(workflow)),
+        *(Finding(CONFIG, problem) for problem in problems),
         *metadata_findings(metadata, source, class_names),
     ]

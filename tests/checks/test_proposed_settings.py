@@ -55,8 +55,18 @@ def test_what_is_given_is_not_proposed_and_the_window_follows_the_spacing(
         ({"roi_size": [32, 32], "spacing": [0.5, 0.5]}, "the region given to the network has only"),
         ({"spacing": "abc"}, "spacing is 'abc', expected a list of numbers."),
         ({"use_roi": "maybe"}, "use_roi is 'maybe': any text counts as true."),
+        ({"max_epochs": "ten"}, "1 problem\n  - max_epochs is 'ten', expected a whole number.$"),
+        ({"max_epochs": 0}, "max_epochs is 0, expected 1 or more."),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast', expected a number."),
+        ({"amp": "maybe"}, "amp is 'maybe': any text counts as true."),
+        ({"device": "cuda9"}, "device is 'cuda9': expected a device such as cpu or cuda:0."),
+        ({"roi_size": ["a", "b"]}, "1 problem\n  - roi_size is ..a., .b.., expected a list of numbers.$"),
+        ({"roi_size": [32, 32, 8]}, "roi_size is .32, 32, 8., expected 2 numbers, one for each axis of the network."),
     ],
-    ids=["too small", "no spacing", "neither true nor false"],
+    ids=[
+        *("too small", "no spacing", "neither true nor false", "a word", "no epoch", "no rate", "perhaps"),
+        *("no device", "letters", "an axis too many"),
+    ],
 )
 def test_a_bad_value_is_refused_as_ever(phantoms: Path, given: dict, message: str) -> None:
     with pytest.raises(RunRefused, match=message):
