@@ -67,9 +67,10 @@ def predict_areas(
         known, faults = _stated_areas(masks, new, table)
         problems += faults
     rows = pd.DataFrame(_area_rows(masks, new, structures, known))
+    of_pictures = {new.paths[name]: _area(mask, masks) for name, mask in masks.items()}
     pictures = {new.paths[name]: mask.panel.png() for name, mask in masks.items()}
     panels = [mask.panel for mask in masks.values()][:MAX_SHOWN]
-    return Predicted(rows, _shown_areas(masks), panels, pictures, segmented, problems)
+    return Predicted(rows, _shown_areas(masks), of_pictures, panels, pictures, segmented, problems)
 
 
 def _large_masks(
@@ -91,6 +92,12 @@ def _shown_areas(masks: Mapping[str, PictureMask]) -> Shown:
     known = all(mask.spacing_mm is not None for mask in masks.values())
     unit, name = ("mm²", "mm2") if known else ("px²", "px")
     return Shown("picture", "area", f"area_{name}", unit, f"low_{name}", f"high_{name}", "the edge of the picture")
+
+
+def _area(mask: PictureMask, masks: Mapping[str, PictureMask]) -> float:
+    """Return the area of a whole picture, in the unit of :func:`_shown_areas`."""
+    in_mm = _shown_areas(masks).unit == "mm²"
+    return float(mask.counts.sum()) * (math.prod(mask.spacing_mm) if in_mm and mask.spacing_mm else 1.0)
 
 
 def _area_rows(
@@ -139,8 +146,7 @@ def _stated_areas(
     areas: dict[str, dict[str, tuple[float, float]]] = {}
     problems: list[str] = []
     for name, mask in masks.items():
-        pixel = math.prod(mask.spacing_mm) if in_mm and mask.spacing_mm else 1.0
-        extent = Extent(float(mask.counts.sum()) * pixel, True, "mm" if in_mm else "px")
+        extent = Extent(_area(mask, masks), True, "mm" if in_mm else "px")
         known: dict[str, float | list[float]] = {}
         for row in table.rows_by_image.get(comparable_path(new.paths[name]), []):
             for structure, size in row.sizes.items():

@@ -1,23 +1,38 @@
-"""Summary of the flags of predictions: *ok*, *look* or *reject*."""
+"""Summary of the flags of predictions."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from medsize.metrics.reliability import Reliability
+from medsize.metrics.reliability import FLAGS, LEAST_SCANS, Reliability
 
-__all__ = ["told_flags"]
+__all__ = ["told_flags", "told_unchecked"]
 
 
 def told_flags(flags: Mapping[str, Reliability]) -> list[str]:
-    """Return the lines of a summary: the number of scans with each flag, the reasons, and the checks not made."""
+    """Return the lines of a summary: the number of scans with each flag, and the reasons."""
     counts = Counter(of_scan.flag for of_scan in flags.values())
-    lines = ["scans: " + ", ".join(f"{counts[flag]} {flag}" for flag in ("ok", "look", "reject") if counts[flag])]
-    lines += [
+    lines = ["scans: " + ", ".join(f"{counts[flag]} {flag}" for flag in FLAGS if counts[flag])]
+    return lines + [
         f"{name}: {of_scan.flag}: {'; '.join(of_scan.reasons)}" for name, of_scan in flags.items() if of_scan.reasons
     ]
-    checks = Counter(check for of_scan in flags.values() for check in of_scan.not_checked)
-    if checks:
-        lines.append("could not be checked: " + "; ".join(checks) + ": the run has recorded no such values")
-    return lines
+
+
+def told_unchecked(flags: Iterable[Reliability], validated: int) -> str:
+    """
+    Return a line with the checks that were not made, and the reason; empty if all were made.
+
+    Args:
+        flags: of the scans.
+        validated: number of scans that the run was validated on; 0 if it has not recorded it.
+    """
+    checks = dict.fromkeys(check for of_scan in flags for check in of_scan.not_checked)
+    if not checks:
+        return ""
+    reason = f"fewer than {LEAST_SCANS} of the {validated} scans of the validation have such values"
+    if validated == 0:
+        reason = "the run has recorded no such values"
+    elif validated < LEAST_SCANS:
+        reason = f"the run was validated on {validated} scans, and a check needs {LEAST_SCANS}"
+    return f"could not be checked: {'; '.join(checks)}. {reason[0].upper()}{reason[1:]}."

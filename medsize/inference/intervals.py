@@ -34,20 +34,23 @@ def interval_columns(column: str) -> tuple[str, str]:
     return f"interval_low_{unit}", f"interval_high_{unit}"
 
 
-def with_intervals(table: pd.DataFrame, calibration: Mapping[str, SizeCalibration], column: str) -> pd.DataFrame:
+def with_intervals(
+    table: pd.DataFrame, calibration: Mapping[str, SizeCalibration], column: str, of_scans: Mapping[str, float]
+) -> pd.DataFrame:
     """
     Return a table of predictions with the interval of each size, and ``interval_level``; NaN where there is none.
 
     Args:
-        table: rows with ``structure`` and a size.
+        table: rows with ``image``, ``structure`` and a size.
         calibration: by structure.
         column: column of the sizes, mL; areas count as volumes of slices of 1 mm, as in training.
+        of_scans: size of each whole scan or picture, by ``image``, in the unit of the column.
     """
     per_ml = 1.0 if column.endswith("_ml") else MM3_PER_ML
     of_rows = [calibration[name] for name in table["structure"]]
     ends = [
-        of_row.interval(size / per_ml) or (math.nan, math.nan)
-        for of_row, size in zip(of_rows, table[column], strict=True)
+        of_row.interval(size / per_ml, of_scans[image] / per_ml) or (math.nan, math.nan)
+        for of_row, size, image in zip(of_rows, table[column], table["image"], strict=True)
     ]
     values = [[end * per_ml for end in both] for both in zip(*ends, strict=True)]
     levels = [math.nan if of_row.level is None else of_row.level for of_row in of_rows]
@@ -63,4 +66,7 @@ def told_intervals(calibration: Mapping[str, SizeCalibration]) -> Iterator[str]:
             continue
         by = f"{of_structure.subjects} subjects ({of_structure.scans} scans)"
         note = f"; {of_structure.note}" if of_structure.note else ""
+        if of_structure.tells_little:
+            ends = f"{of_structure.low:.2g} to {of_structure.high:.2g} times the predicted size"
+            note += f"; so wide that they hardly tell a size: {ends}"
         yield f"{name}: {math.floor(100 * of_structure.level + 1e-6)} %, calibrated by {by}{note}"

@@ -22,6 +22,8 @@ class MeasuredScan(NamedTuple):
     """A segmented scan."""
 
     structures: Mapping[str, StructureFacts]
+    scan_ml: float
+    """Volume of the whole scan."""
     reliability: Reliability
 
 
@@ -46,4 +48,5 @@ def measure_scan(
     z = fullest_slice(labels)
     plane = np.asarray(image.dataobj[..., z], dtype=np.float32)
     panel = Panel(name, plane, labels[..., z], spacing[:2])
-    return MeasuredScan(found, reliability(found, output.scans[name].get("facts", {}), cohort)), panel
+    scan_ml = labels.size * voxel_ml
+    return MeasuredScan(found, scan_ml, reliability(found, output.scans[name].get("facts", {}), cohort)), panel

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from medsize import __version__
 from medsize.files import atomic_write
 from medsize.inference.intervals import interval_columns
+from medsize.metrics.reliability import FLAGS
 from medsize.page_templates import page_templates
 from medsize.pictures import class_colours, data_url, draw_legend, draw_slice, slice_png
 
@@ -63,8 +64,9 @@ def write_page(
     intervals: Sequence[str],
     pictures: Mapping[str, bytes],
     left_out: Sequence[str] = (),
+    unchecked: str = "",
 ) -> None:
-    """Write the table and the pictures as a page of one file, with lines about intervals and what is left out."""
+    """Write the table and the pictures as a page of one file, with lines about what is left out and not checked."""
     rows = table.to_dict("records")
     of_image: dict[str, list[dict[str, Any]]] = {image: [] for image in pictures}
     for row in rows:
@@ -88,6 +90,8 @@ def write_page(
         doubts=_doubts(table),
         intervals=intervals,
         left_out=left_out,
+        unchecked=unchecked,
+        flag_order=FLAGS,
         ends=interval_columns(shown.column),
     )
     with atomic_write(output_dir / "predictions.html") as file:

@@ -23,6 +23,8 @@ class Predicted:
     table: pd.DataFrame
     """A row for each structure of each scan."""
     shown: Shown
+    of_scans: Mapping[str, float]
+    """Size of each whole scan or picture, by its path, in the unit of the table."""
     panels: list[Panel]
     """Those of the montage."""
     pictures: Mapping[str, bytes]
@@ -33,6 +35,8 @@ class Predicted:
     """Problems of the other scans, and of stated sizes."""
     flags: Sequence[str] = ()
     """Lines about the flags of the scans."""
+    unchecked: str = ""
+    """Line about checks that were not made."""
 
     def write(
         self, output_dir: Path, run: Path, report: Callable[[str], None], left_out: Sequence[str] = ()
@@ -50,15 +54,16 @@ class Predicted:
             the table with the intervals.
         """
         shown, calibration = self.shown, calibration_of(run)
-        table = with_intervals(self.table, calibration, shown.column)
+        table = with_intervals(self.table, calibration, shown.column, self.of_scans)
         with atomic_write(output_dir / "predictions.csv") as file:
             table.to_csv(file, index=False, float_format="%.6g")
         with atomic_write(output_dir / "predictions.json") as file:
             table.to_json(file, orient="records", indent=1, double_precision=6)
         if bounds := int(table["lower_bound"].sum()):
             report(f"{bounds} of {len(table)} {shown.size}s are lower bounds: the structure reaches {shown.edge}")
-        for line in self.flags:
+        for line in (*self.flags, *([self.unchecked] if self.unchecked else ())):
             report(line)
-        write_page(output_dir, table, shown, list(told_intervals(calibration)), self.pictures, left_out)
+        intervals = list(told_intervals(calibration))
+        write_page(output_dir, table, shown, intervals, self.pictures, left_out, self.unchecked)
         draw_montage(output_dir, self.panels, list(dict.fromkeys(table["structure"])))
         return table

@@ -13,7 +13,7 @@ import pandas as pd
 
 from medsize.bundle.run_folder import MASKS, VOLUMES
 from medsize.files import atomic_write
-from medsize.inference.flags import told_flags
+from medsize.inference.flags import told_flags, told_unchecked
 from medsize.inference.intervals import calibration_of
 from medsize.inference.measured_scan import MeasuredScan, measure_scan
 from medsize.inference.new_scans import NewScans, nothing_left
@@ -74,8 +74,10 @@ def predict_volumes(segmentation: Segmentation, new: NewScans, table: SizeTable 
         panels += [panel] if len(panels) < MAX_SHOWN else []  # those of many scans would fill the memory
     _write_volumes(output, measured, calibration_of(segmentation.run))
     rows = pd.DataFrame(_rows(measured, new.paths, sizes))
-    flags = told_flags({name: scan.reliability for name, scan in measured.items()})
-    return Predicted(rows, SHOWN, panels, pictures, segmented, problems, flags)
+    of_scans = {new.paths[name]: scan.scan_ml for name, scan in measured.items()}
+    flags = {name: scan.reliability for name, scan in measured.items()}
+    unchecked = told_unchecked(flags.values(), cohort.scans)
+    return Predicted(rows, SHOWN, of_scans, panels, pictures, segmented, problems, told_flags(flags), unchecked)
 
 
 def _convert(
@@ -109,7 +111,7 @@ def _write_volumes(
         table.append({"image": image, **volumes, "cut off": cut_off, **told})
         structures = {}
         for structure, facts in scan.structures.items():
-            low, high = calibration[structure].interval(facts.volume_ml) or (None, None)
+            low, high = calibration[structure].interval(facts.volume_ml, scan.scan_ml) or (None, None)
             ends = {"low_ml": low, "high_ml": high, "level": calibration[structure].level}
             structures[structure] = {"volume_ml": facts.volume_ml, **ends, "cut_off": facts.at_edge}
         scans.append({"image": image, "structures": structures, **asdict(scan.reliability)})

@@ -14,6 +14,7 @@ this is the rule above.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,8 @@ LEVEL = 0.9
 """Probability with which an interval shall hold the size of a new scan."""
 LEAST_SHARE = 0.01
 """Least size over the median of the given ones: smaller sizes count as equal."""
+WIDE = 10.0
+"""Ratio of an interval's ends above which it hardly tells a size."""
 ROUNDING = 1e-9
 
 Values = NDArray[np.float64]
@@ -38,7 +41,7 @@ class SizeCalibration:
     Calibration of a structure's predicted sizes: plain numbers, as ``summary.json`` and ``inference.json`` hold them.
 
     The interval of a predicted volume v̂ is ``low`` · max(v̂, ``least_ml``) to ``high`` · max(v̂, ``least_ml``). A low end
-    at or below ``least_ml`` is 0, and a high end below it is ``least_ml``.
+    at or below ``least_ml`` is 0, and a high end below it is ``least_ml``. No end is larger than the scan.
     """
 
     low: float | None = None
@@ -56,18 +59,24 @@ class SizeCalibration:
     note: str = ""
     """A reason why the level is not the one asked for, or there is no interval; or what the interval means."""
 
-    def interval(self, volume_ml: float) -> tuple[float, float] | None:
+    @property
+    def tells_little(self) -> bool:
+        """True if the ends of an interval are so far apart that it hardly tells a size."""
+        return self.low is not None and self.high is not None and self.high > WIDE * self.low
+
+    def interval(self, volume_ml: float, scan_ml: float = math.inf) -> tuple[float, float] | None:
         """
         Return both ends of the interval of a predicted volume, mL; ``None`` if there is none.
 
         Args:
             volume_ml: v̂.
+            scan_ml: volume of the whole scan, which no structure exceeds.
         """
         if self.low is None or self.high is None or self.least_ml is None:
             return None
         size = max(volume_ml, self.least_ml)
         low, high = self.low * size, self.high * size
-        return low if low > self.least_ml else 0.0, max(high, self.least_ml)
+        return min(low, scan_ml) if low > self.least_ml else 0.0, min(max(high, self.least_ml), scan_ml)
 
 
 def calibrate(

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 __all__ = [
+    "FLAGS",
     "IMAGE_FACTS",
+    "LEAST_SCANS",
     "CohortFacts",
     "Reliability",
     "StructureFacts",
@@ -31,6 +33,8 @@ __all__ = [
     "structure_facts",
 ]
 
+FLAGS = ("ok", "unchecked", "look", "reject")
+"""Flags of a scan, the worst last. Without any check it is ``unchecked``."""
 LEAST_SCANS = 5
 """Least number of scans that a check compares with."""
 BEYOND = 1.25
@@ -121,7 +125,7 @@ class Reliability:
     """Doubts about the prediction of a scan."""
 
     flag: str
-    """``ok``, ``look`` or ``reject``."""
+    """One of :data:`FLAGS`."""
     reasons: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
     """Checks that could not be made."""
@@ -203,7 +207,7 @@ def reliability(
     Judge the prediction of a scan.
 
     It is ``reject`` if a volume is far beyond the range of sizes or doubts of two kinds come together, ``look`` if
-    there is a doubt or nothing could be checked, else ``ok``.
+    there is a doubt, ``unchecked`` if nothing could be checked, else ``ok``.
 
     Args:
         structures: values of the predicted structures, by name.
@@ -234,9 +238,10 @@ def reliability(
     doubts += _image_doubts(image, cohort)
     together = len({doubt.kind for doubt in doubts}) > 1
     checked = len(not_checked) < 2 * len(structures) + len(IMAGE_FACTS)
-    flag = "reject" if together or any(d.rejects for d in doubts) else "look" if doubts or not checked else "ok"
-    reasons = [doubt.reason for doubt in doubts] or ([] if checked else ["nothing could be checked"])
-    return Reliability(flag, tuple(reasons), tuple(not_checked))
+    flag = "look" if doubts else "ok" if checked else "unchecked"
+    if together or any(doubt.rejects for doubt in doubts):
+        flag = "reject"
+    return Reliability(flag, tuple(doubt.reason for doubt in doubts), tuple(not_checked))
 
 
 class _Doubt(NamedTuple):

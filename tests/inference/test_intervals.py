@@ -29,13 +29,15 @@ def test_sizes_have_an_interval_in_their_unit(
     calibration: dict[str, SizeCalibration], column: str, per_ml: int
 ) -> None:
     rows = [("liver", 100.0), ("liver", 0.0), ("kidney", 20.0), ("spleen", 5.0)]
-    table = pd.DataFrame([{"structure": name, column: per_ml * size} for name, size in rows])
-    found = with_intervals(table, calibration, column)
+    table = pd.DataFrame([{"image": "a", "structure": name, column: per_ml * size} for name, size in rows])
+    found = with_intervals(table, calibration, column, {"a": 1000 * per_ml})
+    clipped = with_intervals(table, calibration, column, {"a": 110 * per_ml})  # no structure is larger than its scan
+    assert clipped.iloc[0, 3:5].tolist() == pytest.approx([80 * per_ml, 110 * per_ml])
     unit = column.split("_")[1]
-    assert list(found.columns[2:]) == [f"interval_low_{unit}", f"interval_high_{unit}", "interval_level"]
-    assert found.iloc[0, 2:].tolist() == pytest.approx([80 * per_ml, 130 * per_ml, 0.888889])
-    assert found.iloc[1, 2:].tolist() == pytest.approx([0, 0.65 * per_ml, 0.888889])
-    assert found.iloc[2:, 2:].isna().all(axis=None)
+    assert list(found.columns[3:]) == [f"interval_low_{unit}", f"interval_high_{unit}", "interval_level"]
+    assert found.iloc[0, 3:].tolist() == pytest.approx([80 * per_ml, 130 * per_ml, 0.888889])
+    assert found.iloc[1, 3:].tolist() == pytest.approx([0, 0.65 * per_ml, 0.888889])
+    assert found.iloc[2:, 3:].isna().all(axis=None)
 
 
 def test_the_level_and_a_missing_calibration_are_told(calibration: dict[str, SizeCalibration]) -> None:
@@ -43,4 +45,9 @@ def test_the_level_and_a_missing_calibration_are_told(calibration: dict[str, Siz
         "liver: 88 %, calibrated by 8 subjects (9 scans); 8 subjects allow 88 %, not 90 %",
         "kidney: one subject allows no interval",
         "spleen: the run has no calibration of it: no interval",
+    ]
+    wide = SizeCalibration(2.1, 42.0, 0.5, 0.666667, 2, 2)
+    assert list(told_intervals({"liver": wide})) == [
+        "liver: 66 %, calibrated by 2 subjects (2 scans); so wide that they hardly tell a size: 2.1 to 42 times the "
+        "predicted size"
     ]

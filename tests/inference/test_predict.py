@@ -94,10 +94,16 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     for colour in COLOURS[1:3]:  # the legend, below: kidney and lesion
         assert (np.abs(montage[-60:] - matplotlib.colors.to_rgb(colour)).max(axis=-1) < 0.1).any()
     flags = {scan["flag"]: scan for scan in json.loads((output / "masks" / "volumes.json").read_text())["scans"]}
-    assert set(flags) == {"look"}  # three scans of validation are too few to compare with
-    assert flags["look"]["reasons"] == ["nothing could be checked"]
-    assert "liver: the size" in flags["look"]["not_checked"]
-    assert set(table["flag"]) == set(pd.read_csv(output / "masks" / "volumes.csv")["flag"]) == {"look"}
+    assert set(flags) == {"unchecked"}  # few scans of validation, to which nothing can be compared
+    assert flags["unchecked"]["reasons"] == []
+    assert "liver: the size" in flags["unchecked"]["not_checked"]
+    assert set(table["flag"]) == set(pd.read_csv(output / "masks" / "volumes.csv")["flag"]) == {"unchecked"}
+    assert "scans: 3 unchecked" in result.stdout
+    validated = json.loads((run / "inference.json").read_text())["cohort_facts"]["scans"]
+    reason = f"The run was validated on {validated} scans, and a check needs 5."
+    assert reason in result.stdout
+    assert reason in page
+    assert "unlike those of the validation" not in page
 
 
 def test_a_network_of_regions_looks_where_clicks_or_the_run_on_whole_scans_say(

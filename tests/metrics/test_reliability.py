@@ -56,7 +56,7 @@ def test_what_is_unlike_the_validation_is_doubted(
 
 def test_checks_that_a_run_has_no_values_for_are_named(cohort: CohortFacts) -> None:
     found = reliability({"liver": StructureFacts(1200, True, 0.5)}, IMAGE, CohortFacts.read({}))
-    assert (found.flag, found.reasons) == ("look", ("nothing could be checked",))
+    assert (found.flag, found.reasons) == ("unchecked", ())
     assert "liver: the size" in found.not_checked
     assert len(found.not_checked) == 2 + len(IMAGE_FACTS)
     found = reliability({"liver": StructureFacts(1200, False, 0.0)}, {}, cohort)

@@ -70,7 +70,7 @@ class AreaTable(ScanTable):
             at_edges = classes_at_edges(prediction)
             areas = {}
             for k, name in enumerate(self.structures, start=1):
-                ends = interval(counts[k] * pixel_ml, self.calibration.get(name, {}))
+                ends = interval(counts[k] * pixel_ml, self.calibration.get(name, {}), labels.numel() * pixel_ml)
                 low, high = (
                     None if end is None else float(f"{end / pixel_ml * self.pixel_area:.6g}")
                     for end in (ends["low_ml"], ends["high_ml"])

@@ -92,7 +92,7 @@ class VolumeTable(ScanTable):
             volumes = {}
             for k, name in enumerate(self.structures, start=1):
                 volume = float(f"{float(counts[k]) * voxel_ml:.6g}")
-                ends = interval(volume, self.calibration.get(name, {}))
+                ends = interval(volume, self.calibration.get(name, {}), prediction.numel() * voxel_ml)
                 volumes[name] = {"volume_ml": volume, **ends, "cut_off": k in at_edges}
             self._scans.append({"image": str(item["image"].meta["filename_or_obj"]), "structures": volumes})
 
@@ -105,7 +105,7 @@ class VolumeTable(ScanTable):
             writer.writerow([scan["image"], *(f"{v['volume_ml']:.6g}" for v in volumes.values()), cut_off])
 
 
-def interval(volume_ml: float, calibration: Mapping[str, Any]) -> dict[str, float | None]:
+def interval(volume_ml: float, calibration: Mapping[str, Any], scan_ml: float) -> dict[str, float | None]:
     """
     Return both ends of the interval of a volume, and its level.
 
@@ -113,12 +113,13 @@ def interval(volume_ml: float, calibration: Mapping[str, Any]) -> dict[str, floa
         volume_ml: predicted volume.
         calibration: of its structure: the factors ``low`` and ``high``, ``least_ml`` and ``level``. A smaller volume
             than ``least_ml`` is not told from an absent structure.
+        scan_ml: volume of the whole scan, which no structure exceeds.
     """
     if calibration.get("low") is None:
         return {"low_ml": None, "high_ml": None, "level": None}
     least = calibration["least_ml"]
     low, high = (calibration[end] * max(volume_ml, least) for end in ("low", "high"))
-    low, high = (low if low > least else 0.0), max(high, least)
+    low, high = (min(low, scan_ml) if low > least else 0.0), min(max(high, least), scan_ml)
     return {"low_ml": float(f"{low:.6g}"), "high_ml": float(f"{high:.6g}"), "level": calibration["level"]}
 
 
