@@ -201,7 +201,7 @@ def test_a_bundle_of_pictures_segments_them_without_medsize(
     assert found["notes"] == {name: calibration.note for name, calibration in CALIBRATION.items()}
     for scan in found["scans"]:
         liver, kidney = (scan["structures"][name] for name in CALIBRATION)
-        ends = CALIBRATION["liver"].interval(liver[f"area_{unit}"] / 1000)
+        ends = CALIBRATION["liver"].interval(liver[f"area_{unit}"] / 1000, 50 * 81 * pixel / 1000)
         assert (liver[f"low_{unit}"] / 1000, liver[f"high_{unit}"] / 1000) == pytest.approx(ends, rel=1e-5)
         assert (kidney[f"low_{unit}"], kidney[f"high_{unit}"], kidney["level"]) == (None, None, None)
 
