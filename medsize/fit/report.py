@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ from medsize.fit.first_and_final import SUMMARY as FIRST_SUMMARY
 from medsize.fit.first_and_final import FirstAndFinal, first_labels_of
 from medsize.fit.plan import Plan, Stage
 from medsize.fit.stages import missed_in, shortened_to, stage_seconds, warnings_in
+from medsize.metrics.conformal import SizeCalibration
 from medsize.page_templates import page_templates
 from medsize.pictures import COLOURS, data_url, fullest_slice, slice_png
 from medsize.scans.scan_facts import UNREADABLE, first_line, image_place
 from medsize.units import MM3_PER_ML
 
-__all__ = ["agreements", "scan_pictures", "write_report"]
+__all__ = ["agreements", "intervals", "scan_pictures", "write_report"]
 
 MAX_SHOWN = 12
 """Scans in the montage: from the smallest size error to the largest, evenly taken."""
@@ -48,7 +49,7 @@ DICE_TITLES = {
 }
 
 
-def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource, command: str) -> None:
+def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource, shared: Path, command: str) -> None:
     """
     Write the report of a fit whose trainings have finished.
 
@@ -57,6 +58,7 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
         plan: plan of the fit.
         output_dir: folder of the fit.
         source: files of the cohort.
+        shared: run folder of the network that is shared.
         command: next command.
     """
     cohort = load_cohort(source.data_list, source.dataset_dir)
@@ -95,6 +97,7 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
         agreement=agreement_figure(cases, unit),
         least_agreement=LEAST_AGREEMENT,
         agreements=list(agreements(cases)),
+        intervals=list(intervals(RunSummary.read(shared).calibration)),
         pictures=list(scan_pictures(cases, source)),
         stages=[_stage_row(stage, output_dir) for stage in plan.stages],
         first_and_final=None if first_and_final is None else _comparison(first_and_final, cohort),
@@ -172,6 +175,24 @@ def agreements(cases: pd.DataFrame) -> Iterator[dict[str, str]]:
         bias, *ends = _bias_and_limits(part["difference"])
         limits = "–" if math.isnan(ends[0]) else " to ".join(_plain(end) for end in ends)
         yield {"structure": str(name), "scans": str(len(part)), "bias": _plain(bias), "limits": limits}
+
+
+def intervals(calibration: Mapping[str, SizeCalibration]) -> Iterator[dict[str, str]]:
+    """
+    Yield the interval of the predicted sizes of each structure, as factors of the predicted one.
+
+    Args:
+        calibration: of the shared network, by structure.
+    """
+    for name, of_structure in calibration.items():
+        ends, level = (of_structure.low, of_structure.high), of_structure.level
+        yield {
+            "structure": name,
+            "level": "–" if level is None else f"{math.floor(100 * level + 1e-6)} %",
+            "factors": "–" if None in ends else " to ".join(f"{end:.2f}" for end in ends),
+            "subjects": str(of_structure.subjects),
+            "note": "; ".join(filter(None, (of_structure.note, "hardly tells a size" * of_structure.tells_little))),
+        }
 
 
 def agreement_figure(cases: pd.DataFrame, unit: SizeUnit) -> str:

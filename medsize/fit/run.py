@@ -107,7 +107,7 @@ def fit_cohort(
         def write_report() -> None:
             from medsize.fit.report import write_report
 
-            write_report(output_dir / REPORT, plan, output_dir, source, command())
+            write_report(output_dir / REPORT, plan, output_dir, source, shared, command())
 
         report("Run:")
         own = {"ensemble": write_ensemble, "report": write_report}

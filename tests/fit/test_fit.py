@@ -82,7 +82,15 @@ def test_a_killed_fit_goes_on_and_ends_with_a_bundle_and_a_report(finished: tupl
 
     page = (out / "report.html").read_text()
     assert "http" not in re.sub(r'"data:[^"]+"', "", page)
-    for part in ("Bland–Altman", "teacher 1, LeanUNet", "structure_1", "1 of 2 teachers", "Mean size error", "Dice"):
+    for part in (
+        "Bland–Altman",
+        "teacher 1, LeanUNet",
+        "structure_1",
+        "1 of 2 teachers",
+        "Mean size error",
+        "Dice",
+        "Intervals",
+    ):
         assert part in page
     shown = re.findall(r"<figcaption>.*, slice \d+, size error", page)
     assert len(shown) == pd.read_csv(student / "metrics.csv")["image"].nunique()

@@ -13,7 +13,8 @@ import pytest
 
 from medsize.bundle.run_folder import MASKS
 from medsize.fit.cohort_facts import CohortSource
-from medsize.fit.report import agreements, mean_and_spread, scan_pictures
+from medsize.fit.report import agreements, intervals, mean_and_spread, scan_pictures
+from medsize.metrics.conformal import SizeCalibration
 
 
 def test_limits_of_agreement_are_those_of_the_differences_of_enough_scans() -> None:
@@ -26,6 +27,16 @@ def test_limits_of_agreement_are_those_of_the_differences_of_enough_scans() -> N
     low, high = (float(end) for end in liver["limits"].split(" to "))
     assert (low, high) == (pytest.approx(1 - 1.96 * 2**0.5, abs=0.01), pytest.approx(1 + 1.96 * 2**0.5, abs=0.01))
     assert kidney == {"structure": "kidney", "scans": "2", "bias": "616", "limits": "–"}
+
+
+def test_intervals_are_factors_of_the_predicted_size_or_the_reason_for_none() -> None:
+    told = SizeCalibration(low=0.8, high=1.253, least_ml=1.0, level=0.9, subjects=20, scans=40)
+    wide = SizeCalibration(low=0.5, high=20.0, least_ml=1.0, level=0.9, subjects=20, scans=40)
+    unknown = SizeCalibration(subjects=1, note="one subject: no interval")
+    liver, kidney, spleen = intervals({"liver": told, "kidney": unknown, "spleen": wide})
+    assert (liver["factors"], liver["level"], liver["subjects"]) == ("0.80 to 1.25", "90 %", "20")
+    assert (kidney["factors"], kidney["level"], kidney["note"]) == ("–", "–", "one subject: no interval")
+    assert (liver["note"], spleen["note"]) == ("", "hardly tells a size")
 
 
 def test_numbers_have_no_exponent() -> None:
