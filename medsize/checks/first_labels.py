@@ -9,7 +9,7 @@ from typing import Any
 
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.first_labels import FirstLabels, make_first_labels
-from medsize.first_labels.first_labels import REPORT, SUMMARY
+from medsize.first_labels.label_folder import REPORT, SUMMARY
 from medsize.first_labels.report import advice
 
 __all__ = ["open_first_labels"]

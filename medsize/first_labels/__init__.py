@@ -4,7 +4,8 @@ from medsize.first_labels.atlas import AtlasScan, atlas_rounds
 from medsize.first_labels.clicks import ball_radius, click_evidence
 from medsize.first_labels.features import FEATURES, SliceFeatures
 from medsize.first_labels.first_label import FirstLabelD, FirstLabeld, FirstLabelDict
-from medsize.first_labels.first_labels import FirstLabels, label_file, make_first_labels
+from medsize.first_labels.first_labels import FirstLabels
+from medsize.first_labels.label_folder import label_file, make_first_labels
 from medsize.first_labels.mixture import (
     Mixture,
     choose_iterations,

@@ -12,7 +12,7 @@ from monai.transforms import Transform
 from monai.utils import TransformBackends
 from torch.nn import functional as F
 
-from medsize.first_labels.first_labels import label_file
+from medsize.first_labels.label_folder import label_file
 from medsize.losses.composite import IGNORE_INDEX
 from medsize.transforms.soft_label import ShiftToSize, meet_size
 from medsize.transforms.voxel_size import source_of

@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from medsize.bundle.run_folder import CONFIG, INFERENCE, WEIGHTS
-from medsize.first_labels.first_labels import label_file
+from medsize.first_labels.label_folder import label_file
 from medsize.metrics.size_error import mean_relative_error
 from medsize.pictures import fullest_slice, slice_png
 from medsize.transforms.voxel_size import voxel_size

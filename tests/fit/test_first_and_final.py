@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from medsize.first_labels.first_labels import label_file
+from medsize.first_labels.label_folder import label_file
 from medsize.fit.first_and_final import FirstAndFinal, dice, first_labels_of
 from tests.inference.bright_runs import write_bright_run
 
