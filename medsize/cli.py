@@ -146,7 +146,7 @@ def init(
     from medsize.cohort import InitOptions, init_cohort
     from medsize.cohort.organs import inside_option
     from medsize.cohort.pictures import MaskOptions, mask_colours
-    from medsize.sizes.size_table import read_size_table
+    from medsize.cohort.unpaired import read_cohort_table
 
     folder = cohort.resolve()
     output = output or folder.with_name(f"{folder.name}_prepared")
@@ -170,7 +170,7 @@ def init(
             key_file=key_file,
             max_bytes=int(max_gib * 2**30),
         )
-        table = None if sizes is None else read_size_table(sizes, sheet)
+        table = None if sizes is None else read_cohort_table(sizes, sheet, cohort, options)
         prepared = init_cohort(cohort, output, table, options, report=echo)
     if prepared.suspicions:
         echo("\n".join(["what may be wrong:", *(f"  - {text}" for text in prepared.suspicions)]))

@@ -14,6 +14,7 @@ import numpy as np
 from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
 from medsize.checks.plausibility import nothing_to_learn, size_volumes, suspicions
 from medsize.checks.scans import check_scans
+from medsize.cohort.code_names import code_names_file, write_code_names
 from medsize.cohort.conversion import Converted, Converter, ConvertOptions, MaskFiles, convert_scans, identify_by_folder
 from medsize.cohort.find import CohortScan, FoundCohort, find_cohort
 from medsize.cohort.measurements import Imported, import_measurements, measurement_files
@@ -34,6 +35,7 @@ from medsize.cohort.structures import (
     names_used,
     with_label_maps,
 )
+from medsize.cohort.unpaired import unpaired
 from medsize.data.cohort import Cohort, load_cohort, organs_of
 from medsize.data.data_list import write_data_list
 from medsize.data.folds import folds_of_subjects
@@ -42,7 +44,7 @@ from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import mask_facts
 from medsize.scans.subjects import comparable_subject
 from medsize.sizes.match_rows import MatchedRows, match_rows, rows_of
-from medsize.sizes.size_table import SizeTable, read_size_table
+from medsize.sizes.size_table import SizeTable, SizeTableError, read_size_table
 from medsize.suggest import first_few
 
 __all__ = ["InitOptions", "Prepared", "init_cohort"]
@@ -132,8 +134,10 @@ def init_cohort(
 
     ``output_dir`` gets ``images/`` and ``masks/``, all as NIfTI without identifiers; ``index.csv``; ``datalist.json``,
     with folds that keep subjects together and have similar sizes; ``cohort.yaml``, an overlay for a bundle's
-    train.yaml; and ``report.html``. Sizes come from the table or, for a scan without a row, from the scan's masks. One
-    scan at a time is in memory. A repeated call does only what is new or has changed.
+    train.yaml; and ``report.html``. Beside it, a table tells the names that the report's codes stand for.
+
+    Sizes come from the table or, for a scan without a row, from the scan's masks. One scan at a time
+    is in memory. A repeated call does only what is new or has changed.
 
     Args:
         folder: folder with the scans, at any depth.
@@ -222,14 +226,11 @@ def init_cohort(
     doubtful += joined(converted, matched)
     commands = go_on_commands(proposal.dimensions, proposal.overlay, options.bundle) if can_train(cohort) else []
     codes = in_report | path_codes(folder, found.files, converter.key)
+    told, doubted, left = ([renamed(line, codes) for line in lines] for lines in (in_page, doubtful, found.left_out))
+    write_code_names(output_dir, sources, codes, [*told, *doubted, *left])
+    names = code_names_file(output_dir).name
     page = write_report(
-        output_dir / "report.html",
-        cohort,
-        proposal.settings,
-        [renamed(problem, codes) for problem in in_page],
-        [renamed(doubt, codes) for doubt in doubtful],
-        commands,
-        left_out=[renamed(line, codes) for line in found.left_out],
+        output_dir / "report.html", cohort, proposal.settings, told, doubted, commands, names, left_out=left
     )
     return Prepared(
         cohort,
@@ -299,7 +300,7 @@ def match(
         ProblemsError: with all problems, when nothing can be prepared.
     """
     rows = MatchedRows() if table is None else match_rows(table, {scan.name: scan.scan for scan in found.scans})
-    of_table = [*rows.problems, *([] if rows.scans else rows.without_scan)]
+    of_table = [] if rows.scans and not rows.problems else list(unpaired(found, rows))
     structures: list[str] = []
     others = list(found.problems)
     try:
@@ -354,7 +355,11 @@ def measure(
         images = {sources[item["image"]]: item["image"] for item in items}
         listed = {name: images[path] for name, path in matched.rows.scans.items() if path in images}
         of_images = rows_of(matched.table, listed, converter.folder)
-        items = stated_items(items, of_images, output_dir, converter.key, sources, length_unit)
+        try:
+            items = stated_items(items, of_images, output_dir, converter.key, sources, length_unit)
+        except SizeTableError as e:
+            others = [*matched.found.problems, *unpaired(matched.found, matched.rows), *converted.problems]
+            raise SizeTableError(e.source, [*e.problems, *others]) from e
     with_row = set(matched.rows.scans.values())
     unsized = [item["image"] for item in items if not {*SIZES, "clicks"} & item.keys()]
     untold = [image for image in unsized if sources[image] not in with_row]

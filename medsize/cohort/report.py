@@ -39,6 +39,7 @@ def write_report(
     problems: Sequence[str],
     suspicions: Sequence[str],
     commands: Sequence[str],
+    names: str,
     left_out: Sequence[str] = (),
 ) -> Path:
     """
@@ -51,6 +52,7 @@ def write_report(
         problems: problems found.
         suspicions: possible problems.
         commands: next commands, one a line.
+        names: name of the file that tells the codes' names.
         left_out: files that are not scans, with the reasons.
     """
     items: list[dict[str, Any]] = [{**item, "name": Path(item["image"]).name.split(".")[0]} for item in cohort.items]
@@ -70,6 +72,7 @@ def write_report(
         subjects=len({item["subject"] for item in items}),
         masks=sum("label" in item for item in items),
         structures=structures,
+        names=names,
         left_out=left_out,
         problems=problems,
         suspicions=suspicions,

@@ -64,7 +64,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -103,7 +103,18 @@ HEADER_WORD = re.compile(
 
 
 class SizeTableError(ProblemsError):
-    """Error that lists all problems of a size table."""
+    """
+    Error that lists all problems of a size table.
+
+    Args:
+        source: the table.
+        problems: a message for each.
+        names: the scans that its rows name; ``None`` if that of some row is not known.
+    """
+
+    def __init__(self, source: Path | str, problems: Sequence[str], names: SizeTable | None = None) -> None:
+        super().__init__(source, problems)
+        self.names = names
 
 
 @dataclass(frozen=True)
@@ -344,7 +355,7 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
     table = SizeTable(path, tuple(column for column in columns if column), tuple(rows), tuple(doubts))
     problems += _contradictions(table)
     if problems:
-        raise SizeTableError(path, problems)
+        raise SizeTableError(path, problems, _names(table, columns, filled))
     return table
 
 
@@ -394,6 +405,24 @@ def add_sizes(
     if problems:
         raise SizeTableError(table.source, list(dict.fromkeys(problems)))
     return sized
+
+
+def _names(
+    table: SizeTable, columns: Sequence[Column | None], filled: Mapping[int, Sequence[Cell]]
+) -> SizeTable | None:
+    """Return a faulty table with the name of each row's scan alone; ``None`` if that of some row is not known."""
+    index = next((i for i, column in enumerate(columns) if column and column.kind == "image"), None)
+    rows = []
+    for number, cells in filled.items():
+        if (number == 2 and _second_header(columns, cells)) or _total(columns, cells) is not None:
+            continue
+        if index is None or len(cells) != len(columns):
+            return None
+        try:
+            rows.append(SizeRow(number, read_cell("image", cells[index], False), None, None, None, {}))
+        except ValueError:
+            return None
+    return replace(table, rows=tuple(rows))
 
 
 def _with_tags(rows: Sequence[list[Cell]]) -> list[list[Cell]]:

@@ -328,6 +328,23 @@ def test_all_that_is_wrong_is_listed_and_the_rest_prepared(tmp_path: Path) -> No
     assert page.count('class="problem"') == 4
     assert "scan 0" not in page  # names of files may tell who it is
     assert "scan 77" not in page
+    private = tmp_path / "out_names.csv"  # tells what the codes mean, to its owner alone
+    assert private.stat().st_mode & 0o777 == 0o600
+    told = dict(line.split(",", 1) for line in private.read_text().splitlines())
+    for fault, name in (("it cannot be read", names[1]), ("1 intensities are NaN", names[2])):
+        assert told[re.findall(rf"source ([0-9a-f]{{8}}): {fault}", page)[0]] == name
+    assert told[re.findall(r"images/(\w+)\.nii\.gz: found no size", page)[0]] == names[4]
+
+
+def test_faults_of_cells_come_with_rows_without_a_scan_and_scans_without_a_row(tmp_path: Path) -> None:
+    names = write_images(tmp_path / "scans", 3)
+    rows = [f"{names[0]},many", f"{names[1]},2", "scan 88,3"]
+    table = write_table(tmp_path / "sizes.csv", "image,cube volume_ml", rows)
+    said = init(tmp_path / "scans", tmp_path / "out", "--sizes", table).output
+    assert "3 problems" in said
+    assert "row 2, column 'cube volume_ml' (B)" in said
+    assert "row 4, column 'image' (A): there is no scan 'scan 88'" in said
+    assert f"{names[2]}: found no size: it has no row and no mask" in said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""Table of the codes in a cohort's report, and the names that they stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from medsize.cohort.conversion import write_table
+
+__all__ = ["code_names_file", "write_code_names"]
+
+CODE = re.compile(r"\b[0-9a-f]{8}\b")
+
+
+def code_names_file(output_dir: Path) -> Path:
+    """Return the path of the table, beside the folder of the cohort."""
+    return output_dir.with_name(f"{output_dir.name}_names.csv")
+
+
+def write_code_names(
+    output_dir: Path, sources: Mapping[str, str], codes: Mapping[str, str], lines: Iterable[str]
+) -> None:
+    """
+    Write the table, which only its owner may read: all scans, and the other codes in the report's lines.
+
+    Args:
+        output_dir: folder of the cohort.
+        sources: names of the scans, by their images.
+        codes: codes of other names, as messages show them.
+        lines: messages of the report.
+    """
+    names = {Path(image).name.split(".")[0]: name for image, name in sources.items()}
+    told = {code for line in lines for code in CODE.findall(line)}
+    for name, shown in codes.items():
+        if (found := CODE.search(shown)) and found[0] in told and not shown.startswith("images/"):
+            names[found[0]] = name.strip("'")
+    rows = [{"code": code, "name": name} for code, name in names.items()]
+    write_table(code_names_file(output_dir), ("code", "name"), rows, private=True)

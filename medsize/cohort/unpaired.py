@@ -1,0 +1,51 @@
+"""Rows of a size table without a scan, and scans without a row, named beside the faults of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from medsize.cohort.conversion import ConvertOptions
+from medsize.cohort.find import FoundCohort, find_cohort
+from medsize.sizes.match_rows import MatchedRows, match_rows
+from medsize.sizes.size_table import SizeTable, SizeTableError, read_size_table
+
+__all__ = ["read_cohort_table", "unpaired"]
+
+
+def read_cohort_table(file: Path, sheet: str | None, folder: Path, options: ConvertOptions | None = None) -> SizeTable:
+    """
+    Read the size table of a cohort.
+
+    Args:
+        file: the table.
+        sheet: see :func:`medsize.sizes.size_table.read_size_table`.
+        folder: the cohort's folder.
+        options: modalities and contours to use.
+
+    Raises:
+        SizeTableError: naming faulty cells, and beside them rows without a scan and scans without a row.
+    """
+    options = options or ConvertOptions()
+    try:
+        return read_size_table(file, sheet)
+    except SizeTableError as e:
+        problems = list(e.problems)
+        if e.names is not None:
+            with suppress(ValueError):  # without any scan, the cells are mended first
+                found = find_cohort(folder.resolve(), options.modalities, options.rtstruct)
+                problems += unpaired(found, match_rows(e.names, {scan.name: scan.scan for scan in found.scans}))
+        raise SizeTableError(e.source, problems) from e
+
+
+def unpaired(found: FoundCohort, rows: MatchedRows) -> Iterator[str]:
+    """Yield a problem for each row that fits no scan or several, and for each scan without a row and a mask."""
+    yield from rows.problems
+    yield from rows.without_scan
+    if rows.problems or not rows.scans:  # then most scans seem to lack a row
+        return
+    with_row = set(rows.scans.values())
+    for scan in found.scans:
+        if scan.name not in with_row and not scan.has_masks and not scan.scan.fault:
+            yield f"{found.folder / scan.name}: found no size: it has no row and no mask. Add one."
