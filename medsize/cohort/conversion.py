@@ -193,9 +193,10 @@ class Converter:
 
             image = to_suv(image, scan)
         label = ""
+        note = ""
         own_mm3: dict[str, float] = {}
         if masks:
-            mask, own_mm3 = place_masks(
+            mask, own_mm3, note = place_masks(
                 masks,
                 image,
                 self.structures,
@@ -216,7 +217,7 @@ class Converter:
             "voxels": " ".join(map(str, image.GetSize())),
             "spacing_mm": " ".join(f"{s:.6g}" for s in image.GetSpacing()),
             "mask_mm3": json.dumps({name: round(mm3, 3) for name, mm3 in own_mm3.items()}) if own_mm3 else "",
-            "note": "",
+            "note": note,
             "source": source,
         }
 

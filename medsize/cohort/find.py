@@ -133,7 +133,7 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
         said += [(scan.source, scan.note)] if scan.note else []
         names = tuple(dict.fromkeys(structure for structures, _ in held for structure in structures))
         cohort_scans.append(CohortScan(scan, name, files, names, named.get(i, {})))
-    notes = tuple(f"{line}." for line in said_once(said))
+    notes = tuple(f"{line.removesuffix('.')}." for line in said_once(said))
     files = tuple(file for scan in found for file in scan.files)
     reports = tuple(scan.files[0] for scan in found if scan.modality == "SR")
     lines = (tuple(left_out), notes, tuple(problems))

@@ -77,7 +77,7 @@ def write_organs(
                         continue
                     grid = read_image_file(converter.output_dir / image)
                     frame = scan.scan.frame_of_reference
-                    drawn, _ = place_masks(masks, grid, names, frame, later_wins=True, max_bytes=converter.max_bytes)
+                    drawn = place_masks(masks, grid, names, frame, True, converter.max_bytes).labels
                     write_nifti(SimpleITK.Cast(drawn > 0, SimpleITK.sitkUInt8), target)
             except ValueError as e:
                 problems.append(str(e))

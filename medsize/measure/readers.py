@@ -143,7 +143,9 @@ def _volumes_of_masks(
 def _volumes_of_scan(scan: CohortScan, structures: Sequence[str], values: Any) -> dict[tuple[str, str], float]:
     held = names_held(scan, structures) or list(structures)
     frame = scan.scan.frame_of_reference
-    labels, own = place_masks(masks_of(scan, held), read_scan(scan.scan), held, frame, later_wins=True, values=values)
+    labels, own, _ = place_masks(
+        masks_of(scan, held), read_scan(scan.scan), held, frame, later_wins=True, values=values
+    )
     voxel = float(np.prod(labels.GetSpacing()))
     counts = np.bincount(SimpleITK.GetArrayViewFromImage(labels).ravel(), minlength=len(held) + 1)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,11 @@ __all__ = ["Geometry", "geometry_doubts", "geometry_faults", "geometry_of", "num
 
 TOLERANCE = 0.01
 """Largest relative difference of spacings that are stated twice: headers are rounded."""
+FAR_MM = 10.0
+"""Distance between two stated places of a scan above which they are told."""
+
+# Of a pixdim that is 0, geometry_doubts tells once per file, and nibabel at every look at it.
+logging.getLogger("nibabel.global").addFilter(lambda record: "pixdim" not in record.getMessage())
 
 
 class Geometry(NamedTuple):
@@ -65,7 +71,7 @@ def geometry_faults(image: Any) -> Iterator[str]:
 
 
 def geometry_doubts(image: Any) -> Iterator[str]:
-    """Yield a message if the sform of a NIfTI says another spacing than its qform or pixdim, or another direction."""
+    """Yield a message if the sform of a NIfTI says another spacing than its qform or pixdim, or another place."""
     if not isinstance(image, nibabel.Nifti1Image) or image.header["sform_code"] == 0:
         return
     used, stated = geometry_of(image).zooms, [float(zoom) for zoom in image.header.get_zooms()[:3]]
@@ -79,6 +85,14 @@ def geometry_doubts(image: Any) -> Iterator[str]:
         turned = np.linalg.inv(qform[:3, :3] / np.linalg.norm(qform[:3, :3], axis=0)) @ image.affine[:3, :3]
         if not np.allclose(turned / np.linalg.norm(turned, axis=0), np.eye(3), atol=0.1):
             yield "its sform and qform state different directions of its axes. The sform is used."
+            return
+        middle = np.array([*(0.5 * (np.array(geometry_of(image).shape[:3]) - 1)), 1])
+        apart = np.linalg.norm((qform - image.affine) @ middle)
+        if apart > FAR_MM:
+            yield (
+                f"its sform and qform place its middle {apart:.3g} mm apart. The sform is used. Clicks and regions in "
+                "mm must be meant so."
+            )
 
 
 def _words(spacing: Any) -> str:

@@ -38,6 +38,8 @@ class PlacedMasks(NamedTuple):
     """Class indices on the image's voxels, uint8; 0 is background."""
     own_mm3: dict[str, float]
     """Volume in the mask's own voxels of each structure that was resampled to the image's."""
+    note: str = ""
+    """Remark if the masks have as many voxels as the image, but lie beside it."""
 
 
 def place_masks(
@@ -84,9 +86,12 @@ def place_masks(
     grid = Grid.of(image)
     parts = {grid: np.zeros(grid.size[::-1], dtype=np.uint8)}
     """Class indices, for each grid that masks are on."""
+    notes: list[str] = []
     if isinstance(source, (str, Path)) and is_image_file(Path(source)):
         file = Path(source)
-        own, classes = _placed(str(file), _read_label_map(file, structures, max_bytes, values), parts)
+        mask = _read_label_map(file, structures, max_bytes, values)
+        own, classes = _placed(str(file), mask, parts)
+        notes.append(_shift(mask, grid))
         parts[own] = classes
     else:
         for index, name in enumerate(structures, start=1):
@@ -98,6 +103,7 @@ def place_masks(
                 file, mask = _read_from_dicom(files, name, image, frame_of_reference, max_bytes)
                 where = f"{file}: '{name}'"
             own, inside = _placed(where, mask, parts)
+            notes.append(_shift(mask, grid))
             labels = parts.setdefault(own, np.zeros(own.size[::-1], dtype=np.uint8))
             if not later_wins:
                 _refuse_overlap(file, name, labels[inside > 0], structures)
@@ -115,7 +121,7 @@ def place_masks(
             own_mm3[structures[index - 1]] = max(mm3, 0.0)
     result = SimpleITK.GetImageFromArray(labels)
     grid.place(result)
-    return PlacedMasks(result, own_mm3)
+    return PlacedMasks(result, own_mm3, "; ".join(dict.fromkeys(filter(None, notes))))
 
 
 def _placed(where: str, mask: SimpleITK.Image, grids: Iterable[Grid]) -> tuple[Grid, np.ndarray]:
@@ -130,6 +136,18 @@ def _placed(where: str, mask: SimpleITK.Image, grids: Iterable[Grid]) -> tuple[G
         raise ValueError(f"{where}: {e}") from e
     alike = (other for other in others if other.size == own.size and np.allclose(other.affine, own.affine, atol=1e-3))
     return next(alike, own), SimpleITK.GetArrayFromImage(mask)
+
+
+def _shift(mask: SimpleITK.Image, grid: Grid) -> str:
+    """Return a remark if a mask has the voxels of an image, but lies some whole ones beside them."""
+    own = Grid.of(mask)
+    if own.size != grid.size or not is_on_voxels(own, grid):
+        return ""
+    middle = np.array([*(0.5 * (np.array(grid.size) - 1)), 1])
+    apart = float(np.linalg.norm((own.affine - grid.affine) @ middle))
+    if apart < min(grid.spacing) / 2:
+        return ""
+    return f"its grid lies {apart:.3g} mm beside that of its scan; it was put where it says, by whole voxels"
 
 
 def _resampled(labels: np.ndarray, own: Grid, grid: Grid) -> np.ndarray:

@@ -286,6 +286,20 @@ def test_one_geometry_counts_where_sform_and_pixdim_disagree(tmp_path: Path) -> 
     assert facts.doubts == (scan.note,)
 
 
+def test_places_that_sform_and_qform_state_are_compared(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for shift in (5, 100):
+        image = nibabel.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4))
+        image.set_sform(np.eye(4), code=1)
+        image.set_qform(np.array([[1, 0, 0, shift], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), code=1)
+        image.header["pixdim"][1:4] = 0 if shift == 100 else 1
+        (tmp_path / f"{shift}").mkdir()
+        nibabel.save(image, tmp_path / f"{shift}" / "scan.nii.gz")
+    near, far = (image_facts(tmp_path / f"{shift}" / "scan.nii.gz") for shift in (5, 100))
+    assert near.doubts == ()
+    assert "its sform and qform place its middle 100 mm apart. The sform is used." in " ".join(far.doubts)
+    assert "pixdim" not in capfd.readouterr().err  # which nibabel says at every look at a pixdim of 0
+
+
 def test_more_axes_than_simpleitk_holds_are_named(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 1, 2, 2), np.float32), np.eye(4)), tmp_path / "field.nii.gz")
     with pytest.raises(ValueError, match=r"field.nii.gz: it has 6 axes, \(4, 4, 4, 1, 2, 2\), expected 3"):

@@ -64,6 +64,16 @@ def test_a_label_map(image: SimpleITK.Image, tmp_path: Path, ending: str) -> Non
     np.testing.assert_array_equal(values(mask), EXPECTED)
 
 
+def test_a_mask_beside_its_scan_by_whole_voxels_is_told(image: SimpleITK.Image, tmp_path: Path) -> None:
+    mask = on(image, EXPECTED)
+    for shift, note in ((0, ""), (1, f"its grid lies {image.GetSpacing()[0]:.3g} mm beside that of its scan")):
+        mask.SetOrigin(image.TransformIndexToPhysicalPoint((shift, 0, 0)))
+        SimpleITK.WriteImage(mask, tmp_path / "mask.nrrd")
+        placed = place_masks(tmp_path / "mask.nrrd", image, STRUCTURES)
+        assert placed.note.startswith(note) if note else not placed.note
+        assert placed.own_mm3 == {}
+
+
 def test_one_file_per_structure(image: SimpleITK.Image, tmp_path: Path) -> None:
     for name, array in (("liver", LIVER * 255), ("lesion", LESION)):
         SimpleITK.WriteImage(on(image, array), tmp_path / f"{name}.nrrd")
