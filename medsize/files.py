@@ -51,6 +51,8 @@ def atomic_write(path: Path, many_writers: bool = False) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
         if isinstance(e, OSError) and not isinstance(e, OutputError):
             raise OutputError(path, e.strerror or str(e)) from e
+        if isinstance(e, RuntimeError) and "inline_container" in str(e):  # torch's file writer
+            raise OutputError(path, str(e).partition("] ")[2] or str(e)) from e
         raise
 
 

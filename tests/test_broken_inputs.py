@@ -16,6 +16,7 @@ import nibabel
 import numpy as np
 import openpyxl
 import pytest
+import torch
 import typer
 from click.testing import Result
 from typer.testing import CliRunner
@@ -246,8 +247,9 @@ def run(tmp_path: Path) -> Path:
     """Make the files of a finished run that predict reads before it starts MONAI."""
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "model.pt").write_bytes(b"weights")
-    (folder / "inference.json").write_text('{"structures": ["liver"]}')
+    torch.save({}, folder / "model.pt")
+    settings = {"structures": ["liver"], "spacing": [1.0, 1.0, 1.0], "roi_size": [8, 8, 8]}
+    (folder / "inference.json").write_text(json.dumps(settings))
     (folder / "summary.json").write_text(json.dumps({"roi": False, "bundle": str(BUNDLE_3D)}))
     return folder
 
@@ -315,6 +317,31 @@ def test_prediction_of_nothing_that_can_be_read(run: Path, tmp_path: Path, file:
     (tmp_path / "scans" / file).write_bytes(b"")
     for scans in (tmp_path / "scans", tmp_path / "scans" / file):
         assert_said(message, refused(app, "predict", run, scans, "--output", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_prediction_of_nothing_leaves_what_the_user_has_in_its_folder(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / ".git").mkdir(parents=True)
+    broken = tmp_path / "scan.nii"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4)), broken)
+    broken.write_bytes(broken.read_bytes()[:400])
+    assert_said("Is the file complete?", refused(app, "predict", run, broken, "--output", tmp_path / "out"))
+    assert [file.name for file in (tmp_path / "out").rglob("*")] == [".git"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("inference.json", "{", "inference.json: found invalid JSON"),
+        ("inference.json", "[1]", "inference.json: found [1], expected an object with keys. Copy it again"),
+        ("inference.json", '{"structures": 3}', "inference.json: found 3 as structures, expected a list."),
+        ("model.pt", "PK", "model.pt: found a file that is cut off, or no weights of torch. Copy it again."),
+    ],
+    ids=["cut off", "a list", "no structures", "weights cut off"],
+)
+def test_prediction_by_a_broken_run(run: Path, tmp_path: Path, name: str, content: str, message: str) -> None:
+    (run / name).write_text(content)
+    assert_said(message, refused(app, "predict", run, tmp_path, "--output", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 import yaml
 from monai.bundle import ConfigParser
 
 import medsize
 from medsize.bundle.config_text import ORIGIN, merged
+from medsize.bundle.inference_settings import inference_settings
+from medsize.bundle.parts import read_object, read_weights
 from medsize.bundle.run_folder import INFERENCE, METRICS, SUMMARY, WEIGHTS, check_finished
 from medsize.bundle.run_summary import RunResults, RunSummary
 from medsize.bundle.zoo_bundle import window_divisors
+from medsize.files import OutputError
 
 __all__ = ["DEFAULT_NETWORK", "check_empty", "export_bundle", "performance", "whole_folder"]
 
@@ -41,6 +43,7 @@ NOT_FOR_TRAINING = shutil.ignore_patterns(
 )
 COLOURS = {"0": "R", "1": "G", "2": "B"}
 """Order of the channels of pictures in colour, for the metadata."""
+NEEDED = (*(f"configs/{name}" for name in ("train.yaml", "inference.yaml", "metadata.json")), "docs/README.md")
 METRIC_TITLES = {
     "dice": "Dice",
     "hd95_mm": "HD95 (mm)",
@@ -78,11 +81,14 @@ def export_bundle(
         ValueError: naming a file that is missing, or does not fit the network.
     """
     configs = bundle / "configs"
-    if not (configs / "train.yaml").is_file():
-        raise ValueError(f"{bundle} is not a bundle of medsize: there is no configs/train.yaml in it.")
+    for name in NEEDED:
+        if not (bundle / name).is_file():
+            raise ValueError(f"{bundle} is not a bundle of medsize: there is no {name} in it.")
     check_empty(output_dir)
     overlay = _overlay(configs, network)
     settings = {} if run is None else _settings(run, configs)
+    if run is not None:
+        summary, cases = RunSummary.read(run), _cases(run / METRICS)
     shared = (*WINDOW, *PREPROCESSING, *(() if _joins_several(settings) else ("network_def",)))
     train = merged((configs / "train.yaml").read_text(), overlay | {k: settings[k] for k in shared if k in settings})
     inference = merged((configs / "inference.yaml").read_text(), overlay | settings)
@@ -103,11 +109,8 @@ def export_bundle(
             (folder / "models").mkdir()
             shutil.copy(weights, folder / "models")
         if run is not None:
-            summary = RunSummary.read(run)
             _write_metadata(folder / "configs" / "metadata.json", settings, summary.results, image_type)
-            _write_model_card(
-                folder / "docs" / "README.md", settings["structures"], summary, pd.read_csv(run / METRICS)
-            )
+            _write_model_card(folder / "docs" / "README.md", settings["structures"], summary, cases)
             _write_data_license(folder / "docs" / "data_license.txt")
         if vendor:
             shutil.copytree(Path(medsize.__file__).parent, folder / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
@@ -141,15 +144,18 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
+        os.replace(partial, folder)
+    except shutil.Error as e:  # of several files, each with its path and its copy
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OutputError(folder, str(e.args[0][0][2])) from e
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    os.replace(partial, folder)
 
 
 def _networks(configs: Path) -> dict[str, dict[str, Any]]:
     """Return the overlays of the bundle's networks by name, nothing for the default one."""
-    overlays = {file.stem: yaml.safe_load(file.read_text()) for file in sorted(configs.glob("*.yaml"))}
+    overlays = {file.stem: read_object(file) for file in sorted(configs.glob("*.yaml"))}
     return {DEFAULT_NETWORK: {}} | {name: keys for name, keys in overlays.items() if set(keys) == {"network_def"}}
 
 
@@ -167,7 +173,13 @@ def _joins_several(settings: Mapping[str, Any]) -> bool:
 def _settings(run: Path, configs: Path) -> dict[str, Any]:
     """Return the settings that inference shares with the run; its network is one if the bundle does not have it."""
     check_finished(run, RUN_FILES)
-    settings: dict[str, Any] = json.loads((run / INFERENCE).read_text())
+    settings = inference_settings(run)
+    axes = read_object(configs / "inference.yaml")["network_def"]["spatial_dims"]
+    if len(settings["roi_size"]) != axes:
+        raise ValueError(
+            f"{run}: found the window {settings['roi_size']}, expected one of {axes} axes, as {configs.parent} has. "
+            "Name the bundle of the run."
+        )
     definition = settings.get("network_def", {})
     if str(definition.get("_target_", "")).startswith("medsize."):
         raise ValueError(
@@ -180,8 +192,22 @@ def _settings(run: Path, configs: Path) -> dict[str, Any]:
     return {key: settings[key] for key in shared if key in settings}
 
 
+def _cases(file: Path) -> pd.DataFrame:
+    """Return the metrics of a run's validation scans."""
+    needed = {"image", "subject", "structure", *METRIC_TITLES}
+    try:
+        cases = pd.read_csv(file)
+    except ValueError as e:
+        raise ValueError(f"{file}: found no table ({e}), expected the metrics of the validation. Copy it again.") from e
+    if missing := sorted(needed - {*cases.columns}):
+        raise ValueError(
+            f"{file}: found no column {missing[0]}, expected the metrics of the validation. Copy it again."
+        )
+    return cases
+
+
 def _check_weights(file: Path, inference: str, network: str, bundle: Path) -> None:
-    weights = torch.load(file, map_location="cpu", weights_only=True)
+    weights = read_weights(file)
     if f"_target_: {ENSEMBLE}" in inference:
         sys.path.insert(1, str(bundle.resolve()))
     try:
@@ -191,7 +217,7 @@ def _check_weights(file: Path, inference: str, network: str, bundle: Path) -> No
 
 
 def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults, image_type: str | None) -> None:
-    metadata = json.loads(file.read_text())
+    metadata = read_object(file)
     classes = ["background", *settings["structures"]]
     image = metadata["network_data_format"]["inputs"]["image"]
     output = metadata["network_data_format"]["outputs"]["pred"]

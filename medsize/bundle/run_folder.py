@@ -7,6 +7,7 @@ the names of :data:`WEIGHTS` and :data:`TENSORBOARD` themselves: a config is rea
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,15 +73,17 @@ def is_finished(run: Path) -> bool:
 
 def check_finished(run: Path, files: Sequence[str]) -> None:
     """
-    Refuse an unfinished run.
+    Refuse an unfinished run, and one whose weights are cut off.
 
     Args:
         run: its output folder.
         files: names of the files that it must have.
 
     Raises:
-        ValueError: naming the missing files.
+        ValueError: naming the files that are missing or cut off.
     """
     missing = [name for name in files if not (run / name).is_file()]
     if missing:
         raise ValueError(f"{run} is not a finished run: there is no {', '.join(missing)} in it.")
+    if WEIGHTS in files and not zipfile.is_zipfile(run / WEIGHTS):  # torch writes a ZIP file, whose end tells
+        raise ValueError(f"{run / WEIGHTS}: found a file that is cut off, or no weights of torch. Copy it again.")

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from medsize.bundle.inference_settings import inference_settings
 from medsize.bundle.run_folder import INFERENCE, SUMMARY, WEIGHTS, check_finished
 from medsize.files import atomic_write
 from medsize.metrics.conformal import SizeCalibration
@@ -144,10 +145,11 @@ def inference_bundle(run: Path, bundle: Path | None, on_regions: str | None = No
         on_regions: end of the message that refuses a run which was cropped to regions of interest. Default: take it.
 
     Raises:
-        ValueError: when the run is not finished or is refused, or there is no bundle.
+        ValueError: when the run is not finished, broken or refused, or there is no bundle.
     """
     check_finished(run, [WEIGHTS, INFERENCE, SUMMARY])
     summary = RunSummary.read(run)
+    inference_settings(run)
     if summary.roi and on_regions is not None:
         raise ValueError(f"{run} was cropped to regions of interest (use_roi){on_regions}")
     if bundle is None and summary.bundle is None:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from medsize.bundle.inference_settings import own_weights
 from medsize.bundle.run_command import as_typed, run_command
 from medsize.bundle.run_folder import INFERENCE, MASKS
 
@@ -99,7 +100,7 @@ def _prepared(
 ) -> tuple[list[str], str, dict[str, Path]]:
     """List images in a folder; report and return the command that segments them, their root, and the mask of each."""
     configs: list[str | Path] = ["inference.yaml", run / INFERENCE, _listed(folder)]
-    command = run_command(bundle, configs, ["--output_dir", str(folder / MASKS)])
+    command = run_command(bundle, configs, ["--output_dir", str(folder / MASKS), *own_weights(run)])
     report(as_typed(command))
     root = os.path.commonpath([os.path.dirname(image) for image in images])
     return command, root, _write_images(images, folder, root)

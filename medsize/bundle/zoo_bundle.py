@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
+from medsize.bundle.parts import read_object, read_weights
 from medsize.scans.structure_name import matching_structures
 
 __all__ = ["AdaptedWeights", "Preprocessing", "ZooBundle", "read_zoo_bundle", "window_divisors"]
@@ -190,6 +190,7 @@ def read_zoo_bundle(folder: Path) -> ZooBundle:
             f"{folder}: found no configs/inference.json or .yaml with a metadata.json, expected a bundle of the zoo."
         )
     image, pred = _network_data(metadata)
+    read_object(config)
     parser = ConfigParser()
     parser.read_config(str(config))
     parser.read_meta(str(metadata))
@@ -215,7 +216,7 @@ def read_zoo_bundle(folder: Path) -> ZooBundle:
 
 def _network_data(metadata: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what metadata states of the only image and the only segmentation."""
-    content = json.loads(metadata.read_bytes()).get("network_data_format", {})
+    content = read_object(metadata).get("network_data_format", {})
     inputs, outputs = content.get("inputs", {}), content.get("outputs", {})
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(
@@ -262,7 +263,10 @@ def _network_definition(parser: ConfigParser, config: Path) -> dict[str, Any]:
         raise ValueError(f"{config}: network_def is {target}: {why}. Expected a network of MONAI with plain arguments.")
     if definition.get("deep_supervision"):
         raise ValueError(f"{config}: network_def has deep supervision, so several outputs in training. Expected one.")
-    network = ConfigParser({"of": {"_target_": target, "_mode_": "callable"}}).get_parsed_content("of")
+    try:
+        network = ConfigParser({"of": {"_target_": target, "_mode_": "callable"}}).get_parsed_content("of")
+    except ModuleNotFoundError as e:
+        raise ValueError(f"{config}: found network_def {target}, which is not installed or does not exist.") from e
     known = inspect.signature(network).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
         definition = {key: value for key, value in definition.items() if key in known or key == "_target_"}
@@ -276,7 +280,7 @@ def _weights(file: Path, definition: Mapping[str, Any]) -> Mapping[str, torch.Te
             f"{file}: found no weights, expected those of the bundle. Download the whole bundle by "
             "python -m monai.bundle download, or the files in its large_files.yml."
         )
-    state = torch.load(file, map_location="cpu", weights_only=True)
+    state = read_weights(file)
     for key in CONTAINERS:
         state = state.get(key, state)
     consume_prefix_in_state_dict_if_present(state, "module.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import tempfile
@@ -15,7 +14,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from medsize.bundle.run_folder import INFERENCE, WEIGHTS
+from medsize.bundle.inference_settings import inference_settings
+from medsize.bundle.run_folder import WEIGHTS
 from medsize.bundle.run_summary import inference_bundle
 from medsize.bundle.segment_images import segment_images
 from medsize.checks.findings import Finding, RunRefused
@@ -99,7 +99,7 @@ def organ_run_problems(run: Path, organs: Sequence[str]) -> list[str]:
 def _organ_finder(run: Path) -> tuple[Path, list[str]]:
     """Return the bundle that applies a run to whole scans, and the structures that the run segments."""
     bundle = inference_bundle(run, None, ": take a run on whole scans to find organs.")
-    return bundle, json.loads((run / INFERENCE).read_text())["structures"]
+    return bundle, inference_settings(run)["structures"]
 
 
 def _file(folder: Path, organ: str, image: str) -> str:

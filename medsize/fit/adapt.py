@@ -50,19 +50,22 @@ def adapt_bundle(
     Args:
         zoo_bundle: folder of the bundle.
         cohort: the folder that ``medsize init`` wrote, its cohort.yaml, or a data list.
-        overlay: file to write. The weights have its name with the ending ``.pt``.
+        overlay: file to write, a new one. The weights have its name with the ending ``.pt``.
         repeat_grey: let a network of several channels see the only channel of the scans in each. Defaults to False.
         dataset_dir: folder that the paths of a data list start from. Default: the data list's.
 
     Raises:
         ValueError: when the bundle cannot be the start of such a training, or its channels do not fit.
     """
+    weights = overlay.absolute().with_suffix(".pt")
+    for file in (overlay, weights):
+        if file.exists():
+            raise ValueError(f"{file} is there already. Name another overlay: its weights are put beside it as .pt.")
     source = find_source(cohort, dataset_dir)
     scans = load_cohort(source.data_list, source.dataset_dir, source.proposed.get("inside"))
     zoo = read_zoo_bundle(zoo_bundle)
     channels = _check_channels(zoo, Proposal(scans, zoo.spatial_dims).in_channels(), repeat_grey)
     adapted = zoo.adapt(scans.class_names[1:], channels)
-    weights = overlay.absolute().with_suffix(".pt")
     with atomic_write(weights) as partial:
         torch.save(dict(adapted.state), partial)
     notes = tuple(_notes(zoo, adapted))

@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from medsize.bundle.inference_settings import inference_settings
+from medsize.bundle.parts import read_weights
 from medsize.bundle.run_folder import INFERENCE, METRICS, WEIGHTS, check_finished
 from medsize.bundle.run_summary import RunResults, RunSummary
 from medsize.files import atomic_write
@@ -36,11 +38,11 @@ def write_ensemble(runs: Sequence[Path], output_dir: Path) -> None:
     """
     for run in runs:
         check_finished(run, [WEIGHTS, INFERENCE, METRICS])
-    weights = [torch.load(run / WEIGHTS, map_location="cpu", weights_only=True) for run in runs]
+    weights = [read_weights(run / WEIGHTS) for run in runs]
     joined = {f"networks.{n}.{name}": value for n, state in enumerate(weights) for name, value in state.items()}
     with atomic_write(output_dir / WEIGHTS) as file:
         torch.save(joined, file)
-    inference = json.loads((runs[0] / INFERENCE).read_text())
+    inference = inference_settings(runs[0])
     inference["network_def"] = {"_target_": NETWORK, "networks": [inference["network_def"]] * len(runs)}
     inference["checkpoint"] = str((output_dir / WEIGHTS).absolute())
     with atomic_write(output_dir / INFERENCE) as file:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from medsize.bundle.run_folder import INFERENCE
+from medsize.bundle.inference_settings import inference_settings
 from medsize.metrics.conformal import SizeCalibration
 from medsize.units import MM3_PER_ML
 
@@ -20,7 +19,7 @@ NOT_CALIBRATED = SizeCalibration(note="the run has no calibration of it: no inte
 
 def calibration_of(run: Path) -> dict[str, SizeCalibration]:
     """Return the calibration of each structure of a run; older runs have none."""
-    settings = json.loads((run / INFERENCE).read_text())
+    settings = inference_settings(run)
     recorded = settings.get("calibration", {})
     return {
         name: SizeCalibration(**recorded[name]) if name in recorded else NOT_CALIBRATED

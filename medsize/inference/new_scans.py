@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medsize.errors import ProblemsError
+from medsize.inference.output_folder import RECORD
 from medsize.inference.series_choice import SeriesChoice
 from medsize.scans.find_scans import find_scans
 from medsize.scans.roles import roles_of, without_ending
@@ -62,6 +63,9 @@ def find_new_scans(place: Path, report: Callable[[str], None], choice: SeriesCho
     """
     folder = place.parent if place.is_file() else place
     found = find_scans(place)
+    if own := [scan for scan in found if _is_predicted(scan.files[0], folder)]:
+        report(f"left out: {len(own)} files that a prediction wrote: {first_few(sorted({s.source for s in own}))}")
+        found = [scan for scan in found if scan not in own]
     for line in left_out_lines(found):
         report(f"left out: {line}")
     for line in said_once((scan.source, scan.note) for scan in found if scan.note):
@@ -82,6 +86,11 @@ def find_new_scans(place: Path, report: Callable[[str], None], choice: SeriesCho
     names = _file_names(found, paths := scan_paths(found, folder))
     named, path_of = dict(zip(names, found, strict=True)), dict(zip(names, paths, strict=True))
     return NewScans(place, folder, named, path_of, problems, tuple(left_out))
+
+
+def _is_predicted(file: Path, place: Path) -> bool:
+    """Return whether a file lies in the output of a prediction below a place."""
+    return any(folder != place and (folder / RECORD).is_file() for folder in file.parents if place in folder.parents)
 
 
 def _file_names(scans: Sequence[FoundScan], paths: Sequence[str]) -> list[str]:

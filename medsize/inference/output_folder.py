@@ -18,7 +18,8 @@ import nibabel
 from nibabel.filebasedimages import ImageFileError
 
 from medsize import __version__
-from medsize.bundle.run_folder import INFERENCE, MASKS, WEIGHTS
+from medsize.bundle.inference_settings import inference_settings
+from medsize.bundle.run_folder import MASKS, WEIGHTS
 from medsize.files import atomic_write, locked
 from medsize.suggest import first_few
 
@@ -151,6 +152,7 @@ def open_output(folder: Path, run: Path, network: str, report: Callable[[str], N
         ValueError: when it holds something else, or masks of another network.
     """
     _begun_scans(folder, run, network)
+    is_new = not folder.exists()
     waits = partial(report, f"{folder}: another process writes to it, or what it has started. Waiting for its end …")
     with locked(folder, LOCK, waits) as lock:
         begun = _begun_scans(folder, run, network)
@@ -158,8 +160,11 @@ def open_output(folder: Path, run: Path, network: str, report: Callable[[str], N
         try:
             yield output
         except ValueError:
-            if not (folder / RECORD).exists():
-                shutil.rmtree(folder)
+            if not (folder / RECORD).exists():  # what is not ours stays
+                shutil.rmtree(output.unfinished, ignore_errors=True)
+                (folder / LOCK).unlink()
+                if is_new:
+                    folder.rmdir()
             raise
         shutil.rmtree(output.unfinished, ignore_errors=True)
 
@@ -194,7 +199,7 @@ def network_digest(run: Path, bundle: Path, coarse: Path | None) -> str:
     for folder in (run, coarse):
         if folder is None or not (folder / WEIGHTS).is_file():  # the latter is refused later
             continue
-        settings = json.loads((folder / INFERENCE).read_text())
+        settings = inference_settings(folder)
         kept = {key: value for key, value in settings.items() if key not in OF_THE_TABLE}
         digest.update(json.dumps(kept, sort_keys=True).encode())
         digest.update((folder / WEIGHTS).read_bytes())

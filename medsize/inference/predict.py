@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from medsize.bundle.run_folder import INFERENCE
+from medsize.bundle.inference_settings import inference_settings
 from medsize.bundle.run_summary import RunSummary, inference_bundle
 from medsize.inference.areas import predict_areas
 from medsize.inference.dicom_output import check_dicom_output, write_dicom_segs, write_dicom_srs
@@ -90,7 +89,7 @@ def predict(
     new = find_new_scans(scans, report, None if all_series else SeriesChoice.of(run, modalities))
     if not new.named:
         raise nothing_left(new, "there is no scan to segment.", new.left_out)
-    structures = json.loads((run / INFERENCE).read_text())["structures"]
+    structures = inference_settings(run)["structures"]
     for kind in ["SEG"] * dicom_seg + ["SR"] * dicom_sr:
         check_dicom_output(kind, new.named.values(), structures)
     if size_table is not None:

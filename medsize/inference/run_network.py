@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
-from medsize.bundle.run_folder import INFERENCE
+from medsize.bundle.run_folder import INFERENCE, WEIGHTS
 from medsize.inference.large_picture import (
     Axis,
     Window,
@@ -63,7 +63,7 @@ class RunNetwork:
         keys = (*of_window, "spacing", "length_unit", "fit_to_window", "intensity_window")
         values = {key: parser.get_parsed_content(key) for key in keys}
         network = parser.get_parsed_content("network").eval()
-        weights = torch.load(parser.get_parsed_content("checkpoint"), map_location=values["device"], weights_only=True)
+        weights = torch.load(run / WEIGHTS, map_location=values["device"], weights_only=True)
         network.load_state_dict(weights)
         wide, tall = values["roi_size"]
         window = Window(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from medsize.bundle.inference_settings import inference_settings, own_weights
 from medsize.bundle.run_command import as_typed, run_command
 from medsize.bundle.run_folder import INFERENCE, MASKS
 from medsize.bundle.segment_images import run_past_faults
@@ -36,8 +36,7 @@ class Segmentation:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The run's ``inference.json``."""
-        settings: dict[str, Any] = json.loads((self.run / INFERENCE).read_text())
-        return settings
+        return inference_settings(self.run)
 
     @property
     def structures(self) -> list[str]:
@@ -88,6 +87,7 @@ class Segmentation:
         listed = unfinished / REGIONS
         configs: list[str | Path] = ["inference.yaml", self.run / INFERENCE]
         options = ["--dataset_dir", str(unfinished / "images"), "--output_dir", str(unfinished / MASKS)]
+        options += own_weights(self.run)
         if regions is not None:
             configs.append("inference_roi.yaml")
             options += ["--data_list", str(listed)]

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medsize.bundle.run_folder import INFERENCE
+from medsize.bundle.inference_settings import inference_settings
 from medsize.bundle.run_summary import RunSummary
 from medsize.metrics.reliability import CohortFacts, geometry_doubts
 from medsize.scans.scan import FoundScan
@@ -44,7 +44,7 @@ class SeriesChoice:
             run: output folder of the run.
             modalities: its modalities. Default: as the run's data list states them, if it is still there.
         """
-        settings = json.loads((run / INFERENCE).read_text())
+        settings = inference_settings(run)
         return cls(modalities or _stated_modalities(run), CohortFacts.read(settings.get("cohort_facts", {})))
 
     def left_out(self, scans: Sequence[FoundScan]) -> dict[int, str]:

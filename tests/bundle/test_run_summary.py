@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from medsize.bundle.run_folder import INFERENCE, SUMMARY, WEIGHTS
 from medsize.bundle.run_summary import RunSummary, inference_bundle
@@ -62,8 +63,8 @@ def test_a_faulty_summary_is_refused_with_what_to_do(tmp_path: Path, content: st
 
 
 def test_the_bundle_of_an_inference_is_that_of_the_run_or_the_one_that_is_named(tmp_path: Path) -> None:
-    for name in (WEIGHTS, INFERENCE):
-        (tmp_path / name).touch()
+    torch.save({}, tmp_path / WEIGHTS)
+    (tmp_path / INFERENCE).write_text(json.dumps({"structures": ["liver"], "spacing": [1, 1], "roi_size": [8, 8]}))
     RunSummary(roi=False, bundle=str(BUNDLE_3D)).write(tmp_path)
     assert inference_bundle(tmp_path, None, on_regions="") == BUNDLE_3D
     with pytest.raises(ValueError, match=r"not a bundle with configs/inference\.yaml"):

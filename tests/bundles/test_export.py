@@ -96,10 +96,18 @@ def trained_a_lean_unet(run: Path) -> None:
     (run / "inference.json").write_text(json.dumps(settings))
 
 
+def sees_volumes(run: Path) -> None:
+    settings = json.loads((run / "inference.json").read_text())
+    (run / "inference.json").write_text(json.dumps(settings | {"roi_size": [32, 32, 8]}))
+
+
 @pytest.mark.parametrize(
     ("break_it", "network", "message"),
     [
         (lambda run: (run / "metrics.csv").unlink(), "unet", "there is no metrics.csv"),
+        (lambda run: (run / "metrics.csv").write_bytes(b"\x00\xff"), "unet", "metrics.csv: found no table"),
+        (lambda run: (run / "model.pt").write_bytes(b"PK"), "unet", "model.pt: found a file that is cut off"),
+        (sees_volumes, "unet", "found the window [32, 32, 8], expected one of 2 axes"),
         (lambda run: None, "swin", "there are: unet, segresnet"),
         (lambda run: None, "segresnet", "does not fit"),
         (trained_a_lean_unet, "unet", "let it teach a network of MONAI"),

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from medsize.bundle.export import export_bundle
 from medsize.cli import app
+from medsize.fit.adapt import adapt_bundle
 from tests.conftest import BUNDLE_3D
 from tests.zoo_bundles import CT, NORMALISED, SEGRESNET, UNET, write_zoo_bundle
 
@@ -81,6 +82,32 @@ def test_orientation_turns_spacing_and_window_with_the_axes(phantoms: Path, tmp_
     turned, straight = (yaml.safe_load((tmp_path / f"{name}.yaml").read_text()) for name in ("turned", "straight"))
     assert turned["roi_size"] == straight["roi_size"]
     assert turned["spacing"] == straight["spacing"]
+
+
+@pytest.mark.parametrize("name", ["start.yaml", "start.pt"])
+def test_neither_overlay_nor_weights_that_exist_are_overwritten(phantoms: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=rf"{name} is there already"):
+        adapt_bundle(tmp_path, phantoms, tmp_path / "start.yaml")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, "mine")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("configs/metadata.json", "[]", "metadata.json: found .., expected an object"),
+        ("configs/inference.json", "{", "inference.json: found invalid JSON"),
+        ("models/model.pt", "PK", "model.pt: found no weights that torch can read"),
+    ],
+    ids=["a list", "cut off", "no weights"],
+)
+def test_a_broken_bundle_is_refused_by_its_file(
+    phantoms: Path, tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    zoo = write_zoo_bundle(tmp_path / "zoo")
+    (zoo / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        adapt_bundle(zoo, phantoms, tmp_path / "start.yaml")
 
 
 def test_channels_that_do_not_fit_are_refused_unless_grey_is_repeated(phantoms: Path, tmp_path: Path) -> None:

@@ -8,12 +8,16 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from medsize.bundle.inference_settings import own_weights
 from medsize.bundle.run_folder import INFERENCE
+from medsize.inference.new_scans import find_new_scans
+from medsize.inference.output_folder import RECORD
 from medsize.inference.predict import predict
 from tests.inference.bright_runs import write_bright_run
 from tests.inference.test_predict import Inference
@@ -40,6 +44,25 @@ def inferences(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr(subprocess, "run", Noted("none"))
     return seen
+
+
+def test_files_of_a_prediction_are_no_new_scans(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((4, 4, 4), np.float32), np.eye(4))
+    for folder in ("", "out/images", "out/.unfinished/images"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        nibabel.save(image, tmp_path / folder / "scan.nii.gz")
+    (tmp_path / "out" / RECORD).write_text("{}")
+    said: list[str] = []
+    assert list(find_new_scans(tmp_path, said.append).paths.values()) == ["scan.nii.gz"]
+    assert "files that a prediction wrote" in said[0]
+    assert list(find_new_scans(tmp_path / "out" / "images", said.append).named) == ["scan"]
+
+
+def test_a_run_that_was_copied_uses_its_own_weights(tmp_path: Path) -> None:
+    run = write_bright_run(tmp_path / "run")
+    assert own_weights(run) == []
+    shutil.copytree(run, tmp_path / "copy")
+    assert own_weights(tmp_path / "copy") == ["--checkpoint", str(tmp_path / "copy" / "model.pt")]
 
 
 def test_a_killed_prediction_goes_on_and_ends_with_the_same_files(
