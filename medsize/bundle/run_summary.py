@@ -149,9 +149,9 @@ def inference_bundle(run: Path, bundle: Path | None, on_regions: str | None = No
     """
     check_finished(run, [WEIGHTS, INFERENCE, SUMMARY])
     summary = RunSummary.read(run)
-    inference_settings(run)
     if summary.roi and on_regions is not None:
         raise ValueError(f"{run} was cropped to regions of interest (use_roi){on_regions}")
+    inference_settings(run)  # refuses a broken file
     if bundle is None and summary.bundle is None:
         raise ValueError(f"{run / SUMMARY}: found no bundle, expected its folder. Name it: --bundle FOLDER")
     bundle = bundle or Path(str(summary.bundle))

@@ -32,6 +32,9 @@ OTHER_ENDINGS = {
     **dict.fromkeys((".gii", ".vtk", ".vtp", ".stl", ".obj", ".ply"), "it is a surface."),
     **dict.fromkeys((".mgz", ".mgh"), "it is of FreeSurfer, which medsize cannot read. Convert it to NIfTI first."),
     **dict.fromkeys((".mrml", ".mrb", ".mitk", ".itksnap"), "it is a scene of a viewer."),
+    **dict.fromkeys(
+        (".webp", ".heic", ".heif", ".avif", ".jp2"), "medsize cannot read this format. Save it as PNG first."
+    ),
     **dict.fromkeys((".mnc", ".img", ".minc"), "medsize cannot read this format. Convert it to NIfTI (.nii) first."),
 }
 """Reasons why files of these endings, if they are not DICOM, are not scans."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 import yaml
 from nibabel.affines import apply_affine
 
@@ -100,8 +101,8 @@ def test_where_nothing_is_found_the_window_holds_the_whole_scans(
 
 
 def test_a_run_on_regions_finds_none(command: Callable, phantoms: Path, tmp_path: Path) -> None:
-    for name in ("model.pt", "inference.json"):
-        (tmp_path / name).write_text("{}")
+    torch.save({}, tmp_path / "model.pt")
+    (tmp_path / "inference.json").write_text("{}")
     (tmp_path / "summary.json").write_text('{"roi": true, "bundle": "."}')
     arguments = ["locate", tmp_path, phantoms / "datalist.json", "--output", tmp_path / "new.json"]
     result = command("medsize.cli", *arguments, cwd=tmp_path, check=False)
