@@ -52,7 +52,7 @@ def test_words_that_a_mask_shares_with_its_image() -> None:
 
 
 def test_what_only_looks_like_a_scan_is_left_out_with_a_reason(tmp_path: Path) -> None:
-    names = ["a.dscalar.nii", "lh.pial.surf.gii", "aseg.mgz", "scene.mrml", "t1.img"]
+    names = ["a.dscalar.nii", "lh.pial.surf.gii", "aseg.mgz", "scene.mrml", "t1.img", "photo.webp"]
     for name in names:
         (tmp_path / name).write_bytes(b"x")
     found = {scan.files[0].name: scan for scan in find_scans(tmp_path)}
@@ -60,6 +60,7 @@ def test_what_only_looks_like_a_scan_is_left_out_with_a_reason(tmp_path: Path) -
     assert {scan.kind for scan in found.values()} == {ScanKind.OTHER}
     assert "a.dscalar.nii: it is CIFTI" in found["a.dscalar.nii"].fault
     assert "Convert it to NIfTI" in found["aseg.mgz"].fault
+    assert "Save it as PNG" in found["photo.webp"].fault
 
 
 def test_one_file_is_found_without_its_folder(tmp_path: Path) -> None:
