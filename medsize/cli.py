@@ -361,13 +361,16 @@ def measurements(
     from medsize.cohort.find import find_cohort
     from medsize.cohort.measurements import common_folder, import_measurements, measurement_files
     from medsize.cohort.structures import structure_option
+    from medsize.files import keep_inputs
     from medsize.measurements.measurement import ReadOptions
 
     with refusals("No table was written."):
         named = structure_option(structure or ())
         found = find_cohort(scans or common_folder(files), tuple(modality or ()))
         options = ReadOptions(unit, text, tuple(named.values()))
-        imported = import_measurements(measurement_files(files, found), found, named, options, between)
+        read = measurement_files(files, found)
+        keep_inputs(output, read)
+        imported = import_measurements(read, found, named, options, between)
         if not imported.table.rows:
             nothing = "found no measurement of a scan, expected at least one. Check FILES and --scans."
             raise ProblemsError(found.folder, imported.problems or [nothing, *imported.left_out])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["OutputError", "atomic_write", "encodable", "is_newer", "locked"]
+__all__ = ["OutputError", "atomic_write", "encodable", "is_newer", "keep_inputs", "locked"]
 
 
 class OutputError(OSError):
@@ -54,6 +54,23 @@ def atomic_write(path: Path, many_writers: bool = False) -> Iterator[Path]:
         if isinstance(e, RuntimeError) and "inline_container" in str(e):  # torch's file writer
             raise OutputError(path, str(e).partition("] ")[2] or str(e)) from e
         raise
+
+
+def keep_inputs(output: Path, inputs: Iterable[Path]) -> None:
+    """
+    Refuse to write a file over one that was read.
+
+    Args:
+        output: file to write.
+        inputs: files that are read; they may be missing.
+
+    Raises:
+        ValueError: when it is one of them.
+    """
+    if output.exists() and any(file.exists() and file.samefile(output) for file in inputs):
+        raise ValueError(
+            f"{output}: found an input as the output, expected another file. It would be lost: name a new one."
+        )
 
 
 def is_newer(file: Path, source: Path) -> bool:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from medsize.errors import ProblemsError
-from medsize.files import atomic_write
+from medsize.files import atomic_write, keep_inputs
 from medsize.inference.output_folder import RECORD
 from medsize.metrics.size_change import Sized, size_change
 from medsize.scans.roles import without_ending
@@ -49,6 +49,8 @@ class FollowUp:
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    folders: tuple[Path, ...] = ()
+    """The folders of predictions."""
 
     def tables(self) -> Iterator[Table]:
         """Yield a table for the screen of each pair of scans."""
@@ -73,7 +75,8 @@ class FollowUp:
             yield table
 
     def write(self, file: Path) -> None:
-        """Write the changes as CSV, whole or not at all."""
+        """Write the changes as CSV, whole or not at all, but not over a table that was compared."""
+        keep_inputs(file, [folder / "predictions.csv" for folder in self.folders])
         with atomic_write(file) as partial:
             pd.DataFrame(self.rows).to_csv(partial, index=False, float_format="%.6g")
 
@@ -96,7 +99,7 @@ def compare(earlier: Path, later: Path, pairs: Mapping[str, str] | None = None) 
     if pairs is None and earlier.resolve() == later.resolve():
         raise ValueError(f"{earlier}: found one folder, expected two, or the scans of each patient. Name them: --pairs")
     before, after = _read_scans(earlier), _read_scans(later)
-    result = FollowUp()
+    result = FollowUp(folders=(earlier, later))
     networks = {_record(folder).get("network") for folder in (earlier, later)}
     if len(networks) > 1:
         result.notes.append("the masks are of two networks: what differs may be the networks. Predict both by one.")

@@ -20,7 +20,7 @@ from medsize.bundle.run_summary import inference_bundle
 from medsize.bundle.segment_images import segment_images
 from medsize.data.cohort import load_cohort
 from medsize.data.proposal import Proposal, fitting_window
-from medsize.files import atomic_write
+from medsize.files import atomic_write, keep_inputs
 from medsize.scans.scan_facts import image_place
 
 __all__ = ["LOCATED_BY", "Region", "find_region", "find_regions", "locate", "middle_of"]
@@ -79,6 +79,9 @@ def locate(
         subprocess.CalledProcessError: when the inference fails.
     """
     bundle = inference_bundle(run, bundle, on_regions=": take a run on whole scans to find them.")
+    for file in (output, overlay):
+        if file is not None:
+            keep_inputs(file, [data_list])
     cohort = load_cohort(data_list, dataset_dir)
     content = json.loads(data_list.read_text())
     items = content.get("training", []) + content.get("validation", [])

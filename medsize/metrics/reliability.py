@@ -206,8 +206,8 @@ def reliability(
     """
     Judge the prediction of a scan.
 
-    It is ``reject`` if a volume is far beyond the range of sizes or doubts of two kinds come together, ``look`` if
-    there is a doubt, ``unchecked`` if nothing could be checked, else ``ok``.
+    It is ``reject`` if a volume is far beyond the range of sizes, doubts of two kinds come together or the scan has a
+    single intensity, ``look`` if there is a doubt, ``unchecked`` if nothing could be checked, else ``ok``.
 
     Args:
         structures: values of the predicted structures, by name.
@@ -235,6 +235,8 @@ def reliability(
     not_checked += [
         words.rstrip(",") for key, words in IMAGE_FACTS.items() if key not in cohort.image or key not in image
     ]
+    if image.get("intensity_spread") == 0:  # whatever the cohort: there is nothing to find
+        doubts.append(_Doubt("intensity", "the scan has a single intensity, as the network sees it", rejects=True))
     doubts += _image_doubts(image, cohort)
     together = len({doubt.kind for doubt in doubts}) > 1
     checked = len(not_checked) < 2 * len(structures) + len(IMAGE_FACTS)

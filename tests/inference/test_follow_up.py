@@ -56,6 +56,8 @@ def test_changes_have_intervals_and_a_verdict(tmp_path: Path) -> None:
     assert "a: left out: no scan of the same patient in the other: p2.nii" in result.output
     assert "p1.nii → p1.nii.gz" in result.output
     assert "+100 (+50 to +150)" in result.output
+    over_an_input = compared(tmp_path / "a", tmp_path / "b", "--output", tmp_path / "a" / "predictions.csv")
+    assert "found an input as the output" in over_an_input.output
     assert "+50 (+22.7 to +83.3)" in result.output
     assert "holds the true change with a probability of 80 % at least" in result.output
     table = pd.read_csv(tmp_path / "c.csv").set_index("structure")

@@ -91,6 +91,8 @@ def test_where_nothing_is_found_the_window_holds_the_whole_scans(
     module = importlib.import_module("medsize.inference.locate")
     monkeypatch.setattr(module, "find_regions", lambda run, bundle, images, report: [None] * len(images))
     options = [write_bright_run(tmp_path / "run"), phantoms / "datalist.json", phantoms, tmp_path / "located.json"]
+    with pytest.raises(ValueError, match="found an input as the output"):
+        locate(*options[:3], phantoms / "datalist.json")
     with pytest.raises(ValueError, match="found no structure in any of 9 scans"):
         locate(*options, overlay=tmp_path / "closer.yaml")
     assert len(locate(*options, overlay=tmp_path / "closer.yaml", middle_if_missed=True)) == 9

@@ -9,7 +9,7 @@ import pytest
 
 from medsize.measurements.ucum import AREA, LENGTH, VOLUME, in_mm
 from tests.cohort.cohorts import write_images
-from tests.measurements.tables import problems, table
+from tests.measurements.tables import measurements, problems, table
 
 SLICER = """"Segment","Number of voxels [voxels] (1)","Volume [mm3] (1)","Volume [cm3] (1)","Volume [mm3] (2)"
 "liver",755000,1510000,1510,1490000
@@ -56,6 +56,14 @@ def test_volumes_belong_to_the_scan_beside_them(scans: Path, name: str, text: st
     (row,) = table(scans)
     assert row == {"image": "p2/ct.nii.gz", "liver volume_ml": "1510", "comment": row["comment"]}
     assert f"liver: {name}, " in row["comment"]
+
+
+def test_a_table_of_measurements_is_not_written_over_itself(scans: Path) -> None:
+    (scans / "p1" / "volumes.csv").write_text(ITK_SNAP)
+    result = measurements(scans, "--output", scans / "p1" / "volumes.csv")
+    assert result.exit_code == 2
+    assert "found an input as the output" in result.output
+    assert (scans / "p1" / "volumes.csv").read_text() == ITK_SNAP
 
 
 def test_tables_that_break_off_are_named(scans: Path) -> None:

@@ -44,6 +44,7 @@ def cohort() -> CohortFacts:
         ((1200, False, 0.0), {"pixel_mm": 2.6}, "look", "pixels' size in mm is 2.6"),
         ((1200, False, 0.0), {"pixel_mm": 2.6, "slice_mm": 4.0}, "look", "slices' distance"),
         ((1200, False, 0.0), {"pixel_mm": 2.6, "mean_intensity": 0.5}, "reject", "mean intensity"),
+        ((1200, False, 0.0), {"intensity_spread": 0.0}, "reject", "the scan has a single intensity"),
     ],
 )
 def test_what_is_unlike_the_validation_is_doubted(
