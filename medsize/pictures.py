@@ -36,6 +36,7 @@ def draw_slice(
     plane: np.ndarray,
     outlines: Sequence[tuple[np.ndarray, str]] = (),
     spacing: Sequence[float] = (1.0, 1.0),
+    crosses: Sequence[tuple[int, float, float]] = (),
 ) -> None:
     """
     Draw a slice, from its percentile 0.5 to 99.5, and outline each class of label maps in its colour.
@@ -45,6 +46,7 @@ def draw_slice(
         plane: intensities, ``(X, Y)``, or red, green and blue, ``(X, Y, 3)``: x runs to the right, y upwards.
         outlines: label maps, ``(X, Y)``, and the style of their lines, such as ``"solid"``.
         spacing: mm of a pixel along x and y.
+        crosses: class and place of marks, in pixels along x and y.
     """
     from matplotlib.patheffects import withStroke
 
@@ -64,6 +66,10 @@ def draw_slice(
             colour = COLOURS[(index - 1) % len(COLOURS)]
             outline = axes.contour(*places, (padded == index).T, [0.5], colors=colour, linestyles=style, linewidths=2.0)
             outline.set_path_effects([withStroke(linewidth=3.0, foreground="black", alpha=0.4)])
+    for index, x, y in crosses:
+        colour = COLOURS[(index - 1) % len(COLOURS)] if index else "white"
+        (cross,) = axes.plot(x, y, "+", color=colour, markersize=14, markeredgewidth=2, scalex=False, scaley=False)
+        cross.set_path_effects([withStroke(linewidth=4.0, foreground="black", alpha=0.6)])
 
 
 def draw_legend(figure: Figure, structures: Iterable[str]) -> None:
@@ -82,6 +88,7 @@ def slice_png(
     outlines: Sequence[tuple[np.ndarray, str]] = (),
     spacing: Sequence[float] = (1.0, 1.0),
     pixels: int = 320,
+    crosses: Sequence[tuple[int, float, float]] = (),
 ) -> bytes:
     """
     Make a PNG of a slice, without a margin.
@@ -91,13 +98,14 @@ def slice_png(
         outlines: see :func:`draw_slice`.
         spacing: see :func:`draw_slice`.
         pixels: number of pixels along the longer side.
+        crosses: see :func:`draw_slice`.
     """
     from matplotlib.figure import Figure
 
     extent = np.multiply(plane.shape[:2], spacing)
     size = np.maximum(np.round(pixels * extent / extent.max()), 1)
     figure = Figure(figsize=tuple(size / DPI), dpi=DPI)
-    draw_slice(figure.add_axes((0, 0, 1, 1)), plane, outlines, spacing)
+    draw_slice(figure.add_axes((0, 0, 1, 1)), plane, outlines, spacing, crosses)
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()

@@ -77,5 +77,12 @@ def test_the_style_of_lines_tells_label_maps_apart() -> None:
     assert 0.3 * solid < dashed < 0.9 * solid
 
 
+def test_a_cross_marks_a_place_in_the_colour_of_its_class() -> None:
+    picture = pixels(slice_png(np.zeros((20, 20)), pixels=200, crosses=[(2, 4.5, 14.5), (1, 40, 40)]))
+    across, up = np.argwhere(has_colour(picture, COLOURS[1])).mean(axis=0)[::-1]
+    assert (across, 200 - up) == pytest.approx((50, 150), abs=2)
+    assert not has_colour(picture, COLOURS[0]).any()  # beyond the slice, which keeps its place
+
+
 def test_a_data_url_holds_the_content() -> None:
     assert base64.b64decode(data_url(b"PNG", "image/png").removeprefix("data:image/png;base64,")) == b"PNG"

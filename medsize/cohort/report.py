@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import nibabel
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
+from nibabel.affines import apply_affine
 
 from medsize import __version__
 from medsize.bundle.overlay import Setting
@@ -21,10 +23,11 @@ from medsize.cohort.pictures import IGNORED
 from medsize.data.cohort import Cohort
 from medsize.data.size_unit import size_unit
 from medsize.files import atomic_write
+from medsize.items import Click
 from medsize.page_templates import page_templates
-from medsize.pictures import data_url, fullest_slice, slice_png
+from medsize.pictures import class_colours, data_url, fullest_slice, slice_png
 from medsize.scans.geometry import num_channels
-from medsize.scans.scan_facts import UNREADABLE, image_facts
+from medsize.scans.scan_facts import UNREADABLE, image_facts, image_place
 
 __all__ = ["write_report"]
 
@@ -77,6 +80,9 @@ def write_report(
         problems=problems,
         suspicions=suspicions,
         pictures=list(_pictures(items)),
+        clicks=list(_clicks(items, cohort.class_names)),
+        clicked=sum(bool(item.get("clicks")) for item in items),
+        colours=class_colours(structures),
         are_pictures=unit.is_flat,
         unit=unit.name,
         length_unit=cohort.length_unit,
@@ -180,23 +186,56 @@ def _pictures(items: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
     """Yield a picture for some of the scans: the slice that shows most of the mask, or the middle one."""
     step = max(1, math.ceil(len(items) / MAX_SHOWN))
     for item in items[::step]:
-        try:
-            image = nibabel.load(item["image"])
-            is_picture = num_channels(image.shape) > 1 or image.shape[2:] == (1,)
-            mask = np.asarray(nibabel.load(item["label"]).dataobj) if "label" in item else None
-            at = image.shape[2] // 2 if mask is None else fullest_slice(mask)
-            plane = np.asarray(image.dataobj[:, :, at], dtype=np.float32)
-        except UNREADABLE:  # it is among the problems
-            continue
-        x, y = image.header.get_zooms()[:2]
-        outlined = [] if mask is None else [np.where(mask[..., at] == IGNORED, 0, mask[..., at])]
-        if is_picture:  # y runs down
-            plane, outlined = plane[:, ::-1], [labels[:, ::-1] for labels in outlined]
-        picture = slice_png(plane, [(labels, "solid") for labels in outlined], (x, y))
-        yield {
-            "name": item["name"],
-            "slice": str(at),
-            "source": data_url(picture, "image/png"),
-            "width": str(round(160 * min(1, plane.shape[0] * x / (plane.shape[1] * y)))),
-            "height": str(round(160 * min(1, plane.shape[1] * y / (plane.shape[0] * x)))),
-        }
+        with suppress(*UNREADABLE):  # it is among the problems
+            yield _picture(item)
+
+
+def _clicks(items: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yield a picture of each slice with clicks, for some of the scans that have clicks."""
+    clicked = [item for item in items if item.get("clicks")]
+    step = max(1, math.ceil(len(clicked) / MAX_SHOWN))
+    for item in clicked[::step]:
+        with suppress(*UNREADABLE):
+            of_slices = _crosses(item["clicks"], np.asarray(image_place(item["image"]).affine))
+            for at, crosses in sorted(of_slices.items()):
+                names = dict.fromkeys(class_names[index] for index, _, _ in crosses)
+                with suppress(IndexError):  # a click outside of the scan is among the problems
+                    yield {**_picture(item, at, crosses), "structures": ", ".join(names)}
+
+
+def _crosses(clicks: Sequence[Click], affine: np.ndarray) -> dict[int, list[tuple[int, float, float]]]:
+    """Return the class and the place of clicks and of the ends of lines, by the slice of their middle."""
+    found: dict[int, list[tuple[int, float, float]]] = {}
+    for click in clicks:
+        ends = apply_affine(np.linalg.inv(affine), [click.start_mm, click.end_mm])
+        at = math.floor(ends[:, 2].mean() + 0.5)
+        for x, y, _ in np.unique(ends, axis=0).tolist():
+            found.setdefault(at, []).append((click.class_index, x, y))
+    return found
+
+
+def _picture(
+    item: Mapping[str, Any], at: int | None = None, crosses: Sequence[tuple[int, float, float]] = ()
+) -> dict[str, str]:
+    """Return a picture of a slice, with the outlines of the mask, and crosses at clicks."""
+    image = nibabel.load(item["image"])
+    is_picture = num_channels(image.shape) > 1 or image.shape[2:] == (1,)
+    mask = np.asarray(nibabel.load(item["label"]).dataobj) if "label" in item else None
+    if at is None:
+        at = image.shape[2] // 2 if mask is None else fullest_slice(mask)
+    if not 0 <= at < image.shape[2]:
+        raise IndexError(at)
+    plane = np.asarray(image.dataobj[:, :, at], dtype=np.float32)
+    x, y = image.header.get_zooms()[:2]
+    outlined = [] if mask is None else [np.where(mask[..., at] == IGNORED, 0, mask[..., at])]
+    if is_picture:  # y runs down
+        plane, outlined = plane[:, ::-1], [labels[:, ::-1] for labels in outlined]
+        crosses = [(index, across, plane.shape[1] - 1 - down) for index, across, down in crosses]
+    png = slice_png(plane, [(labels, "solid") for labels in outlined], (x, y), crosses=crosses)
+    return {
+        "name": item["name"],
+        "slice": str(at),
+        "source": data_url(png, "image/png"),
+        "width": str(round(160 * min(1, plane.shape[0] * x / (plane.shape[1] * y)))),
+        "height": str(round(160 * min(1, plane.shape[1] * y / (plane.shape[0] * x)))),
+    }

@@ -10,7 +10,7 @@ import pandas as pd
 
 from medsize.inference.new_scans import NewScans, nothing_left
 from medsize.inference.page import MAX_SHOWN, Shown
-from medsize.inference.pictures import LARGE, PictureMask, convert_pictures, large_mask, small_mask
+from medsize.inference.pictures import LARGE, PictureMask, convert_pictures, in_pixels, large_mask, small_mask
 from medsize.inference.predicted import Predicted
 from medsize.inference.segmentation import Segmentation
 from medsize.metrics.size_error import relative_size_error
@@ -62,6 +62,12 @@ def predict_areas(
     problems += faults
     if not masks:
         raise nothing_left(new, "no picture could be segmented.", problems)
+    lacking = sum(mask.spacing_mm is None for mask in masks.values())
+    if lacking and not in_pixels(segmentation.settings):
+        segmentation.report(
+            f"area_mm2 and circumference_mm are empty for {lacking} of {len(masks)} pictures: their files do not state "
+            "the size of a pixel. State it: --pixel-mm."
+        )
     known = None
     if table is not None:
         known, faults = _stated_areas(masks, new, table)

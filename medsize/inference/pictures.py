@@ -22,7 +22,7 @@ from medsize.scans.picture_rows import TILE, PictureRows, TiffRows, every_nth, o
 from medsize.scans.scan import FoundScan
 from medsize.sizes.fitted_ellipse import fitted_circumference
 
-__all__ = ["LARGE", "ConvertedPictures", "PictureMask", "convert_pictures", "large_mask", "small_mask"]
+__all__ = ["LARGE", "ConvertedPictures", "PictureMask", "convert_pictures", "in_pixels", "large_mask", "small_mask"]
 
 LARGE = 2**24
 """Number of pixels above which a picture is segmented row by row."""

@@ -92,6 +92,8 @@ def test_clicks_of_some_scans_in_a_table_reach_the_training(command: Callable, t
     assert sorted(str(item.get("clicks")) for item in listed) == ["None"] * 4 + ["{'cube': [[14.0, 18.0, 10.0]]}"] * 2
     overlay = yaml.safe_load((output / "cohort.yaml").read_text())
     assert overlay["supervision"] == "size+scribble"
+    section = (output / "report.html").read_text().partition('id="clicks"')[2].partition("<h2")[0]
+    assert re.findall(r'alt="Slice (\d) of \w+ with the clicks of (\w+)"', section) == [("2", "cube")] * 2
     plan = command("medsize.cli", "fit", output, "--plan-only", "--output-dir", "fit", cwd=tmp_path).stdout
     assert "2 have clicks or scribbles" in " ".join(plan.split())
 

@@ -83,15 +83,20 @@ def test_masks_have_the_pictures_size_and_orientation_as_stored(command: Callabl
 
 
 @pytest.mark.parametrize(
-    "settings", [{"length_unit": "mm", "spacing": [0.6, 0.6]}, {"fit_to_window": True, "roi_size": [64, 64]}]
+    "settings",
+    [{"length_unit": "mm", "spacing": [0.6, 0.6]}, {"length_unit": "mm", "fit_to_window": True, "roi_size": [64, 64]}],
 )
 def test_a_large_picture_gets_the_same_mask_in_tiles(tmp_path: Path, settings: dict) -> None:
     run, folder = write_red_run(tmp_path / "run", **settings), tmp_path / "pictures"
     folder.mkdir()
     tifffile.imwrite(folder / "tiled.tif", red_square(300, 310), photometric="rgb", tile=(64, 64), compression="zlib")
-    if "length_unit" in settings:
+    if "fit_to_window" not in settings:
         with pytest.raises(ValueError, match="found no size of its pixels"):
             predict(run, folder, tmp_path / "refused")
+    else:
+        told: list[str] = []
+        predict(run, folder, tmp_path / "unknown", large=10**4, report=told.append)
+        assert "area_mm2 and circumference_mm are empty for 1 of 1 pictures" in "\n".join(told)
     masks = {}
     for name, large in (("small", 10**6), ("large", 10**4)):
         assert predict(run, folder, tmp_path / name, pixel_mm=0.5, large=large) == []
