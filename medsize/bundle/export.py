@@ -38,7 +38,7 @@ ENSEMBLE = "scripts.ensemble."
 """Beginning of the network's target in runs that join several."""
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns(
-    *("cli.py", "command_options.py", "__main__.py", "__pycache__", "bundles", "cohort", "fit", "inference", "studies"),
+    *("cli", "__main__.py", "__pycache__", "bundles", "cohort", "fit", "inference", "studies"),
     *("export.py", "model_card.py", "weights_licence.py", "zoo*.py"),
 )
 COLOURS = {"0": "R", "1": "G", "2": "B"}
