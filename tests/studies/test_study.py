@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from medsize.studies.ladder import LadderStudy
+from medsize.studies.ladder.run import run_ladder
 from medsize.studies.robustness import RobustnessStudy
 from medsize.studies.study import Study, load_study
 
@@ -58,3 +59,27 @@ def test_a_study_whose_cells_would_share_a_folder_is_refused(
     cohorts = [cohort | {"name": name} for cohort, name in zip(content["cohorts"], ("A b", "a-B"), strict=True)]
     with pytest.raises(ValueError, match=r"study\.yaml:\n- .*(share a folder|the same folder)"):
         loaded(tmp_path, kind, content | {"cohorts": cohorts})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rungz": {}}, "found the key 'rungz', which has no use. Did you mean 'rungs'?"),
+        ({"rungs": {"masks": {"overrids": {}}, "sizes": {}}}, "'rungs.masks.overrids', .* Did you mean 'overrides'?"),
+        ({"rungs": None}, "rungs: found None, expected a valid dictionary. Correct it."),
+        ({"cohorts": [{"name": "Hearts"}]}, "found no key 'cohorts.0.rungs'. Add it."),
+    ],
+    ids=["a key", "a key of a rung", "no rungs", "a cohort without rungs"],
+)
+def test_what_is_wrong_in_a_study_is_told(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        loaded(tmp_path, LadderStudy, LADDER | change)
+
+
+def test_an_overlay_that_does_not_exist_is_refused_before_the_first_run(tmp_path: Path) -> None:
+    rungs = {"masks": {}, "sizes": {"overlays": ["teecher.yaml"]}}
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(LADDER | {"bundle": "size_seg_2d", "rungs": rungs}))
+    with pytest.raises(ValueError, match=r"no config 'teecher.yaml'.* Did you mean 'teacher.yaml'"):
+        run_ladder(file, tmp_path, tmp_path / "work")
+    assert not list((tmp_path / "work").rglob("log.txt"))

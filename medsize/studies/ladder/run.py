@@ -51,7 +51,8 @@ def run_ladder(
         whether all cells succeeded.
 
     Raises:
-        ValueError: when the study is faulty, or the work folder or the table holds a cell with other settings.
+        ValueError: when the study is faulty or names an overlay that does not exist, or the work folder or the table
+            holds a cell with other settings.
         subprocess.CalledProcessError: when a cohort cannot be prepared.
     """
     study = load_study(file, LadderStudy)
@@ -70,6 +71,8 @@ def run_ladder(
             to_run.append(cell)
     for cell in to_run:  # grows by what is needed, and by what that needs
         to_run += [c for c in study.needed_by(cell) if not c.is_finished(work_dir) and c not in to_run]
+    for cell in to_run:  # refuses what a cell lacks, before the first one runs
+        study.command(cell, file.parent, data_dir, work_dir)
     study.make_ready(to_run, data_dir, work_dir)
 
     def take_in() -> None:
