@@ -80,10 +80,14 @@ def check_finished(run: Path, files: Sequence[str]) -> None:
         files: names of the files that it must have.
 
     Raises:
-        ValueError: naming the files that are missing or cut off.
+        ValueError: naming the files that are missing or cut off, and the latest finished run inside, as in a fit.
     """
     missing = [name for name in files if not (run / name).is_file()]
     if missing:
-        raise ValueError(f"{run} is not a finished run: there is no {', '.join(missing)} in it.")
+        inside = [file.parent for folder in ("*", "*/*") for file in run.glob(f"{folder}/{SUMMARY}")]
+        finished = [folder for folder in inside if all((folder / name).is_file() for name in files)]
+        latest = max(finished, key=lambda folder: (folder / SUMMARY).stat().st_mtime, default=None)
+        guess = "" if latest is None else f" Did you mean {latest}?"
+        raise ValueError(f"{run} is not a finished run: there is no {', '.join(missing)} in it.{guess}")
     if WEIGHTS in files and not zipfile.is_zipfile(run / WEIGHTS):  # torch writes a ZIP file, whose end tells
         raise ValueError(f"{run / WEIGHTS}: found a file that is cut off, or no weights of torch. Copy it again.")

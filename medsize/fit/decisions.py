@@ -211,10 +211,11 @@ def _of_labels(facts: CohortFacts, chosen: Choices) -> Iterator[Decision]:
     why = "a 3D network learns from whole scans" if facts.is_3d else "most scans have no sizes of slices"
     yield Decision(text="sizes of whole scans", reason=why)
     structures = len(facts.structures)
+    told = f"tell {structures} structures apart" if structures > 1 else "tell the structure from the rest"
     if facts.training_scans < FEW_SCANS * structures and kinds == ["size"]:
         yield Decision(
             text=f"few scans, {facts.training_scans} to train on",
-            reason=f"sizes may not tell {structures} structures apart. More scans help, or clicks in three of them",
+            reason=f"sizes may not {told}. More scans help, or clicks in three of them",
         )
 
 

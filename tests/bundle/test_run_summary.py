@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -73,3 +74,17 @@ def test_the_bundle_of_an_inference_is_that_of_the_run_or_the_one_that_is_named(
     assert inference_bundle(tmp_path, BUNDLE_3D, on_regions="") == BUNDLE_3D
     with pytest.raises(ValueError, match=r"found no bundle.* --bundle FOLDER"):
         inference_bundle(tmp_path, None, on_regions="")
+
+
+def test_a_folder_around_runs_is_refused_with_the_latest_finished_one(tmp_path: Path) -> None:
+    fold = tmp_path / "fold_0"
+    for second, (network, files) in enumerate(
+        {"teacher": (WEIGHTS, INFERENCE, SUMMARY), "unet": (WEIGHTS, INFERENCE, SUMMARY), "stopped": (SUMMARY,)}.items()
+    ):
+        for name in files:
+            file = fold / network / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("{}")
+            os.utime(file, (second, second))
+    with pytest.raises(ValueError, match=rf"not a finished run: .* Did you mean {re.escape(str(fold / 'unet'))}\?$"):
+        inference_bundle(tmp_path, None)

@@ -209,6 +209,8 @@ def test_few_scans_are_trained_on_longer_and_told_of() -> None:
     )
     caution = "few scans, 8 to train on: sizes may not tell 3 structures apart"
     assert caution in decisions(plan(few | VOLUMES))
+    one = few | VOLUMES | {"structures": ("left",), "shares": {"left": 0.1}, "training_scans": 4}
+    assert "sizes may not tell the structure from the rest" in decisions(plan(one))
     assert "few scans, " not in decisions(plan(few)), "each slice has sizes of its own"
     assert "few scans, " not in decisions(plan(VOLUMES))
     assert "few scans, " not in decisions(plan(few | VOLUMES | {"with_scribble": 3}))
