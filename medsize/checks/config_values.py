@@ -54,7 +54,7 @@ class ConfigValues(BaseModel):
     potts_radius: AtLeast1 = 1
     potts_contrast: MoreThan0 = 1
     agreement_weight: AtLeast0 = 1
-    mask_share: Fraction = 0
+    mask_share: Fraction | None = None
     jitter: AtLeast0 = 0
     intensity_window: tuple[Number, Number] | None = None
     cache_rate: Fraction = 1

@@ -56,7 +56,7 @@ def test_what_is_given_is_not_proposed_and_the_window_follows_the_spacing(
         ({"spacing": "abc"}, "spacing is 'abc', expected a list of numbers."),
         ({"use_roi": "maybe"}, "use_roi is 'maybe': any text counts as true."),
         ({"max_epochs": "ten"}, "1 problem\n  - max_epochs is 'ten', expected a whole number.$"),
-        ({"max_epochs": 0}, "max_epochs is 0, expected 1 or more."),
+        ({"max_epochs": 0, "mask_share": None}, "1 problem\\n  - max_epochs is 0, expected 1 or more."),
         ({"learning_rate": "fast"}, "learning_rate is 'fast', expected a number."),
         ({"amp": "maybe"}, "amp is 'maybe': any text counts as true."),
         ({"device": "cuda9"}, "device is 'cuda9': expected a device such as cpu or cuda:0."),
