@@ -44,7 +44,7 @@ def test_volumes_come_back_from_dicom_sr(tmp_path: Path, monkeypatch: pytest.Mon
     seg, report = pydicom.dcmread(output / "dicom_seg" / "größer.dcm"), highdicom.sr.srread(file)
     assert report.PatientID == PATIENT_ID
     assert (report.StudyInstanceUID, report.VerificationFlag) == (seg.StudyInstanceUID, "UNVERIFIED")
-    assert "Code Value                          SH: 'LOOK'" in (shown := str(report))
+    assert "Code Value                          SH: 'UNCHECKED'" in (shown := str(report))
     assert shown.count(f"Referenced SOP Instance UID         UI: {seg.SOPInstanceUID}") == 3  # as evidence, too
     ml, before = table.loc["größer", "liver"], file.read_bytes()
     text = before.decode(errors="replace")
