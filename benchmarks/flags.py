@@ -49,8 +49,10 @@ def _judged(table: pd.DataFrame, cohort: CohortFacts) -> Iterator[dict[str, obje
         if rows["dice"].isna().all():
             continue
         structures = {
-            str(row["structure"]): StructureFacts(row["volume_ml"], bool(row["at_edge"]), row["outside_largest"])
-            for row in rows.to_dict("records")
+            str(row["structure"]): StructureFacts(
+                row["volume_ml"], bool(row["at_edge"]), row["outside_largest"], row.get("confidence")
+            )
+            for row in rows.astype(object).where(rows.notna(), None).to_dict("records")
         }
         values = {key: float(rows[key].iloc[0]) for key in IMAGE_FACTS}
         found = reliability(structures, values, cohort)

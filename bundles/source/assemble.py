@@ -29,7 +29,9 @@ SOURCE = Path(__file__).parent
 BUNDLES = SOURCE.parent
 COMMENTED = (".yaml", ".conf", ".py")
 """Endings of files that get a comment with their source."""
-COPIED = {"scripts/fit_to_window.py": "medsize/transforms/fit_to_window.py"}
+COPIED = {
+    f"scripts/{name}.py": f"medsize/transforms/{name}.py" for name in ("fit_to_window", "soft_dice_confidence")
+}
 """Files that inference needs without medsize: path in the bundle, and their source in the repository."""
 PLACE = re.compile(r"^( *)(\w+): !bundle(  #[^\n]*)?\n", re.MULTILINE)
 

@@ -50,7 +50,9 @@ def write_ensemble(runs: Sequence[Path], output_dir: Path) -> None:
     tables = [pd.read_csv(run / METRICS, dtype={"subject": str}) for run in runs]
     table = pd.concat(tables, ignore_index=True)
     calibration = calibrate_volumes(table)
-    write_calibration(output_dir / INFERENCE, calibration, cohort_facts(table))
+    # An average of networks is less sure than each of them.
+    facts = cohort_facts(table.drop(columns="confidence", errors="ignore"))
+    write_calibration(output_dir / INFERENCE, calibration, facts)
     with atomic_write(output_dir / METRICS) as file:
         table.to_csv(file, index=False, float_format="%.6g")
     cases = int(table["image"].nunique())

@@ -38,8 +38,8 @@ class CaseTable:
     Columns: ``image``, ``subject``, ``structure``, ``dice``, ``hd95_mm``, ``volume_ml``, ``true_volume_ml``,
     ``true_low_ml`` and ``true_high_ml`` (both ends of it), ``volume_error_ml`` (absolute) and ``relative_size_error``,
     both by :mod:`medsize.metrics.size_error`; ``false_finding`` and ``false_fraction``; ``circumference_mm``,
-    ``true_circumference_mm`` and ``circumference_error_mm`` (absolute); then ``at_edge``, ``outside_largest`` and the
-    values of the image, see :mod:`medsize.metrics.reliability`. Without a mask, Dice and HD95 stay empty, and the true
+    ``true_circumference_mm`` and ``circumference_error_mm`` (absolute); then ``at_edge``, ``outside_largest``,
+    ``confidence`` and the values of the image, see :mod:`medsize.metrics.reliability`. Without a mask, Dice and HD95 stay empty, and the true
     volume is the given size, or the middle of its interval. Dice stays empty if a structure is neither predicted nor
     present, HD95 if it is missing on one side. The relative size error stays empty if the structure is absent or its
     size unknown. An absent structure is a false finding (1, else 0) if at least ``least_voxels`` are predicted;
@@ -57,7 +57,8 @@ class CaseTable:
             ``image``, ``true_volume_mm3`` if known, ``(2, K − 1)``, ``true_circumference_mm`` if stated, ``(K − 1,)``,
             and ``true_label`` if there is a mask, ``(1, *spatial)``, 255 in voxels that do not count.
         output_transform: takes the one-hot predictions ``(K, *spatial)`` from ``engine.state.output``, in the space of
-            the labels.
+            the labels. Where the outputs are dictionaries, ``confidence`` in them is that of each structure,
+            ``(K − 1,)``, see :class:`medsize.transforms.SoftDiceConfidence`.
         record: record that writes the summary. Default: none.
         level: probability with which the interval of a volume shall hold the true one. Defaults to 0.9.
         least_voxels: least number of voxels that are a finding. Defaults to 10.
@@ -100,10 +101,14 @@ class CaseTable:
 
     def _add_cases(self, engine: Engine) -> None:
         items = self.batch_transform(engine.state.batch)
-        for item, prediction in zip(items, self.output_transform(engine.state.output), strict=True):
-            self._cases.append(self._rows_of(item, prediction))
+        outputs = engine.state.output
+        for item, prediction, output in zip(items, self.output_transform(outputs), outputs, strict=True):
+            confidence = output.get("confidence") if isinstance(output, dict) else None
+            self._cases.append(self._rows_of(item, prediction, confidence))
 
-    def _rows_of(self, item: dict[str, Any], prediction: MetaTensor) -> list[dict[str, Any]]:
+    def _rows_of(
+        self, item: dict[str, Any], prediction: MetaTensor, confidence: torch.Tensor | None
+    ) -> list[dict[str, Any]]:
         if "true_label" in item:
             prediction = _without_ignored(prediction, item["true_label"].as_tensor())
         volumes = volumes_of(prediction.unsqueeze(0))[0].cpu()
@@ -142,6 +147,7 @@ class CaseTable:
             "true_circumference_mm": stated,
             "circumference_error_mm": (circumferences - stated).abs(),
         }
+        confidences = [math.nan] * count if confidence is None else confidence.tolist()
         voxel_ml = float(prediction.affine[:3, :3].double().det().abs()) / MM3_PER_ML
         shapes = [structure_facts(mask.cpu().numpy() > 0, voxel_ml) for mask in onehot[0, 1:]]
         file = str(item["image"].meta["filename_or_obj"])
@@ -156,6 +162,7 @@ class CaseTable:
                 **{column: float(values[k]) for column, values in columns.items()},
                 "at_edge": int(shapes[k].at_edge),
                 "outside_largest": shapes[k].outside_largest,
+                "confidence": confidences[k],
                 **{key: image.get(key, math.nan) for key in IMAGE_FACTS},
             }
             for k, name in enumerate(self.structures)

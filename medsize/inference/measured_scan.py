@@ -44,9 +44,14 @@ def measure_scan(
     # MONAI drops axes of 1.
     labels = np.asarray(nibabel.load(mask_file(output.folder, name)).dataobj).reshape(image.shape)
     voxel_ml = math.prod(map(float, spacing)) / MM3_PER_ML
-    found = {structure: structure_facts(labels == k, voxel_ml) for k, structure in enumerate(structures, start=1)}
+    record = output.scans[name]
+    confidences = record.get("confidence", {})
+    found = {
+        structure: structure_facts(labels == k, voxel_ml)._replace(confidence=confidences.get(structure))
+        for k, structure in enumerate(structures, start=1)
+    }
     z = fullest_slice(labels)
     plane = np.asarray(image.dataobj[..., z], dtype=np.float32)
     panel = Panel(name, plane, labels[..., z], spacing[:2])
     scan_ml = labels.size * voxel_ml
-    return MeasuredScan(found, scan_ml, reliability(found, output.scans[name].get("facts", {}), cohort)), panel
+    return MeasuredScan(found, scan_ml, reliability(found, record.get("facts", {}), cohort)), panel

@@ -19,7 +19,7 @@ from nibabel.filebasedimages import ImageFileError
 
 from medsize import __version__
 from medsize.bundle.inference_settings import inference_settings
-from medsize.bundle.run_folder import MASKS, WEIGHTS
+from medsize.bundle.run_folder import MASKS, VOLUMES, WEIGHTS
 from medsize.files import atomic_write, locked
 from medsize.suggest import first_few
 
@@ -66,7 +66,8 @@ class OutputFolder:
     network: Mapping[str, str]
     """Its run and its digest, as the record holds them."""
     scans: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name: ``state`` of the scan's files, and ``facts``, see :func:`medsize.metrics.reliability.image_facts`."""
+    """By name: ``state`` of the scan's files; ``facts``, see :func:`medsize.metrics.reliability.image_facts`; and
+    ``confidence`` by structure, see :class:`medsize.transforms.SoftDiceConfidence`."""
 
     @property
     def images(self) -> Path:
@@ -119,8 +120,9 @@ class OutputFolder:
             file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", errors="surrogateescape")
 
     def keep(self, names: Iterable[str]) -> None:
-        """Move the images and whole masks of scans to their place, and their regions to ``regions.json``."""
+        """Move the images and whole masks of scans to their place, and keep their regions and confidences."""
         kept = set(names)
+        self._keep_confidences(kept)
         listed, own = (folder / REGIONS for folder in (self.folder, self.unfinished))
         if kept and own.is_file():
             regions = json.loads(own.read_text())
@@ -135,6 +137,17 @@ class OutputFolder:
                     target = self.folder / source.relative_to(self.unfinished)
                     target.parent.mkdir(exist_ok=True)
                     os.replace(source, target)
+
+    def _keep_confidences(self, names: set[str]) -> None:
+        """Record how sure the network is of the structures in scans."""
+        written = (self.unfinished / MASKS / VOLUMES).with_suffix(".json")
+        if not names or not written.is_file():
+            return
+        for scan in json.loads(written.read_text())["scans"]:
+            found = {structure: of.get("confidence") for structure, of in scan["structures"].items()}
+            if (name := image_name(Path(scan["image"]))) in names:
+                self.scans[name]["confidence"] = {key: value for key, value in found.items() if value is not None}
+        self.write_record()
 
 
 @contextmanager

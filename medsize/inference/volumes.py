@@ -107,13 +107,14 @@ def _write_volumes(
         image = str((output.images / f"{name}.nii.gz").resolve())
         volumes = {f"{structure} (mL)": f"{facts.volume_ml:.6g}" for structure, facts in scan.structures.items()}
         cut_off = "; ".join(structure for structure, facts in scan.structures.items() if facts.at_edge)
-        told = {"flag": scan.reliability.flag, "reasons": "; ".join(scan.reliability.reasons)}
-        table.append({"image": image, **volumes, "cut off": cut_off, **told})
+        flag = {"flag": scan.reliability.flag, "reasons": "; ".join(scan.reliability.reasons)}
+        table.append({"image": image, **volumes, "cut off": cut_off, **flag})
         structures = {}
         for structure, facts in scan.structures.items():
             low, high = calibration[structure].interval(facts.volume_ml, scan.scan_ml) or (None, None)
             ends = {"low_ml": low, "high_ml": high, "level": calibration[structure].level}
-            structures[structure] = {"volume_ml": facts.volume_ml, **ends, "cut_off": facts.at_edge}
+            told = {"cut_off": facts.at_edge, "confidence": facts.confidence}
+            structures[structure] = {"volume_ml": facts.volume_ml, **ends, **told}
         scans.append({"image": image, "structures": structures, **asdict(scan.reliability)})
     notes = {name: of_structure.note for name, of_structure in calibration.items() if of_structure.note}
     file = output.masks / VOLUMES
@@ -168,7 +169,9 @@ def _rows(
                 low, high = _ends(stated.get(name, {}).get(structure))
                 entry |= {"low_ml": low, "high_ml": high}
                 entry["relative_size_error"] = float(relative_size_error(facts.volume_ml, low, high))
-            yield entry | {"flag": scan.reliability.flag, "reasons": "; ".join(scan.reliability.reasons)}
+            flag = {"flag": scan.reliability.flag, "reasons": "; ".join(scan.reliability.reasons)}
+            sure = math.nan if facts.confidence is None else facts.confidence
+            yield entry | {"confidence": sure} | flag
 
 
 def _ends(size: float | list[float] | None) -> tuple[float, float]:

@@ -43,6 +43,8 @@ FAR_BEYOND = 2.0
 """Factor beyond the range of sizes that rejects."""
 MORE_APART = 0.1
 """Share of a volume outside the largest component, beyond the largest share of the cohort, that gives a doubt."""
+LEAST_SURE = 0.1
+"""Share of scans like those of the cohort that have a doubt of the confidence, at most."""
 LARGEST_Z = 5.0
 """Largest robust z-score of geometry and intensity without a doubt."""
 LEAST_SPREAD = 0.05
@@ -68,6 +70,8 @@ class StructureFacts(NamedTuple):
     """True if it is in the outermost voxels of the scan."""
     outside_largest: float
     """Share of its volume outside its largest component."""
+    confidence: float | None = None
+    """See :class:`medsize.transforms.SoftDiceConfidence`; ``None`` if it is unknown."""
 
 
 class Usual(NamedTuple):
@@ -94,6 +98,8 @@ class StructureRange(NamedTuple):
     """Number of scans in which the prediction is in the outermost voxels."""
     outside_largest: float | None = None
     """Largest share of a predicted volume outside its largest component."""
+    confidence: float | None = None
+    """Median confidence."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ class CohortFacts:
     scans: int = 0
     structures: Mapping[str, StructureRange] = field(default_factory=dict)
     image: Mapping[str, Usual] = field(default_factory=dict)
+    least_confidence: float | None = None
+    """Confidence, relative to the structure's median, below which a structure is doubted."""
 
     def recorded(self) -> dict[str, Any]:
         """Return the values as JSON holds them."""
@@ -110,6 +118,7 @@ class CohortFacts:
             "scans": self.scans,
             "structures": {name: of_structure._asdict() for name, of_structure in self.structures.items()},
             "image": {name: usual._asdict() for name, usual in self.image.items()},
+            "least_confidence": self.least_confidence,
         }
 
     @classmethod
@@ -117,7 +126,7 @@ class CohortFacts:
         """Return the values that a run has recorded; older runs have none."""
         structures = {name: StructureRange(**values) for name, values in recorded.get("structures", {}).items()}
         image = {name: Usual(**values) for name, values in recorded.get("image", {}).items()}
-        return cls(recorded.get("scans", 0), structures, image)
+        return cls(recorded.get("scans", 0), structures, image, recorded.get("least_confidence"))
 
 
 @dataclass(frozen=True)
@@ -185,10 +194,12 @@ def cohort_facts(table: pd.DataFrame) -> CohortFacts:
     for name, rows in table.groupby("structure", sort=False):
         ends = (rows.get("true_low_ml", rows["true_volume_ml"]), rows.get("true_high_ml", rows["true_volume_ml"]))
         low, high = (end.fillna(rows["true_volume_ml"]).dropna() for end in ends)
-        edge, apart = (rows.get(key, absent[rows.index]).dropna() for key in ("at_edge", "outside_largest"))
+        keys = ("at_edge", "outside_largest", "confidence")
+        edge, apart, sure = (rows.get(key, absent[rows.index]).dropna() for key in keys)
         sizes = (_rounded(low.min()), _rounded(high.max())) if len(low) >= LEAST_SCANS else (None, None)
         shape = (int(edge.sum()), _rounded(apart.max())) if len(apart) >= LEAST_SCANS else (None, None)
-        structures[str(name)] = StructureRange(*sizes, *shape)
+        usual = _rounded(sure.median()) if len(sure) >= LEAST_SCANS else None
+        structures[str(name)] = StructureRange(*sizes, *shape, usual)
     scans = table.drop_duplicates("image")
     image = {}
     for key in IMAGE_FACTS:
@@ -197,7 +208,22 @@ def cohort_facts(table: pd.DataFrame) -> CohortFacts:
             median = float(values.median())
             deviation = float((values - median).abs().median())
             image[key] = Usual(_rounded(median), _rounded(MAD_TO_SD * deviation))
-    return CohortFacts(len(scans), structures, image)
+    return CohortFacts(len(scans), structures, image, _least_confidence(table, structures))
+
+
+def _least_confidence(table: pd.DataFrame, structures: Mapping[str, StructureRange]) -> float | None:
+    """
+    Return the relative confidence below which a scan's least sure structure is rare.
+
+    Of n scans like those of the cohort, one more is below the k-th smallest value with the probability k / (n + 1).
+    """
+    if "confidence" not in table:
+        return None
+    usual = table["structure"].astype(str).map({name: of.confidence for name, of in structures.items()})
+    of_scans = (table["confidence"] / usual.astype(float)).groupby(table["image"]).min().dropna().sort_values()
+    if len(of_scans) < LEAST_SCANS:
+        return None
+    return _rounded(of_scans.iloc[max(int(LEAST_SURE * (len(of_scans) + 1)), 1) - 1])
 
 
 def reliability(
@@ -222,6 +248,13 @@ def reliability(
             not_checked.append(f"{name}: the size")
         else:
             doubts += _size_doubts(name, found.volume_ml, usual.low_ml, usual.high_ml)
+        if usual.confidence is None or cohort.least_confidence is None:
+            not_checked.append(f"{name}: the confidence")
+        elif found.confidence is None:
+            not_checked += [f"{name}: the confidence"] * (found.volume_ml > 0)
+        elif found.confidence < cohort.least_confidence * usual.confidence:
+            sure = f"confidence {found.confidence:.2f}, in the validation {usual.confidence:.2f}"
+            doubts.append(_Doubt("confidence", f"the network is unsure of {name}: {sure}"))
         if usual.at_edge is None or usual.outside_largest is None:
             not_checked.append(f"{name}: the edge of the scan, the components")
             continue
@@ -239,7 +272,7 @@ def reliability(
         doubts.append(_Doubt("intensity", "the scan has a single intensity, as the network sees it", rejects=True))
     doubts += _image_doubts(image, cohort)
     together = len({doubt.kind for doubt in doubts}) > 1
-    checked = len(not_checked) < 2 * len(structures) + len(IMAGE_FACTS)
+    checked = len(not_checked) < 3 * len(structures) + len(IMAGE_FACTS)
     flag = "look" if doubts else "ok" if checked else "unchecked"
     if together or any(doubt.rejects for doubt in doubts):
         flag = "reject"

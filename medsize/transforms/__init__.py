@@ -37,6 +37,12 @@ from medsize.transforms.slices import (
     SplitSlicesd,
     SplitSlicesDict,
 )
+from medsize.transforms.soft_dice_confidence import (
+    SoftDiceConfidence,
+    SoftDiceConfidenceD,
+    SoftDiceConfidenced,
+    SoftDiceConfidenceDict,
+)
 from medsize.transforms.soft_label import ShiftToSize, SoftLabelD, SoftLabeld, SoftLabelDict
 from medsize.transforms.tile_pictures import TilePicturesD, TilePicturesd, TilePicturesDict
 from medsize.transforms.voxel_size import voxel_size
@@ -81,6 +87,10 @@ __all__ = [
     "SizeToFractionD",
     "SizeToFractionDict",
     "SizeToFractiond",
+    "SoftDiceConfidence",
+    "SoftDiceConfidenceD",
+    "SoftDiceConfidenceDict",
+    "SoftDiceConfidenced",
     "SoftLabelD",
     "SoftLabelDict",
     "SoftLabeld",

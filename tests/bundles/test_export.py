@@ -150,6 +150,8 @@ def test_an_exported_bundle_gives_intervals_where_medsize_is_not_installed(
         assert (liver["low_ml"], liver["high_ml"]) == pytest.approx(ends, rel=1e-5)
         assert liver["level"] == 0.888889
         assert (kidney["low_ml"], kidney["high_ml"], kidney["level"]) == (None, None, None)
+        assert (kidney["confidence"] is None) == (kidney["volume_ml"] == 0)
+        assert 0 < (liver["confidence"] or 0.5) <= 1
     assert any(scan["structures"]["liver"]["volume_ml"] > 0 for scan in found["scans"])
 
 

@@ -103,7 +103,7 @@ def test_inference_of_a_shipped_bundle_finds_what_evaluation_finds(
         bundle_root=shipped.bundle.name,
         dataset_dir=str(phantoms / "images"),
         output_dir="segmentations",
-        **{"postprocessing#transforms#3#output_postfix": "organs"},
+        **{"postprocessing#transforms#4#output_postfix": "organs"},
         **phantom_options(shipped),
     )
     volumes = pd.read_csv(tmp_path / "segmentations" / "volumes.csv").set_index("image")

@@ -71,6 +71,7 @@ def test_training_leaves_a_record(trained: Path) -> None:
         "circumference_error_mm",
         "at_edge",
         "outside_largest",
+        "confidence",
         *IMAGE_FACTS,
     ]
     assert len(table) == 9

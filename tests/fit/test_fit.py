@@ -236,6 +236,8 @@ def test_an_ensemble_averages_the_softmax_of_its_networks_and_can_be_exported(
     cases = pd.read_csv(run / "metrics.csv")
     cases.assign(image="of_fold_1/" + cases["image"], subject=None).to_csv(second / "metrics.csv", index=False)
     write_ensemble([run, second], tmp_path / "ensemble")
+    facts = json.loads((tmp_path / "ensemble" / "inference.json").read_text())["cohort_facts"]
+    assert facts["least_confidence"] is None  # an average of networks is less sure than each
     export_bundle(BUNDLE_2D, tmp_path / "exported", tmp_path / "ensemble")
     parser = ConfigParser()
     parser.read_config(tmp_path / "exported" / "configs" / "inference.yaml")

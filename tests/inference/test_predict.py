@@ -88,6 +88,8 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     ends = made.interval(liver["volume_ml"])
     assert liver[["interval_low_ml", "interval_high_ml"]].tolist() == pytest.approx(ends, rel=1e-4)
     assert liver["interval_level"] == made.level < 0.9  # few subjects
+    assert 0 < liver["confidence"] <= 1
+    assert f'<td data-value="{liver["confidence"]}">{liver["confidence"]:.2f}</td>' in page
     assert f"<li>liver: {int(100 * made.level)} %, calibrated by {made.subjects} subjects" in page
     assert f">{ends[0]:.4g} to {ends[1]:.4g}</td>" in page
     montage = matplotlib.image.imread(output / "montage.png")[..., :3]

@@ -22,7 +22,7 @@ def cohort() -> CohortFacts:
     rows = [
         {
             **{"image": f"{n}.nii.gz", "structure": "liver", "true_volume_ml": 1000.0 + 100 * n},
-            **{"at_edge": 0, "outside_largest": 0.01 * n, **IMAGE},
+            **{"at_edge": 0, "outside_largest": 0.01 * n, "confidence": 0.95 - 0.02 * n, **IMAGE},
         }
         for n in range(6)
     ]
@@ -41,6 +41,9 @@ def cohort() -> CohortFacts:
         ((1200, True, 0.0), {}, "look", "edge of the scan"),
         ((1200, False, 0.2), {}, "look", "20 % of liver is outside"),
         ((1200, True, 0.2), {}, "reject", "edge of the scan"),
+        ((1200, False, 0.0, 0.86), {}, "ok", ""),
+        ((1200, False, 0.0, 0.84), {}, "look", "unsure of liver: confidence 0.84, in the validation 0.90"),
+        ((1900, False, 0.0, 0.84), {}, "reject", "unsure of liver"),
         ((1200, False, 0.0), {"pixel_mm": 2.6}, "look", "pixels' size in mm is 2.6"),
         ((1200, False, 0.0), {"pixel_mm": 2.6, "slice_mm": 4.0}, "look", "slices' distance"),
         ((1200, False, 0.0), {"pixel_mm": 2.6, "mean_intensity": 0.5}, "reject", "mean intensity"),
@@ -50,7 +53,8 @@ def cohort() -> CohortFacts:
 def test_what_is_unlike_the_validation_is_doubted(
     cohort: CohortFacts, liver: tuple, image: dict, flag: str, reason: str
 ) -> None:
-    found = reliability({"liver": StructureFacts(*liver)}, IMAGE | image, CohortFacts.read(cohort.recorded()))
+    facts = StructureFacts(*(*liver, 0.95)[:4])
+    found = reliability({"liver": facts}, IMAGE | image, CohortFacts.read(cohort.recorded()))
     assert (found.flag, found.not_checked) == (flag, ())
     assert reason in "; ".join(found.reasons)
 
@@ -59,20 +63,35 @@ def test_checks_that_a_run_has_no_values_for_are_named(cohort: CohortFacts) -> N
     found = reliability({"liver": StructureFacts(1200, True, 0.5)}, IMAGE, CohortFacts.read({}))
     assert (found.flag, found.reasons) == ("unchecked", ())
     assert "liver: the size" in found.not_checked
-    assert len(found.not_checked) == 2 + len(IMAGE_FACTS)
+    assert len(found.not_checked) == 3 + len(IMAGE_FACTS)
     found = reliability({"liver": StructureFacts(1200, False, 0.0)}, {}, cohort)
-    assert (found.flag, len(found.not_checked)) == ("ok", len(IMAGE_FACTS))
+    assert (found.flag, len(found.not_checked)) == ("ok", 1 + len(IMAGE_FACTS))
     few = pd.DataFrame([{"image": "a", "structure": "liver", "true_volume_ml": 1000.0}])
     assert cohort_facts(few).structures["liver"].low_ml is None
+
+
+def test_a_tenth_of_the_scans_has_a_structure_that_the_network_is_less_sure_of() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"image": str(n), "structure": name, "true_volume_ml": 1.0, "confidence": usual + rng.normal(0, 0.02)}
+        for n in range(79)
+        for name, usual in (("liver", 0.9), ("spleen", 0.7))
+    )
+    facts = cohort_facts(table)
+    usual = table["structure"].map({name: facts.structures[name].confidence for name in ("liver", "spleen")})
+    doubted = table[table["confidence"] < facts.least_confidence * usual]
+    assert doubted["image"].nunique() == 7  # one more scan like these is below the eighth by 8 / 80
+    assert set(doubted["structure"]) == {"liver", "spleen"}
+    assert cohort_facts(table.drop(columns="confidence")).least_confidence is None
 
 
 def test_components_and_edges_of_a_structure() -> None:
     mask = np.zeros((8, 8, 4), dtype=bool)
     mask[2:5, 2:4, 1] = True
-    assert structure_facts(mask, 0.5) == (3.0, False, 0.0)
+    assert structure_facts(mask, 0.5)[:3] == (3.0, False, 0.0)
     mask[6:8, 6, 2] = True
-    assert structure_facts(mask, 0.5) == (4.0, True, 0.25)
-    assert structure_facts(np.zeros((8, 8, 1), dtype=bool), 0.5) == (0.0, False, 0.0)
+    assert structure_facts(mask, 0.5)[:3] == (4.0, True, 0.25)
+    assert structure_facts(np.zeros((8, 8, 1), dtype=bool), 0.5)[:3] == (0.0, False, 0.0)
 
 
 def test_intensities_are_those_that_the_network_sees() -> None:

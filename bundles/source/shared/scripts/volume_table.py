@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
@@ -16,7 +17,7 @@ MM3_PER_ML = 1000.0
 
 class ScanTable:
     """
-    Collect what is predicted of each scan, and write it as CSV, and with intervals as JSON, when all are done.
+    Collect what is predicted of each scan: as JSON, which grows with each scan, and as CSV, when all are done.
 
     Args:
         file: CSV to write; the JSON beside it has the same name.
@@ -41,6 +42,7 @@ class ScanTable:
         """
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._write_json)  # a stopped inference keeps it
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, _: Engine) -> None:
@@ -49,15 +51,14 @@ class ScanTable:
     def _add(self, engine: Engine) -> None:
         raise NotImplementedError
 
-    def _write(self, _: Engine) -> None:
-        replace_file(os.path.splitext(self.file)[0] + ".json", self._write_json)
+    def _write(self, engine: Engine) -> None:
+        self._write_json(engine)
         replace_file(self.file, self._write_csv)
 
-    def _write_json(self, lines: TextIO) -> None:
+    def _write_json(self, _: Engine) -> None:
         notes = {name: self.calibration.get(name, {}).get("note", "not calibrated") for name in self.structures}
-        json.dump(
-            {"scans": self._scans, "notes": {name: note for name, note in notes.items() if note}}, lines, indent=1
-        )
+        content = {"scans": self._scans, "notes": {name: note for name, note in notes.items() if note}}
+        replace_file(os.path.splitext(self.file)[0] + ".json", lambda lines: json.dump(content, lines, indent=1))
 
     def _write_csv(self, lines: TextIO) -> None:
         raise NotImplementedError
@@ -72,9 +73,11 @@ class VolumeTable(ScanTable):
 
     A JSON beside it, of the same name, also has each volume's interval: ``low_ml``, ``high_ml``, and ``level``, the
     probability with which it holds the true volume of a scan that is like those of the calibration. All are null for a
-    structure without a calibration.
+    structure without a calibration. So is ``confidence``, see :class:`scripts.soft_dice_confidence.SoftDiceConfidence`,
+    for a structure that is not found.
 
-    The prediction is class indices ``(1, *spatial)``, a decollated MetaTensor under ``pred``.
+    The prediction is class indices ``(1, *spatial)``, a decollated MetaTensor under ``pred``. The confidences
+    ``(K − 1,)`` are under ``confidence``, if known.
 
     Args:
         file: CSV to write.
@@ -88,11 +91,13 @@ class VolumeTable(ScanTable):
             voxel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / MM3_PER_ML
             counts = torch.bincount(torch.as_tensor(prediction).long().flatten(), minlength=len(self.structures) + 1)
             at_edges = classes_at_edges(prediction)
+            confidences = output["confidence"].tolist() if "confidence" in output else [math.nan] * len(self.structures)
             volumes = {}
-            for k, name in enumerate(self.structures, start=1):
+            for k, (name, confidence) in enumerate(zip(self.structures, confidences, strict=True), start=1):
                 volume = float(f"{float(counts[k]) * voxel_ml:.6g}")
                 ends = interval(volume, self.calibration.get(name, {}), prediction.numel() * voxel_ml)
-                volumes[name] = {"volume_ml": volume, **ends, "cut_off": k in at_edges}
+                sure = float(f"{confidence:.6g}") if math.isfinite(confidence) else None
+                volumes[name] = {"volume_ml": volume, **ends, "cut_off": k in at_edges, "confidence": sure}
             self._scans.append({"image": str(item["image"].meta["filename_or_obj"]), "structures": volumes})
 
     def _write_csv(self, lines: TextIO) -> None:
