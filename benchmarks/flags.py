@@ -11,6 +11,7 @@ another. Nothing is trained, and no limit is tuned: masks only tell the Dice of 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import permutations
@@ -38,8 +39,9 @@ def judged(table: pd.DataFrame, cohort: CohortFacts) -> pd.DataFrame:
         cohort: values of other scans.
 
     Returns:
-        a row for each scan: its ``flag``, its number of ``reasons``, its ``dice``, the mean over the structures, and
-        its ``least`` Dice. Dice that is not defined is left out.
+        a row for each scan: its ``flag``, its number of ``reasons``, its ``confidence``, the least of the structures
+        relative to the cohort's median, its ``dice``, the mean over the structures, and its ``least`` Dice. Dice that
+        is not defined is left out.
     """
     return pd.DataFrame(_judged(table, cohort))
 
@@ -57,7 +59,10 @@ def _judged(table: pd.DataFrame, cohort: CohortFacts) -> Iterator[dict[str, obje
         values = {key: float(rows[key].iloc[0]) for key in IMAGE_FACTS}
         found = reliability(structures, values, cohort)
         dice = {"dice": rows["dice"].mean(), "least": rows["dice"].min()}
-        yield {"image": image, "flag": found.flag, "reasons": len(found.reasons), **dice}
+        usual = {name: of_structure.confidence for name, of_structure in cohort.structures.items()}
+        sure = [f.confidence / m for n, f in structures.items() if (m := usual.get(n)) and f.confidence is not None]
+        told = {"flag": found.flag, "reasons": len(found.reasons), "confidence": min(sure, default=math.nan)}
+        yield {"image": image, **told, **dice}
 
 
 def by_cross_validation(runs: Sequence[pd.DataFrame], repeats: int = REPEATS) -> pd.DataFrame:
@@ -84,10 +89,14 @@ def across_cohorts(runs: Runs) -> dict[tuple[str, str], pd.DataFrame]:
 
 def area_under_curve(scans: pd.DataFrame) -> float:
     """Return the AUROC of flag and number of reasons for a Dice below 0.5; NaN if all scans, or none, have one."""
+    return _area(scans, scans["flag"].map(FLAGS.index) * 100 + scans["reasons"])
+
+
+def _area(scans: pd.DataFrame, doubt: pd.Series) -> float:
     poor = scans["least"] < POOR
-    if poor.nunique() < 2:
-        return float("nan")
-    return float(roc_auc_score(poor, scans["flag"].map(FLAGS.index) * 100 + scans["reasons"]))
+    if poor.nunique() < 2 or doubt.isna().any():
+        return math.nan
+    return float(roc_auc_score(poor, doubt))
 
 
 def _row(scans: pd.DataFrame) -> str:
@@ -97,7 +106,8 @@ def _row(scans: pd.DataFrame) -> str:
         dice = f"{of_flag['dice'].mean():.3f}" if len(of_flag) else "–"
         parts.append(f"{100 * len(of_flag) / len(scans):.0f} %: {dice}")
     poor = f"{100 * (scans['least'] < POOR).mean():.0f} %"
-    return " | ".join([*parts, poor, f"{area_under_curve(scans):.2f}"])
+    areas = (area_under_curve(scans), _area(scans, -scans["confidence"]))
+    return " | ".join([*parts, poor, *(f"{area:.2f}" for area in areas)])
 
 
 def main() -> None:
@@ -111,7 +121,7 @@ def main() -> None:
     for cohort, by_name in found.items():
         kept = {n: t for n, t in by_name.items() if re.search(arguments.runs, n) and "at_edge" in t}
         runs |= {cohort: kept} if kept else {}
-    print("| judged | ok: Dice | look | reject | with Dice < 0.5 | AUROC |\n| --- | --- | --- | --- | --- | --- |")
+    print("| judged | ok: Dice | look | reject | with Dice < 0.5 | AUROC | of the confidence |" + "\n|" + 7 * " --- |")
     for cohort, by_name in runs.items():
         print(f"| {cohort} | {_row(by_cross_validation(list(by_name.values())))} |")
     for (known, new), scans in across_cohorts(runs).items():

@@ -29,9 +29,7 @@ SOURCE = Path(__file__).parent
 BUNDLES = SOURCE.parent
 COMMENTED = (".yaml", ".conf", ".py")
 """Endings of files that get a comment with their source."""
-COPIED = {
-    f"scripts/{name}.py": f"medsize/transforms/{name}.py" for name in ("fit_to_window", "soft_dice_confidence")
-}
+COPIED = {f"scripts/{name}.py": f"medsize/transforms/{name}.py" for name in ("fit_to_window", "soft_dice_confidence")}
 """Files that inference needs without medsize: path in the bundle, and their source in the repository."""
 PLACE = re.compile(r"^( *)(\w+): !bundle(  #[^\n]*)?\n", re.MULTILINE)
 

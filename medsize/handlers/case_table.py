@@ -39,10 +39,11 @@ class CaseTable:
     ``true_low_ml`` and ``true_high_ml`` (both ends of it), ``volume_error_ml`` (absolute) and ``relative_size_error``,
     both by :mod:`medsize.metrics.size_error`; ``false_finding`` and ``false_fraction``; ``circumference_mm``,
     ``true_circumference_mm`` and ``circumference_error_mm`` (absolute); then ``at_edge``, ``outside_largest``,
-    ``confidence`` and the values of the image, see :mod:`medsize.metrics.reliability`. Without a mask, Dice and HD95 stay empty, and the true
-    volume is the given size, or the middle of its interval. Dice stays empty if a structure is neither predicted nor
-    present, HD95 if it is missing on one side. The relative size error stays empty if the structure is absent or its
-    size unknown. An absent structure is a false finding (1, else 0) if at least ``least_voxels`` are predicted;
+    ``confidence`` and the values of the image, see :mod:`medsize.metrics.reliability`. Without a mask, Dice and HD95
+    stay empty, and the true volume is the given size, or the middle of its interval. Dice stays empty if a structure is
+    neither predicted nor present, HD95 if it is missing on one side. The relative size error stays empty if the
+    structure is absent or its size unknown. An absent structure is a false finding (1, else 0) if at least
+    ``least_voxels`` are predicted;
     ``false_fraction`` is the part of the scan that they take. Both stay empty if the structure is present or unknown.
     Circumferences, by :func:`medsize.sizes.fitted_ellipse.fitted_circumference`, stay empty unless one is stated. The
     first of several processes writes all rows.

@@ -199,7 +199,7 @@ def cohort_facts(table: pd.DataFrame) -> CohortFacts:
         sizes = (_rounded(low.min()), _rounded(high.max())) if len(low) >= LEAST_SCANS else (None, None)
         shape = (int(edge.sum()), _rounded(apart.max())) if len(apart) >= LEAST_SCANS else (None, None)
         usual = _rounded(sure.median()) if len(sure) >= LEAST_SCANS else None
-        structures[str(name)] = StructureRange(*sizes, *shape, usual)
+        structures[str(name)] = StructureRange(*sizes, *shape)._replace(confidence=usual)
     scans = table.drop_duplicates("image")
     image = {}
     for key in IMAGE_FACTS:
