@@ -209,10 +209,11 @@ def test_readme_names_configs_that_exist_and_all_of_them(bundle: Path) -> None:
 
 @pytest.mark.parametrize("variant", [UNET_2D, UNET_3D], ids=lambda variant: variant.name)
 def test_monai_labels_way_through_a_bundle_segments_a_scan(
-    own_modules: None, variant: Variant, phantoms: Path, tmp_path: Path
+    own_modules: None, variant: Variant, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Do as ``monailabel.tasks.infer.bundle.BundleInferTask`` with a bundle's ids, without its server."""
     shipped = variant.ship(tmp_path).bundle
+    monkeypatch.syspath_prepend(str(shipped))  # as it does, for scripts
     parser = ConfigParser()
     parser.read_config(str(shipped / "configs" / "inference.yaml"))
     parser.config.update({"bundle_root": str(shipped), "device": "cpu", "num_classes": 4})

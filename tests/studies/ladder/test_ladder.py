@@ -317,7 +317,11 @@ def test_dice_is_divided_by_that_of_the_same_seeds_of_each_rungs_reference() -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["ladder_2d", "ladder_3d", "left_disease_out", "left_disease_out_2mm", "chaos", "ablation_2d", "pictures"]
+    "name",
+    [
+        *("ladder_2d", "ladder_3d", "left_disease_out", "left_disease_out_2mm"),
+        *("chaos", "ablation_2d", "pictures", "other_data"),
+    ],
 )
 def test_the_tables_that_come_along_are_of_the_settings_that_their_studies_have(name: str) -> None:
     """Otherwise ``medsize ladder`` would run everything again."""
