@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=NnUNet.epochs)
     parser.add_argument("--iterations", type=int, default=NnUNet.iterations)
     parser.add_argument("--memory-gb", type=float, default=NnUNet.memory_gb)
-    parser.add_argument("--ladder", type=Path, default=PROJECT / "docs" / "peers_medsize.csv")
+    parser.add_argument("--ladder", type=Path, default=PROJECT / "bundles" / "size_seg_2d" / "docs" / "peers.csv")
     parser.add_argument("--output", type=Path, default=PROJECT / "docs" / "peers.csv")
     options = parser.parse_args()
 
