@@ -21,13 +21,12 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.calibration import REPEATS, Runs, divisions, read_runs
-from medsize.metrics.reliability import IMAGE_FACTS, CohortFacts, StructureFacts, cohort_facts, reliability
+from medsize.metrics.reliability import FLAGS, IMAGE_FACTS, CohortFacts, StructureFacts, cohort_facts, reliability
 
 __all__ = ["across_cohorts", "area_under_curve", "by_cross_validation", "judged"]
 
 POOR = 0.5
 """Dice below which a prediction is poor."""
-FLAGS = ("ok", "look", "reject")
 
 
 def judged(table: pd.DataFrame, cohort: CohortFacts) -> pd.DataFrame:
@@ -121,7 +120,8 @@ def main() -> None:
     for cohort, by_name in found.items():
         kept = {n: t for n, t in by_name.items() if re.search(arguments.runs, n) and "at_edge" in t}
         runs |= {cohort: kept} if kept else {}
-    print("| judged | ok: Dice | look | reject | with Dice < 0.5 | AUROC | of the confidence |" + "\n|" + 7 * " --- |")
+    titles = ("judged", *(f"{flag}: Dice" for flag in FLAGS), "with Dice < 0.5", "AUROC", "of the confidence")
+    print(f"| {' | '.join(titles)} |\n|{len(titles) * ' --- |'}")
     for cohort, by_name in runs.items():
         print(f"| {cohort} | {_row(by_cross_validation(list(by_name.values())))} |")
     for (known, new), scans in across_cohorts(runs).items():

@@ -32,6 +32,7 @@ import torch
 from matplotlib.figure import Figure
 from monai.data import MetaTensor
 from monai.metrics import compute_dice
+from monai.networks.utils import one_hot
 from monai.transforms import LoadImage, SaveImage
 
 from medsize.data import load_cohort
@@ -200,7 +201,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
 
 
 def _onehot(mask: MetaTensor, num_structures: int) -> torch.Tensor:
-    return torch.nn.functional.one_hot(mask.as_tensor().long(), num_structures + 1).movedim(-1, 1).float()
+    return one_hot(mask.as_tensor().unsqueeze(0), num_structures + 1)
 
 
 def _processor_time() -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -130,6 +129,7 @@ def compare(
 
     from medsize.inference.follow_up import compare as changes
     from medsize.inference.follow_up import read_pairs
+    from medsize.metrics.conformal import whole_percent
 
     with refusals("Nothing was compared."):
         found = changes(earlier, later, None if pairs is None else read_pairs(pairs))
@@ -141,7 +141,7 @@ def compare(
         Console().print(table)
     levels = [row["level"] for row in found.rows if row["level"] > 0]
     if levels:
-        least = math.floor(100 * min(levels) + 1e-6)
+        least = whole_percent(min(levels))
         echo(f"An interval holds the true change with a probability of {least} % at least. For research use only.")
     if output is not None:
         echo(f"{output}: the changes")

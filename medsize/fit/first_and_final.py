@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,9 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from medsize.bundle.run_folder import CONFIG, INFERENCE, WEIGHTS
+from medsize.bundle.inference_settings import inference_settings
+from medsize.bundle.parts import read_weights
+from medsize.bundle.run_folder import CONFIG, WEIGHTS
 from medsize.first_labels.label_folder import label_file
 from medsize.metrics.size_error import mean_relative_error
 from medsize.pictures import fullest_slice, slice_png
@@ -134,9 +135,9 @@ class FirstAndFinal:
     @cached_property
     def _network(self) -> Any:
         """The final network."""
-        parser = ConfigParser(json.loads((self.final_run / INFERENCE).read_text()))
+        parser = ConfigParser(inference_settings(self.final_run))
         network = parser.get_parsed_content("network_def")
-        network.load_state_dict(torch.load(self.final_run / WEIGHTS, map_location="cpu", weights_only=True))
+        network.load_state_dict(read_weights(self.final_run / WEIGHTS))
         return network.eval()
 
     def _segment(self, image: torch.Tensor) -> np.ndarray:

@@ -27,7 +27,7 @@ from medsize.fit.first_and_final import SUMMARY as FIRST_SUMMARY
 from medsize.fit.first_and_final import FirstAndFinal, first_labels_of
 from medsize.fit.plan import Plan, Stage
 from medsize.fit.stages import missed_in, shortened_to, stage_seconds, warnings_in
-from medsize.metrics.conformal import SizeCalibration
+from medsize.metrics.conformal import SizeCalibration, whole_percent
 from medsize.page_templates import page_templates
 from medsize.pictures import COLOURS, data_url, fullest_slice, slice_png
 from medsize.scans.scan_facts import UNREADABLE, first_line, image_place
@@ -188,7 +188,7 @@ def intervals(calibration: Mapping[str, SizeCalibration]) -> Iterator[dict[str, 
         ends, level = (of_structure.low, of_structure.high), of_structure.level
         yield {
             "structure": name,
-            "level": "–" if level is None else f"{math.floor(100 * level + 1e-6)} %",
+            "level": "–" if level is None else f"{whole_percent(level)} %",
             "factors": "–" if None in ends else " to ".join(f"{end:.2f}" for end in ends),
             "subjects": str(of_structure.subjects),
             "note": "; ".join(filter(None, (of_structure.note, "hardly tells a size" * of_structure.tells_little))),

@@ -14,6 +14,7 @@ import pandas as pd
 from medsize.bundle.run_folder import WEIGHTS
 from medsize.inference.output_folder import mask_file
 from medsize.inference.segmentation import Segmentation
+from medsize.metrics.conformal import whole_percent
 from medsize.scans.image_file import read_image_file
 from medsize.scans.scan import FoundScan, ScanKind
 
@@ -110,7 +111,7 @@ def _comment(row: Mapping[str, Any]) -> str:
     """Return what a report says about a volume, in words: DICOM has no code for an interval with its probability."""
     said = ["Predicted by a network for research use; not checked by a reader."]
     if not math.isnan(row["interval_level"]):
-        percent = math.floor(100 * row["interval_level"] + 1e-6)
+        percent = whole_percent(row["interval_level"])
         ends = f"{row['interval_low_ml']:.4g} to {row['interval_high_ml']:.4g} mL"
         said.append(f"{percent} % prediction interval: {ends}, if the scan is like those of the validation.")
     if row["lower_bound"]:

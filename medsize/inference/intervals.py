@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from medsize.bundle.inference_settings import inference_settings
-from medsize.metrics.conformal import SizeCalibration
+from medsize.metrics.conformal import SizeCalibration, whole_percent
 from medsize.units import MM3_PER_ML
 
 __all__ = ["calibration_of", "interval_columns", "told_intervals", "with_intervals"]
@@ -68,4 +68,4 @@ def told_intervals(calibration: Mapping[str, SizeCalibration]) -> Iterator[str]:
         if of_structure.tells_little:
             ends = f"{of_structure.low:.2g} to {of_structure.high:.2g} times the predicted size"
             note += f"; so wide that they hardly tell a size: {ends}"
-        yield f"{name}: {math.floor(100 * of_structure.level + 1e-6)} %, calibrated by {by}{note}"
+        yield f"{name}: {whole_percent(of_structure.level)} %, calibrated by {by}{note}"

@@ -22,7 +22,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["LEVEL", "SizeCalibration", "calibrate", "largest_level", "log_ratio", "score_interval"]
+__all__ = [
+    "LEVEL",
+    "SizeCalibration",
+    "calibrate",
+    "largest_level",
+    "log_ratio",
+    "score_interval",
+    "whole_percent",
+]
 
 LEVEL = 0.9
 """Probability with which an interval shall hold the size of a new scan."""
@@ -133,6 +141,11 @@ def calibrate(
 def largest_level(n: int) -> float:
     """Return the largest level that n subjects allow, n / (n + 1)."""
     return n / (n + 1)
+
+
+def whole_percent(level: float) -> int:
+    """Return a level in whole percent, rounded down: no more is promised than is held."""
+    return math.floor(100 * level + 1e-6)
 
 
 def log_ratio(found: ArrayLike, low: ArrayLike, high: ArrayLike, least: float) -> Values:
