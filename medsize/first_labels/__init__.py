@@ -6,14 +6,8 @@ from medsize.first_labels.features import FEATURES, SliceFeatures
 from medsize.first_labels.first_label import FirstLabelD, FirstLabeld, FirstLabelDict
 from medsize.first_labels.first_labels import FirstLabels
 from medsize.first_labels.label_folder import label_file, make_first_labels
-from medsize.first_labels.mixture import (
-    Mixture,
-    choose_iterations,
-    fit_mixture,
-    rank_of_fractions,
-    separability,
-    separability_of_pairs,
-)
+from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture
+from medsize.first_labels.separability import rank_of_fractions, separability, separability_of_pairs
 from medsize.first_labels.words import Words
 
 __all__ = [

@@ -92,12 +92,9 @@ def atlas_rounds(
             if scan.label is not None:
                 q = scan.label.float()
             else:
-                parts = [log_phi[:, word.long()] for log_phi, word in zip(log_words, scan.words, strict=True)]
-                score = torch.stack(parts).mean(dim=0)
+                score = _appearance(scan, log_words)
                 if done:
                     score = score + smoothness * blur_slices(labels[number].float(), 1.0)
-                if scan.evidence is not None:
-                    score = score + scan.evidence
                 if positions is not None:
                     here = _resized(positions, scan.words[0].shape[1:])[:, band]
                     if reach > 0 and done >= FIRST_MOVE:
@@ -120,6 +117,13 @@ def atlas_rounds(
             average = average / average.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-9)
             positions = average.clamp_min(1e-6).log()
     return labels
+
+
+def _appearance(scan: AtlasScan, log_words: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return what words, as the mean over the vocabularies, and clicks say of each point, ``(K, Z, h, w)``."""
+    parts = [log_phi[:, word.long()] for log_phi, word in zip(log_words, scan.words, strict=True)]
+    score = torch.stack(parts).mean(dim=0)
+    return score if scan.evidence is None else score + scan.evidence
 
 
 def shift_on_grid(

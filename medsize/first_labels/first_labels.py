@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from medsize.first_labels.atlas import SMOOTHNESS, AtlasScan, atlas_rounds
-from medsize.first_labels.clicks import CERTAIN, FAR, click_evidence
 from medsize.first_labels.features import PICTURE_POINTS, SliceFeatures, as_volume
-from medsize.first_labels.mixture import (
-    Mixture,
-    alike_pairs,
-    choose_iterations,
-    fit_mixture,
-    rank_of_fractions,
-    separability,
-    separability_of_pairs,
+from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture
+from medsize.first_labels.scan_on_grid import (
+    ScanOnGrid,
+    certain_words,
+    fractions_of_regions,
+    histograms_of_regions,
+    put_on_grid,
 )
+from medsize.first_labels.separability import alike_pairs, rank_of_fractions, separability, separability_of_pairs
 from medsize.first_labels.words import Words
-from medsize.items import SIZE_KEYS, size_key
-from medsize.losses.composite import IGNORE_INDEX
 from medsize.progress_bar import with_progress
-from medsize.transforms.size_to_fraction import to_fraction
-from medsize.transforms.voxel_size import source_of
 
 __all__ = ["FirstLabels"]
 
@@ -47,25 +40,6 @@ PICTURE_SMOOTHNESS = 1.0
 CLICKED_ITERATIONS = 20
 """Most EM iterations where clicks or masks point at structures in some scans: these say where the atlas begins, and
 many iterations fit the noise of few scans. Abdomen, 12 scans, clicks in 3: Dice 0.69 after 20, 0.59 after 100."""
-
-
-@dataclass
-class ScanOnGrid:
-    """Parts of a training scan that are kept in memory."""
-
-    source: str
-    subject: str
-    words: list[torch.Tensor]
-    """Word at each point for each vocabulary, int16, ``(Z, h, w)``."""
-    fraction: torch.Tensor
-    """Low and high ends, ``(2, K)`` or, of slices, ``(2, K, Z)``, as fractions of Ω."""
-    of_grid: torch.Tensor
-    """The same as fractions of the whole grid."""
-    evidence: torch.Tensor | None
-    label: torch.Tensor | None
-    """Share of each class at each point, where a mask is known, ``(K, Z, h, w)``."""
-    inside: torch.Tensor | None = None
-    """Points of Ω, where it is the organs that structures lie in, bool, ``(Z, h, w)``."""
 
 
 class FirstLabels:
@@ -147,8 +121,9 @@ class FirstLabels:
             for n in with_progress(chosen, "First labels: words")
         )
         words.fit(sampled, math.ceil(SAMPLED_POINTS / len(chosen)))
-        scans = [self._on_grid(read(n), words) for n in with_progress(range(num_scans), "First labels: features")]
-        if not any(scan.label is not None or _states_something(scan.fraction) for scan in scans):
+        numbers = with_progress(range(num_scans), "First labels: features")
+        scans = [put_on_grid(read(n), words, self.num_classes, self.device) for n in numbers]
+        if not any(scan.states_something for scan in scans):
             raise ValueError("none of the training scans has a size or a mask: first labels are made from these.")
         return self._solve(scans)
 
@@ -166,166 +141,44 @@ class FirstLabels:
             return volume.to(self.device)
         return volume[..., torch.linspace(0, volume.shape[-1] - 1, wanted).round().long()].to(self.device)
 
-    def _on_grid(self, item: Mapping[Hashable, Any], words: Words) -> ScanOnGrid:
-        image = item["image"]
-        volume = as_volume(image)
-        maps = words.transform(volume.to(self.device))
-        key = size_key(item, SIZE_KEYS)
-        unknown = torch.stack([torch.zeros(self.num_classes), torch.ones(self.num_classes)])
-        organs = item.get("region")
-        fraction = unknown if key is None else to_fraction(key, item[key], image, organs)
-        label = evidence = inside = possible = None
-        of_grid = fraction
-        if organs is not None:
-            possible = self._points_of_organs(as_volume(organs), maps[0].shape[1:])
-            inside = possible[1:].any(dim=0)
-            of_grid = _of_whole_grid(fraction, inside)
-        if "label" in item:
-            label = self._shares(as_volume(item["label"])[0], maps[0].shape[1:])
-            average = label.mean(dim=(1, 2, 3))
-            fraction = of_grid = torch.stack([average, average])
-        elif "scribble" in item:
-            spacing = [*(float(s) for s in image.pixdim), 1.0][:3]
-            grid, (height, width) = maps[0].shape[1:], volume.shape[1:3]
-            point_mm = (spacing[2], spacing[0] * height / grid[0], spacing[1] * width / grid[1])
-            grid_mm3 = math.prod(volume.shape[1:]) * math.prod(spacing)
-            evidence = click_evidence(
-                as_volume(item["scribble"])[0].as_subclass(torch.Tensor),
-                _volumes(of_grid, grid_mm3, 1.0 if inside is None else float(inside.float().mean())),
-                grid,
-                point_mm,
-            ).half()
-        if possible is not None:
-            evidence = torch.zeros(possible.shape) if evidence is None else evidence
-            evidence = evidence.masked_fill(~possible, FAR).half()
-        subject = str(item.get("subject", source_of(image)))
-        return ScanOnGrid(source_of(image), subject, maps, fraction, of_grid, evidence, label, inside)
-
-    def _points_of_organs(self, organs: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
-        """Return where each class may be: structures in their organs, ``(K − 1, H, W, Z)``; bool, ``(K, Z, h, w)``."""
-        masks = (organs.as_subclass(torch.Tensor) != 0).permute(0, 3, 1, 2).float()
-        share = F.interpolate(masks, size=list(grid), mode="area")
-        points = share > share.amax(dim=(1, 2, 3), keepdim=True).clamp_max(1.0) / 2
-        return torch.cat([torch.ones_like(points[:1]), points])
-
-    def _shares(self, label: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
-        plain = label.as_subclass(torch.Tensor).long()
-        plain = plain.masked_fill(plain == IGNORE_INDEX, 0)
-        one_hot = F.one_hot(plain.clamp(0, self.num_classes - 1), self.num_classes)
-        return F.interpolate(one_hot.permute(3, 2, 0, 1).float(), size=list(grid), mode="area")
-
     def _solve(self, scans: Sequence[ScanOnGrid]) -> list[torch.Tensor]:
         unlabelled = [scan for scan in scans if scan.label is None]
-        self.pointed_at = sum((_shown(scan) for scan in scans), torch.zeros_like(self.pointed_at))
-        low, high = _regions(unlabelled, self.num_classes).unbind(dim=1)
-        self.rank = rank_of_fractions(low, high)
-        histograms = [_histograms(unlabelled, number, size) for number, size in enumerate(self.vocabularies)]
+        self.pointed_at = sum((scan.shown_structures() for scan in scans), torch.zeros_like(self.pointed_at))
+        low, high = fractions_of_regions(unlabelled, self.num_classes).unbind(dim=1)
+        histograms = [histograms_of_regions(unlabelled, n, size) for n, size in enumerate(self.vocabularies)]
         of_pictures = self.features == "picture"
         # A picture's own background could explain all of it, and held-out likelihood stops EM at once.
-        subjects = None if of_pictures else _subjects(unlabelled)
+        subjects = None if of_pictures else [scan.subject for scan in unlabelled for _ in scan.regions()]
         self.iterations = PICTURE_ITERATIONS if of_pictures else 0
         if len(low) and not of_pictures:
             self.iterations = choose_iterations(histograms, low, high, subjects)
         if self.pointed_at.any():
             self.iterations = min(self.iterations, CLICKED_ITERATIONS)
         self.mixtures = [
-            fit_mixture(
-                histogram, low, high, _certain(scans, number, size, self.num_classes), self.iterations, subjects
-            )
-            for number, (histogram, size) in enumerate(zip(histograms, self.vocabularies, strict=True))
+            fit_mixture(histogram, low, high, certain_words(scans, n, size), self.iterations, subjects)
+            for n, (histogram, size) in enumerate(zip(histograms, self.vocabularies, strict=True))
         ]
-        if len(low):
-            shown = torch.linspace(0, len(low) - 1, min(len(low), JUDGED_REGIONS)).round().long()
-            few = min(self.iterations, JUDGED_ITERATIONS)
-            apart = [separability(h[shown], low[shown], high[shown], iterations=few) for h in histograms]
-            self.separability = torch.stack(apart).mean(dim=0)
-            alike = alike_pairs(low[shown], high[shown])
-            pairs = [(one, other) for one, other, _ in alike]
-            apart = [
-                separability_of_pairs(h[shown], low[shown], high[shown], pairs, iterations=few) for h in histograms
-            ]
-            values = torch.stack(apart).mean(dim=0).tolist()
-            self.pairs = [(*pair, value) for pair, value in zip(alike, values, strict=True)]
+        self._judge_sizes(histograms, low, high)
         labels = atlas_rounds(
             [AtlasScan(scan.words, scan.of_grid, scan.evidence, scan.label, scan.inside) for scan in scans],
             [mixture.words for mixture in self.mixtures],
             rounds=self.rounds,
-            smoothness=PICTURE_SMOOTHNESS if self.features == "picture" else SMOOTHNESS,
+            smoothness=PICTURE_SMOOTHNESS if of_pictures else SMOOTHNESS,
             learn_positions=self.positions,
         )
         return [label if scan.label is None else scan.label.half() for scan, label in zip(scans, labels, strict=True)]
 
-
-def _shown(scan: ScanOnGrid) -> torch.Tensor:
-    """Return 1 for each structure that a click or a mask shows, ``(K − 1,)``."""
-    if scan.label is not None:
-        return (scan.label[1:].amax(dim=(1, 2, 3)) > 0).long()
-    if scan.evidence is not None:
-        return (scan.evidence[1:].amax(dim=(1, 2, 3)) >= CERTAIN).long()
-    return torch.zeros(1, dtype=torch.long)
-
-
-def _states_something(fraction: torch.Tensor) -> bool:
-    return bool((fraction[1] - fraction[0] < 1).any())
-
-
-def _volumes(fraction: torch.Tensor, grid_mm3: float, part: float) -> list[float]:
-    """Return the volume of each structure, NaN where it is unknown, from fractions of a grid of which Ω is a part."""
-    low, high = (fraction.mean(dim=-1) if fraction.ndim == 3 else fraction)[:, 1:]
-    known = (high - low) < 0.5 * part
-    return torch.where(known, (low + high) / 2 * grid_mm3, torch.nan).tolist()
-
-
-def _of_whole_grid(fraction: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """Return fractions of Ω as those of the whole grid, of which Ω is a part; the rest is background."""
-    part = inside.float().mean(dim=(1, 2)) if fraction.ndim == 3 else inside.float().mean()
-    structures = fraction[:, 1:] * part
-    low, high = structures.sum(dim=1)
-    return torch.cat([torch.stack([1 - high, 1 - low]).clamp_min(0).unsqueeze(1), structures], dim=1)
-
-
-def _numbers(scan: ScanOnGrid) -> list[int]:
-    """Return the slices that are regions of their own and hold a point of Ω; one number for a whole scan."""
-    if scan.fraction.ndim < 3:
-        return [0]
-    if scan.inside is None:
-        return list(range(scan.fraction.shape[-1]))
-    return [int(z) for z in scan.inside.flatten(1).any(dim=1).nonzero().flatten()]
-
-
-def _subjects(scans: Sequence[ScanOnGrid]) -> list[str]:
-    """Return the subject of each region."""
-    return [s.subject for s in scans for _ in _numbers(s)]
-
-
-def _regions(scans: Sequence[ScanOnGrid], num_classes: int) -> torch.Tensor:
-    """Return the fractions of all regions, ``(R, 2, K)``: of each scan, or of each slice where they are known."""
-    parts = [s.fraction.movedim(-1, 0)[_numbers(s)] if s.fraction.ndim == 3 else s.fraction.unsqueeze(0) for s in scans]
-    return torch.cat(parts) if parts else torch.empty(0, 2, num_classes)
-
-
-def _histograms(scans: Sequence[ScanOnGrid], vocabulary: int, size: int) -> torch.Tensor:
-    """Return the share of each word in each region, ``(R, W)``."""
-    rows = []
-    for scan in scans:
-        words = scan.words[vocabulary].long()
-        inside = torch.ones_like(words, dtype=torch.bool) if scan.inside is None else scan.inside
-        if scan.fraction.ndim < 3:
-            words, inside = words.unsqueeze(0), inside.unsqueeze(0)
-        regions = [words[number][inside[number]] for number in _numbers(scan)]
-        rows += [torch.bincount(region, minlength=size).float() / len(region) for region in regions]
-    return torch.stack(rows) if rows else torch.empty(0, size)
-
-
-def _certain(scans: Sequence[ScanOnGrid], vocabulary: int, size: int, num_classes: int) -> torch.Tensor | None:
-    """Return the words of each class in the scans with a mask, each scan counting as one region."""
-    masked = [scan for scan in scans if scan.label is not None]
-    if not masked:
-        return None
-    counts = torch.zeros(num_classes, size)
-    for scan in masked:
-        share = scan.label.reshape(num_classes, -1) / scan.words[vocabulary].numel()  # type: ignore[union-attr]
-        if scan.inside is not None:
-            share = share * scan.inside.flatten()
-        counts.index_add_(1, scan.words[vocabulary].reshape(-1).long(), share)
-    return counts
+    def _judge_sizes(self, histograms: Sequence[torch.Tensor], low: torch.Tensor, high: torch.Tensor) -> None:
+        """Find how well the fractions of regions tell the structures apart, as the mean over the vocabularies."""
+        self.rank = rank_of_fractions(low, high)
+        if not len(low):
+            return
+        shown = torch.linspace(0, len(low) - 1, min(len(low), JUDGED_REGIONS)).round().long()
+        low, high, few = low[shown], high[shown], min(self.iterations, JUDGED_ITERATIONS)
+        apart = [separability(histogram[shown], low, high, iterations=few) for histogram in histograms]
+        self.separability = torch.stack(apart).mean(dim=0)
+        alike = alike_pairs(low, high)
+        pairs = [(one, other) for one, other, _ in alike]
+        apart = [separability_of_pairs(histogram[shown], low, high, pairs, iterations=few) for histogram in histograms]
+        values = torch.stack(apart).mean(dim=0).tolist()
+        self.pairs = [(*pair, value) for pair, value in zip(alike, values, strict=True)]

@@ -11,15 +11,7 @@ import torch
 
 from medsize.losses.size_target import nearest_in_box
 
-__all__ = [
-    "Mixture",
-    "alike_pairs",
-    "choose_iterations",
-    "fit_mixture",
-    "rank_of_fractions",
-    "separability",
-    "separability_of_pairs",
-]
+__all__ = ["Mixture", "choose_iterations", "fit_mixture", "starting_fractions"]
 
 TINY = 1e-12
 OWN = 0.05
@@ -93,7 +85,7 @@ def _em(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Yield φ ``(K, W)``, v ``(R, K)`` and Σ_k v φ ``(R, W)`` at the start and after each iteration, without an end."""
     exact = bool((high - low).abs().amax() < 1e-9) if len(low) else True
-    fractions = nearest_in_box(_start(low, high).log(), low, high) if len(low) else low
+    fractions = starting_fractions(low, high)
     extra = torch.zeros(low.shape[1], histograms.shape[1], dtype=torch.float64) if known is None else known
     words = _normalised(fractions.T @ histograms + extra)
     group = torch.tensor([0] * len(low) if groups is None else _numbered(groups, len(low)), dtype=torch.long)
@@ -153,7 +145,7 @@ def choose_iterations(
         return most
     fold = torch.tensor(numbers) % folds
     held_out = torch.zeros(len(low), most + 1, dtype=torch.float64)
-    expected = nearest_in_box(_start(low, high).log(), low, high)
+    expected = starting_fractions(low, high)
     for part in range(folds):
         out = fold == part
         for histogram in histograms:
@@ -167,173 +159,24 @@ def choose_iterations(
     return int((shortfall.mean(dim=0) <= error).nonzero()[0])
 
 
-def separability(
-    histograms: torch.Tensor,
-    low: torch.Tensor,
-    high: torch.Tensor,
-    shuffles: int = 19,
-    iterations: int = 50,
-    seed: int = 0,
-) -> torch.Tensor:
+def starting_fractions(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
     """
-    Return how much better each structure's sizes explain the scans than the same sizes dealt out at random.
-
-    The sizes of one structure are shuffled among the regions, and the mixture is fitted again. The result is the
-    distance of the true likelihood from the shuffled ones, in their standard deviations. Below about 2 the sizes do not
-    tell this structure from the rest: they hardly differ, follow another structure's, or are of too few scans.
-
-    Source: Good. "Permutation, Parametric and Bootstrap Tests of Hypotheses" 2005.
+    Return fractions to start from: the middle of each interval, the cohort's mean where unknown, with sum 1.
 
     Args:
-        histograms: see :func:`fit_mixture`.
         low: see :func:`fit_mixture`.
         high: see :func:`fit_mixture`.
-        shuffles: number of shuffles for each structure. Defaults to 19.
-        iterations: EM iterations of each fit. Defaults to 50.
-        seed: of the shuffles. Defaults to 0.
 
     Returns:
-        a number for each structure, ``(K − 1,)``; NaN for one that is absent or unknown everywhere.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    result = torch.full((low.shape[1] - 1,), torch.nan)
-    true = fit_mixture(histograms, low, high, iterations=iterations).log_likelihood[-1]
-    for k in range(1, low.shape[1]):
-        known = (high[:, k] - low[:, k]) < 1
-        if not bool((high[known, k] > 0).any()):
-            continue
-        others = []
-        for _ in range(shuffles):
-            order = torch.arange(len(low))
-            order[known] = order[known][torch.randperm(int(known.sum()), generator=generator)]
-            shuffled_low, shuffled_high = low.clone(), high.clone()
-            shuffled_low[:, k], shuffled_high[:, k] = low[order, k], high[order, k]
-            room = shuffled_low[:, 1:].sum(dim=1, keepdim=True).clamp_min(1)  # large structures must stay possible
-            shuffled_low[:, 1:] /= room
-            shuffled_high[:, 1:] /= room
-            shuffled_low[:, 0] = (1 - shuffled_high[:, 1:].sum(1)).clamp_min(0)
-            shuffled_high[:, 0] = (1 - shuffled_low[:, 1:].sum(1)).clamp_min(1e-6)
-            others.append(
-                fit_mixture(histograms, shuffled_low, shuffled_high, iterations=iterations).log_likelihood[-1]
-            )
-        result[k - 1] = _deviations(true, others)
-    return result
-
-
-def separability_of_pairs(
-    histograms: torch.Tensor,
-    low: torch.Tensor,
-    high: torch.Tensor,
-    pairs: Sequence[tuple[int, int]],
-    shuffles: int = 19,
-    iterations: int = 50,
-    seed: int = 0,
-) -> torch.Tensor:
-    """
-    Return how much better the sizes of two structures explain the scans than others with the same sum.
-
-    Each structure of a pair has a share of their sum. These shares are shuffled among the regions, and the mixture is
-    fitted again, as for :func:`separability`. That of two kidneys may be high for each, since their sum is told from
-    the rest, and yet nothing tells one from the other: they look alike, and their sizes rise and fall together.
-
-    Args:
-        histograms: see :func:`fit_mixture`.
-        low: see :func:`fit_mixture`.
-        high: see :func:`fit_mixture`.
-        pairs: indices of two classes each.
-        shuffles: number of shuffles for each pair. Defaults to 19.
-        iterations: EM iterations of each fit. Defaults to 50.
-        seed: of the shuffles. Defaults to 0.
-
-    Returns:
-        a number for each pair; NaN where fewer than two regions have both with a known size.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    result = torch.full((len(pairs),), torch.nan)
-    if not pairs:
-        return result
-    true = fit_mixture(histograms, low, high, iterations=iterations).log_likelihood[-1]
-    for number, pair in enumerate(pairs):
-        index = list(pair)
-        known = _both_known(low, high, index)
-        if len(known) < 2:
-            continue
-        lows, highs = low[known][:, index], high[known][:, index]
-        shares = (lows + highs) / (lows + highs).sum(dim=1, keepdim=True)
-        others = []
-        for _ in range(shuffles):
-            dealt = shares[torch.randperm(len(known), generator=generator)]
-            other_low, other_high = low.clone(), high.clone()
-            other_low[known[:, None], index] = lows.sum(dim=1, keepdim=True) * dealt
-            other_high[known[:, None], index] = highs.sum(dim=1, keepdim=True) * dealt
-            others.append(fit_mixture(histograms, other_low, other_high, iterations=iterations).log_likelihood[-1])
-        result[number] = _deviations(true, others)
-    return result
-
-
-def alike_pairs(low: torch.Tensor, high: torch.Tensor, least: float = 0.5) -> list[tuple[int, int, float]]:
-    """
-    Return the structures whose sizes rise and fall together, each with the one that its sizes follow most.
-
-    Args:
-        low: see :func:`fit_mixture`.
-        high: see :func:`fit_mixture`.
-        least: least correlation of the logarithms of both sizes. Defaults to 0.5.
-
-    Returns:
-        indices of both classes, and the correlation. Three regions at least must have both with a known size.
-    """
-    found: dict[tuple[int, int], float] = {}
-    for one in range(1, low.shape[1]):
-        closest = (least, (0, 0))
-        for other in range(1, low.shape[1]):
-            known = _both_known(low, high, [one, other])
-            if one == other or len(known) < 3:
-                continue
-            sizes = (low + high)[known][:, [one, other]].double().log().T
-            correlation = float(torch.corrcoef(sizes)[0, 1]) if bool((sizes.std(dim=1) > 1e-6).all()) else 0.0
-            closest = max(closest, (correlation, (min(one, other), max(one, other))))
-        if closest[1] != (0, 0):
-            found[closest[1]] = closest[0]
-    return [(*pair, correlation) for pair, correlation in found.items()]
-
-
-def _both_known(low: torch.Tensor, high: torch.Tensor, index: Sequence[int]) -> torch.Tensor:
-    """Return the regions in which all of these classes are present, with known sizes."""
-    columns = list(index)
-    return (((high - low)[:, columns] < 1) & (low[:, columns] > 0)).all(dim=1).nonzero().flatten()
-
-
-def _deviations(true: torch.Tensor, shuffled: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the distance of a likelihood from those of shuffled sizes, in their standard deviations."""
-    spread = torch.stack(list(shuffled))
-    return (true - spread.mean()) / spread.std().clamp_min(1e-9)
-
-
-def rank_of_fractions(low: torch.Tensor, high: torch.Tensor) -> int:
-    """
-    Return the rank of the regions' fractions, with each class in units of its own size.
-
-    Below the number of classes that are present somewhere, no data tell all of them apart: all sizes are equal, two
-    structures grow together, or there are fewer regions than classes.
-
-    Args:
-        low: see :func:`fit_mixture`.
-        high: see :func:`fit_mixture`.
+        fractions within their intervals, ``(R, K)``.
     """
     if not len(low):
-        return 0
-    fractions = nearest_in_box(_start(low.double(), high.double()).log(), low, high)
-    length = fractions.norm(dim=0)
-    return int(torch.linalg.matrix_rank(fractions[:, length > 0] / length[length > 0], rtol=1e-3))
-
-
-def _start(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """Return fractions to start from ``(R, K)``: the middle of each interval, the cohort's mean where unknown."""
+        return low
     known = (high - low) < 1
     middle = torch.where(known, (low + high) / 2, 0.0)
     mean = middle.sum(0) / known.sum(0).clamp_min(1)
-    return torch.where(known, middle, mean.clamp_min(1e-6)).clamp_min(1e-30)
+    start = torch.where(known, middle, mean.clamp_min(1e-6)).clamp_min(1e-30)
+    return nearest_in_box(start.log(), low, high)
 
 
 def _normalised(counts: torch.Tensor) -> torch.Tensor:
