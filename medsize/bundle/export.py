@@ -55,6 +55,8 @@ The licence of the scans that the weights in models/model.pt were trained on is 
 No data is part of this bundle.
 """
 """First paragraph of an export's data_license.txt."""
+ITEM = re.compile(r"^- .*\n(?:  .*\n)*", re.MULTILINE)
+"""An item of a list in a model card."""
 
 
 def export_bundle(
@@ -105,12 +107,14 @@ def export_bundle(
                 file.write_text(text.split("\n", 1)[1])
         if network != DEFAULT_NETWORK:
             (folder / "configs" / f"{network}.yaml").unlink()
+        card = folder / "docs" / "README.md"
+        card.write_text(_of_merged_configs(card.read_text(), network, yaml.safe_load(train), yaml.safe_load(inference)))
         if weights.is_file():
             (folder / "models").mkdir()
             shutil.copy(weights, folder / "models")
         if run is not None:
             _write_metadata(folder / "configs" / "metadata.json", settings, summary.results, image_type)
-            _write_model_card(folder / "docs" / "README.md", settings["structures"], summary, cases)
+            _write_model_card(card, settings["structures"], summary, cases)
             _write_data_license(folder / "docs" / "data_license.txt")
         if vendor:
             shutil.copytree(Path(medsize.__file__).parent, folder / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
@@ -253,6 +257,19 @@ def _write_data_license(file: Path) -> None:
     """Replace the paragraph on the bundle's own weights."""
     _, others = file.read_text().split("\n\n", 1)
     file.write_text(f"{UNSTATED}\n{others}")
+
+
+def _of_merged_configs(card: str, network: str, train: Mapping[str, Any], inference: Mapping[str, Any]) -> str:
+    """Return a model card with the network and channels of the merged configs, and nothing on the network's overlay."""
+    own = f"- Network: {train['network_def']['_target_']}, as `configs/train.yaml` defines it.\n"
+
+    def of_this_bundle(item: re.Match[str]) -> str:
+        if item[0].startswith("- Network: "):
+            return own
+        return "" if f"{network}.yaml" in item[0] else item[0]
+
+    card = ITEM.sub(of_this_bundle, card)
+    return re.sub(r'(--input_shape "\[\d+,)1,', rf"\g<1>{inference['in_channels']},", card)
 
 
 def _write_model_card(file: Path, structures: Sequence[str], summary: RunSummary, cases: pd.DataFrame) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import jsonschema
@@ -18,8 +20,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medsize.bundle.export import export_bundle
+from medsize.bundle.parts import read_object
 from medsize.cli import app
 from tests.bundles.conftest import BUNDLES, CALIBRATION, STRIDES, WINDOWS
+from tests.test_docs import commands_of
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -88,6 +92,43 @@ def test_monai_verifies_every_export(
     eager.load_state_dict(torch.load(output / "models" / "model.pt", weights_only=True))
     scan = torch.rand(1, 1, *(32,) * dimensions)
     torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts").eval()(scan), eager(scan))
+
+
+@pytest.mark.parametrize(("dimensions", "network"), [(2, "unet"), (2, "segresnet"), (3, "segresnet")])
+def test_every_command_of_an_exported_readme_resolves(
+    finished_run: Callable, tmp_path: Path, dimensions: int, network: str
+) -> None:
+    folder, run = tmp_path / "exported", finished_run(dimensions, network, in_channels=3)
+    export_bundle(BUNDLES / f"size_seg_{dimensions}d", folder, run, network)
+    readme = folder / "docs" / "README.md"
+    named = set(re.findall(r"\w+\.yaml", readme.read_text()))
+    assert named - {"imagenet.yaml"} <= {file.name for file in folder.glob("configs/*.yaml")}  # 3D names that of 2D
+    assert f"- network: {network}, as" in readme.read_text().lower()
+
+    places = {"BUNDLE_2D": BUNDLES / "size_seg_2d", "BUNDLE": folder, "RUN": run, "TEACHER": run}
+    trained = []
+    for words in commands_of(readme, ("bash",)):
+        command = re.sub(r"\b(BUNDLE_2D|BUNDLE|RUN|TEACHER)\b", lambda place: str(places[place[0]]), shlex.join(words))
+        values = shlex.split(command.partition("monai.bundle")[2])
+        given = {key[2:]: value for key, value in pairwise(values) if key.startswith("--")}
+        if "config_file" not in given:
+            continue
+        files = [Path(file) for file in re.findall(r"[^\[\]',]+", given["config_file"])]
+        config = {key: value for file in files for key, value in read_object(file).items()}
+        if "run" in words:
+            assert given.keys() - config.keys() <= {"bundle_root", "config_file"}, command
+        if [file.name for file in files] == ["train.yaml"]:
+            trained.append(config["network_def"]["_target_"].lower())
+        if "input_shape" in given:
+            shape = json.loads(given["input_shape"])
+            assert (shape[1], len(shape)) == (3, 2 + dimensions), command
+    assert trained == [network]
+
+    again = re.search(r"`medsize (export .+?)`", readme.read_text())
+    assert again is not None
+    options = [str(places.get(word, word)) for word in again[1].replace("FOLDER", str(tmp_path / "again")).split()]
+    result = CliRunner(env={"COLUMNS": "400"}).invoke(app, options)
+    assert (result.exit_code, (tmp_path / "again" / "models" / "model.pt").is_file()) == (0, True), result.output
 
 
 def trained_a_lean_unet(run: Path) -> None:
