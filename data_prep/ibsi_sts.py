@@ -35,7 +35,8 @@ from medsize.scans.dicom.suv import to_suv
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import write_nifti
 from medsize.scans.scan import FoundScan
-from medsize.sizes.size_table import read_size_table
+from medsize.sizes.read_size_table import read_size_table
+from medsize.sizes.scan_sizes import scan_sizes
 from medsize.units import MM3_PER_ML
 
 CLASSES = ("background", "tumour")
@@ -86,7 +87,7 @@ def main(
         try:
             item = prepare_scan(patient, modality, output_dir, roi_margin_mm, rng)
             if table is not None:
-                stated = table.sizes_of(series_folder(patient, modality).relative_to(folder).as_posix(), folder)
+                stated = scan_sizes(table, series_folder(patient, modality).relative_to(folder).as_posix(), folder)
                 item = {key: entry for key, entry in item.items() if key not in ("size", "slice_size")} | stated
         except ValueError as e:
             problems.append(str(e))

@@ -44,7 +44,8 @@ from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import mask_facts
 from medsize.scans.subjects import comparable_subject
 from medsize.sizes.match_rows import MatchedRows, match_rows, rows_of
-from medsize.sizes.size_table import SizeTable, SizeTableError, read_size_table
+from medsize.sizes.read_size_table import read_size_table
+from medsize.sizes.size_table import SizeTable, SizeTableError
 from medsize.suggest import first_few
 
 __all__ = ["InitOptions", "Prepared", "init_cohort"]

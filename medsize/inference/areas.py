@@ -15,7 +15,6 @@ from medsize.inference.predicted import Predicted
 from medsize.inference.segmentation import Segmentation
 from medsize.metrics.size_error import relative_size_error
 from medsize.scans.scan import FoundScan
-from medsize.scans.scan_names import comparable_path
 from medsize.sizes.measurements import Extent, added
 from medsize.sizes.size_table import SizeTable
 
@@ -154,7 +153,7 @@ def _stated_areas(
     for name, mask in masks.items():
         extent = Extent(_area(mask, masks), True, "mm" if in_mm else "px")
         known: dict[str, float | list[float]] = {}
-        for row in table.rows_by_image.get(comparable_path(new.paths[name]), []):
+        for row in table.rows_of(new.paths[name]):
             for structure, size in row.sizes.items():
                 try:
                     if size.mask is not None:

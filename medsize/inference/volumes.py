@@ -29,7 +29,7 @@ from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import write_nifti
 from medsize.scans.scan import FoundScan
 from medsize.scans.scan_header import scan_header
-from medsize.scans.scan_names import comparable_path
+from medsize.sizes.scan_sizes import scan_sizes
 from medsize.sizes.size_table import SizeTable, SizeTableError
 from medsize.units import MM3_PER_ML
 
@@ -134,10 +134,10 @@ def _stated_sizes(
     problems: list[str] = []
     for name in named:
         path = new.paths[name]
-        if comparable_path(path) in table.rows_by_image:
+        if table.rows_of(path):
             try:
                 file = images / f"{name}.nii.gz"
-                stated[name] = _volumes(table.sizes_of(path, new.folder, scan_file=file), file)
+                stated[name] = _volumes(scan_sizes(table, path, new.folder, scan_file=file), file)
             except SizeTableError as e:
                 problems += e.problems
     return stated, problems

@@ -212,6 +212,7 @@ CELLS: dict[str, TypeAdapter] = {
     "slice": TypeAdapter(Annotated[int, BeforeValidator(_number), Field(ge=0)]),
     "lesion": TypeAdapter(Annotated[str, BeforeValidator(as_text)]),
     "comment": TypeAdapter(Any),
+    "tags": TypeAdapter(Any),
     "present": TypeAdapter(Annotated[bool, BeforeValidator(_is_present)]),
     "error_percent": TypeAdapter(Annotated[float, BeforeValidator(_percentage), Field(ge=0, lt=100)]),
     "volume_ml": Size,

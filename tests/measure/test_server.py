@@ -17,7 +17,7 @@ from medsize.cli import app
 from medsize.measure.readings import ReadingsFile
 from medsize.measure.run import measure_cohort
 from medsize.measure.server import MeasureServer
-from medsize.sizes.size_table import read_size_table
+from medsize.sizes.read_size_table import read_size_table
 
 LINE = [[0.0, 0.0, 0.0], [30.0, 0.0, 0.0]]
 

@@ -1,0 +1,269 @@
+"""Reading of size tables: every fault is named by its row and column, as the spreadsheet shows them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from openpyxl.utils import get_column_letter
+
+from medsize.items import RoiMm
+from medsize.scans.picture_file import PICTURE_ENDINGS
+from medsize.sizes.contradictions import contradictions
+from medsize.sizes.measurements import misfits, of_other_extent, stated_size
+from medsize.sizes.size_cells import CLICK_KINDS, NUMBERS, ROI_KINDS, as_text, in_ras, is_unknown, read_cell
+from medsize.sizes.size_columns import TAGS, Column, read_columns
+from medsize.sizes.size_table import SizeRow, SizeTable, SizeTableError
+from medsize.sizes.spreadsheet import Cell, parse_number, read_cells, uses_decimal_comma
+
+__all__ = ["read_size_table"]
+
+TOTALS = {
+    *("total", "totals", "sum", "sums", "mean", "means", "average", "averages", "avg", "median", "sd", "std", "stdev"),
+    *("min", "max", "minimum", "maximum", "count", "range", "summe", "gesamt", "mittelwert", "mittel"),
+}
+"""Words in place of a scan's path, in rows that sum up a column."""
+NONE_PRESENT = ("none", "nothing", "-", "0")
+"""Words in a column of tags for a scan without any structure."""
+HEADER_WORD = re.compile(
+    r"(volume|size|diameters?|fraction|area|circumference|count|error|percent|in|m[lL]|px|pixels?|[uµμm]m\^?[23²³]?|"
+    r"cm\^?[23²³]?|cc|[%_()\[\]^ ])+",
+    re.IGNORECASE,
+)
+"""Second name or unit of a column."""
+
+
+def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
+    """
+    Read and check a size table; :mod:`medsize.sizes.size_table` describes its columns.
+
+    Numbers have a decimal point. A decimal comma is understood if it cannot be anything else, as in ``12,5`` and
+    ``1.510,5``. A number such as ``1,510`` is refused: its comma may be a thousands separator.
+
+    Args:
+        path: a ``.xlsx`` file; or a ``.csv`` file in UTF-8, separated by commas, semicolons or tabs.
+        sheet: the sheet of a workbook to read. Default: the only one that is not empty.
+
+    Raises:
+        SizeTableError: naming the row and column of every problem, as the spreadsheet shows them.
+    """
+    path = Path(path)
+    try:
+        entered = read_cells(path, sheet)
+    except ValueError as e:
+        raise SizeTableError(path, [str(e)]) from e
+    header, *body = _with_tags(entered.rows)
+    numbers = _numbers(body)
+    columns, problems, remarks = read_columns(header, numbers, _are_pictures(header, body))
+    doubts = [*entered.doubts, *remarks, *_errors_below_1_percent(columns, numbers)]
+    filled = {number: cells for number, cells in enumerate(body, start=2) if any(cell != "" for cell in cells)}
+    if not filled:
+        problems.append("found no row below the names of the columns, expected a row for every scan. Add them.")
+    problems += _columns_without_name(header, filled.values())
+    numerals = (cell for cells in filled.values() for cell in _of_numbers(columns, cells) if isinstance(cell, str))
+    decimal_comma = uses_decimal_comma(numerals, entered.separator)
+    image_at = next((i for i, column in enumerate(columns) if column and column.kind == "image"), len(columns))
+    rows = []
+    images: dict[int, str | None] = {}
+    for number, cells in filled.items():
+        name = cells[image_at] if image_at < len(cells) else ""
+        if number == 2 and (words := _second_header(columns, cells)):
+            problems.append(f"row 2 looks like a second row of names or units ({words}), expected a scan. Delete it.")
+            continue
+        if isinstance(name, str) and name.lower().strip(" :.=∑Σ") in TOTALS:
+            doubts.append(f"row {number} is '{name}', not a scan: it was left out.")
+            continue
+        num_cells, num_columns = len(entered.rows[number - 1]), len(entered.rows[0])
+        if num_cells != num_columns:
+            problems.append(
+                f"row {number} has {num_cells} cells, but row 1 has {num_columns}. Put cells that hold the separator "
+                f"'{entered.separator}' in quotation marks, and separate empty cells, too."
+            )
+            images[number] = None
+            continue
+        values, faults = _read_cells(columns, cells, decimal_comma)
+        row, conflicts = _row(number, columns, values, faults)
+        problems += [f"row {number}, {problem}" for problem in (*faults.values(), *conflicts)]
+        images[number] = next((value for column, value in values.items() if column.kind == "image"), None)
+        if row is not None:
+            rows.append(row)
+            doubts += [f"row {number}, {size.doubt}" for size in row.sizes.values() if size.doubt]
+    table = SizeTable(path, tuple(column for column in columns if column), tuple(rows), tuple(doubts))
+    problems += contradictions(table)
+    if problems:
+        named = tuple(SizeRow(number, image) for number, image in images.items() if image is not None)
+        raise SizeTableError(path, problems, replace(table, rows=named) if len(named) == len(images) else None)
+    return table
+
+
+def _with_tags(rows: Sequence[list[Cell]]) -> list[list[Cell]]:
+    """Return the rows with a column ``… present`` for each structure that the cells of a column of tags name."""
+    header, *body = rows
+    index = _index(header, TAGS)
+    if index is None:
+        return list(rows)
+    cells = [row[index] if len(row) == len(header) else "" for row in body]
+    listed = [_tags(cell) for cell in cells]
+    names: dict[str, str] = {}
+    for name in (name for of_row in listed for name in of_row or ()):
+        names.setdefault(name.lower(), name)
+    spread: list[list[Cell]] = [[*header, *(f"{name} present" for name in names.values())]]
+    for row, of_row in zip(body, listed, strict=True):
+        here = None if of_row is None else {name.lower() for name in of_row}
+        spread.append([*row, *("" if here is None else int(name in here) for name in names)])
+    return spread
+
+
+def _tags(cell: Cell) -> list[str] | None:
+    """Return the structures that a cell lists; ``None`` if it is empty or faulty."""
+    text = "" if isinstance(cell, ValueError) else as_text(cell)
+    if not text:
+        return None
+    return [
+        name for name in re.split(r"\s*[;,+|\n]\s*", text.strip(" ;,+|")) if name.lower() not in ("", *NONE_PRESENT)
+    ]
+
+
+def _index(header: Sequence[Cell], names: Sequence[str]) -> int | None:
+    """Return the first column with one of these names."""
+    return next((i for i, name in enumerate(header) if isinstance(name, str) and name.strip().lower() in names), None)
+
+
+def _are_pictures(header: Sequence[Cell], rows: Sequence[Sequence[Cell]]) -> bool:
+    """Return whether the column ``image`` names files of pictures."""
+    index = _index(header, ["image"])
+    named = [row[index] for row in rows if index is not None and index < len(row) and row[index] != ""]
+    return bool(named) and all(
+        isinstance(n, str) and n.partition("#")[0].lower().endswith(PICTURE_ENDINGS) for n in named
+    )
+
+
+def _numbers(rows: Sequence[Sequence[Cell]]) -> dict[int, list[float]]:
+    """Return the numbers of each column that holds nothing else, by its index."""
+    found: dict[int, list[float]] = {}
+    others = set()
+    for cells in rows:
+        for index, cell in enumerate(cells):
+            if is_unknown(cell, "count"):
+                continue
+            try:
+                if isinstance(cell, ValueError):
+                    raise cell
+                found.setdefault(index, []).append(parse_number(cell) if isinstance(cell, str) else float(cell))
+            except ValueError:
+                others.add(index)
+    return {index: numbers for index, numbers in found.items() if index not in others}
+
+
+def _errors_below_1_percent(columns: Sequence[Column | None], numbers: Mapping[int, Sequence[float]]) -> Iterator[str]:
+    """Yield a doubt for each column of errors that look like fractions."""
+    for index, column in enumerate(columns):
+        largest = max(numbers.get(index, [0]))
+        if column and column.kind == "error_percent" and 0 < largest < 1:
+            yield f"{column}: its numbers are at most {largest:g} percent. Are they fractions? Write 10 for 10 %."
+
+
+def _columns_without_name(header: Sequence[Cell], rows: Iterable[Sequence[Cell]]) -> list[str]:
+    """Return a problem for each column that holds something, but has no name."""
+    return [
+        f"column {get_column_letter(index + 1)} has no name in row 1. Name it, or clear its cells."
+        for index, name in enumerate(header)
+        if name == "" and any(cells[index : index + 1] not in ([], [""]) for cells in rows)
+    ]
+
+
+def _of_numbers(columns: Sequence[Column | None], cells: Sequence[Cell]) -> list[Cell]:
+    """Return the filled cells of a row in columns of numbers."""
+    pairs = zip(columns, cells, strict=False)
+    return [cell for column, cell in pairs if column and column.kind in NUMBERS and cell != ""]
+
+
+def _second_header(columns: Sequence[Column | None], cells: Sequence[Cell]) -> str:
+    """Return the words of a row that has no number, yet a word in each filled cell of numbers."""
+    filled = _of_numbers(columns, cells)
+    words = [cell for cell in filled if isinstance(cell, str) and HEADER_WORD.fullmatch(cell)]
+    return ", ".join(f"'{word}'" for word in words[:5]) if len(words) == len(filled) else ""
+
+
+def _read_cells(
+    columns: Sequence[Column | None], cells: Sequence[Cell], decimal_comma: bool
+) -> tuple[dict[Column, Any], dict[Column, str]]:
+    """Return the values of a row's filled cells, and the problems of others."""
+    values: dict[Column, Any] = {}
+    faults: dict[Column, str] = {}
+    for column, cell in zip(columns, cells, strict=True):
+        if column is None or column.kind == "comment":
+            continue
+        try:
+            if not is_unknown(cell, column.kind):
+                values[column] = read_cell(column.kind, cell, decimal_comma)
+            elif column.kind == "image":
+                raise ValueError("is empty. Write the path of the scan, or delete the row.")
+        except ValueError as e:
+            faults[column] = f"{column} {e}"
+    return values, faults
+
+
+def _row(
+    number: int, columns: Sequence[Column | None], values: Mapping[Column, Any], faults: Mapping[Column, str]
+) -> tuple[SizeRow | None, list[str]]:
+    """
+    Return the row, ``None`` if its scan or slice is not known, and the problems of cells that do not fit together.
+
+    Args:
+        number: its number.
+        columns: the table's columns.
+        values: values of its filled cells, without the faulty ones.
+        faults: problems of its faulty cells.
+    """
+    own = {column.kind: value for column, value in values.items() if not column.structure}
+    sizes = {}
+    clicks: dict[str, list[Any]] = {}
+    problems = []
+    for structure in dict.fromkeys(column.structure for column in columns if column and column.structure):
+        stated = [column for column in (*values, *faults) if column.structure == structure]
+        counted = any(column and (column.kind, column.structure) == ("count", structure) for column in columns)
+        conflicts = [*misfits(stated, counted), *of_other_extent(stated, own.get("slice"))]
+        problems += conflicts
+        if conflicts or faults.keys() & set(stated):
+            continue
+        try:
+            size = stated_size({column: values[column] for column in stated}, own.get("error_percent", 0.0))
+        except ValueError as e:
+            problems.append(str(e))
+            continue
+        if size is not None:
+            sizes[structure] = size
+        clicked = next((column for column in stated if column.kind in CLICK_KINDS), None)
+        if clicked is not None:
+            clicks[structure] = in_ras(values[clicked], clicked.kind)
+    if "image" not in own or any(column.kind == "slice" for column in faults):
+        return None, problems
+    lesion = own.get("lesion")
+    if lesion is not None and not sizes and not problems and not faults:
+        problems.append(
+            f"column 'lesion' is '{lesion}', but no size is filled in, expected that of the lesion. Fill it in, or its "
+            "bounds, or delete the row."
+        )
+    regions = [column for column in values if column.kind in ROI_KINDS]
+    if len(regions) > 1:
+        problems.append(f"{' and '.join(map(str, regions))} are both filled in. Clear one of them.")
+    row = SizeRow(
+        number,
+        own["image"],
+        own.get("subject"),
+        own.get("slice"),
+        lesion,
+        sizes,
+        clicks,
+        own.get("pixel_mm"),
+        _roi(in_ras(values[regions[0]], regions[0].kind)) if regions else None,
+    )
+    return row, problems
+
+
+def _roi(place: list[Any]) -> RoiMm:
+    return {"box_mm": place} if isinstance(place[0], list) else {"center_mm": place}
