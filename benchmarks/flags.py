@@ -3,7 +3,7 @@ Dice of scans that are flagged against those that are not, by cross-validation o
 
     python -m benchmarks.flags FOLDER … [--runs REGEX]
 
-The folders and the divisions are those of :mod:`benchmarks.calibration`: four fifths of a run's subjects are the scans
+The folders and the divisions are those of :mod:`benchmarks.finished_runs`: four fifths of a run's subjects are scans
 that it was validated on, and the last fifth is judged. The second table judges the scans of one cohort by those of
 another. Nothing is trained, and no limit is tuned: masks only tell the Dice of what was flagged.
 """
@@ -12,41 +12,44 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
-from collections.abc import Iterator, Sequence
-from itertools import permutations
 from pathlib import Path
 
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.calibration import REPEATS, Runs, divisions, read_runs
-from medsize.metrics.reliability import FLAGS, IMAGE_FACTS, CohortFacts, StructureFacts, cohort_facts, reliability
+from benchmarks.finished_runs import across_cohorts, by_cross_validation, read_runs
+from medsize.metrics.reliability import (
+    FLAGS,
+    IMAGE_FACTS,
+    StructureFacts,
+    cohort_facts,
+    least_confidences,
+    reliability,
+)
 
-__all__ = ["across_cohorts", "area_under_curve", "by_cross_validation", "judged"]
+__all__ = ["area_under_curve", "judged"]
 
 POOR = 0.5
 """Dice below which a prediction is poor."""
 
 
-def judged(table: pd.DataFrame, cohort: CohortFacts) -> pd.DataFrame:
+def judged(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """
-    Judge the scans of a table.
+    Judge scans by others.
 
     Args:
-        table: cases as :class:`medsize.handlers.CaseTable` writes them.
-        cohort: values of other scans.
+        known: cases of scans that a run was validated on, as :class:`medsize.handlers.CaseTable` writes them.
+        new: cases of the scans to judge.
 
     Returns:
         a row for each scan: its ``flag``, its number of ``reasons``, its ``confidence``, the least of the structures
-        relative to the cohort's median, its ``dice``, the mean over the structures, and its ``least`` Dice. Dice that
-        is not defined is left out.
+        relative to the cohort's median, its ``dice``, the mean over the structures, and its ``least`` Dice. Scans
+        without a Dice are left out.
     """
-    return pd.DataFrame(_judged(table, cohort))
-
-
-def _judged(table: pd.DataFrame, cohort: CohortFacts) -> Iterator[dict[str, object]]:
-    for image, rows in table.groupby("image", sort=False):
+    cohort = cohort_facts(known)
+    confidences = least_confidences(new, cohort.structures)
+    found = []
+    for image, rows in new.groupby("image", sort=False):
         if rows["dice"].isna().all():
             continue
         structures = {
@@ -55,35 +58,10 @@ def _judged(table: pd.DataFrame, cohort: CohortFacts) -> Iterator[dict[str, obje
             )
             for row in rows.astype(object).where(rows.notna(), None).to_dict("records")
         }
-        values = {key: float(rows[key].iloc[0]) for key in IMAGE_FACTS}
-        found = reliability(structures, values, cohort)
-        dice = {"dice": rows["dice"].mean(), "least": rows["dice"].min()}
-        usual = {name: of_structure.confidence for name, of_structure in cohort.structures.items()}
-        sure = [f.confidence / m for n, f in structures.items() if (m := usual.get(n)) and f.confidence is not None]
-        told = {"flag": found.flag, "reasons": len(found.reasons), "confidence": min(sure, default=math.nan)}
-        yield {"image": image, **told, **dice}
-
-
-def by_cross_validation(runs: Sequence[pd.DataFrame], repeats: int = REPEATS) -> pd.DataFrame:
-    """
-    Judge scans by the other subjects of the same run.
-
-    Args:
-        runs: cases of some runs on one cohort.
-        repeats: number of random divisions.
-    """
-    found = [judged(tested, cohort_facts(known)) for known, tested in divisions(runs, repeats)]
-    return pd.concat(found, ignore_index=True)
-
-
-def across_cohorts(runs: Runs) -> dict[tuple[str, str], pd.DataFrame]:
-    """Judge the scans of each cohort by those of another, by runs of the same name."""
-    found = {}
-    for known, new in permutations(runs, 2):
-        if names := [name for name in runs[known] if name in runs[new]]:
-            tables = [judged(runs[new][name], cohort_facts(runs[known][name])) for name in names]
-            found[known, new] = pd.concat(tables, ignore_index=True)
-    return found
+        judgement = reliability(structures, {key: float(rows[key].iloc[0]) for key in IMAGE_FACTS}, cohort)
+        told = {"flag": judgement.flag, "reasons": len(judgement.reasons), "confidence": confidences[image]}
+        found.append({"image": image, **told, "dice": rows["dice"].mean(), "least": rows["dice"].min()})
+    return pd.DataFrame(found)
 
 
 def area_under_curve(scans: pd.DataFrame) -> float:
@@ -115,16 +93,12 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--runs", default="", help="regular expression of the runs")
     arguments = parser.parse_args()
-    found = read_runs(arguments.folders)
-    runs: Runs = {}
-    for cohort, by_name in found.items():
-        kept = {n: t for n, t in by_name.items() if re.search(arguments.runs, n) and "at_edge" in t}
-        runs |= {cohort: kept} if kept else {}
+    runs = read_runs(arguments.folders, arguments.runs, ["at_edge"])
     titles = ("judged", *(f"{flag}: Dice" for flag in FLAGS), "with Dice < 0.5", "AUROC", "of the confidence")
     print(f"| {' | '.join(titles)} |\n|{len(titles) * ' --- |'}")
     for cohort, by_name in runs.items():
-        print(f"| {cohort} | {_row(by_cross_validation(list(by_name.values())))} |")
-    for (known, new), scans in across_cohorts(runs).items():
+        print(f"| {cohort} | {_row(by_cross_validation(list(by_name.values()), judged))} |")
+    for (known, new), scans in across_cohorts(runs, judged).items():
         print(f"| {new}, by {known} | {_row(scans)} |")
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "cohort_facts",
     "geometry_doubts",
     "image_facts",
+    "least_confidences",
     "reliability",
     "structure_facts",
 ]
@@ -208,19 +209,29 @@ def cohort_facts(table: pd.DataFrame) -> CohortFacts:
             median = float(values.median())
             deviation = float((values - median).abs().median())
             image[key] = Usual(_rounded(median), _rounded(MAD_TO_SD * deviation))
-    return CohortFacts(len(scans), structures, image, _least_confidence(table, structures))
+    return CohortFacts(len(scans), structures, image, _rare_confidence(table, structures))
 
 
-def _least_confidence(table: pd.DataFrame, structures: Mapping[str, StructureRange]) -> float | None:
+def least_confidences(table: pd.DataFrame, structures: Mapping[str, StructureRange]) -> pd.Series:
+    """
+    Return the confidence of each scan's least sure structure, relative to the structure's median; NaN if unknown.
+
+    Args:
+        table: see :func:`cohort_facts`.
+        structures: values of the structures over the scans of a cohort.
+    """
+    usual = table["structure"].astype(str).map({name: of.confidence for name, of in structures.items()}).astype(float)
+    confidence = table.get("confidence", pd.Series(math.nan, index=table.index))
+    return (confidence / usual).groupby(table["image"]).min()
+
+
+def _rare_confidence(table: pd.DataFrame, structures: Mapping[str, StructureRange]) -> float | None:
     """
     Return the relative confidence below which a scan's least sure structure is rare.
 
     Of n scans like those of the cohort, one more is below the k-th smallest value with the probability k / (n + 1).
     """
-    if "confidence" not in table:
-        return None
-    usual = table["structure"].astype(str).map({name: of.confidence for name, of in structures.items()})
-    of_scans = (table["confidence"] / usual.astype(float)).groupby(table["image"]).min().dropna().sort_values()
+    of_scans = least_confidences(table, structures).dropna().sort_values()
     if len(of_scans) < LEAST_SCANS:
         return None
     return _rounded(of_scans.iloc[max(int(LEAST_SURE * (len(of_scans) + 1)), 1) - 1])

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.calibration import Coverage, across_cohorts, by_cross_validation, chosen_epoch, read_runs
+from benchmarks.calibration import Coverage, chosen_epoch, held_volumes
+from benchmarks.finished_runs import across_cohorts, by_cross_validation, read_runs
 
 
 @pytest.fixture
@@ -27,11 +28,11 @@ def studies(tmp_path: Path) -> Path:
 def test_intervals_hold_in_their_own_cohort_and_not_in_one_that_is_unlike_it(studies: Path) -> None:
     runs = read_runs([studies])
     assert {cohort: len(by_name["sizes_seed_0"]) for cohort, by_name in runs.items()} == {"hearts": 60, "others": 30}
-    found = Coverage.of(by_cross_validation(list(runs["hearts"].values()), repeats=4))
+    found = Coverage.of(by_cross_validation(list(runs["hearts"].values()), held_volumes, repeats=4))
     assert found.subjects == 30
     assert found.held == pytest.approx(0.9, abs=0.06)
     assert 0.7 < found.low < 1 < found.high < 1.4
-    assert Coverage.of(across_cohorts(runs)["hearts", "others"]).held == 0
+    assert Coverage.of(across_cohorts(runs, held_volumes)["hearts", "others"]).held == 0
     with pytest.raises(ValueError, match=r"found no metrics.csv and no cases.csv"):
         read_runs([studies / "hearts_fold_0"])
 

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from benchmarks.flags import across_cohorts, area_under_curve, by_cross_validation
+from benchmarks.finished_runs import across_cohorts, by_cross_validation
+from benchmarks.flags import area_under_curve, judged
 from medsize.metrics.reliability import IMAGE_FACTS
 
 
@@ -15,9 +16,21 @@ def test_scans_of_another_size_are_flagged() -> None:
             for n, v in enumerate([100.0, 102.0, 104.0, 106.0, 108.0, 110.0, 112.0, 114.0])
         ]
     )
-    assert (by_cross_validation([known], repeats=1)["flag"] == "ok").all()
+    assert (by_cross_validation([known], judged, repeats=1)["flag"] == "ok").all()
     wrong = known.assign(volume_ml=[20.0, *known["volume_ml"][1:]], dice=[0.2, *known["dice"][1:]])
-    found = across_cohorts({"a": {"size": known}, "b": {"size": wrong}})["a", "b"]
+    found = across_cohorts({"a": {"size": known}, "b": {"size": wrong}}, judged)["a", "b"]
     assert found["flag"].tolist() == ["reject", *["ok"] * 7]
     assert area_under_curve(found) == 1
     assert area_under_curve(found[1:]) == pytest.approx(float("nan"), nan_ok=True)
+
+
+def test_the_confidence_of_a_scan_is_that_of_its_least_sure_structure() -> None:
+    usual = {"at_edge": 0, "outside_largest": 0.0, "volume_ml": 1.0, "true_volume_ml": 1.0, "dice": 0.9}
+    known = pd.DataFrame(
+        {"image": str(n), "structure": name, "confidence": sure, **usual, **dict.fromkeys(IMAGE_FACTS, 1.0)}
+        for n in range(5)
+        for name, sure in (("liver", 0.8), ("spleen", 0.5))
+    )
+    new = known[:2].assign(confidence=[0.6, 0.4])
+    assert judged(known, new)["confidence"].tolist() == [pytest.approx(0.6 / 0.8)]
+    assert judged(known, new.assign(confidence=[None, 0.4]))["confidence"].tolist() == [pytest.approx(0.4 / 0.5)]
