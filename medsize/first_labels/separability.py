@@ -1,4 +1,4 @@
-"""How well the sizes of a cohort tell its structures apart, before anything is trained."""
+"""Separability of structures: whether the sizes of a cohort tell them apart, before anything is trained."""
 
 from __future__ import annotations
 
