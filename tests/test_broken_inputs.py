@@ -210,7 +210,7 @@ CHECKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "path upwards": (item(image="../../etc/passwd"), "the image '../../etc/passwd' is outside the data set's folder"),
     "absolute path": (item(image="/etc/passwd"), "the image '/etc/passwd' is outside the data set's folder"),
     "mask outside": (item(label="images/../../x.nii"), "the label 'images/../../x.nii' is outside the data set's"),
-    "unknown key": (item(szie={"liver": 1}), "unknown key 'szie'. Did you mean 'size'?"),
+    "unknown key": (item(szie={"liver": 1}), "there is no key 'szie'. Did you mean 'size'?"),
     "unknown structure": (
         item(size={"livr": 1}),
         "'livr', which is not a structure of 'labels'. Did you mean 'liver'?",
@@ -282,7 +282,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "percentage as fraction": (
         "s.csv",
         lambda f: f.write_text("image,liver fraction\na.nii,12\n"),
-        "(B) is '12': input should be less than or equal to 1",
+        "(B) is '12', expected 1 or less. Write",
     ),
     "row twice": ("s.csv", lambda f: f.write_text(HEADER + "a.nii,1\na.nii,2\n"), "row 2 is of the same scan, 'a.nii'"),
     "path upwards": ("s.csv", lambda f: f.write_text(HEADER + "../a.nii,1\n"), "it is outside the data set's folder"),

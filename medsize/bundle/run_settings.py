@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 
-from medsize.suggest import did_you_mean
+from medsize.model_errors import found_and_expected
 
 __all__ = ["DERIVED", "RunSettings", "read_settings"]
 
@@ -25,10 +25,6 @@ def _not_as_text(value: Any) -> Any:
 Switch = Annotated[bool, BeforeValidator(_not_as_text)]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
-EXPECTED = {"int": "a whole number", "float": "a number", "tuple": "a list of numbers", "bool": "True or False"}
-EXPECTED |= {"path": "a path", "string": "a text"}
-"""Words for the types that a setting may have, by the beginning of pydantic's names of errors."""
-BOUNDS = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
 DERIVED: dict[str, tuple[str, ...]] = {"num_classes": (), "region_mm": ("spacing", "roi_size")}
 """Settings that follow from the cohort or from other settings, and are faulty with these."""
 
@@ -112,14 +108,6 @@ def read_settings(model: type[Model], values: Mapping[str, Any] | Model) -> tupl
 
 
 def _describe(key: str, value: Any, error: Any, model: type[BaseModel]) -> str:
-    if error["type"] == "extra_forbidden":
-        return f"there is no setting '{key}'.{did_you_mean(key, model.model_fields)}"
-    found = f"{key} is {value!r}"
-    if error["type"] == "value_error":
-        return f"{found}: {error['ctx']['error']}"
-    for bound, limit in error.get("ctx", {}).items():
-        if bound in BOUNDS:
-            return f"{found}, expected {BOUNDS[bound].format(f'{limit:g}')}."
-    kind = error["type"].partition("_")[0]
-    expected = EXPECTED.get(kind, f"{error['msg'][0].lower()}{error['msg'][1:]}")
-    return f"{found}, expected {EXPECTED['tuple'] if len(error['loc']) > 1 else expected}."
+    if "ctx" not in error and (len(error["loc"]) > 1 or error["type"] == "tuple_type"):
+        return f"{key} is {value!r}, expected a list of numbers."
+    return found_and_expected({**error, "input": value}, key, model.model_fields)

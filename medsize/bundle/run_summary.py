@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -11,6 +10,7 @@ from medsize.bundle.inference_settings import inference_settings
 from medsize.bundle.run_folder import INFERENCE, SUMMARY, WEIGHTS, check_finished
 from medsize.files import atomic_write
 from medsize.metrics.conformal import SizeCalibration
+from medsize.model_errors import found_and_expected
 
 __all__ = ["MetricResult", "RunResults", "RunSummary", "StructureResult", "inference_bundle"]
 
@@ -124,9 +124,9 @@ class RunSummary(BaseModel):
         try:
             return cls.model_validate_json(file.read_bytes())
         except ValidationError as e:
-            found = "; ".join(_found_and_expected(error) for error in e.errors())
+            found = " ".join(map(found_and_expected, e.errors()))
             raise ValueError(
-                f"{file}: {found}. Remove the file and start the run again with --resume True: then it is written anew."
+                f"{file}: {found} Remove the file and start the run again with --resume True: then it is written anew."
             ) from e
 
     def write(self, run: Path) -> None:
@@ -160,11 +160,3 @@ def inference_bundle(run: Path, bundle: Path | None, on_regions: str | None = No
             f"{bundle} is not a bundle with configs/inference.yaml. Name the bundle of the run: --bundle FOLDER"
         )
     return bundle
-
-
-def _found_and_expected(error: Any) -> str:
-    if error["type"] == "json_invalid":
-        return f"found invalid JSON ({error['ctx']['error']}), expected the summary of a run"
-    key = ".".join(str(part) for part in error["loc"])
-    expected = error["msg"].removeprefix("Input should be ").split(",")[0]
-    return f"found {error['input']!r}{f' as {key}' if key else ''}, expected {expected}"

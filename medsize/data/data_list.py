@@ -48,9 +48,9 @@ from pydantic import (
 
 from medsize.errors import ProblemsError
 from medsize.files import atomic_write
+from medsize.model_errors import found_and_expected
 from medsize.sizes.ellipse import ellipse_area
 from medsize.sizes.ellipsoid import ellipsoid_volume
-from medsize.suggest import did_you_mean
 from medsize.units import lps_to_ras
 
 __all__ = [
@@ -234,10 +234,4 @@ def _describe(error: Any, raw: dict[str, Any]) -> str:
         where = f"{location[0]}[{location[1]}] ({image}): "
         location = location[2:]
     key = ".".join(str(part) for part in location if not str(part).startswith(PARTS_OF_TYPES))
-    if error["type"] == "extra_forbidden":
-        known = list(Item.model_fields)
-        hint = did_you_mean(key, known) or f" Known keys: {', '.join(known)}."
-        return f"{where}unknown key '{key}'.{hint}"
-    if error["type"] == "missing":
-        return f"{where}the key '{key}' is missing."
-    return f"{where}'{key}' is {str(error['input'])[:80]}: {error['msg'][0].lower()}{error['msg'][1:]}."
+    return where + found_and_expected(error, key, Item.model_fields if where else ())

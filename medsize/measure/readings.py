@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medsize.errors import ProblemsError
 from medsize.files import OutputError
 from medsize.measure.geometry import Geometry
+from medsize.model_errors import found_and_expected
 
 __all__ = ["Reading", "ReadingsFile", "TakenBack", "latest_readings", "reader_key", "reader_name", "readings_files"]
 
@@ -218,10 +219,9 @@ def read_entries(path: Path) -> tuple[list[Reading | TakenBack], int]:
         try:
             kind = TakenBack if "undo" in json.loads(line) else Reading
             entries.append(kind.model_validate_json(line))
-        except (ValidationError, ValueError, TypeError) as e:
-            problems.append(
-                f"line {number} is not a reading: {str(e).splitlines()[0]}. Was it edited? Restore it, or delete it."
-            )
+        except (ValueError, TypeError) as e:
+            found = found_and_expected(e.errors()[0]) if isinstance(e, ValidationError) else f"{e}."
+            problems.append(f"line {number} is not a reading: {found} Was it edited? Restore it, or delete it.")
     if problems:
         raise ProblemsError(path, problems)
     return entries, end

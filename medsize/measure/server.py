@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medsize.files import OutputError, atomic_write
 from medsize.measure.geometry import Geometry
 from medsize.measure.session import ChangedScanError, MeasureSession
+from medsize.model_errors import found_and_expected
 from medsize.scans.fact_cache import cache_dir
 
 __all__ = ["MeasureServer"]
@@ -169,8 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
             content, kind, headers, status = _json({"error": str(e)}), "application/json", {}, e.status
             self.close_connection = True
         except ValidationError as e:
-            first = e.errors()[0]
-            text = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            text = found_and_expected(e.errors()[0])
             content, kind, headers, status = _json({"error": text}), "application/json", {}, HTTPStatus.BAD_REQUEST
         except ChangedScanError as e:
             content, kind, headers, status = _json({"error": str(e)}), "application/json", {}, HTTPStatus.CONFLICT

@@ -15,6 +15,7 @@ from pydantic import BaseModel, RootModel, ValidationError
 
 from medsize.measurements.measurement import Readings, ReadOptions
 from medsize.measurements.volumes import volume_readings
+from medsize.model_errors import found_and_expected
 
 __all__ = ["is_totalsegmentator_statistics", "read_totalsegmentator_statistics"]
 
@@ -42,10 +43,8 @@ def read_totalsegmentator_statistics(file: Path, options: ReadOptions) -> Readin
     """
     try:
         statistics = _Statistics.model_validate(json.loads(file.read_bytes())).root
-    except (ValidationError, ValueError, RecursionError) as e:
-        reason = e.errors()[0]["msg"] if isinstance(e, ValidationError) else str(e)
-        expected = 'expected {"liver": {"volume": mm³, "intensity": …}, …}'
-        raise ValueError(
-            f"{file}: found a fault ({reason}), {expected}. Run TotalSegmentator --statistics again."
-        ) from e
+    except (ValueError, RecursionError) as e:
+        found = found_and_expected(e.errors()[0]) if isinstance(e, ValidationError) else f"{e}."
+        expected = 'Expected {"liver": {"volume": mm³, "intensity": …}, …}.'
+        raise ValueError(f"{file}: {found} {expected} Run TotalSegmentator --statistics again.") from e
     return volume_readings(file, ((f"'{name}'", name, found.volume) for name, found in statistics.items()))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from scipy import stats
 
 from medsize.files import atomic_write
+from medsize.model_errors import found_and_expected
 
 __all__ = ["ErrorModel"]
 
@@ -60,10 +61,9 @@ class ErrorModel(BaseModel):
                 f"{file}: found no such file, expected a model of errors. Write one with medsize readers."
             ) from e
         except ValidationError as e:
-            found = "; ".join(f"{'.'.join(map(str, error['loc'])) or 'file'}: {error['msg']}" for error in e.errors())
+            found = " ".join(map(found_and_expected, e.errors()))
             raise ValueError(
-                f"{file}: found no model of errors ({found}), expected JSON with bias, spread and degrees. "
-                "Write one with medsize readers."
+                f"{file}: found no bias, spread and degrees of errors: {found} Write one with medsize readers."
             ) from e
 
     def write(self, file: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
+from medsize.model_errors import found_and_expected
 from medsize.sizes.spreadsheet import Cell, Shown, parse_number
 from medsize.units import lps_to_ras
 
@@ -73,8 +74,8 @@ def read_cell(kind: str, cell: Cell, decimal_comma: bool) -> Any:
         context = {"decimal_comma": decimal_comma, "units": UNITS.get(kind, set())}
         return CELLS[kind].validate_python(cell, context=context)
     except ValidationError as e:
-        reason = e.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ValueError(f"is '{cell}': {reason[0].lower()}{reason[1:]}. {EXPECTED[kind]}") from e
+        found = found_and_expected({**e.errors()[0], "input": str(cell)}, "")
+        raise ValueError(f"{found} {EXPECTED[kind]}") from e
 
 
 def _plain_unit(text: str) -> str:

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from medsize.bundle.bundle_choice import find_bundle
 from medsize.bundle.run_command import as_options, training_command
 from medsize.bundle.run_folder import is_finished
+from medsize.model_errors import found_and_expected
 from medsize.studies.cohort_setting import CohortSetting, folder_name
-from medsize.suggest import did_you_mean
 
 __all__ = ["NOISE_OVERLAY", "Cell", "Study", "load_study"]
 
@@ -177,22 +177,7 @@ def load_study(file: Path, kind: type[StudyT]) -> StudyT:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
         raise ValueError(f"{file}: it cannot be read: {e}") from e
     except ValidationError as e:
-        problems = [_found_and_expected(error, kind) for error in e.errors()]
-        raise ValueError(f"{file}:\n" + "\n".join(f"- {problem}" for problem in problems)) from e
-
-
-def _found_and_expected(error: Any, kind: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
         schema = kind.model_json_schema()
         known = [key for part in (schema, *schema.get("$defs", {}).values()) for key in part.get("properties", {})]
-        return (
-            f"found the key '{where}', which has no use.{did_you_mean(str(error['loc'][-1]), known) or ' Delete it.'}"
-        )
-    if error["type"] == "missing":
-        return f"found no key '{where}'. Add it."
-    if error["type"] == "value_error":
-        return ": ".join([where, str(error["ctx"]["error"])]).removeprefix(": ")
-    expected = {"model_type": "keys with values", "model_attributes_type": "keys with values"}.get(error["type"])
-    expected = expected or error["msg"].removeprefix("Input should be ")
-    return f"{where or 'the study'}: found {error['input']!r:.60}, expected {expected}. Correct it."
+        problems = [found_and_expected(error, known=known) for error in e.errors()]
+        raise ValueError(f"{file}:\n" + "\n".join(f"- {problem}" for problem in problems)) from e

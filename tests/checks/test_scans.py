@@ -227,7 +227,7 @@ def test_a_sound_run_passes(phantoms: Path, tmp_path: Path) -> None:
         ({"halo": [16, 4], "roi_size": (32, 32)}, "halo is [16, 4] and roi_size [32, 32], expected a halo below half"),
         ({"output_dir": 3}, "output_dir is 3, expected a path."),
         ({"overwrite": "false"}, "overwrite is 'false': any text counts as true. Write True or False."),
-        ({"supervison": "size"}, "there is no setting 'supervison'. Did you mean 'supervision'?"),
+        ({"supervison": "size"}, "there is no key 'supervison'. Did you mean 'supervision'?"),
     ],
 )
 def test_bad_runs_end_with_one_message(phantoms: Path, tmp_path: Path, changes: dict, message: str) -> None:

@@ -253,7 +253,7 @@ def test_rows_that_fit_two_pictures_and_fractions_above_one_are_refused(tmp_path
     table = write_table(tmp_path / "sizes.csv", "image,lesion fraction", ["p00,0.1"])
     assert "2 scans fit, 'images/p00.bmp', 'images/p00.png'" in init(tmp_path, "--sizes", table).output
     write_table(table, "image,lesion fraction", ["p01.png,1.4"])
-    assert "is '1.4': input should be less than or equal to 1" in init(tmp_path, "--sizes", table).output
+    assert "is '1.4', expected 1 or less" in init(tmp_path, "--sizes", table).output
 
 
 def test_deep_pictures_that_use_twelve_bits_are_told(tmp_path: Path) -> None:

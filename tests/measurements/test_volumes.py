@@ -71,7 +71,7 @@ def test_tables_that_break_off_are_named(scans: Path) -> None:
     (scans / "p2" / "statistics.json").write_text('{"liver": {"volume": "large", "intensity": 1}}')
     said = problems(scans)
     assert "volumes.csv, row 4: found ['2', 'spleen'], expected Label Id, Label Name, Volume (mm^3)" in said
-    assert "statistics.json: found a fault (Input should be a valid number" in said
+    assert "statistics.json: liver.volume is 'large', expected a number." in said
 
 
 def test_results_of_imagej_need_a_unit_and_name_their_image(scans: Path) -> None:

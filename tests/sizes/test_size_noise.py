@@ -80,12 +80,12 @@ def test_slices_share_the_errors_of_measured_readers(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (None, "found no such file"),
-        ("bias 1.1", "found no model of errors"),
-        ('{"bias": 1.1}', "spread: Field required"),
-        ('{"bias": 0, "spread": 0.1}', "bias: Input should be greater than 0"),
-        ('{"bias": 1, "spread": NaN}', "spread: Input should be a finite number"),
-        ('{"bias": 1, "spread": 0.1, "degrees": -2}', "degrees: "),
-        ('{"bias": 1, "spread": 0.1, "tails": "heavy"}', "tails: Extra"),
+        ("bias 1.1", "found no bias, spread and degrees of errors"),
+        ('{"bias": 1.1}', "found no key 'spread'"),
+        ('{"bias": 0, "spread": 0.1}', "bias is 0, expected more than 0"),
+        ('{"bias": 1, "spread": NaN}', "spread is nan, expected a finite number"),
+        ('{"bias": 1, "spread": 0.1, "degrees": -2}', "degrees is -2, expected"),
+        ('{"bias": 1, "spread": 0.1, "tails": "heavy"}', "there is no key 'tails'"),
     ],
 )
 def test_a_missing_or_malformed_model_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
