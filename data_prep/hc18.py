@@ -6,8 +6,8 @@ Prepare HC18: ultrasound of fetal heads, with the circumference that a sonograph
 FOLDER holds ``training_set/*_HC.png`` with ``*_HC_Annotation.png`` and ``training_set_pixel_size_and_HC.csv``, as the
 challenge ships them; or ``images/*.png`` with ``masks/*.png`` and ``sizes.csv``. OUT gets the pictures as NIfTI, in
 mm, and ``datalist.json``. Sizes are those of an ellipse of the stated circumference, as an interval, since its axis
-ratio is not known; or those of the masks. Pictures of one examination are in one fold. ``cohort.yaml`` beside it is for
-``medsize fit``.
+ratio is not known, like those of ``medsize init``; or those of the masks. Pictures of one examination are in one fold.
+``cohort.yaml`` beside it is for ``medsize fit``.
 
 van den Heuvel et al. "Automated measurement of fetal head circumference using 2D ultrasound images". PLoS ONE 2018.
 Licence of the data: CC BY 4.0.
@@ -32,8 +32,6 @@ from medsize.scans.picture_mask import read_picture_mask
 from medsize.sizes.ellipse import circumference_area
 
 CLASSES = ("background", "head")
-FLATTEST = 0.65
-"""Least short over long diameter of a head: two percent of fetuses are below (Hadlock et al. 1981: 0.78 ± 0.04)."""
 
 
 class Sizes(str, Enum):
@@ -69,7 +67,7 @@ def main(
         for name, file in zip(names, masks, strict=True):
             pixel_mm, circumference = known[name]
             mask = read_picture_mask(file) if is_plain else filled_head(file)
-            low, high = circumference_area(circumference, smallest_axis_ratio=FLATTEST)
+            low, high = circumference_area(circumference)
             if sizes is Sizes.MASKS:
                 low = high = float((mask == 1).sum()) * pixel_mm**2
             yield SetPicture(

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from medsize.checks import check_scans
 from medsize.data import Proposal, load_cohort
 from medsize.items import CohortItem
+from medsize.sizes.size_table import add_sizes, read_size_table
 from tests.conftest import BUNDLE_2D, PROJECT
 
 
@@ -54,6 +55,11 @@ def test_a_head_gets_the_area_of_its_circumference_and_examinations_stay_togethe
     assert items["001_HC"]["circumference_mm"] == {"head": 55.4}
     ((low, high),) = items["002_HC"]["slice_size"]["head"]
     assert low < np.pi / 4 * 20 * 15 < high
+    (tmp_path / "sizes.csv").write_text("image,head circumference_mm\nimages/002_HC.nii.gz,55.4\n")
+    (by_table,) = add_sizes(
+        [{"image": "images/002_HC.nii.gz"}], read_size_table(tmp_path / "sizes.csv"), tmp_path / "out"
+    )
+    assert by_table["slice_size"]["head"] == [pytest.approx((low, high), rel=1e-4)]
     assert not Proposal(load_cohort(tmp_path / "out" / "datalist.json", tmp_path / "out"), 2).fit_to_window()  # alike
     mask = nibabel.load(tmp_path / "out" / "masks" / "002_HC.nii.gz")
     assert mask.shape == (80, 60, 1)
