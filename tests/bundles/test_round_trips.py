@@ -24,7 +24,7 @@ import torch
 from monai.bundle import ConfigParser, create_workflow
 
 from medsize.data import PHANTOM_CLASSES
-from tests.bundles.conftest import UNET_2D, UNET_3D, VARIANTS, Variant, every_variant
+from tests.bundles.conftest import UNET_2D, UNET_3D, VARIANTS, Variant, every_bundle, every_variant
 
 
 def matrix(real: Variant) -> pytest.MarkDecorator:
@@ -85,6 +85,27 @@ def export_options(variant: Variant) -> dict[str, Any]:
         "config_file": variant.configs("inference.yaml"),
         "num_classes": len(PHANTOM_CLASSES),
     }
+
+
+@every_bundle
+def test_an_empty_folder_is_refused_where_medsize_is_not_installed(
+    command: Callable, no_medsize: Path, bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "scan.dcm").touch()
+    options = [
+        "--bundle_root",
+        bundle,
+        "--config_file",
+        bundle / "configs" / "inference.yaml",
+        "--dataset_dir",
+        "scans",
+    ]
+    told = command("monai.bundle", "run", *options, cwd=tmp_path, python_path=no_medsize, check=False)
+    assert told.returncode == 1
+    assert "scans: found no file like *.nii*, expected scans to segment. Correct dataset_dir" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not (tmp_path / "segmentations").exists()
 
 
 def test_real_commands_cannot_import_medsize(command: Callable, no_medsize: Path, tmp_path: Path) -> None:
