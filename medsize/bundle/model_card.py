@@ -15,9 +15,11 @@ from medsize.bundle.export import performance
 from medsize.bundle.run_summary import RunSummary
 from medsize.data.data_list import DataList, Item, Lesions, parse_data_list
 
-__all__ = ["CohortStatement", "ModelCard", "header", "model_card"]
+__all__ = ["NOT_MEASURED_BY", "CohortStatement", "ModelCard", "header", "model_card"]
 
 NOT_STATED = "**Not stated: write it here.**"
+NOT_MEASURED_BY = "who measured the sizes, and how, is not stated"
+"""End of a ``size_source`` that knows the table alone."""
 
 
 class ModelCard(NamedTuple):
@@ -131,7 +133,7 @@ def model_card(
     missing = []
     if not cohort.described:
         missing.append("the data: their source, scanners and patients")
-    if not cohort.size_source:
+    if not cohort.size_source or cohort.size_source.endswith(NOT_MEASURED_BY):
         missing.append("who measured the sizes, and how")
     sections = {
         metadata["name"]: f"{metadata['description']}. Authors: {metadata['authors']}.",

@@ -23,6 +23,7 @@ from medsize.cohort.pictures import IGNORED, MaskOptions, colour_faults, plan_pi
 from medsize.cohort.proposal import propose_run
 from medsize.cohort.pseudonym import path_codes, pseudonym, renamed
 from medsize.cohort.report import write_report
+from medsize.cohort.size_source import size_source
 from medsize.cohort.sized_items import SIZES, measured_items, stated_items
 from medsize.cohort.structures import (
     choose_structures,
@@ -206,7 +207,14 @@ def init_cohort(
         raise ProblemsError(folder, [renamed(problem, at_terminal) for problem in problems])
     modalities = [converted.rows[item["image"]]["modality"] for item in measured.items]
     cohort = write_cohort(
-        output_dir, matched.structures, measured.items, options.num_folds, options.inside, length_unit, modalities
+        output_dir,
+        matched.structures,
+        measured.items,
+        options.num_folds,
+        options.inside,
+        length_unit,
+        modalities,
+        size_source(table, matched.rows.scans.values(), (sources[item["image"]] for item in measured.items)),
     )
     proposal = propose_run(cohort, modalities, output_dir / "cohort.yaml", dimensions, options.window)
 
@@ -401,6 +409,7 @@ def write_cohort(
     inside: Mapping[str, str] | None = None,
     length_unit: Literal["mm", "px"] = "mm",
     modalities: Iterable[str] = (),
+    size_source: str = "",
 ) -> Cohort:
     """Divide the scans into folds, write the data list, and read it like a training run."""
     folds = folds_of_subjects(items, structures, output_dir, num_folds)
@@ -408,6 +417,7 @@ def write_cohort(
     folded = [{**item, "fold": folds[item["subject"]]} for item in items]
     top_level: dict[str, Any] = {"inside": dict(inside)} if inside else {}
     top_level |= {"length_unit": length_unit} if length_unit != "mm" else {}
+    top_level |= {"size_source": size_source} if size_source else {}
     if len(kinds := set(modalities)) == 1 and kinds != {""}:
         top_level["modality"] = {"0": kinds.pop()}  # as in the Decathlon
     labels = [output_dir / item["label"] for item in items if "label" in item]

@@ -46,12 +46,13 @@ def table_rows(readings: Iterable[Reading], structures: Sequence[str]) -> list[d
         if (column := f"{structure} {kind}") in filled
         or (kind.startswith("volume_ml") and not filled & {f"{structure} {unit} low" for unit in UNITS.values()})
     ]
-    return [{name: row.get(name, "") for name in ("image", *columns, "comment")} for row in rows]
+    return [{name: row.get(name, "") for name in ("image", *columns, "source", "comment")} for row in rows]
 
 
 def _row(scan: str, read: Mapping[str, Sequence[Reading]], structures: Sequence[str]) -> dict[str, str]:
     """Return the filled cells of a scan, by column."""
-    row = {"image": scan}
+    methods = dict.fromkeys(reading.method for of_one in read.values() for reading in of_one)
+    row = {"image": scan, "source": f"medsize measure ({', '.join(methods)})"}
     remarks = []
     for structure in structures:
         readings = read.get(structure, [])

@@ -55,6 +55,8 @@ class Measurement:
     """Name of the scan."""
     text: str = ""
     """Sentence that the numbers stand in."""
+    format: str = ""
+    """Name of the file's format."""
 
     def __str__(self) -> str:
         shown = f" '{self.text}'" if self.text else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medsize.measurements.imagej_results import is_imagej_results, read_imagej_results
@@ -89,7 +89,9 @@ def read_measurements(files: Sequence[Path], options: ReadOptions | None = None)
                     "these, or leave it out."
                 )
             else:
-                readings.add(known.read(file, options or ReadOptions()))
+                read = known.read(file, options or ReadOptions())
+                read.measurements = [replace(m, format=known.name) for m in read.measurements]
+                readings.add(read)
         except OSError as e:
             readings.problems.append(f"{file}: it cannot be read: {e.strerror or e}. Is it the right path?")
         except ValueError as e:

@@ -39,7 +39,7 @@ class SizeRows:
             kinds = [kind for kind in KINDS if f"{name} {kind}" in held]
             # A size table has a size for each structure, even if it is unknown everywhere.
             columns += [f"{name} {kind}" for kind in (kinds if kinds != ["click_mm"] else ["volume_ml", "click_mm"])]
-        return [*columns, "comment"]
+        return [*columns, "source", "comment"]
 
     def write(self, file: Path) -> None:
         """Write them as CSV, whole or not at all."""
@@ -53,8 +53,8 @@ def size_rows(measurements: Sequence[Measurement], between: bool = False) -> Siz
     """
     Return the rows of measurements whose scans are known.
 
-    A scan has a row, and one for each lesion where a structure has several. The comment says where each size is from,
-    and the sentence that it stands in.
+    A scan has a row, and one for each lesion where a structure has several. The source is
+    the files' format. The comment says where each size is from, and the sentence that it stands in.
 
     Args:
         measurements: with scan, places in mm, and structures.
@@ -89,12 +89,14 @@ def size_rows(measurements: Sequence[Measurement], between: bool = False) -> Siz
     return result
 
 
-def _add(row: dict[str, str], structure: str, cells: dict[str, str], measurements: Iterable[Measurement]) -> None:
+def _add(row: dict[str, str], structure: str, cells: dict[str, str], measurements: Sequence[Measurement]) -> None:
     for kind, cell in cells.items():
         column = f"{structure} {kind}"
         row[column] = f"{row[column]}; {cell}" if row.get(column) and kind == "click_mm" else cell
     said = [f"{structure}: {m.file.name}, {m.where}" + (f" '{m.text}'" if m.text else "") for m in measurements]
     row["comment"] = "; ".join(filter(None, [row.get("comment", ""), *said]))
+    formats = [*row.get("source", "").split("; "), *(m.format for m in measurements)]
+    row["source"] = "; ".join(dict.fromkeys(filter(None, formats)))
 
 
 def _cells(group: Sequence[Measurement], between: bool) -> dict[str, str]:

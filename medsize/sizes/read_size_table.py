@@ -261,6 +261,7 @@ def _row(
         clicks,
         own.get("pixel_mm"),
         _roi(in_ras(values[regions[0]], regions[0].kind)) if regions else None,
+        own.get("source"),
     )
     return row, problems
 

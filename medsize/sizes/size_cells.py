@@ -214,6 +214,7 @@ CELLS: dict[str, TypeAdapter] = {
     "lesion": TypeAdapter(Annotated[str, BeforeValidator(as_text)]),
     "comment": TypeAdapter(Any),
     "tags": TypeAdapter(Any),
+    "source": TypeAdapter(Annotated[str, BeforeValidator(as_text)]),
     "present": TypeAdapter(Annotated[bool, BeforeValidator(_is_present)]),
     "error_percent": TypeAdapter(Annotated[float, BeforeValidator(_percentage), Field(ge=0, lt=100)]),
     "volume_ml": Size,

@@ -15,7 +15,7 @@ from medsize.suggest import did_you_mean, first_few
 
 __all__ = ["TAGS", "Column", "read_columns"]
 
-OWN_COLUMNS = ("image", "subject", "slice", "lesion", "comment", "error_percent", "pixel_mm", *ROI_KINDS)
+OWN_COLUMNS = ("image", "subject", "slice", "lesion", "comment", "source", "error_percent", "pixel_mm", *ROI_KINDS)
 TAGS = ("present", "classes", "tags")
 """Names of a column that lists the structures in a scan."""
 NO_STRUCTURES = ("background", "ignored", "ignore", "void")

@@ -18,6 +18,7 @@ slices. A picture is a scan of one slice:
 | ``roi_mm`` | region of interest in scanner mm (RAS+, as in NIfTI): two corners of a box, or its centre |
 | ``roi_lps_mm`` | the same in LPS, as in DICOM |
 | ``comment`` | anything; not read |
+| ``source`` | who measured the row's sizes, or with what |
 | ``liver volume_ml`` | volume in mL |
 | ``liver volume_mm3`` | volume in mm³ |
 | ``liver diameters_mm`` | 1, 2 or 3 diameters in mm: ``34``, ``34 x 28`` or ``34 x 28 x 40`` |
@@ -110,6 +111,8 @@ class SizeRow:
     """Side of the pixels of a picture; ``None`` if the table does not say."""
     roi: RoiMm | None = None
     """Region of interest of the scan."""
+    source: str | None = None
+    """People or tools that the sizes come from; ``None`` if the table does not say."""
 
 
 @dataclass(frozen=True)

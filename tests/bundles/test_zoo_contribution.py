@@ -17,6 +17,7 @@ from monai.apps.utils import download_url
 from monai.bundle import ConfigParser
 from typer.testing import CliRunner
 
+from medsize.bundle.model_card import NOT_MEASURED_BY
 from medsize.bundle.weights_licence import weights_licence
 from medsize.bundle.zoo import HUB_SCHEMA, Contribution, export_for_zoo
 from medsize.cli import app
@@ -197,14 +198,15 @@ def test_what_a_contribution_lacks_is_refused_and_nothing_is_written(
 
 
 def test_the_command_says_how_to_go_on(shared_run: Callable, tmp_path: Path) -> None:
-    run, output = shared_run(licence="CC0"), tmp_path / "zoo"
+    run, output = shared_run(licence="CC0", size_source=f"sizes.csv; {NOT_MEASURED_BY}"), tmp_path / "zoo"
     options = ["--run", str(run), "--output", str(output), "--zoo", REPOSITORY, "--authors", "Jane Doe"]
     result = CliRunner().invoke(app, ["export", str(BUNDLES / "size_seg_3d"), *options])
     assert result.exit_code == 0, result.output
     assert f"hf upload {REPOSITORY} {output / 'huggingface' / NAME}" in result.output
     assert "who measured the sizes, and how" in result.output
     card = (output / "hf_models" / NAME / "README.md").read_text()
-    assert card.count("Not stated") == 2
+    assert card.count("Not stated") == 1
+    assert "- Source: sizes.csv; who measured the sizes, and how, is not stated" in card
     assert yaml.safe_load(card.split("---\n")[1])["license"] == "cc0-1.0"
 
 

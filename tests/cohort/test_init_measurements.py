@@ -32,6 +32,7 @@ def test_reports_of_series_are_sizes_and_clicks(tmp_path: Path) -> None:
     assert "sizes from measurements: 3 scans, 3 measurements: 3 of tumour" in result.output
     assert "left out" not in result.output
     content = yaml.safe_load((tmp_path / "out" / "datalist.json").read_text())
+    assert content["size_source"].endswith("(columns tumour diameters_mm); DICOM SR")
     volume = 3.14159265 / 6 * 20 * 10 * 10
     assert [item["size"]["tumour"] for item in content["training"]] == [pytest.approx(volume)] * 3
     assert all(item["clicks"]["tumour"] == [[[-10, -10, -14], [-30, -10, -14]]] for item in content["training"])

@@ -54,7 +54,8 @@ def scans(tmp_path: Path) -> Path:
 def test_volumes_belong_to_the_scan_beside_them(scans: Path, name: str, text: str) -> None:
     (scans / "p2" / name).write_text(text)
     (row,) = table(scans)
-    assert row == {"image": "p2/ct.nii.gz", "liver volume_ml": "1510", "comment": row["comment"]}
+    assert row == {"image": "p2/ct.nii.gz", "liver volume_ml": "1510"} | {k: row[k] for k in ("source", "comment")}
+    assert row["source"].endswith(("of 3D Slicer", "of ITK-SNAP", "of TotalSegmentator"))
     assert f"liver: {name}, " in row["comment"]
 
 
