@@ -19,6 +19,7 @@ import pytest
 import torch
 import typer
 from click.testing import Result
+from monai.bundle import ConfigParser
 from typer.testing import CliRunner
 
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
@@ -247,7 +248,9 @@ def run(tmp_path: Path) -> Path:
     """Make the files of a finished run that predict reads before it starts MONAI."""
     folder = tmp_path / "run"
     folder.mkdir()
-    torch.save({}, folder / "model.pt")
+    parser = ConfigParser()
+    parser.read_config(BUNDLE_3D / "configs" / "inference.yaml")
+    torch.save(parser.get_parsed_content("network_def").state_dict(), folder / "model.pt")
     settings = {"structures": ["liver"], "spacing": [1.0, 1.0, 1.0], "roi_size": [8, 8, 8]}
     (folder / "inference.json").write_text(json.dumps(settings))
     (folder / "summary.json").write_text(json.dumps({"roi": False, "bundle": str(BUNDLE_3D)}))
@@ -342,6 +345,14 @@ def test_prediction_of_nothing_leaves_what_the_user_has_in_its_folder(run: Path,
 def test_prediction_by_a_broken_run(run: Path, tmp_path: Path, name: str, content: str, message: str) -> None:
     (run / name).write_text(content)
     assert_said(message, refused(app, "predict", run, tmp_path, "--output", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_prediction_by_weights_of_another_network(run: Path, tmp_path: Path) -> None:
+    torch.save({}, run / "model.pt")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8), np.float32), np.eye(4)), tmp_path / "scan.nii")
+    said = refused(app, "predict", run, tmp_path / "scan.nii", "--output", tmp_path / "out")
+    assert_said("model.pt: found the weights of a network for liver, expected those of the UNet in network_def: ", said)
     assert not (tmp_path / "out").exists()
 
 

@@ -18,6 +18,7 @@ from medsize.checks.plausibility import nothing_to_learn, suspicions
 from medsize.checks.proposed_settings import proposed_settings, refers_to
 from medsize.checks.regions import organ_run_problems
 from medsize.checks.scans import check_scans
+from medsize.checks.weights import weights_findings
 from medsize.checks.workflow_check import CONFIG, workflow_findings
 from medsize.data.cohort import Cohort, load_cohort
 from medsize.data.data_list import DataListError
@@ -103,6 +104,8 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
     if "size" in str(settings.supervision).split("+"):
         findings += _unused_sizes(cohort, training, validation)
         wrong += nothing_to_learn(cohort.items, cohort.class_names)
+    if workflow is not None and not wrong and all(finding.is_warning for finding in findings):
+        findings += weights_findings(workflow.parser, settings)
     if not wrong and all(finding.is_warning for finding in findings):
         region_mm = settings.region_mm or None
         wrong = check_scans(

@@ -12,6 +12,7 @@ from medsize.inference.dicom_output import check_dicom_output, write_dicom_segs,
 from medsize.inference.new_scans import find_new_scans, nothing_left, scan_states, with_paths
 from medsize.inference.output_folder import network_digest, open_output
 from medsize.inference.pictures import LARGE
+from medsize.inference.run_network import check_weights
 from medsize.inference.segmentation import Segmentation
 from medsize.inference.series_choice import SeriesChoice
 from medsize.inference.volumes import predict_volumes
@@ -99,6 +100,7 @@ def predict(
         raise ValueError(f"{run} was cropped to regions of interest (use_roi), but found none of {NAME_REGIONS}")
     for doubt in size_table.doubts if size_table is not None else ():
         report(f"{size_table.source}: {doubt}")  # type: ignore[union-attr]
+    check_weights(run, bundle)
     stated = look.stated if look is not None else {}
     with open_output(output_dir, run, network_digest(run, bundle, coarse), report) as output:
         output.go_on(scan_states(new, stated, pixel_mm), report)

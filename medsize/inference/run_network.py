@@ -12,6 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from medsize.bundle.run_folder import INFERENCE, WEIGHTS
+from medsize.checks.weights import weights_problem
 from medsize.inference.large_picture import (
     Axis,
     Window,
@@ -22,7 +23,7 @@ from medsize.inference.large_picture import (
 )
 from medsize.scans.picture_rows import PictureRows, TiffRows
 
-__all__ = ["RunNetwork"]
+__all__ = ["RunNetwork", "check_weights"]
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,12 @@ class RunNetwork:
         Raises:
             ValueError: when it sees intensities that only its own transforms make.
         """
-        sys.path.insert(1, str(bundle.resolve()))  # for scripts
-        parser = ConfigParser()
-        parser.read_config([bundle / "configs" / "inference.yaml", run / INFERENCE])
+        parser = _inference(run, bundle)
         if "@" not in str(parser.get("intensity_transforms") or "@"):
             raise ValueError(
                 f"{run / INFERENCE}: found intensity_transforms of its own, expected a window or percentiles. Large "
                 "pictures are segmented row by row, which such transforms do not allow: divide them into tiles."
             )
-        parser["bundle_root"] = str(bundle.resolve())
         of_window = ("in_channels", "roi_size", "overlap", "device", "amp")
         keys = (*of_window, "spacing", "length_unit", "fit_to_window", "intensity_window")
         values = {key: parser.get_parsed_content(key) for key in keys}
@@ -102,3 +100,27 @@ class RunNetwork:
             brightness = self.intensity_window or brightness_range(spaced_blocks(rows, channels, x, y), rows.dtype)
             seen = spaced_blocks(rows, channels, x, y)
         return segment_rows(seen, self.window, x, y, size, brightness, strip)
+
+
+def check_weights(run: Path, bundle: Path) -> None:
+    """
+    Refuse a run whose weights are not those of its network.
+
+    Args:
+        run: output folder of the run.
+        bundle: its bundle.
+
+    Raises:
+        ValueError: naming the file, and the tensor that differs.
+    """
+    if problem := weights_problem(run / WEIGHTS, _inference(run, bundle).get_parsed_content("network_def")):
+        raise ValueError(f"{run / WEIGHTS}: {problem}")
+
+
+def _inference(run: Path, bundle: Path) -> ConfigParser:
+    """Return the config of a run's inference."""
+    sys.path.insert(1, str(bundle.resolve()))  # for scripts
+    parser = ConfigParser()
+    parser.read_config([bundle / "configs" / "inference.yaml", run / INFERENCE])
+    parser["bundle_root"] = str(bundle.resolve())
+    return parser

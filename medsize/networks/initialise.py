@@ -9,13 +9,12 @@ from pathlib import Path
 import torch
 from monai.networks import copy_model_state
 from torch import nn
-from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from medsize.networks.output_bias import start_at_fractions
+from medsize.networks.weights import weights_in
 
 __all__ = ["INITS", "initialise"]
 
-CONTAINERS = ("network", "model", "state_dict")
 INITS = ("random", "imagenet", "teacher", "checkpoint")
 
 
@@ -72,10 +71,7 @@ def initialise(
         return network
     if checkpoint is None:
         raise ValueError("init is 'checkpoint': it needs the file of the weights, init_checkpoint.")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    for key in CONTAINERS:
-        state = state.get(key, state)
-    consume_prefix_in_state_dict_if_present(state, "module.")
+    state = weights_in(torch.load(checkpoint, map_location="cpu", weights_only=True))
     _, loaded, kept = copy_model_state(network, state)
     if not loaded:
         raise ValueError(f"{checkpoint}: no tensor matches the network's in name and shape.")
