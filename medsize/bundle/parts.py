@@ -7,7 +7,6 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 __all__ = ["read_object", "read_weights"]
@@ -15,12 +14,13 @@ __all__ = ["read_object", "read_weights"]
 COPY = "Copy it again from where it was made."
 
 
-def read_object(file: Path) -> dict[str, Any]:
+def read_object(file: Path, advice: str = COPY) -> dict[str, Any]:
     """
     Read a JSON or YAML file that holds an object.
 
     Args:
         file: the file.
+        advice: end of the message if it is broken. Default: copy it again.
 
     Raises:
         OSError: when it cannot be opened.
@@ -30,9 +30,9 @@ def read_object(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_bytes()) if file.suffix == ".json" else yaml.safe_load(file.read_bytes())
     except (ValueError, yaml.YAMLError) as e:
         kind = "JSON" if file.suffix == ".json" else "YAML"
-        raise ValueError(f"{file}: found invalid {kind} ({' '.join(str(e).split())}). {COPY}") from e
+        raise ValueError(f"{file}: found invalid {kind} ({' '.join(str(e).split())}). {advice}") from e
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: found {content!r:.40}, expected an object with keys. {COPY}")
+        raise ValueError(f"{file}: found {content!r:.40}, expected an object with keys. {advice}")
     return content
 
 
@@ -46,6 +46,8 @@ def read_weights(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: naming it, when torch cannot read it.
     """
+    import torch  # here, since commands that only start others read objects alone
+
     try:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as e:

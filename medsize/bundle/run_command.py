@@ -8,15 +8,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medsize.bundle.parts import read_object
 from medsize.suggest import did_you_mean
 
-__all__ = ["as_options", "as_typed", "config_file", "run_command", "training_command"]
+__all__ = ["as_options", "as_typed", "config_fault", "config_file", "run_command", "training_command"]
+
+ENDINGS = (".yaml", ".yml", ".json")
+"""Endings of the files that MONAI takes for configs."""
 
 
 def config_file(bundle: Path, name: str | Path) -> Path:
     """Return the path of a config in a bundle, or ``name`` as a path if the bundle has no such config."""
     in_bundle = bundle / "configs" / name
     return in_bundle if in_bundle.is_file() or not Path(name).is_file() else Path(name)
+
+
+def config_fault(file: Path) -> str:
+    """Return why MONAI cannot merge a config file; empty if it can."""
+    if file.suffix.lower() not in ENDINGS:
+        return f"found the ending '{file.suffix}', expected one of {', '.join(ENDINGS)}. Rename it."
+    try:
+        read_object(file, "Correct it.")
+    except ValueError as e:
+        return str(e).removeprefix(f"{file}: ")
+    return ""
 
 
 def as_options(values: Mapping[str, Any]) -> list[str]:
@@ -49,7 +64,7 @@ def run_command(
         processes: number of processes; ``torchrun`` starts several. Defaults to 1.
 
     Raises:
-        ValueError: when there is no such config, naming those of the bundle.
+        ValueError: when there is no such config, naming those of the bundle; or when it holds no keys.
     """
     files = [c.resolve() if isinstance(c, Path) else _existing_config(bundle, c) for c in configs]
     launcher = ["monai.bundle"]
@@ -75,7 +90,7 @@ def training_command(
         processes: number of processes that train together. Defaults to 1.
 
     Raises:
-        ValueError: when there is no such config.
+        ValueError: when there is no such config, or it holds no keys.
     """
     last = ["multi_gpu_train.yaml"] if processes > 1 else []
     return run_command(bundle, ["train.yaml", *overlays, *last], options, processes)
@@ -84,6 +99,8 @@ def training_command(
 def _existing_config(bundle: Path, config: str) -> Path:
     file = config_file(bundle, config).resolve()
     if file.is_file():
+        if fault := config_fault(file):
+            raise ValueError(f"{file}: {fault}")
         return file
     folder = bundle.resolve() / "configs"
     known = sorted(file.name for file in folder.glob("*.yaml"))

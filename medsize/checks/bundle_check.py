@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow, update_kwargs
 
-from medsize.bundle.run_command import config_file
+from medsize.bundle.run_command import config_fault, config_file
 from medsize.checks.config_check import config_items
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.checks.workflow_check import CONFIG, workflow_findings
@@ -40,14 +39,14 @@ def check_bundle(bundle: Path, configs: Sequence[str] = ("train.yaml",), /, **ar
     named = {key: arguments.pop(key) for key in inspect.signature(ConfigWorkflow).parameters if key in arguments}
     files = named.pop("config_file", None) or [str(config_file(bundle, name)) for name in configs]
     files = files.split(",") if isinstance(files, str) else files
-    missing = [Finding(str(file), _missing(Path(file), "file")) for file in files if not Path(file).is_file()]
-    if missing:
-        raise RunRefused(missing)
+    faults = {file: _config_fault(Path(file)) for file in files}
+    if any(faults.values()):
+        raise RunRefused([Finding(str(file), fault) for file, fault in faults.items() if fault])
     if "tracking" in named:
         named["save_execute_config"] = False  # a check writes no file
     try:
         workflow = ConfigWorkflow(files, **{"logging_file": False, **named, "init_id": "check"})
-    except (KeyError, ValueError, yaml.YAMLError) as e:
+    except (KeyError, ValueError) as e:  # keys that lead nowhere
         raise RunRefused([Finding(", ".join(map(str, files)), f"it cannot be read. {_reason(e)}")]) from e
     findings = list(_override(workflow.parser, {"bundle_root": str(bundle), **arguments}))
     try:
@@ -59,6 +58,10 @@ def check_bundle(bundle: Path, configs: Sequence[str] = ("train.yaml",), /, **ar
     except (RuntimeError, KeyError, ValueError) as e:
         findings += [*workflow_findings(workflow), Finding(CONFIG, f"it cannot be evaluated. {_reason(e)}")]
     refuse_or_warn(findings)
+
+
+def _config_fault(file: Path) -> str:
+    return config_fault(file) if file.is_file() else _missing(file, "file")
 
 
 def _missing(path: Path, kind: str) -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from medsize.bundle.run_command import training_command
+from medsize.cli import app
 from tests.conftest import BUNDLE_2D
 
 
@@ -29,6 +31,27 @@ def test_an_overlay_may_be_a_path(tmp_path: Path) -> None:
 def test_an_overlay_that_does_not_exist_is_refused_with_what_may_be_meant() -> None:
     with pytest.raises(ValueError, match=r"no config 'imagnet.yaml'.*imagenet.yaml"):
         training_command(BUNDLE_2D, ["imagnet.yaml"], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("mine.yaml", "max_epochs: [3", "mine.yaml: found invalid YAML (while parsing a flow sequence"),
+        ("mine.yaml", "- max_epochs", "mine.yaml: found ['max_epochs'], expected an object with keys. Correct it."),
+        ("mine.yaml", "", "mine.yaml: found None, expected an object with keys. Correct it."),
+        ("mine.json", "{'max_epochs': 3}", "mine.json: found invalid JSON (Expecting property name"),
+        (
+            "mine.txt",
+            "max_epochs: 3",
+            "mine.txt: found the ending '.txt', expected one of .yaml, .yml, .json. Rename it.",
+        ),
+    ],
+)
+def test_an_overlay_that_holds_no_keys_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    result = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["train", str(BUNDLE_2D), "--overlay", str(tmp_path / name)])
+    assert result.exit_code == 2
+    assert message in result.output
 
 
 def test_train_runs_the_command_that_it_shows(command: Callable, phantoms: Path, tmp_path: Path) -> None:

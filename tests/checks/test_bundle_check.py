@@ -123,10 +123,11 @@ def test_weights_that_do_not_exist_are_found_before_inference(phantoms: Path, tm
     [
         (["trian.yaml"], "", "there is no such file. Did you mean"),
         (["train.yaml"], "roi_size: $[96] + 1", "it cannot be evaluated. Failed to evaluate"),
-        (["train.yaml"], "roi_size: [96", "it cannot be read. while parsing"),
+        (["train.yaml"], "roi_size: [96", "found invalid YAML (while parsing"),
+        (["train.yaml"], "- roi_size", "found ['roi_size'], expected an object with keys. Correct it."),
         (["train.yaml"], "trian#seed: 1", "it cannot be read. 'query key: trian'"),
     ],
-    ids=["no such config", "a value of no use", "no YAML", "a misspelled section"],
+    ids=["no such config", "a value of no use", "no YAML", "a list", "a misspelled section"],
 )
 def test_what_monai_would_end_with_a_trace_is_a_finding(
     phantoms: Path, tmp_path: Path, configs: list[str], overlay: str, message: str
