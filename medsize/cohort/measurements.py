@@ -10,9 +10,10 @@ from pathlib import Path
 
 from medsize.cohort.find import FoundCohort
 from medsize.cohort.measured_scans import MeasuredScans
-from medsize.measurements.measurement import ReadOptions
+from medsize.measurements.measurement import Measurement, ReadOptions
 from medsize.measurements.read import find_measurements, read_measurements
 from medsize.measurements.size_rows import SizeRows, size_rows
+from medsize.measurements.slicer_markups import REGION_NAME
 from medsize.measurements.structures import with_structures
 from medsize.scans.find_scans import find_scans
 
@@ -33,7 +34,12 @@ class Imported:
         """Return a line with the number of scans and measurements."""
         scans = len({row["image"] for row in self.table.rows})
         counted = ", ".join(f"{n} of {name}" for name, n in self.num_measurements.items())
-        return f"{scans} scans, {self.num_measurements.total()} measurements" + (f": {counted}" if counted else "")
+        regions = sum("roi_mm" in row for row in self.table.rows)
+        return (
+            f"{scans} scans, {self.num_measurements.total()} measurements"
+            + (f": {counted}" if counted else "")
+            + (f", {regions} regions of interest" if regions else "")
+        )
 
 
 def import_measurements(
@@ -60,17 +66,24 @@ def import_measurements(
     located = scans.locate(named.measurements)
     # A file's name may tell the structure, once its scan is known.
     nameless = scans.locate([m for m in read.measurements if not m.structure])
-    named_by_files = with_structures(nameless.measurements, wanted)
+    regions = [m for m in nameless.measurements if _is_region(m)]
+    named_by_files = with_structures([m for m in nameless.measurements if not _is_region(m)], wanted)
     steps = (read, named, located, nameless, named_by_files)
     order = {scan.name: number for number, scan in enumerate(found.scans)}
     measurements = sorted([*located.measurements, *named_by_files.measurements], key=lambda m: order[m.image])
-    table = size_rows(measurements, between)
+    table = size_rows(measurements, between, regions)
     return Imported(
         table,
         [line for step in steps for line in step.left_out],
         [*(problem for step in steps for problem in step.problems), *table.problems],
         Counter(m.structure for m in measurements),
     )
+
+
+def _is_region(measurement: Measurement) -> bool:
+    """Return whether a measurement is a box that neither its own name nor that of its file calls a structure."""
+    name = measurement.structure.replace("_", " ")
+    return measurement.box is not None and (not name or REGION_NAME.fullmatch(name) is not None)
 
 
 def measurement_files(paths: Sequence[Path], found: FoundCohort) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medsize.sizes.ellipsoid import ellipsoid_volume
 
-__all__ = ["Measurement", "Place", "ReadOptions", "Readings", "without_number"]
+__all__ = ["Box", "Measurement", "Place", "ReadOptions", "Readings", "without_number"]
 
 NUMBERED = re.compile(r"(.*[^\W\d_].*?)[\s_#.-]+\d+")
 """Name with a number behind it: viewers call the second ``tumour`` ``tumour_1`` or ``tumour-2``."""
@@ -29,6 +29,18 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A box in space, which is the region of interest of its scan if it is of no structure."""
+
+    low: tuple[float, ...]
+    """Corner in scanner mm, RAS+, as if it were not rotated."""
+    high: tuple[float, ...]
+    """The opposite one."""
+    degrees: float = 0.0
+    """Largest angle between one of its axes and the nearest one of the scanner."""
+
+
+@dataclass(frozen=True)
 class Measurement:
     """Size of a structure, its place, or both; and what is said of the scan."""
 
@@ -44,6 +56,7 @@ class Measurement:
     """Area in the slice ``slice``."""
     slice: int | None = None
     places: tuple[Place, ...] = ()
+    box: Box | None = None
     lesion: str = ""
     """Tracking identifier, or another name that tells lesions of a structure apart."""
     series: tuple[str, ...] = ()

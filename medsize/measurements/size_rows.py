@@ -16,6 +16,8 @@ from medsize.units import MM3_PER_ML
 __all__ = ["SizeRows", "size_rows"]
 
 UID = re.compile(r"[\d.]{16,}")
+MOST_DEGREES = 0.1
+"""Angle up to which a box counts as one along the scanner's axes."""
 KINDS = ("volume_ml", "volume_ml low", "volume_ml high", "diameters_mm", "area_mm2", "click_mm")
 
 
@@ -34,7 +36,7 @@ class SizeRows:
         held = {column for row in self.rows for column in row}
         structures = dict.fromkeys(column.rpartition(" ")[0] for row in self.rows for column in row if " " in column)
         names = dict.fromkeys(re.sub(r" volume_ml$", "", name) for name in structures)
-        columns = ["image", *(own for own in ("lesion", "slice") if own in held)]
+        columns = ["image", *(own for own in ("lesion", "slice", "roi_mm") if own in held)]
         for name in names:
             kinds = [kind for kind in KINDS if f"{name} {kind}" in held]
             # A size table has a size for each structure, even if it is unknown everywhere.
@@ -49,17 +51,20 @@ class SizeRows:
             writer.writerows(self.rows)
 
 
-def size_rows(measurements: Sequence[Measurement], between: bool = False) -> SizeRows:
+def size_rows(
+    measurements: Sequence[Measurement], between: bool = False, regions: Sequence[Measurement] = ()
+) -> SizeRows:
     """
     Return the rows of measurements whose scans are known.
 
-    A scan has a row, and one for each lesion where a structure has several. The source is
-    the files' format. The comment says where each size is from, and the sentence that it stands in.
+    A scan has a row, and one for each lesion where a structure has several. The source is the files' format. The
+    comment says where each size is from, and the sentence that it stands in.
 
     Args:
         measurements: with scan, places in mm, and structures.
         between: state a structure that was measured more than once by the bounds of all its sizes. Default: one that
             differs is a problem.
+        regions: boxes that are the regions of interest of their scans.
     """
     result = SizeRows()
     for image in dict.fromkeys(m.image for m in measurements):
@@ -86,13 +91,46 @@ def size_rows(measurements: Sequence[Measurement], between: bool = False) -> Siz
             if cells:
                 own = {"image": image} | ({"lesion": lesion} if lesion else {})
                 result.rows.append(own | ({"slice": slice_number} if slice_number else {}) | cells)
+    if regions and not result.rows:
+        result.problems.append(
+            f"{regions[0]}: found a region of interest, but no size of any scan, expected both. Measure the structures."
+        )
+        return result
+    for image in dict.fromkeys(m.image for m in regions):
+        _add_region(result, image, [m for m in regions if m.image == image])
     return result
+
+
+def _add_region(result: SizeRows, image: str, regions: Sequence[Measurement]) -> None:
+    """Add the region of interest of a scan to its first row."""
+    box, *others = dict.fromkeys(m.box for m in regions if m.box is not None)
+    if others:
+        result.problems.append(
+            f"{regions[-1]}: found {len(others) + 1} regions of interest of {image}, expected one. Leave the others "
+            "out, or name boxes around structures after these."
+        )
+    elif box.degrees > MOST_DEGREES:
+        result.problems.append(
+            f"{regions[0]}: found a region of interest that is rotated by {box.degrees:.3g}°, expected one along the "
+            "scanner's axes. Rotate it back, or name a box around a structure after it."
+        )
+    else:
+        row = next((row for row in result.rows if row["image"] == image), None)
+        if row is None:
+            result.rows.append(row := {"image": image})
+        row["roi_mm"] = " to ".join(" ".join(f"{round(c, 2) + 0.0:g}" for c in end) for end in (box.low, box.high))
+        _tell(row, "region of interest", regions)
 
 
 def _add(row: dict[str, str], structure: str, cells: dict[str, str], measurements: Sequence[Measurement]) -> None:
     for kind, cell in cells.items():
         column = f"{structure} {kind}"
         row[column] = f"{row[column]}; {cell}" if row.get(column) and kind == "click_mm" else cell
+    _tell(row, structure, measurements)
+
+
+def _tell(row: dict[str, str], structure: str, measurements: Sequence[Measurement]) -> None:
+    """Add where sizes are from to the comment of a row, and to its source."""
     said = [f"{structure}: {m.file.name}, {m.where}" + (f" '{m.text}'" if m.text else "") for m in measurements]
     row["comment"] = "; ".join(filter(None, [row.get("comment", ""), *said]))
     formats = [*row.get("source", "").split("; "), *(m.format for m in measurements)]

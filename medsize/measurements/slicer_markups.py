@@ -16,18 +16,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from medsize.measurements.measurement import Measurement, Place, Readings, ReadOptions, without_number
+from medsize.measurements.measurement import Box, Measurement, Place, Readings, ReadOptions, without_number
 from medsize.measurements.outline import smooth_closed
 from medsize.measurements.ucum import LENGTH, in_mm
 from medsize.units import lps_to_ras
 
-__all__ = ["ENDING", "is_slicer_markups", "read_slicer_markups"]
+__all__ = ["ENDING", "REGION_NAME", "is_slicer_markups", "read_slicer_markups"]
 
 ENDING = ".mrk.json"
 DEFAULT_NAME = re.compile(r"(F|L|A|OC|CC|P|R|Point List|Markups\w*)([ _-]?\d+)?")
 """Names that 3D Slicer gives to markups: they say nothing of the structure."""
+REGION_NAME = re.compile(r"(R|ROI|Crop Volume ROI|Region( of interest)?)([ _-]?\d+)?", re.IGNORECASE)
+"""Names of boxes that are the region of interest of a scan."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Point = tuple[Finite, Finite, Finite]
 
@@ -46,6 +49,8 @@ class _Markup(BaseModel):
     controlPoints: list[_ControlPoint] = []
     center: Point | None = None
     size: Point | None = None
+    orientation: Annotated[list[Finite], Field(min_length=9, max_length=9)] = [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    """Directions of the axes of a box, as the columns of a matrix, row by row."""
 
     @property
     def mm(self) -> float:
@@ -73,8 +78,8 @@ def read_slicer_markups(file: Path, options: ReadOptions) -> Readings:
     Read markups.
 
     A line is a diameter, a box the three of what it encloses, a closed curve an outline, a point a place alone. The
-    structure is the name of the markup, unless 3D Slicer gave it; points with labels of their own have those. A number
-    behind a name is that of a lesion.
+    structure is the name of the markup, unless 3D Slicer gave it, or it is that of a region of interest; points with
+    labels of their own have those. A number behind a name is that of a lesion.
 
     Raises:
         ValueError: when the file does not follow the schema.
@@ -105,7 +110,8 @@ def read_slicer_markups(file: Path, options: ReadOptions) -> Readings:
 
 
 def _measurements(file: Path, where: str, markup: _Markup) -> Iterator[Measurement]:
-    structure, lesion = without_number("" if DEFAULT_NAME.fullmatch(markup.name) else markup.name)
+    is_nameless = DEFAULT_NAME.fullmatch(markup.name) or (markup.type == "ROI" and REGION_NAME.fullmatch(markup.name))
+    structure, lesion = without_number("" if is_nameless else markup.name)
     stated: dict[str, Any] = {"file": file, "where": where, "structure": structure, "lesion": lesion}
     defined = [p for p in markup.controlPoints if p.positionStatus == "defined" and p.position is not None]
     points = [markup.ras(point.position) for point in defined if point.position is not None]
@@ -120,7 +126,9 @@ def _measurements(file: Path, where: str, markup: _Markup) -> Iterator[Measureme
         if markup.center is None or markup.size is None or min(markup.size) <= 0:
             raise ValueError("found a box without a centre or a size, expected both")
         diameters = tuple(sorted((markup.mm * side for side in markup.size), reverse=True))
-        yield Measurement(**stated, diameters_mm=diameters, places=(Place((markup.ras(markup.center),)),))
+        center = markup.ras(markup.center)
+        box = _box(center, [markup.mm * side for side in markup.size], markup.orientation)
+        yield Measurement(**stated, diameters_mm=diameters, places=(Place((center,)),), box=box)
     elif markup.type == "ClosedCurve":
         if len(points) < 3:
             raise ValueError(f"found a closed curve with {len(points)} points, expected 3 or more")
@@ -132,3 +140,11 @@ def _measurements(file: Path, where: str, markup: _Markup) -> Iterator[Measureme
             is_default = label.startswith(markup.name) if markup.name else DEFAULT_NAME.fullmatch(label)
             own = {} if not label or is_default else {"structure": label}
             yield Measurement(**{**stated, "lesion": "", **own}, places=(Place((point,)),))
+
+
+def _box(center: tuple[float, ...], sides: list[float], orientation: list[float]) -> Box:
+    """Return a box in mm, RAS+; which way its axes point makes no difference."""
+    along = np.abs(np.reshape(orientation, (3, 3)))
+    half = np.round(along) @ sides / 2
+    low, high = (tuple((center + sign * half).tolist()) for sign in (-1, 1))
+    return Box(low, high, math.degrees(math.acos(min(1.0, float(along.max(axis=0).min())))))

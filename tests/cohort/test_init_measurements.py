@@ -62,3 +62,16 @@ def test_masks_come_first_unless_measurements_are_wanted(tmp_path: Path) -> None
     assert "mrk.json" not in page
     none = init(write_images(tmp_path / "bare", 2) and tmp_path / "bare", tmp_path / "no", "--measurements")
     assert "has no file of measurements. Leave the option out." in none.output
+
+
+def test_regions_of_slicer_reach_the_items(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    for number, name in enumerate(write_images(scans, 4)):
+        line = markup("Line", [[-10, -20, 10], [-20 - number, -20, 10]], "cube")
+        box = markup("ROI", [], "R", center=[-20, -30, 10], size=[20, 30, 16])
+        write_markups(scans / name.replace(".nii.gz", ".mrk.json"), line, box)
+    result = init(scans, tmp_path / "out", "--folds", 2)
+    assert "4 of cube, 4 regions of interest. They are in" in result.output
+    content = yaml.safe_load((tmp_path / "out" / "datalist.json").read_text())
+    assert [item["roi"] for item in content["training"]] == [{"box_mm": [[10, 15, 2], [30, 45, 18]]}] * 4
+    assert yaml.safe_load((tmp_path / "out" / "cohort.yaml").read_text())["use_roi"] is True

@@ -60,6 +60,73 @@ def test_lines_that_cross_are_diameters_of_one_lesion_and_numbers_tell_lesions_a
     assert (second["lesion"], second["tumour diameters_mm"]) == ("tumour_3", "5")
 
 
+def turned(degrees: float) -> list[float]:
+    """Axes of a box that is turned about the long axis of the body, as 3D Slicer writes them."""
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return [-c, s, 0.0, -s, -c, 0.0, 0.0, 0.0, 1.0]
+
+
+BOX: dict[str, Any] = {"center": [-20, -30, 10], "size": [20.0, 30.0, 16.0]}
+
+
+@pytest.mark.parametrize(
+    ("change", "region"),
+    [
+        ({}, "10 15 2 to 30 45 18"),
+        ({"name": "ROI_1"}, "10 15 2 to 30 45 18"),
+        ({"orientation": turned(0)}, "10 15 2 to 30 45 18"),
+        ({"orientation": turned(90)}, "5 20 2 to 35 40 18"),
+        ({"coordinateSystem": "RAS", "center": [20, 30, 10]}, "10 15 2 to 30 45 18"),
+        ({"coordinateUnits": "um", "center": [-2e4, -3e4, 1e4], "size": [2e4, 3e4, 1.6e4]}, "10 15 2 to 30 45 18"),
+    ],
+    ids=["as 3D Slicer names it", "named", "with axes", "turned by 90 degrees", "RAS", "micrometres"],
+)
+def test_a_box_of_no_structure_is_the_region_of_its_scan(scans: Path, change: dict[str, Any], region: str) -> None:
+    write_markups(
+        scans / "scan 00.mrk.json", {**markup("ROI", [], "R", **BOX), **change}, markup("Line", LINE, "tumour")
+    )
+    write_markups(scans / "scan 01.mrk.json", markup("ROI", [], "cyst", **BOX))
+    first, second = table(scans)
+    assert (first["roi_mm"], first["tumour diameters_mm"], first["cyst diameters_mm"]) == (region, "24", "")
+    assert "region of interest: scan 00.mrk.json, markup 1" in first["comment"]
+    assert (second["roi_mm"], second["cyst diameters_mm"]) == ("", "30 x 20 x 16")
+
+
+def test_a_box_named_by_its_file_is_a_size(scans: Path) -> None:
+    write_markups(scans / "scan 00 tumour.mrk.json", markup("ROI", [], "R", **BOX))
+    write_markups(scans / "scan 01 ROI.mrk.json", markup("ROI", [], "R", **BOX))
+    first, second = table(scans)
+    assert (first["tumour diameters_mm"], second["tumour diameters_mm"]) == ("30 x 20 x 16", "")
+    assert (first["roi_mm"], second["roi_mm"]) == ("", "10 15 2 to 30 45 18")
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        (
+            [{"orientation": turned(30)}],
+            "region of interest that is rotated by 30°, expected one along the scanner's axes",
+        ),
+        (
+            [{}, {"size": [9, 9, 9]}],
+            "found 2 regions of interest of scan 00.nii.gz, expected one. Leave the others out",
+        ),
+        ([{"center": [500, 0, 0]}], "is outside of scan 00.nii.gz. Was it measured on another scan?"),
+        ([{"orientation": [1, 0, 0]}], "found a fault in markups/1/orientation"),
+    ],
+)
+def test_a_region_that_is_none_is_named(scans: Path, boxes: list[dict[str, Any]], message: str) -> None:
+    regions = [{**markup("ROI", [], "R", **BOX), **box} for box in boxes]
+    write_markups(scans / "scan 00.mrk.json", markup("Line", LINE, "tumour"), *regions)
+    assert message in problems(scans)
+
+
+def test_a_region_without_any_size_is_told(scans: Path) -> None:
+    write_markups(scans / "scan 00.mrk.json", markup("ROI", [], "R", **BOX))
+    said = problems(scans)
+    assert "found a region of interest, but no size of any scan, expected both. Measure the structures." in said
+
+
 def test_markups_in_another_frame_are_refused_and_flipping_is_suggested(scans: Path) -> None:
     line = markup("Line", [[-x, -y, z] for x, y, z in LINE], "tumour")
     write_markups(scans / "scan 00.mrk.json", line)
