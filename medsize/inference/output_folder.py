@@ -141,9 +141,9 @@ class OutputFolder:
     def _keep_confidences(self, names: set[str]) -> None:
         """Record how sure the network is of the structures in scans."""
         written = (self.unfinished / MASKS / VOLUMES).with_suffix(".json")
-        if not names or not written.is_file():
+        if not names or not written.parent.is_dir():
             return
-        for scan in json.loads(written.read_text())["scans"]:
+        for scan in _written_scans(written):
             found = {structure: of.get("confidence") for structure, of in scan["structures"].items()}
             if (name := image_name(Path(scan["image"]))) in names:
                 self.scans[name]["confidence"] = {key: value for key, value in found.items() if value is not None}
@@ -236,3 +236,12 @@ def _is_whole(mask: Path) -> bool:
     except (OSError, EOFError, ValueError, zlib.error, ImageFileError):
         return False
     return True
+
+
+def _written_scans(volumes: Path) -> list[dict[str, Any]]:
+    """Return the scans of a ``volumes.json``, or the lines that a stopped inference has left of it."""
+    lines = volumes.with_suffix(".jsonl")
+    if not lines.is_file():
+        return json.loads(volumes.read_bytes())["scans"] if volumes.is_file() else []
+    *whole, _ = lines.read_text(encoding="utf-8").split("\n")  # the last line may be cut off
+    return [json.loads(line) for line in whole]

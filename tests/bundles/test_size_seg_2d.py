@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import nibabel
 import numpy as np
@@ -18,7 +19,9 @@ import pandas as pd
 import pytest
 import SimpleITK
 import torch
+from ignite.engine import Engine
 from monai.bundle import ConfigParser
+from monai.data import MetaTensor
 
 from medsize.bundle import run_folder
 from medsize.metrics.reliability import IMAGE_FACTS
@@ -421,13 +424,42 @@ def test_real_scans_train_and_evaluate(
     assert row["true_volume_ml"].item() == pytest.approx(counted, rel=1e-4)
 
 
-def test_volume_table_is_importable_alone() -> None:
+@pytest.fixture
+def volume_table() -> ModuleType:
     spec = importlib.util.spec_from_file_location("volume_table", BUNDLE_2D / "scripts" / "volume_table.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.VolumeTable("volumes.csv", ["liver"]).structures == ["liver"]
+    return module
+
+
+def test_volume_table_is_importable_alone(volume_table: ModuleType) -> None:
+    assert volume_table.VolumeTable("volumes.csv", ["liver"]).structures == ["liver"]
+
+
+def test_a_stopped_inference_leaves_a_line_for_each_scan(volume_table: ModuleType, tmp_path: Path) -> None:
+    def segment(engine: Engine, number: int) -> list[dict[str, MetaTensor]]:
+        if number < 0:
+            raise RuntimeError("stopped")
+        image = MetaTensor(torch.zeros(1, 4, 4, 4), meta={"filename_or_obj": f"{number}.nii.gz"})
+        engine.state.batch = [{"image": image}]
+        return [{"pred": MetaTensor(torch.eye(4).expand(1, 4, 4, 4), affine=10 * torch.eye(4))}]
+
+    stopped, whole = Engine(segment), Engine(segment)
+    for inference in (stopped, whole):
+        volume_table.VolumeTable(str(tmp_path / "masks" / "volumes.csv"), ["liver"]).attach(inference)
+    with pytest.raises(RuntimeError, match="stopped"):
+        stopped.run([0, 1, -1])
+    (lines,) = (tmp_path / "masks").iterdir()
+    scans = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [scan["image"] for scan in scans] == ["0.nii.gz", "1.nii.gz"]
+    assert scans[0]["structures"]["liver"]["volume_ml"] == 16
+    whole.run([0, 1, 2])
+    assert {file.name for file in (tmp_path / "masks").iterdir()} == {"volumes.csv", "volumes.json"}
+    written = json.loads((tmp_path / "masks" / "volumes.json").read_text())["scans"]
+    assert written[:2] == scans
+    assert len(written) == 3
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,9 @@ def test_a_killed_prediction_goes_on_and_ends_with_the_same_files(
     first = (unfinished / "0_seg.nii.gz").read_bytes()
     (unfinished / "1_seg.nii.gz").write_bytes(first[: len(first) // 2])  # the kill came while it was written
     assert not (tmp_path / "out" / "masks").exists()
+    (scan,) = json.loads((unfinished / "volumes.json").read_text())["scans"]
+    (unfinished / "volumes.jsonl").write_text(json.dumps(scan) + '\n{"image": "1.ni')  # as if it came before the end
+    (unfinished / "volumes.json").unlink()
 
     told = command("medsize.cli", *arguments, cwd=tmp_path).stdout
     assert "out: 1 of 3 scans are segmented already" in told

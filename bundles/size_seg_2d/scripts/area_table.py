@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import torch
-from ignite.engine import Engine
 
 from scripts.volume_table import MM3_PER_ML, ScanTable, classes_at_edges, interval
 
@@ -60,30 +59,29 @@ class AreaTable(ScanTable):
         self.pixel_area = 1.0 if pixel_mm is None else pixel_mm**2
         self.unit, self.symbol = ("px", "px²") if pixel_mm is None else ("mm2", "mm²")
 
-    def _add(self, engine: Engine) -> None:
-        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            prediction = output["pred"]
-            labels = torch.as_tensor(prediction).long()
-            counts = torch.bincount(labels.flatten(), minlength=len(self.structures) + 1).tolist()
-            # The calibration is of areas in the unit of the training, as volumes of slices of 1 mm.
-            pixel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / MM3_PER_ML
-            at_edges = classes_at_edges(prediction)
-            areas = {}
-            for k, name in enumerate(self.structures, start=1):
-                ends = interval(counts[k] * pixel_ml, self.calibration.get(name, {}), labels.numel() * pixel_ml)
-                low, high = (
-                    None if end is None else float(f"{end / pixel_ml * self.pixel_area:.6g}")
-                    for end in (ends["low_ml"], ends["high_ml"])
-                )
-                areas[name] = {
-                    f"area_{self.unit}": float(f"{counts[k] * self.pixel_area:.6g}"),
-                    "fraction": float(f"{counts[k] / labels.numel():.6g}"),
-                    f"low_{self.unit}": low,
-                    f"high_{self.unit}": high,
-                    "level": ends["level"],
-                    "cut_off": k in at_edges,
-                }
-            self._scans.append({"image": str(item["image"].meta["filename_or_obj"]), "structures": areas})
+    def _structures(self, output: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        prediction = output["pred"]
+        labels = torch.as_tensor(prediction).long()
+        counts = torch.bincount(labels.flatten(), minlength=len(self.structures) + 1).tolist()
+        # The calibration is of areas in the unit of the training, as volumes of slices of 1 mm.
+        pixel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / MM3_PER_ML
+        at_edges = classes_at_edges(prediction)
+        areas = {}
+        for k, name in enumerate(self.structures, start=1):
+            ends = interval(counts[k] * pixel_ml, self.calibration.get(name, {}), labels.numel() * pixel_ml)
+            low, high = (
+                None if end is None else float(f"{end / pixel_ml * self.pixel_area:.6g}")
+                for end in (ends["low_ml"], ends["high_ml"])
+            )
+            areas[name] = {
+                f"area_{self.unit}": float(f"{counts[k] * self.pixel_area:.6g}"),
+                "fraction": float(f"{counts[k] / labels.numel():.6g}"),
+                f"low_{self.unit}": low,
+                f"high_{self.unit}": high,
+                "level": ends["level"],
+                "cut_off": k in at_edges,
+            }
+        return areas
 
     def _write_csv(self, lines: TextIO) -> None:
         columns = [column for name in self.structures for column in (f"{name} ({self.symbol})", f"{name} (fraction)")]

@@ -18,7 +18,9 @@ MM3_PER_ML = 1000.0
 
 class ScanTable:
     """
-    Collect what is predicted of each scan: as JSON, which grows with each scan, and as CSV, when all are done.
+    Collect what is predicted of each scan: as JSON and as CSV, when all are done.
+
+    Until then a file ``.jsonl`` beside them has a line of JSON for each scan, which a stopped inference leaves.
 
     Args:
         file: CSV to write; the JSON beside it has the same name.
@@ -30,6 +32,8 @@ class ScanTable:
         self, file: str, structures: Sequence[str], calibration: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
         self.file = file
+        self.json_file = os.path.splitext(file)[0] + ".json"
+        self.lines_file = f"{self.json_file}l"
         self.structures = list(structures)
         self.calibration = dict(calibration or {})
         self._scans: list[dict[str, Any]] = []
@@ -43,23 +47,29 @@ class ScanTable:
         """
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._write_json)  # a stopped inference keeps it
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, _: Engine) -> None:
         self._scans = []
+        replace_file(self.lines_file, lambda lines: None)
 
     def _add(self, engine: Engine) -> None:
+        with open(self.lines_file, "a", encoding="utf-8") as lines:
+            for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+                image = str(item["image"].meta["filename_or_obj"])
+                self._scans.append({"image": image, "structures": self._structures(output)})
+                lines.write(json.dumps(self._scans[-1]) + "\n")
+
+    def _structures(self, output: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return the entry of each structure in the JSON."""
         raise NotImplementedError
 
-    def _write(self, engine: Engine) -> None:
-        self._write_json(engine)
-        replace_file(self.file, self._write_csv)
-
-    def _write_json(self, _: Engine) -> None:
+    def _write(self, _: Engine) -> None:
         notes = {name: self.calibration.get(name, {}).get("note", "not calibrated") for name in self.structures}
         content = {"scans": self._scans, "notes": {name: note for name, note in notes.items() if note}}
-        replace_file(os.path.splitext(self.file)[0] + ".json", lambda lines: json.dump(content, lines, indent=1))
+        replace_file(self.json_file, lambda lines: json.dump(content, lines, indent=1))
+        replace_file(self.file, self._write_csv)
+        os.remove(self.lines_file)
 
     def _write_csv(self, lines: TextIO) -> None:
         raise NotImplementedError
@@ -86,20 +96,19 @@ class VolumeTable(ScanTable):
         calibration: by structure, what a training of medsize writes to ``inference.json``. Default: none.
     """
 
-    def _add(self, engine: Engine) -> None:
-        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
-            prediction = output["pred"]
-            voxel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / MM3_PER_ML
-            counts = torch.bincount(torch.as_tensor(prediction).long().flatten(), minlength=len(self.structures) + 1)
-            at_edges = classes_at_edges(prediction)
-            confidences = output["confidence"].tolist() if "confidence" in output else [math.nan] * len(self.structures)
-            volumes = {}
-            for k, (name, confidence) in enumerate(zip(self.structures, confidences, strict=True), start=1):
-                volume = float(f"{float(counts[k]) * voxel_ml:.6g}")
-                ends = interval(volume, self.calibration.get(name, {}), prediction.numel() * voxel_ml)
-                sure = float(f"{confidence:.6g}") if math.isfinite(confidence) else None
-                volumes[name] = {"volume_ml": volume, **ends, "cut_off": k in at_edges, "confidence": sure}
-            self._scans.append({"image": str(item["image"].meta["filename_or_obj"]), "structures": volumes})
+    def _structures(self, output: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        prediction = output["pred"]
+        voxel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / MM3_PER_ML
+        counts = torch.bincount(torch.as_tensor(prediction).long().flatten(), minlength=len(self.structures) + 1)
+        at_edges = classes_at_edges(prediction)
+        confidences = output["confidence"].tolist() if "confidence" in output else [math.nan] * len(self.structures)
+        volumes = {}
+        for k, (name, confidence) in enumerate(zip(self.structures, confidences, strict=True), start=1):
+            volume = float(f"{float(counts[k]) * voxel_ml:.6g}")
+            ends = interval(volume, self.calibration.get(name, {}), prediction.numel() * voxel_ml)
+            sure = float(f"{confidence:.6g}") if math.isfinite(confidence) else None
+            volumes[name] = {"volume_ml": volume, **ends, "cut_off": k in at_edges, "confidence": sure}
+        return volumes
 
     def _write_csv(self, lines: TextIO) -> None:
         writer = csv.writer(lines)
