@@ -32,6 +32,8 @@ class RunProposal(Proposal):
         self._recorded = {key: summary[name] for key, name in names.items() if name in summary}
         keys = ("spacing", "roi_size", "intensity_window", "in_channels", "fit_to_window")
         self._recorded |= {key: inference[key] for key in keys if key in inference}
+        if inference:
+            self._recorded["orientation"] = inference.get("orientation", "")  # older runs saw scans as they are stored
         strides = inference.get("strides", inference.get("network_def", {}).get("strides"))  # older runs: there only
         if isinstance(strides, list):
             self._recorded["strides"] = strides
@@ -46,6 +48,10 @@ class RunProposal(Proposal):
         if "fit_to_window" in self._recorded:
             return bool(self._recall("fit_to_window"))
         return super().fit_to_window(use_roi)
+
+    def orientation(self) -> str:
+        """See :meth:`medsize.data.Proposal.orientation`."""
+        return str(self._recall("orientation")) if "orientation" in self._recorded else super().orientation()
 
     def use_roi(self) -> bool:
         """See :meth:`medsize.data.Proposal.use_roi`."""

@@ -57,6 +57,8 @@ class RunSettings(BaseModel):
     """Weights that must exist before the run."""
     use_roi: Switch = Field(False, serialization_alias="roi")
     """Items are cropped to their roi."""
+    orientation: str = Field("", exclude=True)
+    """Codes of the axes that scans are turned to; empty: they stay as they are stored."""
     spacing: tuple[Number, ...] = ()
     """Spacing of the voxels that the network sees, mm."""
     roi_size: tuple[Whole, ...] = ()

@@ -24,6 +24,13 @@ def _available(name: str | int) -> str | int:
     return name
 
 
+def _axes(codes: str) -> str:
+    if codes and sorted(codes.translate(SAME_AXIS)) != ["I", "L", "P"]:
+        raise ValueError("expected L or R, A or P, and S or I in any order, such as RAS, or nothing.")
+    return codes
+
+
+SAME_AXIS = str.maketrans("RAS", "LPI")
 AtLeast0 = Annotated[Number, Field(ge=0)]
 AtLeast1 = Annotated[Whole, Field(ge=1)]
 MoreThan0 = Annotated[Number, Field(gt=0)]
@@ -43,6 +50,7 @@ class ConfigValues(BaseModel):
     decay: MoreThan0 = 1
     spacing: tuple[MoreThan0, ...] = ()
     roi_size: tuple[Whole, ...] = ()
+    orientation: Annotated[str, AfterValidator(_axes)] = ""
     size_weight: AtLeast0 = 1
     mask_weight: AtLeast0 = 1
     scribble_weight: AtLeast0 = 1

@@ -116,6 +116,7 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
             mask_ignored=cohort.mask_ignored,
             length_unit=cohort.length_unit,
             class_names=cohort.class_names,
+            orientation=settings.orientation,
         )
         used = {item["image"] for item in (*training, *validation)}
         checked = [item for item in cohort.items if item["image"] in used]

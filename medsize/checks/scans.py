@@ -13,6 +13,7 @@ import torch
 from medsize.items import SIZE_KEYS, Click, CohortItem, RoiMm, TrainingItem, ValidationItem, is_per_slice
 from medsize.losses.composite import IGNORE_INDEX
 from medsize.progress_bar import with_progress
+from medsize.scans.orientation import axis_codes
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
 from medsize.sizes.region import FULLEST
 from medsize.transforms.draw_clicks import voxels_of_click
@@ -29,6 +30,7 @@ def check_scans(
     mask_ignored: int | None = None,
     length_unit: Literal["mm", "px"] = "mm",
     class_names: Sequence[str] = (),
+    orientation: str = "",
 ) -> list[str]:
     """
     Read the scans that were not read before, and list the problems of all.
@@ -36,7 +38,7 @@ def check_scans(
     Reported are unreadable and truncated files; images without spacing or with a degenerate affine; non-finite
     intensities; masks and scribbles with another shape or place than their image, or with values that are not a class;
     empty masks of structures with a size; sizes above the field of view or above the region given to the network;
-    another number of sizes than slices; regions of interest outside the image; masks of organs that are empty, or too
+    another number of sizes than slices, or slices that are turned away from their sizes; regions of interest outside the image; masks of organs that are empty, or too
     small for the structures within; and clicks outside the image, on an absent structure, or of two structures at one
     voxel.
 
@@ -48,6 +50,7 @@ def check_scans(
         mask_ignored: value in masks of voxels that belong to no class. Default: none.
         length_unit: ``px`` for pictures whose pixels have no known size.
         class_names: names of the classes for messages, the background first. Default: their indices.
+        orientation: codes of the axes that scans are turned to; empty: they stay as they are stored.
 
     Returns:
         one message per problem, naming the file. Empty if there is none.
@@ -55,7 +58,9 @@ def check_scans(
     names = class_names or [f"class {index}" for index in range(num_classes)]
     with ThreadPoolExecutor(max_workers=2) as pool:
         found = pool.map(
-            lambda item: list(_faults(item, names, scribble_unlabelled, region_mm, mask_ignored, length_unit)),
+            lambda item: list(
+                _faults(item, names, scribble_unlabelled, region_mm, mask_ignored, length_unit, orientation)
+            ),
             items,
         )
         return [fault for faults in with_progress(found, "checking scans", len(items)) for fault in faults]
@@ -68,6 +73,7 @@ def _faults(
     region_mm: Sequence[float] | None,
     mask_ignored: int | None,
     length_unit: Literal["mm", "px"],
+    orientation: str,
 ) -> Iterator[str]:
     item: Mapping[str, Any] = scan
     path = item["image"]
@@ -92,6 +98,14 @@ def _faults(
             name = key.removeprefix("true_")
             yield from _label_faults(item[key], name, image, path, len(class_names), ignored, is_sized)
     yield from _size_faults(item, image, region_mm, length_unit)
+    codes = (
+        axis_codes(np.asarray(image.affine)) if "slice_area_mm2" in item and orientation and not image.faults else ""
+    )
+    if codes and codes[2] != orientation[2]:
+        yield (
+            f"{path}: found the orientation {codes} and sizes of slices, expected {orientation[2]} as its last axis: "
+            f"{orientation}, which scans are turned to, has other slices. Leave orientation out."
+        )
     yield from _click_faults(item, image, class_names)
     if "region" in item:
         yield from region_faults(item, image, length_unit)

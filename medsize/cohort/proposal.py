@@ -96,6 +96,8 @@ def propose_settings(
         "use_roi": proposal.use_roi(),
         "intensity_window": proposal.intensity_window() if window is None else list(window),
     }
+    if not proposal.are_pictures():
+        values["orientation"] = proposal.orientation()
     if dimensions == 2:
         values["size_level"] = proposal.size_level()
     if (channels := proposal.in_channels()) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -15,6 +16,7 @@ from medsize.data.cohort import Cohort
 from medsize.data.strides import strides_of
 from medsize.items import RoiMm
 from medsize.progress_bar import with_progress
+from medsize.scans.orientation import axis_codes, tilt
 from medsize.scans.scan_facts import UNREADABLE, ImagePlace, image_facts, image_place
 from medsize.scans.structure_name import are_left_and_right
 
@@ -33,6 +35,8 @@ SIDE_STEP = {2: 32, 3: 8}
 """Divisor of each side of the window, as networks halve it several times."""
 UNET_LEVELS = {2: 4, 3: 3}
 """Levels of the bundles' UNets that halve their input."""
+OBLIQUE = 30.0
+"""Largest tilt of scans, degrees, whose closest axes are the same in all patients; at 45° they are by chance."""
 SIDED = {"CR", "DX"}
 """Modalities of pictures in which left and right matter, as DICOM names them."""
 SOFT_TISSUE = [-175.0, 250.0]
@@ -89,6 +93,30 @@ class Proposal:
             return True
         return False
 
+    def orientation(self) -> str:
+        """
+        Return the codes of the axes that scans are turned to, such as RAS; empty: they stay as they are stored.
+
+        One anatomy is stored along axes of either direction, or of another order, by the program. Turned to the axes of
+        most scans of the cohort, the network sees it alike. Oblique scans stay: their closest axes differ between
+        patients. So do pictures, and slices of a 2D network that lie along different axes: sizes may be of them.
+        """
+        if self.are_pictures():
+            return ""
+        affines = [np.asarray(place.affine) for place, _ in self._stored]
+        stored = Counter(map(axis_codes, affines))
+        usual, count = stored.most_common(1)[0]
+        if np.percentile([tilt(affine) for affine in affines], 90) > OBLIQUE:
+            self.reasons["orientation"] = "as they are stored: many scans lie oblique"
+            return ""
+        if self.spatial_dims == 2 and len({codes[2] for codes in stored}) > 1:
+            found = ", ".join(f"{codes} in {number}" for codes, number in stored.most_common())
+            self.reasons["orientation"] = f"as they are stored: slices lie along different axes ({found})"
+            return ""
+        others = f"; the other {len(affines) - count} are turned" if count < len(affines) else ""
+        self.reasons["orientation"] = f"{count} of {len(affines)} scans are stored so{others}, as new ones will be"
+        return usual
+
     def in_channels(self) -> int:
         """Return the channels of the scans: 3 if any is a picture in colour."""
         channels = max(place.channels for place, _ in self._places)
@@ -133,7 +161,7 @@ class Proposal:
 
     def are_pictures(self) -> bool:
         """Return whether each scan has one slice."""
-        return all(place.shape[2] == 1 for place, _ in self._places)
+        return all(place.shape[2] == 1 for place, _ in self._stored)
 
     def spacing(self, use_roi: bool | None = None, fits: bool | None = None) -> list[float]:
         """
@@ -246,7 +274,13 @@ class Proposal:
 
     @cached_property
     def _places(self) -> list[tuple[ImagePlace, RoiMm | None]]:
-        """Places of the readable scans, and their regions of interest."""
+        """Places of the readable scans, as the network sees them, and their regions of interest."""
+        orientation = self.orientation()
+        return [(place.turned(orientation), roi) for place, roi in self._stored]
+
+    @cached_property
+    def _stored(self) -> list[tuple[ImagePlace, RoiMm | None]]:
+        """The same as they are stored."""
         found: list[tuple[ImagePlace, RoiMm | None]] = []
         for item in self.cohort.items:
             with suppress(*UNREADABLE):

@@ -93,7 +93,7 @@ def _notes(zoo: ZooBundle, adapted: AdaptedWeights) -> list[str]:
     notes += [f"dropped, as no structure has these names: {', '.join(adapted.dropped)}"] if adapted.dropped else []
     notes += [f"left out of its preprocessing: {text}" for text in zoo.preprocessing.left_out]
     if zoo.spatial_dims == 2 and zoo.preprocessing.orientation:
-        notes.append("left out of its preprocessing: Orientationd: slices lie along the last axis as stored")
+        notes.append("left out of its preprocessing: Orientationd: the orientation follows from the cohort")
     return [*notes, f"the licence of its weights holds for yours, too: see {zoo.folder / 'docs'}"]
 
 

@@ -152,7 +152,8 @@ class CaseTable:
         voxel_ml = float(prediction.affine[:3, :3].double().det().abs()) / MM3_PER_ML
         shapes = [structure_facts(mask.cpu().numpy() > 0, voxel_ml) for mask in onehot[0, 1:]]
         file = str(item["image"].meta["filename_or_obj"])
-        image = file_facts(file, self.record.intensity_window if self.record is not None else None)
+        seen = () if self.record is None else (self.record.intensity_window, self.record.orientation)
+        image = file_facts(file, *seen)
         return [
             {
                 "image": file,

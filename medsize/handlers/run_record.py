@@ -111,6 +111,11 @@ class RunRecord:
         window: Sequence[float] | None = (self.inference or {}).get("intensity_window")
         return window
 
+    @property
+    def orientation(self) -> str:
+        """Codes of the axes that the network sees; empty: as scans are stored."""
+        return str((self.inference or {}).get("orientation", ""))
+
     def write_summary(
         self,
         calibration: Mapping[str, SizeCalibration] | None = None,
@@ -234,8 +239,8 @@ def _definitions() -> dict[str, Any]:
     """
     Definitions of the bundle workflow that is running that inference shares, as its config has them.
 
-    They are ``network_def``, what that refers to, and what an overlay has in place of the bundle's own orientation and
-    intensities, which inference knows.
+    They are ``network_def``, what that refers to, and what an overlay has in place of the bundle's own intensities,
+    which inference knows.
     """
     workflow = running_workflow()
     if workflow is None:
@@ -245,8 +250,6 @@ def _definitions() -> dict[str, Any]:
     references = (ReferenceResolver.match_refs_pattern(str(value)) for value in definition.values())
     names = {name for found in references for name in found}
     shared = {name: parser.get_parsed_content(name) for name in sorted(names)} | {"network_def": definition}
-    if parser.get("orientation"):
-        shared["orientation"] = parser.get_parsed_content("orientation")
     intensities = parser.get("intensity_transforms")
     if intensities is not None and "@" not in str(intensities):
         shared["intensity_transforms"] = intensities

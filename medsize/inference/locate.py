@@ -21,6 +21,7 @@ from medsize.bundle.segment_images import segment_images
 from medsize.data.cohort import load_cohort
 from medsize.data.proposal import Proposal, fitting_window
 from medsize.files import atomic_write, keep_inputs
+from medsize.scans.orientation import order_of_axes
 from medsize.scans.scan_facts import image_place
 
 __all__ = ["LOCATED_BY", "Region", "find_region", "find_regions", "locate", "middle_of"]
@@ -98,14 +99,21 @@ def locate(
     with atomic_write(output) as file:
         file.write_text(json.dumps(content, indent=1) + "\n")
     if overlay is not None:
-        found = [region.extent_mm for region in regions if region is not None]
+        proposal = Proposal(cohort, bundle_dimensions(bundle))
+        places = [image_place(image) for image in images]
+        orders = [order_of_axes(np.asarray(place.affine), proposal.orientation()) for place in places]
+        found = [
+            [region.extent_mm[axis] for axis in order]
+            for region, order in zip(regions, orders, strict=True)
+            if region is not None
+        ]
         if not found and not middle_if_missed:
             raise ValueError(
                 f"{run}: its network found no structure in any of {len(images)} scans, expected some. Train it longer, "
                 "or state the regions by hand."
             )
-        usual = Proposal(cohort, bundle_dimensions(bundle)).median_spacing()
-        settings = _settings(output, found, usual, images)
+        whole = [[place.extent_mm[axis] for axis in order] for place, order in zip(places, orders, strict=True)]
+        settings = _settings(output, found, proposal.median_spacing(), whole)
         write_overlay(overlay, settings, bundle_name(bundle), f"medsize locate {run}")
     return missed
 
@@ -156,17 +164,16 @@ def find_regions(
 
 
 def _settings(
-    data_list: Path, extents: Sequence[Sequence[float]], usual: list[float], images: Sequence[str]
+    data_list: Path, extents: Sequence[Sequence[float]], usual: list[float], whole: Sequence[Sequence[float]]
 ) -> list[Setting]:
-    """Return the settings of a training on regions of these extents; if there are none, on all of each scan."""
+    """Return the settings of a training on regions of these extents; if there are none, on the whole scans."""
     found, margin = len(extents), MARGIN if extents else 1.0
-    extents = extents or [image_place(image).extent_mm for image in images]
-    needed = np.percentile(np.array(extents), 95, axis=0, method="higher")[: len(usual)]
+    needed = np.percentile(np.array(extents or whole), 95, axis=0, method="higher")[: len(usual)]
     spacing, window = fitting_window([float(mm) for mm in margin * needed], usual)
     held = "what was found" if found else "the scans, since nothing was found"
     shown = " × ".join(f"{mm:.0f}" for mm in needed)
     return [
-        Setting("data_list", str(data_list.absolute()), f"a roi was found in {found} of {len(images)} scans"),
+        Setting("data_list", str(data_list.absolute()), f"a roi was found in {found} of {len(whole)} scans"),
         Setting("use_roi", True, "to look closer"),
         Setting("spacing", spacing, "mm; about the median, unless the window would have too many voxels"),
         Setting("roi_size", window, f"voxels; {margin:g} times the {shown} mm that hold 95 % of {held}"),

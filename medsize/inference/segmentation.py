@@ -69,7 +69,9 @@ class Segmentation:
         regions, reasons = None, dict[str, str]()
         if self.look is not None:
             images = {name: self._image(name) for name in named}
-            regions, reasons = self.look.regions(images, paths, self._window_mm(), self.report)
+            regions, reasons = self.look.regions(
+                images, paths, self._window_mm(), self.report, self.settings.get("orientation", "")
+            )
             if not regions and not any(self.output.masks.glob("*")):
                 raise ValueError("\n".join(["there is no scan with a region to look at.", *_told(named, reasons)]))
         for name in reasons:

@@ -11,6 +11,7 @@ from pathlib import Path
 from medsize.bundle.inference_settings import inference_settings
 from medsize.bundle.run_summary import RunSummary
 from medsize.metrics.reliability import CohortFacts, geometry_doubts
+from medsize.scans.orientation import order_of_axes
 from medsize.scans.scan import FoundScan
 
 __all__ = ["SeriesChoice"]
@@ -34,6 +35,8 @@ class SeriesChoice:
     """Empty: any."""
     cohort: CohortFacts
     """Values of the scans that the run was validated on."""
+    orientation: str = ""
+    """Codes of the axes that the network sees; empty: as scans are stored."""
 
     @classmethod
     def of(cls, run: Path, modalities: Collection[str] = ()) -> SeriesChoice:
@@ -45,7 +48,8 @@ class SeriesChoice:
             modalities: its modalities. Default: as the run's data list states them, if it is still there.
         """
         settings = inference_settings(run)
-        return cls(modalities or _stated_modalities(run), CohortFacts.read(settings.get("cohort_facts", {})))
+        facts = CohortFacts.read(settings.get("cohort_facts", {}))
+        return cls(modalities or _stated_modalities(run), facts, settings.get("orientation", ""))
 
     def left_out(self, scans: Sequence[FoundScan]) -> dict[int, str]:
         """Return the reason why a series is left out, by its index."""
@@ -57,7 +61,9 @@ class SeriesChoice:
                 expected = " or ".join(self.modalities)
                 reasons[k] = f"its modality is {scan.modality}, expected {expected}. {FORCE}"
             elif scan.grid is not None:
-                if found := geometry_doubts(scan.grid.size, scan.grid.spacing, self.cohort):
+                order = order_of_axes(scan.grid.affine, self.orientation)
+                shape, spacing = ([of_axes[axis] for axis in order] for of_axes in (scan.grid.size, scan.grid.spacing))
+                if found := geometry_doubts(shape, spacing, self.cohort):
                     doubts[k] = "; ".join(found)
                 else:
                     fitting.add(_study(scan))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def predict_volumes(segmentation: Segmentation, new: NewScans, table: SizeTable 
     """
     output, settings = segmentation.output, segmentation.settings
     left = {name: scan for name, scan in new.named.items() if not output.is_finished(name)}
-    readable, problems = _convert(left, output, settings.get("intensity_window"))
+    readable, problems = _convert(left, output, settings)
     if not readable and len(left) == len(new.named):
         raise nothing_left(new, "there is no scan to segment.", problems)
     output.write_record()
@@ -81,9 +81,10 @@ def predict_volumes(segmentation: Segmentation, new: NewScans, table: SizeTable 
 
 
 def _convert(
-    named: Mapping[str, FoundScan], output: OutputFolder, window: Sequence[float] | None
+    named: Mapping[str, FoundScan], output: OutputFolder, settings: Mapping[str, Any]
 ) -> tuple[dict[str, FoundScan], list[str]]:
     """Write scans as NIfTI, and record their values; return those that could be read, and the others' problems."""
+    window, orientation = settings.get("intensity_window"), settings.get("orientation", "")
     readable: dict[str, FoundScan] = {}
     problems = []
     for name, scan in named.items():
@@ -93,7 +94,7 @@ def _convert(
             problems.append(str(e))
             continue
         write_nifti(image, output.unfinished / "images" / f"{name}.nii.gz")
-        output.scans[name]["facts"] = scan_values(image, window)
+        output.scans[name]["facts"] = scan_values(image, window, orientation)
         readable[name] = scan
     return readable, problems
 

@@ -118,6 +118,7 @@ class WhereToLook:
         paths: Mapping[str, str],
         window_mm: Sequence[float],
         report: Callable[[str], None],
+        orientation: str = "",
     ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         """
         Return the region of each scan by its name, and the reason why another one has none.
@@ -127,6 +128,7 @@ class WhereToLook:
             paths: paths of the scans, by name.
             window_mm: extent along the first axes of what the closer network sees. A scan that fits needs no region.
             report: function that gets the command of MONAI, and a line for each scan that is seen as a whole.
+            orientation: codes of the axes that the closer network sees; empty: as scans are stored.
 
         Raises:
             ValueError: when the run on whole scans is not finished or was cropped to regions of interest.
@@ -149,7 +151,9 @@ class WhereToLook:
                 reasons[name] = f"{self.coarse}, which locates the structures, stopped at this scan. {STATE}"
             elif (region := found[name]) is not None:
                 regions[name] = {"center_mm": region.center_mm}
-            elif all(mm <= seen for mm, seen in zip(image_place(file).extent_mm, window_mm, strict=False)):
+            elif all(
+                mm <= seen for mm, seen in zip(image_place(file).turned(orientation).extent_mm, window_mm, strict=False)
+            ):
                 report(f"{name}: found no structure in it; the closer network sees all of it")
                 regions[name] = {"center_mm": middle_of(file)}
             else:

@@ -8,34 +8,42 @@ from pathlib import Path
 import SimpleITK
 
 from medsize.metrics.reliability import image_facts
+from medsize.scans.grid import Grid
 from medsize.scans.image_file import read_image_file
+from medsize.scans.orientation import order_of_axes
 
 __all__ = ["file_facts", "scan_values"]
 
 
-def file_facts(file: str | Path, window: Sequence[float] | None = None) -> dict[str, float]:
+def file_facts(file: str | Path, window: Sequence[float] | None = None, orientation: str = "") -> dict[str, float]:
     """
     Return the values of a scan, see :func:`medsize.metrics.reliability.image_facts`; none of a picture.
 
     Args:
         file: file of the scan.
         window: intensities that the network sees as 0 and 1. Default: percentiles.
+        orientation: codes of the axes that the network sees; empty: those of the file.
     """
     try:
         image = read_image_file(Path(file))
     except (OSError, ValueError):  # a check that cannot be made, and is said so
         return {}
-    return scan_values(image, window)
+    return scan_values(image, window, orientation)
 
 
-def scan_values(image: SimpleITK.Image, window: Sequence[float] | None = None) -> dict[str, float]:
+def scan_values(
+    image: SimpleITK.Image, window: Sequence[float] | None = None, orientation: str = ""
+) -> dict[str, float]:
     """
     Return the values of a scan in memory, as :func:`file_facts` does.
 
     Args:
         image: the scan.
         window: intensities that the network sees as 0 and 1. Default: percentiles.
+        orientation: codes of the axes that the network sees; empty: those of the scan.
     """
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         return {}
-    return image_facts(SimpleITK.GetArrayViewFromImage(image).transpose(), image.GetSpacing(), window)
+    order = order_of_axes(Grid.of(image).affine, orientation)
+    voxels = SimpleITK.GetArrayViewFromImage(image).transpose().transpose(order)
+    return image_facts(voxels, [image.GetSpacing()[axis] for axis in order], window)

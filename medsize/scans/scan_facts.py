@@ -12,11 +12,13 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 from pydantic import BaseModel, ConfigDict
 
 from medsize.scans.fact_cache import cached_facts
 from medsize.scans.geometry import geometry_doubts, geometry_faults, geometry_of
+from medsize.scans.orientation import order_of_axes
 
 __all__ = [
     "UNREADABLE",
@@ -69,6 +71,21 @@ class ImagePlace(_Placed):
     """Faults of its place in space."""
     doubts: tuple[str, ...] = ()
     """Disagreements within its header."""
+
+    def turned(self, orientation: str) -> ImagePlace:
+        """
+        Return the grid of the image when it is turned, of three axes.
+
+        Args:
+            orientation: codes of the axes that it is turned to, such as RAS; empty: it stays as it is stored.
+        """
+        if not orientation:
+            return self
+        order = order_of_axes(np.asarray(self.affine), orientation)
+        turn = ornt_transform(io_orientation(np.asarray(self.affine)), axcodes2ornt(orientation))
+        affine = np.asarray(self.affine) @ inv_ornt_aff(turn, self.shape)
+        grid = {"shape": tuple(self.shape[axis] for axis in order), "zooms": tuple(self.zooms[axis] for axis in order)}
+        return self.model_copy(update={**grid, "affine": tuple(map(tuple, affine.tolist()))})
 
 
 class ImageFacts(ImagePlace):

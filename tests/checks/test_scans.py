@@ -53,6 +53,16 @@ def test_a_structure_may_fill_a_whole_picture_but_not_a_window(tmp_path: Path) -
     assert "the region given to the network has only" in faults(item, [40.0, 20.0, -1])
 
 
+def test_scans_are_not_turned_away_from_the_sizes_of_their_slices(item: dict) -> None:
+    item["slice_area_mm2"] = torch.zeros(2, 1, 4, dtype=torch.float64)
+    assert check_scans([item], num_classes=2, orientation="LPS") == []
+    (fault,) = check_scans([item], num_classes=2, orientation="RAI")
+    assert fault == (
+        f"{item['image']}: found the orientation RAS and sizes of slices, expected I as its last axis: RAI, which scans "
+        "are turned to, has other slices. Leave orientation out."
+    )
+
+
 def break_truncate(item: dict, folder: Path) -> None:
     path = Path(item["image"])
     path.write_bytes(path.read_bytes()[:-400])

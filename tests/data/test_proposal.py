@@ -11,7 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from nibabel.orientations import axcodes2ornt
 
+from medsize.bundle.run_proposal import RunProposal
 from medsize.data import Cohort, Proposal, load_cohort
 
 Scan = tuple[tuple[int, int, int], tuple[float, float, float]]
@@ -186,3 +188,59 @@ def test_the_axis_from_left_to_right_is_fixed_where_structures_are_named_so(
 def test_x_ray_pictures_are_not_flipped_from_left_to_right(tmp_path: Path, modality: str, axis: int | None) -> None:
     cohort = cohort_of(tmp_path, [((40, 50, 1), (2.0, 2.0, 1.0))] * 2)
     assert Proposal(cohort, 2, [modality] * 2).fixed_axis() == axis
+
+
+def store(cohort: Cohort, orientations: list[str], tilt: float = 0.0) -> None:
+    """Store each scan again along other axes, after the patient has been turned by degrees around the third one."""
+    turn = np.eye(4)
+    turn[:2, :2] = [
+        [np.cos(np.radians(tilt)), -np.sin(np.radians(tilt))],
+        [np.sin(np.radians(tilt)), np.cos(np.radians(tilt))],
+    ]
+    for item, codes in zip(cohort.items, orientations, strict=True):
+        scan = nibabel.load(item["image"])
+        scan = nibabel.Nifti1Image(np.asarray(scan.dataobj), turn @ scan.affine)
+        to = nibabel.orientations.ornt_transform(nibabel.io_orientation(scan.affine), axcodes2ornt(codes))
+        nibabel.save(scan.as_reoriented(to), item["image"])
+
+
+@pytest.mark.parametrize(
+    ("spatial_dims", "stored", "tilt", "orientation", "reason"),
+    [
+        (3, ["LPS", "LPS", "LPS", "LPS"], 0, "LPS", "4 of 4 scans are stored so, as new ones will be"),
+        (3, ["LPS", "RAS", "LPS", "SRA"], 0, "LPS", "2 of 4 scans are stored so; the other 2 are turned"),
+        (2, ["LPS", "RAS", "LPS", "LAS"], 20, "LPS", "2 of 4 scans are stored so; the other 2 are turned"),
+        (2, ["LPS", "LPS", "LPI", "RAS"], 0, "", "slices lie along different axes (LPS in 2, LPI in 1, RAS in 1)"),
+        (3, ["LPS", "LPS", "LPS", "LPS"], 40, "", "many scans lie oblique"),
+    ],
+    ids=["alike", "several", "slices in the same order", "slices in another order", "oblique"],
+)
+def test_scans_are_turned_to_the_axes_of_most_of_them(
+    tmp_path: Path, spatial_dims: int, stored: list[str], tilt: float, orientation: str, reason: str
+) -> None:
+    cohort = cohort_of(tmp_path, ALIKE)
+    store(cohort, stored, tilt)
+    proposal = Proposal(cohort, spatial_dims)
+    assert proposal.orientation() == orientation
+    assert reason in proposal.reasons["orientation"]
+    assert proposal.spacing() == [2.0, 2.0, 3.0][:spatial_dims]
+    assert proposal.roi_size() == ([64, 64] if spatial_dims == 2 else [40, 56, 24])
+
+
+def test_pictures_are_not_turned(tmp_path: Path) -> None:
+    assert Proposal(cohort_of(tmp_path, [((40, 50, 1), (2.0, 2.0, 1.0))] * 2), 2).orientation() == ""
+
+
+def test_the_axis_from_left_to_right_is_that_of_the_scans_as_they_are_turned(tmp_path: Path) -> None:
+    cohort = replace(cohort_of(tmp_path, ALIKE), class_names=("background", "left kidney", "right kidney"))
+    store(cohort, ["SRA", "SRA", "SRA", "LPS"])
+    assert Proposal(cohort, 3).fixed_axis() == 1
+
+
+def test_an_evaluation_turns_scans_as_the_training_did(tmp_path: Path) -> None:
+    cohort = cohort_of(tmp_path, ALIKE)
+    for recorded, orientation in (({"orientation": "SRA"}, "SRA"), ({"spacing": [1, 1, 1]}, "")):
+        (tmp_path / "inference.json").write_text(json.dumps(recorded))
+        assert RunProposal(cohort, 3, str(tmp_path / "model.pt")).orientation() == orientation
+    (tmp_path / "inference.json").unlink()
+    assert RunProposal(cohort, 3, str(tmp_path / "model.pt")).orientation() == "RAS"  # not weights of a run

@@ -78,3 +78,24 @@ def test_all_series_or_another_modality_may_be_asked_for(run: Path, tmp_path: Pa
     with pytest.raises(ValueError, match=r"(?s)no scan to segment.*its modality is CT, expected NM"):
         predict(run, scans, tmp_path / "none", modalities=["NM"])
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("orientation", "expected"), [("LPS", {"axial", "coronal"}), ("", {"axial"})])
+def test_a_series_of_other_planes_is_compared_along_the_axes_of_the_network(
+    run: Path, tmp_path: Path, orientation: str, expected: set[str]
+) -> None:
+    settings = json.loads((run / INFERENCE).read_text())
+    (run / INFERENCE).write_text(json.dumps(settings | {"orientation": orientation}))
+
+    def coronal(header: Any, index: int) -> None:
+        header.StudyInstanceUID, header.ImageOrientationPatient = "1.2.1", [1, 0, 0, 0, 0, -1]
+        header.ImagePositionPatient, header.SliceThickness = [0, PIXEL_MM * index, 0], PIXEL_MM
+        header.Rows, header.PixelSpacing = SLICES, [SLICE_MM, PIXEL_MM]
+        header.PixelData = bytes(2 * SLICES * COLUMNS)
+
+    write_series(tmp_path / "scans" / "axial", lambda header, _: setattr(header, "StudyInstanceUID", "1.2.1"))
+    write_series(tmp_path / "scans" / "coronal", coronal, slices=ROWS + 1)  # file names need a number prime to 5
+    assert predict(run, tmp_path / "scans", tmp_path / "out") == []
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert set(table["image"]) == expected
+    assert "mm" not in " ".join(table["reasons"].fillna(""))
