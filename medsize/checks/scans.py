@@ -38,9 +38,9 @@ def check_scans(
     Reported are unreadable and truncated files; images without spacing or with a degenerate affine; non-finite
     intensities; masks and scribbles with another shape or place than their image, or with values that are not a class;
     empty masks of structures with a size; sizes above the field of view or above the region given to the network;
-    another number of sizes than slices, or slices that are turned away from their sizes; regions of interest outside the image; masks of organs that are empty, or too
-    small for the structures within; and clicks outside the image, on an absent structure, or of two structures at one
-    voxel.
+    another number of sizes than slices, or slices that are turned away from their sizes; regions of interest outside
+    the image; masks of organs that are empty, or too small for the structures within; and clicks outside the image, on
+    an absent structure, or of two structures at one voxel.
 
     Args:
         items: items of a :class:`medsize.data.Cohort`, of any stage.
@@ -57,12 +57,8 @@ def check_scans(
     """
     names = class_names or [f"class {index}" for index in range(num_classes)]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        found = pool.map(
-            lambda item: list(
-                _faults(item, names, scribble_unlabelled, region_mm, mask_ignored, length_unit, orientation)
-            ),
-            items,
-        )
+        options = (names, scribble_unlabelled, region_mm, mask_ignored, length_unit, orientation)
+        found = pool.map(lambda item: list(_faults(item, *options)), items)
         return [fault for faults in with_progress(found, "checking scans", len(items)) for fault in faults]
 
 
@@ -98,10 +94,8 @@ def _faults(
             name = key.removeprefix("true_")
             yield from _label_faults(item[key], name, image, path, len(class_names), ignored, is_sized)
     yield from _size_faults(item, image, region_mm, length_unit)
-    codes = (
-        axis_codes(np.asarray(image.affine)) if "slice_area_mm2" in item and orientation and not image.faults else ""
-    )
-    if codes and codes[2] != orientation[2]:
+    codes = axis_codes(np.asarray(image.affine)) if orientation and not image.faults else orientation
+    if "slice_area_mm2" in item and codes[2:] != orientation[2:]:
         yield (
             f"{path}: found the orientation {codes} and sizes of slices, expected {orientation[2]} as its last axis: "
             f"{orientation}, which scans are turned to, has other slices. Leave orientation out."

@@ -62,7 +62,7 @@ class SeriesChoice:
                 reasons[k] = f"its modality is {scan.modality}, expected {expected}. {FORCE}"
             elif scan.grid is not None:
                 order = order_of_axes(scan.grid.affine, self.orientation)
-                shape, spacing = ([of_axes[axis] for axis in order] for of_axes in (scan.grid.size, scan.grid.spacing))
+                shape, spacing = [scan.grid.size[axis] for axis in order], [scan.grid.spacing[axis] for axis in order]
                 if found := geometry_doubts(shape, spacing, self.cohort):
                     doubts[k] = "; ".join(found)
                 else:

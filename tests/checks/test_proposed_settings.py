@@ -32,7 +32,7 @@ def test_a_cohort_alone_passes_the_check_which_tells_what_was_proposed(bundle: P
     assert result.exit_code == 0, result.output
     lines = [line.strip() for line in result.output.splitlines() if line.startswith("  ") and "  # " in line]
     told = {line.split(": ")[0]: json.loads(line.split(": ", 1)[1].split("  # ")[0]) for line in lines}
-    assert told == {**PROPOSED[bundle], "use_roi": False, "intensity_window": None}
+    assert told == {**PROPOSED[bundle], "orientation": "RAS", "use_roi": False, "intensity_window": None}
     assert "# mm; about the median 6 × 6" in result.output
 
 
@@ -43,9 +43,10 @@ def test_what_is_given_is_not_proposed_and_the_window_follows_the_spacing(
     given = {"dataset_dir": str(phantoms), "spacing": [3.0, 3.0], "size_level": "volume"}
     check_bundle(BUNDLE_2D, ["train.yaml", str(tmp_path / "mine.yaml")], **given)
     assert capsys.readouterr().out.splitlines()[1:] == [
-        "  roi_size: [64, 64]  # voxels; 95 % of the regions of interest are at most 192 × 192 mm"
+        "  roi_size: [64, 64]  # voxels; 95 % of the regions of interest are at most 192 × 192 mm",
+        '  orientation: "RAS"  # 9 of 9 scans are stored so, as new ones will be',
     ]
-    check_bundle(BUNDLE_2D, **given, roi_size=[64, 64], use_roi=False, intensity_window="$None")
+    check_bundle(BUNDLE_2D, **given, roi_size=[64, 64], orientation="", use_roi=False, intensity_window="$None")
     assert capsys.readouterr().out == ""
 
 
@@ -61,11 +62,12 @@ def test_what_is_given_is_not_proposed_and_the_window_follows_the_spacing(
         ({"amp": "maybe"}, "amp is 'maybe': any text counts as true."),
         ({"device": "cuda9"}, "device is 'cuda9': expected a device such as cpu or cuda:0."),
         ({"roi_size": ["a", "b"]}, "1 problem\n  - roi_size is ..a., .b.., expected a list of numbers.$"),
+        ({"orientation": "RAR"}, "orientation is 'RAR': expected L or R, A or P, and S or I in any order, such as RAS"),
         ({"roi_size": [32, 32, 8]}, "roi_size is .32, 32, 8., expected 2 numbers, one for each axis of the network."),
     ],
     ids=[
         *("too small", "no spacing", "neither true nor false", "a word", "no epoch", "no rate", "perhaps"),
-        *("no device", "letters", "an axis too many"),
+        *("no device", "letters", "an axis twice", "an axis too many"),
     ],
 )
 def test_a_bad_value_is_refused_as_ever(phantoms: Path, given: dict, message: str) -> None:

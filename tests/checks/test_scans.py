@@ -58,8 +58,8 @@ def test_scans_are_not_turned_away_from_the_sizes_of_their_slices(item: dict) ->
     assert check_scans([item], num_classes=2, orientation="LPS") == []
     (fault,) = check_scans([item], num_classes=2, orientation="RAI")
     assert fault == (
-        f"{item['image']}: found the orientation RAS and sizes of slices, expected I as its last axis: RAI, which scans "
-        "are turned to, has other slices. Leave orientation out."
+        f"{item['image']}: found the orientation RAS and sizes of slices, expected I as its last axis: RAI, which "
+        "scans are turned to, has other slices. Leave orientation out."
     )
 
 

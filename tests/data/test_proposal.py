@@ -192,11 +192,8 @@ def test_x_ray_pictures_are_not_flipped_from_left_to_right(tmp_path: Path, modal
 
 def store(cohort: Cohort, orientations: list[str], tilt: float = 0.0) -> None:
     """Store each scan again along other axes, after the patient has been turned by degrees around the third one."""
-    turn = np.eye(4)
-    turn[:2, :2] = [
-        [np.cos(np.radians(tilt)), -np.sin(np.radians(tilt))],
-        [np.sin(np.radians(tilt)), np.cos(np.radians(tilt))],
-    ]
+    turn, angle = np.eye(4), np.radians(tilt)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     for item, codes in zip(cohort.items, orientations, strict=True):
         scan = nibabel.load(item["image"])
         scan = nibabel.Nifti1Image(np.asarray(scan.dataobj), turn @ scan.affine)
