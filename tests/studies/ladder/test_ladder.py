@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -279,6 +281,46 @@ def test_a_run_that_fails_is_told_of_and_does_not_stop_the_others(
     assert result.returncode == 1
     assert "masks / seed 0: failed with exit code 1, see" in result.stdout
     assert "size / seed 0: done" in result.stdout
+
+
+STAND_IN = """
+import json, pathlib, sys, time
+run, *needed = map(pathlib.Path, sys.argv[1:3])
+assert all(file.is_file() for file in needed if str(file) != ".")
+with run.parent.with_name("started.txt").open("a") as file:
+    file.write(run.name + "\\n")
+time.sleep(0.3)
+(run / "model.pt").touch()
+(run / "metrics.csv").write_text("image,subject,structure,dice\\na,A,liver,0.5\\nb,B,liver,0.7\\n")
+(run / "summary.json").write_text(json.dumps({"training_seconds": 1.0}))
+"""
+"""Program in place of a training: it records that it starts, and needs the weights of its teacher, if any."""
+
+
+def test_two_ladders_in_one_work_folder_train_nothing_twice_and_both_tell_of_all(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_three = study(phantoms)
+    of_three["cohorts"][0]["rungs"] = ["masks", "size", "student"]  # type: ignore[index]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(of_three))
+
+    def stand_in(self: LadderStudy, cell: LadderCell, _: Path, data_dir: Path, work_dir: Path) -> list[str]:
+        teacher = self.values(cell, data_dir, work_dir).get("teacher_checkpoint", "")
+        return [sys.executable, "-c", STAND_IN, str(cell.folder(work_dir)), str(teacher)]
+
+    monkeypatch.setattr(LadderStudy, "command", stand_in)
+    told: list[list[str]] = [[], []]
+    with ThreadPoolExecutor(2) as both:
+        arguments = tmp_path / "study.yaml", phantoms.parent, tmp_path / "runs"
+        ladders = [both.submit(run_ladder, *arguments, report=lines.append) for lines in told]
+        assert all(ladder.result() for ladder in ladders)
+    cells = [f"Phantoms, small / {rung} / seed 0" for rung in ("masks", "size", "student")]
+    for lines in told:
+        assert {line.rpartition(":")[0] for line in lines} == set(cells)
+    ended = [line for lines in told for line in lines]
+    assert sorted(line for line in ended if line.endswith("done")) == [f"{cell}: done" for cell in cells]
+    assert len((tmp_path / "runs" / "started.txt").read_text().split()) == len(cells)
+    assert list(pd.read_csv(tmp_path / "ladder.csv")["rung"]) == ["masks", "size", "student"]
 
 
 @pytest.mark.parametrize(
