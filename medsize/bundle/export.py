@@ -122,7 +122,7 @@ def export_bundle(
 
 def check_empty(folder: Path) -> None:
     """
-    Refuse a folder that holds anything.
+    Refuse a folder that holds anything, and a file.
 
     Args:
         folder: folder to write to.
@@ -130,6 +130,8 @@ def check_empty(folder: Path) -> None:
     Raises:
         ValueError: naming it.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: found a file, expected a folder to write to. Name a new one.")
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty. Name a new folder.")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import monai.bundle
+import pandas as pd
 import pytest
 import yaml
 from monai.apps.utils import download_url
@@ -21,6 +22,7 @@ from medsize.bundle.model_card import NOT_MEASURED_BY
 from medsize.bundle.weights_licence import weights_licence
 from medsize.bundle.zoo import HUB_SCHEMA, Contribution, export_for_zoo
 from medsize.cli import app
+from medsize.handlers.case_table import summarise
 from tests.bundles.conftest import BUNDLES, CALIBRATION, WINDOWS
 
 NAME = "liver_mr_segmentation"
@@ -195,6 +197,36 @@ def test_what_a_contribution_lacks_is_refused_and_nothing_is_written(
     assert result.exit_code == 2
     assert re.search(message, result.output)
     assert not output.exists()
+
+
+def test_the_figures_of_card_and_metadata_are_those_of_the_summary(shared_run: Callable, tmp_path: Path) -> None:
+    run = shared_run(**STATED)
+    results = summarise(pd.read_csv(run / "metrics.csv"))
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {"results": results}))
+    contribute(run, tmp_path / "zoo")
+    for folder in ("huggingface", "models"):
+        bundle = tmp_path / "zoo" / folder / NAME
+        metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+        assert metadata["eval_metrics"] == {f"mean_{name}": metric["mean"] for name, metric in results.items()}
+        card = (bundle / "docs" / "README.md").read_text()
+        for structure in ("liver", "Kidney: left"):
+            of_one = [metric["structures"][structure] for metric in results.values()]
+            told = ["–" if m["mean"] is None else f"{m['mean']:.2f} ± {m['std']:.2f}" for m in of_one]
+            assert f"| {structure} | {' | '.join(told)} |" in card
+
+
+def test_a_folder_in_use_is_left_as_it_is(shared_run: Callable, tmp_path: Path) -> None:
+    run, output = shared_run(**STATED), tmp_path / "zoo"
+    output.mkdir()
+    (output / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"zoo is not empty\. Name a new folder\."):
+        contribute(run, output)
+    assert [file.name for file in output.iterdir()] == ["notes.txt"]
+    with pytest.raises(ValueError, match=r"notes\.txt: found a file, expected a folder"):
+        contribute(run, output / "notes.txt")
+    (output / "notes.txt").unlink()
+    assert contribute(run, output) == []  # an empty one is taken
 
 
 def test_the_command_says_how_to_go_on(shared_run: Callable, tmp_path: Path) -> None:

@@ -73,6 +73,18 @@ def test_changes_have_intervals_and_a_verdict(tmp_path: Path) -> None:
     assert table.loc["kidney", "notes"] == "the network of the earlier scan does not know it"
 
 
+def test_the_same_predictions_twice_show_no_change(tmp_path: Path) -> None:
+    folders = [
+        write_predictions(tmp_path / name, ("p1.nii", "liver", 1000.0), ("p1.nii", "cyst", 0.0)) for name in "ab"
+    ]
+    result = compared(*folders, "--output", tmp_path / "c.csv")
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "c.csv").set_index("structure")
+    assert table["verdict"].to_dict() == {"liver": "within noise", "cyst": "within noise"}
+    assert table["change_ml"].tolist() == [0, 0]
+    assert table.loc["liver", ["change_low_ml", "change_high_ml"]].tolist() == pytest.approx([-200, 200])
+
+
 @pytest.mark.parametrize(
     ("others", "reason"),
     [
