@@ -59,7 +59,7 @@ Settings, course and results, see :class:`medsize.bundle.run_summary.RunSummary`
 run that has it is finished.
 """
 LOG = "log.txt"
-"""Output of a run that a study or the demo has started."""
+"""Output of a run that a study or the demo has started, and of an inference."""
 LOCK = "run.lock"
 """Lock that the run of a study holds as long as it lives."""
 SETTINGS = "cell.json"

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from medsize.bundle.inference_settings import own_weights
 from medsize.bundle.run_command import as_typed, run_command
-from medsize.bundle.run_folder import INFERENCE, MASKS
+from medsize.bundle.run_folder import INFERENCE, LOG, MASKS
 
-__all__ = ["run_past_faults", "segment_images", "segment_readable_images"]
+__all__ = ["run_inference", "run_past_faults", "segment_images", "segment_readable_images"]
+
+WARNING = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b")
+ALWAYS = re.compile(r"Not all config files are in|nvImageCodec")
+"""Warnings of MONAI's log in every inference: they are about its installation and the folders of configs."""
+SILENT = ("ignore:parsing config_file", "ignore:NvImgCodecPydicomReader")
+"""The same of Python's warnings, as ``PYTHONWARNINGS`` takes them."""
 
 
 def segment_images(
@@ -35,7 +43,7 @@ def segment_images(
         subprocess.CalledProcessError: when the inference fails.
     """
     command, _, masks = _prepared(run, bundle, images, folder, report)
-    subprocess.run(command, check=True)
+    run_inference(command, folder / LOG, report).check_returncode()
     return list(masks.values())
 
 
@@ -62,10 +70,33 @@ def segment_readable_images(
 
     def start(left: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
         _write_images(left, folder, root)
-        return subprocess.run(command, check=False)
+        return run_inference(command, folder / LOG, report)
 
     stopped = run_past_faults(start, masks)
     return [None if image in stopped else mask for image, mask in masks.items()]
+
+
+def run_inference(
+    command: Sequence[str], log: Path, report: Callable[[str], None], **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """
+    Run MONAI's inference with its log in a file; what it writes to stderr stays there.
+
+    Args:
+        command: the command.
+        log: file to add to.
+        report: function that gets the lines of the log that are warnings or errors.
+        options: of :func:`subprocess.run`.
+    """
+    silent = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), *SILENT]))
+    with log.open("ab") as opened:
+        start = opened.tell()
+        environment = os.environ | {"PYTHONWARNINGS": silent}
+        result = subprocess.run(command, check=False, stdout=opened, env=environment, **options)
+    for line in log.read_bytes()[start:].decode(errors="replace").splitlines():
+        if WARNING.search(line) and not ALWAYS.search(line):
+            report(line)
+    return result
 
 
 def run_past_faults(

@@ -11,8 +11,8 @@ from typing import Any
 
 from medsize.bundle.inference_settings import inference_settings, own_weights
 from medsize.bundle.run_command import as_typed, run_command
-from medsize.bundle.run_folder import INFERENCE, MASKS
-from medsize.bundle.segment_images import run_past_faults
+from medsize.bundle.run_folder import INFERENCE, LOG, MASKS
+from medsize.bundle.segment_images import run_inference, run_past_faults
 from medsize.inference.output_folder import REGIONS, OutputFolder, mask_file
 from medsize.inference.run_network import RunNetwork
 from medsize.inference.where_to_look import WhereToLook, write_regions
@@ -102,7 +102,7 @@ class Segmentation:
                 self._image(name).unlink()
             if regions is not None:
                 write_regions(listed, self.structures, {name: regions[name] for name in left})
-            return subprocess.run(command, check=False, pass_fds=[self.output.lock])
+            return run_inference(command, self.output.folder / LOG, self.report, pass_fds=[self.output.lock])
 
         in_order = list(named) if regions is not None else sorted(named, key=lambda name: self._image(name).name)
         return run_past_faults(start, {name: mask_file(unfinished, name) for name in in_order})

@@ -62,6 +62,8 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     assert result.stdout.startswith("python -m monai.bundle run")
 
     output = tmp_path / "out"
+    assert "INFO" not in result.stdout + result.stderr
+    assert "Engine run finished" in (output / "log.txt").read_text()
     masks = sorted(file.name for file in (output / "masks").glob("*.nii.gz"))
     assert masks == ["a_one_seg.nii.gz", "study_series_seg.nii.gz", "two_seg.nii.gz"]
     mask, scan = (nibabel.load(file) for file in (output / "masks" / "a_one_seg.nii.gz", first))
@@ -270,7 +272,7 @@ class Inference:
         self.classes = classes
         self.only_located = only_located
 
-    def __call__(self, command: list[str], check: bool, pass_fds: object = ()) -> subprocess.CompletedProcess:
+    def __call__(self, command: list[str], **options: object) -> subprocess.CompletedProcess:
         masks = Path(command[command.index("--output_dir") + 1])
         masks.mkdir(exist_ok=True)
         locates = "--dataset_dir" not in command
