@@ -17,6 +17,8 @@ from medsize.data.data_list import DataList, Item, Lesions, parse_data_list
 
 __all__ = ["NOT_MEASURED_BY", "CohortStatement", "ModelCard", "header", "model_card"]
 
+UNITS = {"mm3": "mm³", "mL": "mL", "fraction": "fractions of the field of view"}
+"""Units of sizes in data lists, in words."""
 NOT_STATED = "**Not stated: write it here.**"
 NOT_MEASURED_BY = "who measured the sizes, and how, is not stated"
 """End of a ``size_source`` that knows the table alone."""
@@ -79,7 +81,7 @@ def _counted(content: DataList, items: Sequence[Item]) -> str:
         "as lists of lesions": sum(isinstance(size, Lesions) for size in volumes),
         "unknown": sum(size is None for size in volumes),
     }
-    unit = content.size_unit or "mm3"
+    unit = UNITS[content.size_unit or "mm3"]
     known = ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
     lines = [f"The cohort has {len(items)} scans of {len(subjects)} subjects."]
     lines += [f"Sizes of whole structures ({unit}): {known}."] if known else []

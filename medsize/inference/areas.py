@@ -95,7 +95,7 @@ def _large_masks(
 def _shown_areas(masks: Mapping[str, PictureMask]) -> Shown:
     """Return the words of a page of areas: in mm² if all pictures have pixels of known size, else in pixels."""
     known = all(mask.spacing_mm is not None for mask in masks.values())
-    unit, name = ("mm²", "mm2") if known else ("px²", "px")
+    unit, name = ("mm²", "mm2") if known else ("px", "px")
     return Shown("picture", "area", f"area_{name}", unit, f"low_{name}", f"high_{name}", "the edge of the picture")
 
 

@@ -225,7 +225,7 @@ def test_a_bundle_of_pictures_segments_them_without_medsize(
     pixel_mm: float | None,
 ) -> None:
     output, pictures = tmp_path / "exported", tmp_path / "pictures"
-    unit, symbol, pixel = ("px", "px²", 1.0) if pixel_mm is None else ("mm2", "mm²", pixel_mm**2)
+    unit, symbol, pixel = ("px", "px", 1.0) if pixel_mm is None else ("mm2", "mm²", pixel_mm**2)
     run = finished_run(
         2, "unet", in_channels=channels, length_unit="px" if pixel_mm is None else "mm", fit_to_window=True
     )

@@ -33,7 +33,7 @@ class AreaTable(ScanTable):
     """
     Write a CSV with a row for each picture: its file, and the predicted area of each structure.
 
-    Areas are in mm², or in pixels (px²), and fractions of the picture. The last column names the structures at the
+    Areas are in mm², or in pixels (px), and fractions of the picture. The last column names the structures at the
     edge of the picture. They may be cut off there: their area is a lower bound.
 
     A JSON beside it, of the same name, also has each area's interval in the same unit, ``low_mm2`` and ``high_mm2`` or
@@ -57,7 +57,7 @@ class AreaTable(ScanTable):
     ) -> None:
         super().__init__(file, structures, calibration)
         self.pixel_area = 1.0 if pixel_mm is None else pixel_mm**2
-        self.unit, self.symbol = ("px", "px²") if pixel_mm is None else ("mm2", "mm²")
+        self.unit, self.symbol = ("px", "px") if pixel_mm is None else ("mm2", "mm²")
 
     def _structures(self, output: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         prediction = output["pred"]
