@@ -30,6 +30,8 @@ from tests.dicom import (  # noqa: E402
     write_seg,
     write_series,
 )
+from tests.scans.dicom.test_picture import GREY, RADIOGRAPH  # noqa: E402
+from tests.scans.dicom.test_picture import write as write_picture  # noqa: E402
 
 LIVER_MM3 = 3 * 36 * PIXEL_MM**2 * SLICE_MM
 
@@ -226,3 +228,14 @@ def test_of_many_names_the_first_few_are_listed(export: Path, tmp_path: Path) ->
     result = init(export, tmp_path / "out", "--structure", "PTV_82")
     assert "PTV_000, PTV_001, PTV_002, PTV_003, PTV_004 and 815 more" in result.output
     assert result.output.count("PTV_0") < 20
+
+
+def test_segments_and_contours_on_pictures_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    for patient in range(2):
+        folder = tmp_path / "export" / f"p{patient}"
+        write_picture(folder / "cr.dcm", GREY, RADIOGRAPH, Modality="CR", PatientID=f"MRN-{patient}")
+        write_rtstruct(folder / "RS.dcm", "1.2.3", {"Lung": [[1, 1, 0, 5, 1, 0, 5, 5, 0]]})
+    result = init(tmp_path / "export", tmp_path / "out", "--folds", 2)
+    assert result.exit_code == 1
+    assert "RS.dcm: found a RTSTRUCT beside pictures, expected masks of pictures as PNG or TIFF" in result.output
+    assert not (tmp_path / "out" / "datalist.json").exists()

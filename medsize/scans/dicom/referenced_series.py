@@ -29,6 +29,11 @@ def pair_masks(scans: Sequence[FoundScan]) -> tuple[dict[Path, list[Path]], list
         drawn_on = _drawn_on(mask, series)
         if len(drawn_on) == 1:
             masks_of.setdefault(drawn_on[0].files[0], []).append(mask.files[0])
+        elif not series and any(scan.kind is ScanKind.PICTURE for scan in scans):
+            problems.append(
+                f"{mask.source}: found a {mask.kind.value} beside pictures, expected masks of pictures as PNG or TIFF "
+                "of class indices. Save it so."
+            )
         else:
             problems.append(
                 f"{mask.source}: {len(drawn_on)} of the series here may be the one that this {mask.kind.value} was "
