@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from medsize.cohort.conversion import write_table
+from medsize.cohort.conversion import Converted, write_table
+from medsize.cohort.pseudonym import pseudonym
+from medsize.sizes.size_table import SizeTable
 
-__all__ = ["code_names_file", "write_code_names"]
+__all__ = ["code_names_file", "named_codes", "write_code_names"]
 
 CODE = re.compile(r"\b[0-9a-f]{8}\b")
 
@@ -37,3 +39,11 @@ def write_code_names(
             names[found[0]] = name.strip("'")
     rows = [{"code": code, "name": name} for code, name in names.items()]
     write_table(code_names_file(output_dir), ("code", "name"), rows, private=True)
+
+
+def named_codes(converted: Converted, table: SizeTable | None, key: bytes) -> dict[str, str]:
+    """Return codes for the names of subjects and scans in quotation marks, since a table may name patients."""
+    names = set(converted.identifiers.values())
+    for row in table.rows if table is not None else ():
+        names |= {row.image, row.subject or row.image}
+    return {f"'{name}'": f"'{pseudonym(name, key, 8)}'" for name in names}

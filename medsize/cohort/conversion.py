@@ -28,6 +28,7 @@ __all__ = [
     "Converted",
     "Converter",
     "MaskFiles",
+    "check_outside",
     "convert_scans",
     "identify_by_folder",
     "mask_files",
@@ -111,8 +112,7 @@ class Converter:
             ValueError: when the output is within the folder, or the file of the key holds no valid key.
         """
         folder, output_dir = folder.resolve(), output_dir.resolve()
-        if output_dir.is_relative_to(folder):
-            raise ValueError(f"{output_dir} is within {folder}, expected outside of it. Name another output folder.")
+        check_outside(folder, output_dir)
         return cls(
             folder=folder,
             output_dir=output_dir,
@@ -318,6 +318,17 @@ class Converted:
         ]
         write_table(table, IDENTIFIERS, rows, private=True)
         return table
+
+
+def check_outside(folder: Path, output_dir: Path) -> None:
+    """
+    Check that an output folder is not within the folder of the scans, which would find its own output.
+
+    Raises:
+        ValueError: when it is.
+    """
+    if output_dir.is_relative_to(folder):
+        raise ValueError(f"{output_dir} is within {folder}, expected outside of it. Name another output folder.")
 
 
 def identify_by_folder(converter: Converter, scans: Sequence[FoundScan]) -> Callable[[FoundScan], str]:

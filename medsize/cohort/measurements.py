@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medsize.cohort.find import FoundCohort
@@ -16,8 +16,17 @@ from medsize.measurements.size_rows import SizeRows, size_rows
 from medsize.measurements.slicer_markups import REGION_NAME
 from medsize.measurements.structures import with_structures
 from medsize.scans.find_scans import find_scans
+from medsize.sizes.read_size_table import read_size_table
+from medsize.sizes.size_table import SizeTable
 
-__all__ = ["Imported", "common_folder", "import_measurements", "measurement_files"]
+__all__ = [
+    "Imported",
+    "common_folder",
+    "import_measurements",
+    "measured_by_people",
+    "measurement_files",
+    "measurement_table",
+]
 
 
 @dataclass(frozen=True)
@@ -104,3 +113,47 @@ def measurement_files(paths: Sequence[Path], found: FoundCohort) -> list[Path]:
 def common_folder(paths: Sequence[Path]) -> Path:
     """Return the nearest folder that holds all of some files and folders."""
     return Path(os.path.commonpath([(path if path.is_dir() else path.parent).absolute() for path in paths]))
+
+
+def measured_by_people(
+    found: FoundCohort, wanted: bool | None, structures: Sequence[str], report: Callable[[str], None]
+) -> tuple[FoundCohort, Imported | None]:
+    """
+    Read the measurements in a cohort's folder, if they are wanted, or nothing else has sizes.
+
+    Args:
+        found: the cohort.
+        wanted: whether to use them. Default: if there is no mask.
+        structures: names of the structures. Default if empty: their own.
+        report: function that gets a line about measurements that are not used.
+
+    Returns:
+        the cohort, without the reports among what was left out if they are used; and the measurements, if they are.
+
+    Raises:
+        ValueError: when they are wanted, but there are none.
+    """
+    files = measurement_files([found.folder], found)
+    if not files:
+        if wanted:
+            raise ValueError(f"--measurements: {found.folder} has no file of measurements. Leave the option out.")
+        return found, None
+    if wanted is None and any(scan.has_masks for scan in found.scans):
+        named = f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
+        report(f"found measurements: {named}. The masks give the sizes; to use these instead: --measurements")
+        return found, None
+    imported = import_measurements(files, found, {name: name for name in structures})
+    return replace(found, left_out=tuple(line for line in found.left_out if line not in found.report_lines)), imported
+
+
+def measurement_table(imported: Imported, file: Path, report: Callable[[str], None]) -> SizeTable | None:
+    """Write the size table of measurements, and read it; ``None`` if none of them is of a scan here."""
+    for line in imported.left_out:
+        report(f"left out: {line}")
+    if not imported.table.rows:
+        for problem in imported.problems:
+            report(f"left out: {problem}")
+        return None
+    imported.table.write(file)
+    report(f"sizes from measurements: {imported.summary()}. They are in {file}")
+    return read_size_table(file)
