@@ -15,7 +15,6 @@ __all__ = [
     "CHECKPOINT",
     "CONFIG",
     "EPOCHS",
-    "EVALUATION",
     "FIRST_LABELS",
     "INFERENCE",
     "LOCK",
@@ -51,8 +50,6 @@ MASKS = "masks"
 """Folder of predicted masks."""
 VOLUMES = "volumes.csv"
 """Predicted volumes in mL, beside the masks of an inference."""
-EVALUATION = "evaluation"
-"""Folder with the metrics and the summary of a later evaluation."""
 SUMMARY = "summary.json"
 """
 Settings, course and results, see :class:`medsize.bundle.run_summary.RunSummary`. A run writes it last, in one step: a

@@ -73,12 +73,11 @@ def write_organs(
                 if not all(is_newer(target, file) for file in mask_files(masks)):
                     if scan.scan.kind is ScanKind.PICTURE:
                         _write_of_picture(scan, masks, names, converter, target)
-                        found.setdefault(image, {})[organ] = path
-                        continue
-                    grid = read_image_file(converter.output_dir / image)
-                    frame = scan.scan.frame_of_reference
-                    drawn = place_masks(masks, grid, names, frame, True, converter.max_bytes).labels
-                    write_nifti(SimpleITK.Cast(drawn > 0, SimpleITK.sitkUInt8), target)
+                    else:
+                        grid = read_image_file(converter.output_dir / image)
+                        frame = scan.scan.frame_of_reference
+                        drawn = place_masks(masks, grid, names, frame, True, converter.max_bytes).labels
+                        write_nifti(SimpleITK.Cast(drawn > 0, SimpleITK.sitkUInt8), target)
             except ValueError as e:
                 problems.append(str(e))
                 continue

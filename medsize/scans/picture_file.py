@@ -22,7 +22,6 @@ __all__ = [
     "PICTURE_ENDINGS",
     "TIFF_ENDINGS",
     "Picture",
-    "is_picture_file",
     "num_pictures",
     "picture_affine",
     "picture_nifti",
@@ -35,21 +34,6 @@ PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", *TIFF_ENDINGS)
 ANIMATED = ("PNG", "GIF")
 """Formats of Pillow whose further pictures are frames of an animation; those of a JPEG (MPO) are previews."""
 EXIF_ORIENTATION = 0x0112
-
-
-def is_picture_file(file: Path) -> bool:
-    """Return whether a file has the ending of a picture, or is a DICOM picture by its content."""
-    if file.name.lower().endswith(PICTURE_ENDINGS):
-        return True
-    try:
-        with file.open("rb") as opened:
-            if opened.read(132)[128:] != b"DICM":
-                return False
-    except OSError:
-        return False
-    from medsize.scans.dicom.picture import is_dicom_picture
-
-    return is_dicom_picture(file)
 
 
 def num_pictures(file: Path) -> int:

@@ -14,16 +14,11 @@ from medsize.scans.dicom.header import PYDICOM_ERRORS, open_dicom, read_header
 from medsize.scans.image_file import MAX_BYTES, check_memory
 from medsize.scans.structure_name import choose_structure
 
-__all__ = ["held_segments", "read_segment", "segment_names"]
-
-
-def segment_names(file: Path) -> list[str]:
-    """Return the labels of a SEG's segments that have one, in the order of their numbers."""
-    return held_segments(file)[0]
+__all__ = ["held_segments", "read_segment"]
 
 
 def held_segments(file: Path) -> tuple[list[str], list[str]]:
-    """Return the labels of a SEG's segments, and what there is to say about those without one."""
+    """Return the labels of a SEG's segments, in the order of their numbers, and a note on those without one."""
     labels = [label for _, label in _numbered(file, _open(file))]
     unnamed = labels.count("")
     notes = [f"{unnamed} segments without a name (SegmentLabel) were left out"] if unnamed else []
