@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, ValidationError
 from medsize.measurements.measurement import Box, Measurement, Place, Readings, ReadOptions, without_number
 from medsize.measurements.outline import smooth_closed
 from medsize.measurements.ucum import LENGTH, in_mm
+from medsize.model_errors import found_and_expected
 from medsize.units import lps_to_ras
 
 __all__ = ["ENDING", "REGION_NAME", "is_slicer_markups", "read_slicer_markups"]
@@ -87,9 +88,8 @@ def read_slicer_markups(file: Path, options: ReadOptions) -> Readings:
     try:
         markups = _Markups.model_validate(json.loads(file.read_bytes())).markups
     except ValidationError as e:
-        error = e.errors()[0]
-        at = "/".join(map(str, error["loc"])) or "the whole file"
-        raise ValueError(f"{file}: found a fault in {at}: {error['msg']}, expected markups of 3D Slicer.") from e
+        fault = found_and_expected(e.errors()[0])
+        raise ValueError(f"{file}: {fault} Expected markups of 3D Slicer. Save them again.") from e
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as e:
         raise ValueError(f"{file}: found no JSON ({e}), expected markups of 3D Slicer. Save them again.") from e
     readings = Readings()
