@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from medsize.suggest import did_you_mean
+from medsize.suggest import closest_or_all
 
 __all__ = ["found_and_expected"]
 
@@ -46,8 +46,8 @@ def found_and_expected(error: Any, where: str | None = None, known: Iterable[str
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
         known = list(known)
-        there_are = f" There are: {', '.join(known)}." if known else " Delete it."
-        return f"there is no key '{where}'.{did_you_mean(where.rpartition('.')[-1], known) or there_are}"
+        hint = closest_or_all(where.rpartition(".")[-1], known) if known else " Delete it."
+        return f"there is no key '{where}'.{hint}"
     if kind == "missing":
         return f"found no key '{where}'. Add it."
     if kind == "json_invalid":

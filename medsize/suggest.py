@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["did_you_mean", "did_you_mean_path", "first_few"]
+__all__ = ["closest_or_all", "did_you_mean", "did_you_mean_path", "first_few"]
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -21,6 +21,19 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def closest_or_all(name: str, known: Iterable[str], all_are: str = "There are") -> str:
+    """
+    Return a suggestion like :func:`did_you_mean` or, if no name is close, all known names.
+
+    Args:
+        name: an unknown name.
+        known: the known names.
+        all_are: words in front of these.
+    """
+    known = list(known)
+    return did_you_mean(name, known) or f" {all_are}: {', '.join(known) or 'none'}."
 
 
 def did_you_mean_path(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medsize.bundle.parts import read_object
-from medsize.suggest import did_you_mean
+from medsize.suggest import closest_or_all
 
 __all__ = ["as_options", "as_typed", "config_fault", "config_file", "run_command", "training_command"]
 
@@ -104,5 +104,5 @@ def _existing_config(bundle: Path, config: str) -> Path:
         return file
     folder = bundle.resolve() / "configs"
     known = sorted(file.name for file in folder.glob("*.yaml"))
-    hint = did_you_mean(config, known) or f" There are: {', '.join(known) or 'none'}."
+    hint = closest_or_all(config, known)
     raise ValueError(f"{folder} has no config '{config}', nor is it a path.{hint}")

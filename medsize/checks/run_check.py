@@ -20,8 +20,9 @@ from medsize.checks.regions import organ_run_problems
 from medsize.checks.scans import check_scans
 from medsize.checks.weights import weights_findings
 from medsize.checks.workflow_check import CONFIG, workflow_findings
-from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.cohort import Cohort
 from medsize.data.data_list import DataListError
+from medsize.data.load_cohort import load_cohort
 from medsize.first_labels import FEATURES
 from medsize.items import TrainingItem, ValidationItem, size_key
 from medsize.networks import lite0_file

@@ -20,10 +20,7 @@ from medsize.cohort.pseudonym import path_codes, renamed
 from medsize.cohort.report import write_report
 from medsize.cohort.size_source import size_source
 from medsize.cohort.sized_scans import size_scans
-from medsize.cohort.structures import (
-    label_map_values,
-    with_label_maps,
-)
+from medsize.cohort.structures import label_map_values, with_label_maps
 from medsize.cohort.write_cohort import write_cohort
 from medsize.data.cohort import Cohort
 from medsize.errors import ProblemsError

@@ -15,7 +15,7 @@ from medsize.cohort.structures import (
     names_held,
 )
 from medsize.cohort.unpaired import unpaired
-from medsize.data.cohort import organs_of
+from medsize.data.load_cohort import organs_of
 from medsize.errors import ProblemsError
 from medsize.progress_bar import with_progress
 from medsize.sizes.match_rows import MatchedRows, match_rows

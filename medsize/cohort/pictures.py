@@ -24,7 +24,7 @@ from medsize.scans.picture_mask import Colour, parse_colour, read_picture_mask, 
 from medsize.scans.scan import FoundScan, ScanKind, said_once
 from medsize.sizes.match_rows import MatchedRows
 from medsize.sizes.size_table import SizeTable
-from medsize.suggest import did_you_mean, first_few
+from medsize.suggest import closest_or_all, first_few
 
 __all__ = [
     "IGNORED",
@@ -333,5 +333,5 @@ def colour_faults(colours: Mapping[str, object], structures: Sequence[str]) -> I
     """Yield a problem for each name of a colour that is not a structure."""
     for name in colours:
         if name not in (*structures, "background"):
-            hint = did_you_mean(name, structures) or f" The structures are: {', '.join(structures)}."
+            hint = closest_or_all(name, structures, "The structures are")
             yield f"--mask-colour names '{name}', expected a structure, or background.{hint}"

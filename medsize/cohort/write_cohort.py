@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medsize.cohort.pictures import IGNORED
-from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.cohort import Cohort
 from medsize.data.data_list import write_data_list
 from medsize.data.folds import folds_of_subjects
+from medsize.data.load_cohort import load_cohort
 from medsize.scans.scan_facts import mask_facts
 
 __all__ = ["write_cohort"]

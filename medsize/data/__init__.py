@@ -1,9 +1,10 @@
 """Data lists, folds, caches, proposed settings and the phantom cohort."""
 
-from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.cohort import Cohort
 from medsize.data.data_list import DataListError, write_data_list
 from medsize.data.describe_scans import describe_scans, write_clicks
 from medsize.data.folds import assign_folds, stratified_folds
+from medsize.data.load_cohort import load_cohort
 from medsize.data.persistent_cache_dataset import PersistentCacheDataset
 from medsize.data.phantom import PHANTOM_CLASSES, make_phantom, write_phantom_cohort
 from medsize.data.proposal import Proposal

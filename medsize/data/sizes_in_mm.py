@@ -11,7 +11,7 @@ import torch
 from medsize.data.data_list import Item, Lesions, SizeValue
 from medsize.items import SizeKey
 from medsize.scans.scan_header import scan_header
-from medsize.suggest import did_you_mean
+from medsize.suggest import closest_or_all
 from medsize.units import MM3_PER_ML
 
 __all__ = ["sizes_in_mm"]
@@ -80,7 +80,7 @@ def _intervals(
     """Return low and high ends, shape ``(2, K − 1, Z)``."""
     for name in stated:
         if name not in structures:
-            hint = did_you_mean(name, structures) or f" The structures are: {', '.join(structures)}."
+            hint = closest_or_all(name, structures, "The structures are")
             problems.append(f"{where} names '{name}', which is not a structure of 'labels'.{hint}")
     if len({len(values) for values in stated.values()}) > 1:
         lengths = ", ".join(f"{name}: {len(values)}" for name, values in stated.items())

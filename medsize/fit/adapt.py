@@ -15,7 +15,8 @@ from medsize.bundle.bundle_choice import own_bundles
 from medsize.bundle.overlay import Setting, write_overlay
 from medsize.bundle.run_command import as_typed
 from medsize.bundle.zoo_bundle import AdaptedWeights, ZooBundle, read_zoo_bundle
-from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.cohort import Cohort
+from medsize.data.load_cohort import load_cohort
 from medsize.data.proposal import Proposal
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource, find_source

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from medsize.cohort.proposal import propose_dimensions, propose_settings
-from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.cohort import Cohort
+from medsize.data.load_cohort import load_cohort
 from medsize.data.proposal import Proposal
 from medsize.scans.scan_facts import UNREADABLE, image_facts, image_place
 from medsize.suggest import did_you_mean_path

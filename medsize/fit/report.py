@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from medsize import __version__
 from medsize.bundle.run_folder import LOG, MASKS
 from medsize.bundle.run_summary import RunSummary
-from medsize.data.cohort import Cohort, load_cohort
+from medsize.data.cohort import Cohort
+from medsize.data.load_cohort import load_cohort
 from medsize.data.size_unit import SizeUnit, size_unit
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource

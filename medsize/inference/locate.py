@@ -18,7 +18,7 @@ from medsize.bundle.bundle_choice import bundle_dimensions, bundle_name
 from medsize.bundle.overlay import Setting, write_overlay
 from medsize.bundle.run_summary import inference_bundle
 from medsize.bundle.segment_images import segment_images
-from medsize.data.cohort import load_cohort
+from medsize.data.load_cohort import load_cohort
 from medsize.data.proposal import Proposal, fitting_window
 from medsize.files import atomic_write, keep_inputs
 from medsize.scans.orientation import order_of_axes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medsize.data.cohort import load_cohort
+from medsize.data.load_cohort import load_cohort
 from medsize.fit.final_error import final_error, validation_cases
 from medsize.fit.plan import Plan, Stage
 
