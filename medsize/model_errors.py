@@ -42,6 +42,7 @@ def found_and_expected(error: Any, where: str | None = None, known: Iterable[str
         where: name of the faulty value. Default: its keys, with points between them.
         known: keys that there are, to suggest one in place of an unknown key.
     """
+    is_whole = where is None and not error["loc"]
     where = ".".join(map(str, error["loc"])) if where is None else where
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
@@ -53,7 +54,7 @@ def found_and_expected(error: Any, where: str | None = None, known: Iterable[str
     if kind == "json_invalid":
         return f"it is not JSON: {context['error']}."
     shown = f"'{found}'" if isinstance(found, str) else repr(found)  # as it was entered, backslashes too
-    value = f"{where} is {shown:.80}".lstrip()
+    value = f"found {shown:.80}" if is_whole else f"{where} is {shown:.80}".lstrip()
     if kind == "value_error":  # of one of the project's own checks, which says all
         about = where if isinstance(found, dict | BaseModel) else value
         return f"{about}: {context['error']}".removeprefix(": ").removesuffix(".") + "."

@@ -49,11 +49,11 @@ def test_a_summary_keeps_what_it_was_given_and_nothing_else(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ("", "found invalid JSON"),
-        ("{", "found invalid JSON"),
-        ("[]", "found [], expected an object"),
-        ('{"seed": "three"}', "found 'three' as seed, expected a valid integer"),
-        ('{"results": {"dice": 0.5}}', "found 0.5 as results.dice, expected an object"),
+        ("", "it is not JSON"),
+        ("{", "it is not JSON"),
+        ("[]", "found [], expected keys with values"),
+        ('{"seed": "three"}', "seed is 'three', expected a whole number"),
+        ('{"results": {"dice": 0.5}}', "results.dice is 0.5, expected keys with values"),
     ],
 )
 def test_a_faulty_summary_is_refused_with_what_to_do(tmp_path: Path, content: str, found: str) -> None:

@@ -157,4 +157,4 @@ def test_a_file_that_may_be_of_several_scans_is_refused(scans: Path) -> None:
     (scans / "tumour.mrk.json").write_text("{")
     assert "found no JSON" in problems(scans)
     (scans / "tumour.mrk.json").write_text("[]")
-    assert "is [], expected keys with values. Expected markups of 3D Slicer" in problems(scans)
+    assert "found [], expected keys with values. Expected markups of 3D Slicer" in problems(scans)
