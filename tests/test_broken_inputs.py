@@ -204,7 +204,7 @@ CHECKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "none validates": (items(fold=None), "there is no item to validate on: found no folds, expected the fold 0"),
     "validation alone": (validation_alone, "by the section 'validation'. Add scans to 'training'."),
     "one class": (top(labels={"0": "background"}), "must number the classes 0, 1, …, with background 0"),
-    "unknown unit": (top(size_unit="litres"), "'size_unit' is litres"),
+    "unknown unit": (top(size_unit="litres"), "size_unit is 'litres', expected 'mm3', 'mL' or 'fraction'"),
     "no unit": (top(size_unit=None), "the data list has no 'size_unit'"),
     "unit of other size": (top(size_unit="mL"), "above the field of view"),
     "missing scan": (item(image="images/none.nii.gz"), "none.nii.gz does not exist"),
