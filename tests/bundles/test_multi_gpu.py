@@ -61,8 +61,9 @@ def several_follow_one(
 
     losses = [pd.read_csv(folder / "epochs.csv")["loss"] for folder in (one, two)]
     assert len(losses[0]) == 5
-    assert losses[0].diff().abs().min() > 2e-4  # every step changes more than what is tolerated
-    assert (losses[0] - losses[1]).abs().max() < 1e-4
+    least_step = losses[0].diff().abs().min()
+    assert least_step > 2e-4  # every step changes more than what is tolerated
+    assert (losses[0] - losses[1]).abs().max() < max(1e-4, 0.05 * least_step)  # rounding differs between processors
 
     weights = [torch.load(folder / "model.pt", weights_only=True) for folder in (one, two)]
     assert weights[0].keys() == weights[1].keys()

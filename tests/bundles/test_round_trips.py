@@ -152,7 +152,8 @@ def test_inference_of_a_shipped_bundle_finds_what_evaluation_finds(
     assert len(found) == 9
     assert found["volume_ml"].sum() > 0
     for row in found.itertuples():
-        assert volumes.loc[row.image, f"{row.structure} (mL)"] == pytest.approx(row.volume_ml, rel=1e-4)
+        # Sliding windows and batches round otherwise, so single voxels at an edge may differ.
+        assert volumes.loc[row.image, f"{row.structure} (mL)"] == pytest.approx(row.volume_ml, rel=1e-3)
 
 
 @pytest.mark.parametrize(("variant", "as_command"), [(UNET_2D, False), (UNET_3D, True)], ids=["2D", "3D, real command"])
