@@ -77,10 +77,10 @@ def test_the_model_of_measured_errors_lies_beside_the_study(tmp_path: Path) -> N
         ({"seeds": [1, 1]}, "the same one twice"),
         ({"supervision": {"masks": {"noise_on": "masks", "noise": {"gaussian": [0.3]}}}}, "has no kind 'gaussian'"),
         ({"supervision": {"masks": {"noise_on": "masks", "noise": {"blocks": []}}}}, "needs levels"),
-        ({"supervision": {"masks": {"noise_on": "masks", "noise": {"blocks": [-1]}}}}, "greater than 0"),
+        ({"supervision": {"masks": {"noise_on": "masks", "noise": {"blocks": [-1]}}}}, "expected more than 0"),
         ({"supervision": {"masks": {"noise_on": "sizes", "noise": {"terciles": [0.3]}}}}, "has no levels"),
         ({"supervision": {"masks": {"noise_on": "masks", "minutes_by_noise": {"blocks": 1}}}}, "which noise does not"),
-        ({"cohorts": []}, "at least 1"),
+        ({"cohorts": []}, "expected 1 or more entries"),
         ({"networks": {"a b": {}, "a-b": {}}}, "the same folder"),
         (
             {
