@@ -100,8 +100,9 @@ def locate(
         file.write_text(json.dumps(content, indent=1) + "\n")
     if overlay is not None:
         proposal = Proposal(cohort, bundle_dimensions(bundle))
+        orientation = proposal.orientation()
         places = [image_place(image) for image in images]
-        orders = [order_of_axes(np.asarray(place.affine), proposal.orientation()) for place in places]
+        orders = [order_of_axes(np.asarray(place.affine), orientation) for place in places]
         found = [
             [region.extent_mm[axis] for axis in order]
             for region, order in zip(regions, orders, strict=True)
@@ -112,7 +113,7 @@ def locate(
                 f"{run}: its network found no structure in any of {len(images)} scans, expected some. Train it longer, "
                 "or state the regions by hand."
             )
-        whole = [[place.extent_mm[axis] for axis in order] for place, order in zip(places, orders, strict=True)]
+        whole = [place.turned(orientation).extent_mm for place in places]
         settings = _settings(output, found, proposal.median_spacing(), whole)
         write_overlay(overlay, settings, bundle_name(bundle), f"medsize locate {run}")
     return missed
