@@ -10,15 +10,14 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
-from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from medsize.bundle.parts import read_object, read_weights
+from medsize.networks.weights import weights_in
 from medsize.scans.structure_name import matching_structures
 
 __all__ = ["AdaptedWeights", "Preprocessing", "ZooBundle", "read_zoo_bundle", "window_divisors"]
 
 IN, OUTS = "in_channels", ("out_channels", "num_classes")
-CONTAINERS = ("network", "model", "state_dict")
 TRAINED_ELSEWHERE = ("LoadImaged", "EnsureChannelFirstd", "AddChanneld", "AsChannelFirstd", "EnsureTyped", "ToTensord")
 """Transforms that a training of medsize has itself; their names may end in another form of the dictionary suffix."""
 OF_INTENSITIES = (
@@ -280,10 +279,7 @@ def _weights(file: Path, definition: Mapping[str, Any]) -> Mapping[str, torch.Te
             f"{file}: found no weights, expected those of the bundle. Download the whole bundle by "
             "python -m monai.bundle download, or the files in its large_files.yml."
         )
-    state = read_weights(file)
-    for key in CONTAINERS:
-        state = state.get(key, state)
-    consume_prefix_in_state_dict_if_present(state, "module.")
+    state = weights_in(read_weights(file))
     try:
         ConfigParser({"of": definition}).get_parsed_content("of").load_state_dict(state)
     except RuntimeError as e:

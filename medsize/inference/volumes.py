@@ -108,8 +108,7 @@ def _write_volumes(
         image = str((output.images / f"{name}.nii.gz").resolve())
         volumes = {f"{structure} (mL)": f"{facts.volume_ml:.6g}" for structure, facts in scan.structures.items()}
         cut_off = "; ".join(structure for structure, facts in scan.structures.items() if facts.at_edge)
-        flag = {"flag": scan.reliability.flag, "reasons": "; ".join(scan.reliability.reasons)}
-        table.append({"image": image, **volumes, "cut off": cut_off, **flag})
+        table.append({"image": image, **volumes, "cut off": cut_off, **scan.reliability.as_row()})
         structures = {}
         for structure, facts in scan.structures.items():
             low, high = calibration[structure].interval(facts.volume_ml, scan.scan_ml) or (None, None)
@@ -170,9 +169,8 @@ def _rows(
                 low, high = _ends(stated.get(name, {}).get(structure))
                 entry |= {"low_ml": low, "high_ml": high}
                 entry["relative_size_error"] = float(relative_size_error(facts.volume_ml, low, high))
-            flag = {"flag": scan.reliability.flag, "reasons": "; ".join(scan.reliability.reasons)}
             sure = math.nan if facts.confidence is None else facts.confidence
-            yield entry | {"confidence": sure} | flag
+            yield entry | {"confidence": sure} | scan.reliability.as_row()
 
 
 def _ends(size: float | list[float] | None) -> tuple[float, float]:

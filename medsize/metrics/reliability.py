@@ -140,6 +140,10 @@ class Reliability:
     not_checked: tuple[str, ...] = ()
     """Checks that could not be made."""
 
+    def as_row(self) -> dict[str, str]:
+        """Return the flag and its reasons as cells of a table."""
+        return {"flag": self.flag, "reasons": "; ".join(self.reasons)}
+
 
 def structure_facts(mask: NDArray[np.bool_], voxel_ml: float) -> StructureFacts:
     """
