@@ -24,7 +24,7 @@ from rich.progress import track
 
 from benchmarks.read_dicom import read_by_simpleitk
 from medsize.cohort import InitOptions, init_cohort
-from medsize.cohort.conversion import read_table
+from medsize.cohort.conversion.scans import read_table
 from medsize.handlers.peak_memory import peak_bytes
 
 

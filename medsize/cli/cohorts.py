@@ -114,9 +114,9 @@ def init(
     end, with the exit code 1. Usable scans are prepared nevertheless.
     """
     from medsize.cohort import InitOptions, init_cohort
+    from medsize.cohort.conversion.pictures import MaskOptions, mask_colours
     from medsize.cohort.organs import inside_option
-    from medsize.cohort.pictures import MaskOptions, mask_colours
-    from medsize.cohort.unpaired import read_cohort_table
+    from medsize.cohort.sizes.unpaired import read_cohort_table
 
     folder = cohort.resolve()
     output = output or folder.with_name(f"{folder.name}_prepared")
@@ -176,8 +176,8 @@ def convert(
     made with the secret key in OUTPUT_key.txt: keep the key, and do not share it. Voxels are not changed: a head scan
     shows a face. All problems are listed at the end, with the exit code 1.
     """
-    from medsize.cohort.conversion import ConvertOptions
-    from medsize.cohort.convert_folder import convert_folder
+    from medsize.cohort.conversion.folder import convert_folder
+    from medsize.cohort.conversion.scans import ConvertOptions
 
     with refusals():
         options = ConvertOptions(

@@ -99,7 +99,7 @@ def diameters(
     These are the longest diameter within a slice, the width at right angles to it, and the height over all slices.
     The volumes of their ellipsoids are compared with the volumes within the contours.
     """
-    from medsize.cohort.diameters import measure_diameters, summary, write_diameters
+    from medsize.cohort.sizes.diameters import measure_diameters, summary, write_diameters
     from medsize.cohort.structures import structure_option
     from medsize.scans.scan import said_once
 
@@ -138,7 +138,7 @@ def measurements(
     decide is listed at the end, with the exit code 1; all others are written.
     """
     from medsize.cohort.find import find_cohort
-    from medsize.cohort.measurements import common_folder, import_measurements, measurement_files
+    from medsize.cohort.sizes.measurements import common_folder, import_measurements, measurement_files
     from medsize.cohort.structures import structure_option
     from medsize.files import keep_inputs
     from medsize.measurements.measurement import ReadOptions

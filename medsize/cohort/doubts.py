@@ -9,9 +9,9 @@ import numpy as np
 
 from medsize.checks.plausibility import nothing_to_learn, size_volumes, suspicions
 from medsize.checks.scans import check_scans
-from medsize.cohort.conversion import Converted
+from medsize.cohort.conversion.scans import Converted
 from medsize.cohort.init_options import InitOptions
-from medsize.cohort.matched import Matched
+from medsize.cohort.sizes.matched import Matched
 from medsize.cohort.structures import (
     doubtful_values,
     names_unused,

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
-from medsize.cohort.code_names import code_names_file, named_codes, write_code_names
-from medsize.cohort.conversion import Converter, check_outside
+from medsize.cohort.conversion.code_names import code_names_file, named_codes, write_code_names
+from medsize.cohort.conversion.pictures import plan_pictures
+from medsize.cohort.conversion.pseudonym import path_codes, renamed
+from medsize.cohort.conversion.scans import Converter, check_outside
 from medsize.cohort.doubts import can_train, doubts, faults
 from medsize.cohort.find import find_cohort
 from medsize.cohort.init_options import InitOptions
-from medsize.cohort.matched import match_cohort
-from medsize.cohort.measurements import measured_by_people, measurement_table
-from medsize.cohort.pictures import plan_pictures
 from medsize.cohort.proposal import propose_run
-from medsize.cohort.pseudonym import path_codes, renamed
 from medsize.cohort.report import write_report
-from medsize.cohort.size_source import size_source
-from medsize.cohort.sized_scans import size_scans
+from medsize.cohort.sizes.matched import match_cohort
+from medsize.cohort.sizes.measurements import measured_by_people, measurement_table
+from medsize.cohort.sizes.scans import size_scans
+from medsize.cohort.sizes.source import size_source
 from medsize.cohort.structures import label_map_values, with_label_maps
 from medsize.cohort.write_cohort import write_cohort
 from medsize.data.cohort import Cohort

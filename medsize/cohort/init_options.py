@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medsize.cohort.conversion import ConvertOptions
+from medsize.cohort.conversion.scans import ConvertOptions
 
 __all__ = ["InitOptions"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK
 
-from medsize.cohort.conversion import Converter, MaskFiles, mask_files
+from medsize.cohort.conversion.pictures import IGNORED, picture_masks
+from medsize.cohort.conversion.scans import Converter, MaskFiles, mask_files
 from medsize.cohort.find import CohortScan
-from medsize.cohort.pictures import IGNORED, picture_masks
 from medsize.cohort.structures import masks_of, names_held
 from medsize.files import is_newer
 from medsize.progress_bar import with_progress

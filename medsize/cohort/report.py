@@ -19,7 +19,7 @@ from nibabel.affines import apply_affine
 from medsize import __version__
 from medsize.bundle.overlay import Setting
 from medsize.checks.plausibility import size_volumes
-from medsize.cohort.pictures import IGNORED
+from medsize.cohort.conversion.pictures import IGNORED
 from medsize.data.cohort import Cohort
 from medsize.data.size_unit import size_unit
 from medsize.files import atomic_write

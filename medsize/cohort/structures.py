@@ -10,9 +10,9 @@ from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
-from medsize.cohort.conversion import MaskFiles
+from medsize.cohort.conversion.pictures import MaskOptions
+from medsize.cohort.conversion.scans import MaskFiles
 from medsize.cohort.find import CohortScan, FoundCohort
-from medsize.cohort.pictures import MaskOptions
 from medsize.scans.label_names import named_labels, segment_values
 from medsize.scans.masks import label_values
 from medsize.scans.picture_file import PICTURE_ENDINGS

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from medsize.cohort.pictures import IGNORED
+from medsize.cohort.conversion.pictures import IGNORED
 from medsize.data.cohort import Cohort
 from medsize.data.data_list import write_data_list
 from medsize.data.folds import folds_of_subjects
@@ -37,7 +37,7 @@ def write_cohort(
         inside: organ of each structure.
         length_unit: ``px`` if the size of the pictures' pixels is unknown.
         modalities: modality of each scan. One that all share is written.
-        size_source: from :func:`medsize.cohort.size_source.size_source`.
+        size_source: from :func:`medsize.cohort.sizes.source.size_source`.
     """
     folds = folds_of_subjects(items, structures, output_dir, num_folds)
     data_list = output_dir / "datalist.json"

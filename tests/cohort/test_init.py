@@ -20,7 +20,8 @@ from monai.bundle import ConfigParser
 from typer.testing import CliRunner, Result
 
 from medsize.cli import app
-from medsize.cohort import conversion, sized_items
+from medsize.cohort.conversion import scans as conversion
+from medsize.cohort.sizes import items as sized_items
 from medsize.data import load_cohort
 from medsize.scans import fact_cache
 from medsize.scans.image_file import write_nifti

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medsize.cohort.find import FoundCohort
-from medsize.cohort.measured_scans import MeasuredScans
+from medsize.cohort.sizes.measured_scans import MeasuredScans
 from medsize.measurements.measurement import Measurement, ReadOptions
 from medsize.measurements.read import find_measurements, read_measurements
 from medsize.measurements.size_rows import SizeRows, size_rows

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from medsize.cohort.conversion import Converted, Converter
-from medsize.cohort.matched import Matched
+from medsize.cohort.conversion.scans import Converted, Converter
 from medsize.cohort.organs import write_organs
-from medsize.cohort.sized_items import SIZES, measured_items, stated_items
-from medsize.cohort.unpaired import unpaired
+from medsize.cohort.sizes.items import SIZES, measured_items, stated_items
+from medsize.cohort.sizes.matched import Matched
+from medsize.cohort.sizes.unpaired import unpaired
 from medsize.errors import ProblemsError
 from medsize.sizes.match_rows import rows_of
 from medsize.sizes.size_table import SizeTableError

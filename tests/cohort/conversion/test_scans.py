@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from medsize.cohort.conversion import read_table, write_table
+from medsize.cohort.conversion.scans import read_table, write_table
 
 
 def test_a_private_table_is_never_open_to_others(tmp_path: Path) -> None:

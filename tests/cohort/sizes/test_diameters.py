@@ -17,7 +17,7 @@ pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip instal
 
 from data_prep import ibsi_sts  # noqa: E402
 from medsize.cli import diameters  # noqa: E402
-from medsize.cohort.diameters import reader_diameters  # noqa: E402
+from medsize.cohort.sizes.diameters import reader_diameters  # noqa: E402
 from medsize.data import load_cohort  # noqa: E402
 from tests import dicom  # noqa: E402
 from tests.data_prep.test_ibsi_sts import write_cohort  # noqa: E402

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medsize.cohort.pseudonym import pseudonym, subject_key
+from medsize.cohort.conversion.pseudonym import pseudonym, subject_key
 
 
 def test_codes_depend_on_the_identifier_and_the_key(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset  # noqa: E402
 
 from medsize.checks import check_scans  # noqa: E402
 from medsize.cli import convert  # noqa: E402
-from medsize.cohort import conversion  # noqa: E402
+from medsize.cohort.conversion import scans as conversion  # noqa: E402
 from tests.dicom import (  # noqa: E402
     FIRST_SLICE,
     PATIENT_ID,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from medsize.cohort.pictures import MaskOptions, PicturePlan, picture_masks
-from medsize.cohort.pseudonym import pseudonym, subject_key
+from medsize.cohort.conversion.pictures import MaskOptions, PicturePlan, picture_masks
+from medsize.cohort.conversion.pseudonym import pseudonym, subject_key
 from medsize.files import OutputError, atomic_write
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import MAX_BYTES, write_nifti

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from medsize.checks.plausibility import UNUSUAL
-from medsize.cohort.pictures import IGNORED
-from medsize.cohort.pseudonym import pseudonym, renamed
+from medsize.cohort.conversion.pictures import IGNORED
+from medsize.cohort.conversion.pseudonym import pseudonym, renamed
 from medsize.progress_bar import with_progress
 from medsize.scans.fact_cache import cached_facts
 from medsize.scans.scan_facts import UNREADABLE, mask_facts

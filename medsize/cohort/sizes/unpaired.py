@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from medsize.cohort.conversion import ConvertOptions
+from medsize.cohort.conversion.scans import ConvertOptions
 from medsize.cohort.find import FoundCohort, find_cohort
 from medsize.sizes.match_rows import MatchedRows, match_rows
 from medsize.sizes.read_size_table import read_size_table

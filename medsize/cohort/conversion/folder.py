@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from medsize.cohort.conversion import Converted, Converter, ConvertOptions, convert_scans, identify_by_folder
+from medsize.cohort.conversion.scans import Converted, Converter, ConvertOptions, convert_scans, identify_by_folder
 from medsize.cohort.find import chosen_masks
 from medsize.progress_bar import with_progress
 from medsize.scans.dicom.referenced_series import pair_masks

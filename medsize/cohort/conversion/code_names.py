@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from medsize.cohort.conversion import Converted, write_table
-from medsize.cohort.pseudonym import pseudonym
+from medsize.cohort.conversion.pseudonym import pseudonym
+from medsize.cohort.conversion.scans import Converted, write_table
 from medsize.sizes.size_table import SizeTable
 
 __all__ = ["code_names_file", "named_codes", "write_code_names"]

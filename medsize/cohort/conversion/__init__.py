@@ -1,0 +1,1 @@
+"""Conversion of scans and pictures to NIfTI without identifiers, for ``medsize init`` and ``medsize convert``."""
