@@ -25,7 +25,7 @@ from benchmarks.step import bundle_network
 from medsize.handlers.peak_memory import peak_bytes
 from medsize.inference.large_picture import Window
 from medsize.inference.run_network import RunNetwork
-from medsize.scans.picture_rows import TILE, open_rows, write_tiles
+from medsize.scans.pictures.rows import TILE, open_rows, write_tiles
 
 SIDE = 20_000
 WINDOW = (256, 256)

@@ -29,7 +29,7 @@ from scipy.ndimage import label
 from data_prep.folds import folds_from
 from data_prep.picture_set import SetPicture, fraction_of, is_plain_layout, write_set
 from medsize.measurements.outline import long_and_short
-from medsize.scans.picture_mask import read_picture_mask
+from medsize.scans.pictures.mask import read_picture_mask
 from medsize.sizes.ellipse import ellipse_area
 
 CLASSES = ("background", "lesion")

@@ -24,8 +24,8 @@ import typer
 
 from data_prep.folds import folds_from
 from data_prep.picture_set import SetPicture, fraction_of, is_plain_layout, write_set
-from medsize.scans.picture_file import read_picture
-from medsize.scans.picture_mask import read_picture_mask
+from medsize.scans.pictures.file import read_picture
+from medsize.scans.pictures.mask import read_picture_mask
 
 CLASSES = ("background", "nucleus")
 CONTINUED = 0.97

@@ -28,7 +28,7 @@ from scipy.spatial import ConvexHull
 
 from data_prep.folds import folds_from
 from data_prep.picture_set import SetPicture, is_plain_layout, write_set
-from medsize.scans.picture_mask import read_picture_mask
+from medsize.scans.pictures.mask import read_picture_mask
 from medsize.sizes.ellipse import circumference_area
 
 CLASSES = ("background", "head")

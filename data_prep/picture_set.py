@@ -17,7 +17,7 @@ from medsize.data import load_cohort
 from medsize.data.data_list import write_data_list
 from medsize.files import atomic_write, is_newer
 from medsize.progress_bar import with_progress
-from medsize.scans.picture_file import picture_nifti, read_picture, write_picture
+from medsize.scans.pictures.file import picture_nifti, read_picture, write_picture
 from medsize.transforms import ClickFromMask
 
 __all__ = ["SetPicture", "fraction_of", "is_plain_layout", "write_set"]

@@ -26,7 +26,7 @@ import typer
 
 from data_prep.folds import folds_from
 from data_prep.picture_set import IGNORED, SetPicture, fraction_of, is_plain_layout, write_set
-from medsize.scans.picture_mask import read_picture_mask
+from medsize.scans.pictures.mask import read_picture_mask
 
 CLASSES = (
     "background",

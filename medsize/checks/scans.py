@@ -13,8 +13,8 @@ import torch
 from medsize.items import SIZE_KEYS, Click, CohortItem, RoiMm, TrainingItem, ValidationItem, is_per_slice
 from medsize.losses.composite import IGNORE_INDEX
 from medsize.progress_bar import with_progress
-from medsize.scans.orientation import axis_codes
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
+from medsize.scans.space.orientation import axis_codes
 from medsize.sizes.region import FULLEST
 from medsize.transforms.draw_clicks import voxels_of_click
 from medsize.units import lps_to_ras

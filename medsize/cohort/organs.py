@@ -17,7 +17,7 @@ from medsize.files import is_newer
 from medsize.progress_bar import with_progress
 from medsize.scans.image_file import read_image_file, write_nifti
 from medsize.scans.masks import place_masks
-from medsize.scans.picture_file import Picture, read_picture, write_picture
+from medsize.scans.pictures.file import Picture, read_picture, write_picture
 from medsize.scans.scan import ScanKind
 
 __all__ = ["inside_option", "write_organs"]

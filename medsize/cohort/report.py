@@ -26,8 +26,8 @@ from medsize.files import atomic_write
 from medsize.items import Click
 from medsize.page_templates import page_templates
 from medsize.pictures import class_colours, data_url, fullest_slice, slice_png
-from medsize.scans.geometry import num_channels
 from medsize.scans.scan_facts import UNREADABLE, image_facts, image_place
+from medsize.scans.space.geometry import num_channels
 
 __all__ = ["write_report"]
 

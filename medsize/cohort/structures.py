@@ -15,7 +15,7 @@ from medsize.cohort.conversion.scans import MaskFiles
 from medsize.cohort.find import CohortScan, FoundCohort
 from medsize.scans.label_names import named_labels, segment_values
 from medsize.scans.masks import label_values
-from medsize.scans.picture_file import PICTURE_ENDINGS
+from medsize.scans.pictures.file import PICTURE_ENDINGS
 from medsize.scans.scan_facts import first_line
 from medsize.scans.structure_name import matching_structures
 from medsize.sizes.size_cells import SIZE_KINDS

@@ -16,8 +16,8 @@ from medsize.data.cohort import Cohort
 from medsize.data.strides import strides_of
 from medsize.items import RoiMm
 from medsize.progress_bar import with_progress
-from medsize.scans.orientation import axis_codes, tilt
 from medsize.scans.scan_facts import UNREADABLE, ImagePlace, image_facts, image_place
+from medsize.scans.space.orientation import axis_codes, tilt
 from medsize.scans.structure_name import are_left_and_right
 
 __all__ = ["SIDE_STEP", "Proposal", "fitting_window"]

@@ -10,7 +10,7 @@ import torch
 
 from medsize.data.data_list import Item, Lesions, SizeValue
 from medsize.items import SizeKey
-from medsize.scans.scan_header import scan_header
+from medsize.scans.space.scan_header import scan_header
 from medsize.suggest import closest_or_all
 from medsize.units import MM3_PER_ML
 

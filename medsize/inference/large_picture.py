@@ -16,7 +16,7 @@ import torch
 from monai.data.utils import compute_importance_map, dense_patch_slices
 from monai.networks.layers.convutils import gaussian_1d
 
-from medsize.scans.picture import to_channels
+from medsize.scans.pictures.picture import to_channels
 
 __all__ = [
     "Axis",

@@ -21,8 +21,8 @@ from medsize.bundle.segment_images import segment_images
 from medsize.data.load_cohort import load_cohort
 from medsize.data.proposal import Proposal, fitting_window
 from medsize.files import atomic_write, keep_inputs
-from medsize.scans.orientation import order_of_axes
 from medsize.scans.scan_facts import image_place
+from medsize.scans.space.orientation import order_of_axes
 
 __all__ = ["LOCATED_BY", "Region", "find_region", "find_regions", "locate", "middle_of"]
 

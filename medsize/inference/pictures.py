@@ -15,10 +15,10 @@ from medsize.inference.large_picture import mask_summary
 from medsize.inference.output_folder import LARGE_MASK, OutputFolder, mask_file
 from medsize.inference.page import Panel
 from medsize.inference.segmentation import Segmentation
-from medsize.scans.picture import Picture
-from medsize.scans.picture_file import read_picture, write_picture
-from medsize.scans.picture_mask import write_picture_mask
-from medsize.scans.picture_rows import TILE, PictureRows, TiffRows, every_nth, open_rows, write_tiles
+from medsize.scans.pictures.file import read_picture, write_picture
+from medsize.scans.pictures.mask import write_picture_mask
+from medsize.scans.pictures.picture import Picture
+from medsize.scans.pictures.rows import TILE, PictureRows, TiffRows, every_nth, open_rows, write_tiles
 from medsize.scans.scan import FoundScan
 from medsize.sizes.fitted_ellipse import fitted_circumference
 

@@ -21,7 +21,7 @@ from medsize.inference.large_picture import (
     segment_rows,
     spaced_blocks,
 )
-from medsize.scans.picture_rows import PictureRows, TiffRows
+from medsize.scans.pictures.rows import PictureRows, TiffRows
 
 __all__ = ["RunNetwork", "check_weights"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from medsize.bundle.inference_settings import inference_settings
 from medsize.bundle.run_summary import RunSummary
 from medsize.metrics.reliability import CohortFacts, geometry_doubts
-from medsize.scans.orientation import order_of_axes
 from medsize.scans.scan import FoundScan
+from medsize.scans.space.orientation import order_of_axes
 
 __all__ = ["SeriesChoice"]
 

@@ -17,7 +17,7 @@ from nibabel.orientations import (
 
 from medsize.scans.find_scans import picture_as_scan, read_scan
 from medsize.scans.image_file import MAX_BYTES
-from medsize.scans.picture_file import read_picture
+from medsize.scans.pictures.file import read_picture
 from medsize.scans.scan import FoundScan, ScanKind
 
 __all__ = ["ShownScan"]

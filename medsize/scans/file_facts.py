@@ -8,9 +8,9 @@ from pathlib import Path
 import SimpleITK
 
 from medsize.metrics.reliability import image_facts
-from medsize.scans.grid import Grid
 from medsize.scans.image_file import read_image_file
-from medsize.scans.orientation import order_of_axes
+from medsize.scans.space.grid import Grid
+from medsize.scans.space.orientation import order_of_axes
 
 __all__ = ["file_facts", "scan_values"]
 

@@ -17,8 +17,8 @@ import SimpleITK
 
 from medsize.progress_bar import with_progress
 from medsize.scans.image_file import MAX_BYTES, check_memory, header_notes, is_image_file, read_image_file
-from medsize.scans.picture import Picture
-from medsize.scans.picture_file import PICTURE_ENDINGS, num_pictures, read_picture
+from medsize.scans.pictures.file import PICTURE_ENDINGS, num_pictures, read_picture
+from medsize.scans.pictures.picture import Picture
 from medsize.scans.scan import VOLUMES, FoundScan, ScanKind
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _as_pictures(scan: FoundScan, headers: Sequence[DicomFile]) -> list[FoundSca
     """Return the pictures of a DICOM series of ultrasound, X-ray or photographs; another scan as it is."""
     if scan.kind is not ScanKind.OTHER:
         return [scan]
-    from medsize.scans.dicom.picture import picture_fault
+    from medsize.scans.pictures.dicom import picture_fault
 
     of_file = {header.file: header for header in headers}
     found: list[FoundScan] = []

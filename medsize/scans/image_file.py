@@ -18,8 +18,8 @@ from pydantic import BaseModel
 
 from medsize.files import atomic_write, encodable
 from medsize.scans.fact_cache import cached_facts
-from medsize.scans.geometry import geometry_doubts, geometry_faults, num_channels
 from medsize.scans.scan_facts import UNREADABLE, first_line
+from medsize.scans.space.geometry import geometry_doubts, geometry_faults, num_channels
 
 __all__ = [
     "MAX_BYTES",

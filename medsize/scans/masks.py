@@ -12,12 +12,12 @@ from pydantic import BaseModel
 
 from medsize.scans.dicom.rtstruct import held_regions, read_contour_mask, region_names
 from medsize.scans.fact_cache import cached_facts
-from medsize.scans.grid import Grid, is_on_voxels, on_grid
 from medsize.scans.image_file import MAX_BYTES, is_image_file, read_image_file
 from medsize.scans.label_names import segment_values
-from medsize.scans.picture_file import PICTURE_ENDINGS, num_pictures
-from medsize.scans.picture_mask import read_picture_mask
+from medsize.scans.pictures.file import PICTURE_ENDINGS, num_pictures
+from medsize.scans.pictures.mask import read_picture_mask
 from medsize.scans.resampled_mask import check_place, resampled
+from medsize.scans.space.grid import Grid, is_on_voxels, on_grid
 from medsize.scans.structure_name import choose_structure, matching_structures
 from medsize.suggest import did_you_mean, first_few
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK
 
-from medsize.scans.grid import Grid, is_on_voxels
+from medsize.scans.space.grid import Grid, is_on_voxels
 
 __all__ = ["check_place", "resampled"]
 

@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from medsize.scans.image_file import ENDINGS
-from medsize.scans.picture_file import PICTURE_ENDINGS
+from medsize.scans.pictures.file import PICTURE_ENDINGS
 from medsize.scans.scan import VOLUMES, FoundScan, ScanKind
 
 __all__ = ["Roles", "num_shared", "plain_words", "roles_of", "without_ending"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from medsize.scans.grid import Grid
+from medsize.scans.space.grid import Grid
 
 __all__ = ["LEFT_OUT", "MASKS", "UNUSABLE", "VOLUMES", "FoundScan", "ScanKind", "left_out_lines", "said_once"]
 

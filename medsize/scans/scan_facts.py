@@ -17,8 +17,8 @@ from nibabel.spatialimages import HeaderDataError
 from pydantic import BaseModel, ConfigDict
 
 from medsize.scans.fact_cache import cached_facts
-from medsize.scans.geometry import geometry_doubts, geometry_faults, geometry_of
-from medsize.scans.orientation import order_of_axes
+from medsize.scans.space.geometry import geometry_doubts, geometry_faults, geometry_of
+from medsize.scans.space.orientation import order_of_axes
 
 __all__ = [
     "UNREADABLE",

@@ -10,11 +10,11 @@ import nibabel
 import numpy as np
 from monai.data import MetaTensor
 
-from medsize.scans.geometry import geometry_faults
-from medsize.scans.grid import Grid, is_on_voxels, on_grid
 from medsize.scans.image_file import read_image_file
 from medsize.scans.resampled_mask import check_place, resampled
 from medsize.scans.scan_facts import UNREADABLE
+from medsize.scans.space.geometry import geometry_faults
+from medsize.scans.space.grid import Grid, is_on_voxels, on_grid
 from medsize.transforms.compute_size_target import ComputeSizeTarget
 
 __all__ = ["describe_mask", "measure_structure", "read_mask"]

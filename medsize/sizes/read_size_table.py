@@ -11,7 +11,7 @@ from typing import Any
 from openpyxl.utils import get_column_letter
 
 from medsize.items import RoiMm
-from medsize.scans.picture_file import PICTURE_ENDINGS
+from medsize.scans.pictures.file import PICTURE_ENDINGS
 from medsize.sizes.contradictions import contradictions
 from medsize.sizes.measurements import misfits, of_other_extent, stated_size
 from medsize.sizes.size_cells import CLICK_KINDS, NUMBERS, ROI_KINDS, as_text, in_ras, is_unknown, read_cell

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from medsize.items import SizeKey, TrainingItem, is_per_slice
-from medsize.scans.scan_header import scan_header
+from medsize.scans.space.scan_header import scan_header
 
 __all__ = ["FULLEST", "fit_into_region", "region_measure"]
 

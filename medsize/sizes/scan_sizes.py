@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from medsize.scans.scan_header import scan_header
 from medsize.scans.scan_names import comparable_path
+from medsize.scans.space.scan_header import scan_header
 from medsize.sizes.mask_sizes import measure_structure
 from medsize.sizes.measurements import Extent, StatedSize, added
 from medsize.sizes.size_table import SizeRow, SizeTable, SizeTableError, first_with

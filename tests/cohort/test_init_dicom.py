@@ -30,8 +30,8 @@ from tests.dicom import (  # noqa: E402
     write_seg,
     write_series,
 )
-from tests.scans.dicom.test_picture import GREY, RADIOGRAPH  # noqa: E402
-from tests.scans.dicom.test_picture import write as write_picture  # noqa: E402
+from tests.scans.pictures.test_dicom import GREY, RADIOGRAPH  # noqa: E402
+from tests.scans.pictures.test_dicom import write as write_picture  # noqa: E402
 
 LIVER_MM3 = 3 * 36 * PIXEL_MM**2 * SLICE_MM
 

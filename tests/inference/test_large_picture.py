@@ -22,7 +22,7 @@ from medsize.inference.large_picture import (
     segment_rows,
     spaced_blocks,
 )
-from medsize.scans.picture_rows import TILE, TiffRows, write_tiles
+from medsize.scans.pictures.rows import TILE, TiffRows, write_tiles
 from medsize.transforms import FitToWindow
 
 

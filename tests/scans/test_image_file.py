@@ -17,7 +17,7 @@ from medsize.files import OutputError
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import write_nifti
 from medsize.scans.scan_facts import image_facts
-from medsize.scans.scan_header import scan_header
+from medsize.scans.space.scan_header import scan_header
 from medsize.sizes.mask_sizes import describe_mask
 
 SECRET = "Doe Jane 4711"

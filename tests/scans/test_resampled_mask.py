@@ -9,9 +9,9 @@ import pytest
 import SimpleITK
 from scipy.ndimage import map_coordinates
 
-from medsize.scans.grid import Grid
 from medsize.scans.masks import place_masks
 from medsize.scans.resampled_mask import resampled
+from medsize.scans.space.grid import Grid
 from tests.dicom import write_seg, write_series
 
 TURN = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])  # an oblique stack

@@ -17,10 +17,10 @@ from medsize.cohort.find import CohortScan
 from medsize.errors import ProblemsError
 from medsize.progress_bar import with_progress
 from medsize.scans.image_file import MAX_BYTES
-from medsize.scans.picture import Picture
-from medsize.scans.picture_facts import PictureFacts, picture_facts
-from medsize.scans.picture_file import num_pictures
-from medsize.scans.picture_mask import Colour, parse_colour, read_picture_mask, turned
+from medsize.scans.pictures.facts import PictureFacts, picture_facts
+from medsize.scans.pictures.file import num_pictures
+from medsize.scans.pictures.mask import Colour, parse_colour, read_picture_mask, turned
+from medsize.scans.pictures.picture import Picture
 from medsize.scans.scan import FoundScan, ScanKind, said_once
 from medsize.sizes.match_rows import MatchedRows
 from medsize.sizes.size_table import SizeTable

@@ -18,7 +18,7 @@ from medsize.files import OutputError, atomic_write
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import MAX_BYTES, write_nifti
 from medsize.scans.masks import place_masks
-from medsize.scans.picture_file import Picture, read_picture, write_picture
+from medsize.scans.pictures.file import Picture, read_picture, write_picture
 from medsize.scans.scan import FoundScan, ScanKind, said_once
 from medsize.scans.subjects import bids_subject, comparable_subject, subject_folder
 from medsize.suggest import first_few

@@ -14,11 +14,11 @@ from medsize.cohort.find import CohortScan, owners_of
 from medsize.files import encodable
 from medsize.measurements.measurement import Measurement, Place, Readings
 from medsize.measurements.outline import long_and_short, point_within
-from medsize.scans.grid import Grid
 from medsize.scans.image_file import is_nifti
 from medsize.scans.scan import ScanKind
 from medsize.scans.scan_facts import UNREADABLE, image_place
 from medsize.scans.scan_names import ScanNames
+from medsize.scans.space.grid import Grid
 from medsize.suggest import did_you_mean, first_few
 from medsize.units import lps_to_ras
 

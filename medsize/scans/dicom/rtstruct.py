@@ -14,7 +14,7 @@ import SimpleITK
 from scipy.ndimage import distance_transform_edt
 
 from medsize.scans.dicom.polygons import contour_mask
-from medsize.scans.grid import Grid
+from medsize.scans.space.grid import Grid
 from medsize.scans.structure_name import choose_structure
 from medsize.suggest import first_few
 

@@ -16,9 +16,9 @@ from medsize import __version__
 from medsize.files import atomic_write
 from medsize.scans.dicom.header import PYDICOM_ERRORS, read_header
 from medsize.scans.dicom.multiframe import open_multiframe
-from medsize.scans.grid import Grid, on_grid
 from medsize.scans.image_file import MAX_BYTES
 from medsize.scans.scan import FoundScan, ScanKind
+from medsize.scans.space.grid import Grid, on_grid
 
 __all__ = ["MAX_LABEL", "check_segment_labels", "source_headers", "write_dicom_seg"]
 

@@ -18,9 +18,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, RTStructureSetStorage
 
 from medsize.scans.dicom.colour import COLOURS, make_grey
 from medsize.scans.dicom.header import PYDICOM_ERRORS, SEGMENTATIONS, DicomFile, open_dicom, read_header
-from medsize.scans.grid import Grid
 from medsize.scans.image_file import last_line
 from medsize.scans.scan import FoundScan, ScanKind
+from medsize.scans.space.grid import Grid
 
 __all__ = ["found_series", "is_apart", "read_series"]
 

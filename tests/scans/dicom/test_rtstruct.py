@@ -21,7 +21,7 @@ from medsize.scans.dicom.rtstruct import (
     read_contours,
     volume_mask,
 )
-from medsize.scans.grid import Grid
+from medsize.scans.space.grid import Grid
 from tests.dicom import COLUMNS, FIRST_SLICE, ROWS, SLICES, square, write_rtstruct
 
 

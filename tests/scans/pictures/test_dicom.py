@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from medsize.scans.find_scans import find_scans
-from medsize.scans.picture_file import num_pictures, read_picture
+from medsize.scans.pictures.file import num_pictures, read_picture
 from medsize.scans.scan import ScanKind
 from tests.dicom import save, write_series
 

@@ -16,7 +16,7 @@ from pydicom.uid import UID
 from medsize.scans.dicom.header import PYDICOM_ERRORS, DicomFile, open_dicom, read_header
 from medsize.scans.dicom.series import SHEETS
 from medsize.scans.image_file import MAX_BYTES, check_memory
-from medsize.scans.picture import Picture, as_picture
+from medsize.scans.pictures.picture import Picture, as_picture
 
 __all__ = ["PICTURES", "is_dicom_picture", "num_frames", "picture_fault", "picture_spacing", "read_frame"]
 

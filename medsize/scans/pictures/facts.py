@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from medsize.scans.fact_cache import cached_facts
 from medsize.scans.image_file import MAX_BYTES
-from medsize.scans.picture_file import read_picture
+from medsize.scans.pictures.file import read_picture
 
 __all__ = ["PictureFacts", "picture_facts"]
 
@@ -37,7 +37,7 @@ def picture_facts(file: Path, frame: int = 0, max_bytes: int = MAX_BYTES) -> Pic
 
     Args:
         file: the file.
-        frame: see :func:`medsize.scans.picture_file.read_picture`.
+        frame: see :func:`medsize.scans.pictures.file.read_picture`.
         max_bytes: memory that its pixels may take.
 
     Raises:

@@ -13,9 +13,9 @@ import numpy as np
 import tifffile
 
 from medsize.files import atomic_write
-from medsize.scans.picture import Picture
-from medsize.scans.picture_file import TIFF_ENDINGS, read_picture
-from medsize.scans.tiff_file import TIFF_ERRORS, page_spacing, picture_pages
+from medsize.scans.pictures.file import TIFF_ENDINGS, read_picture
+from medsize.scans.pictures.picture import Picture
+from medsize.scans.pictures.tiff import TIFF_ERRORS, page_spacing, picture_pages
 
 __all__ = ["TILE", "PictureRows", "TiffRows", "every_nth", "open_rows", "write_tiles"]
 

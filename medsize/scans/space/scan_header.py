@@ -8,7 +8,7 @@ import nibabel
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from medsize.scans.geometry import geometry_faults, geometry_of
+from medsize.scans.space.geometry import geometry_faults, geometry_of
 
 __all__ = ["scan_header"]
 

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from medsize.scans.picture_file import (
+from medsize.scans.pictures.file import (
     Picture,
     num_pictures,
     read_picture,

@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 
 from medsize.scans.image_file import MAX_BYTES, check_memory
-from medsize.scans.picture import Picture, as_picture
+from medsize.scans.pictures.picture import Picture, as_picture
 
 __all__ = ["TIFF_ERRORS", "num_pages", "page_indices", "page_spacing", "picture_pages", "read_page"]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from medsize.files import atomic_write
 from medsize.scans.image_file import MAX_BYTES, check_memory
-from medsize.scans.picture import Picture, as_picture, to_channels
+from medsize.scans.pictures.picture import Picture, as_picture, to_channels
 
 __all__ = [
     "PICTURE_ENDINGS",
@@ -45,12 +45,12 @@ def num_pictures(file: Path) -> int:
     """
     name = file.name.lower()
     if name.endswith(TIFF_ENDINGS):
-        from medsize.scans.tiff_file import num_pages
+        from medsize.scans.pictures.tiff import num_pages
 
         return num_pages(file)
     if name.endswith(PICTURE_ENDINGS):
         return 1
-    from medsize.scans.dicom.picture import num_frames
+    from medsize.scans.pictures.dicom import num_frames
 
     return num_frames(file)
 
@@ -76,13 +76,13 @@ def read_picture(file: Path, frame: int = 0, pixel_mm: float | None = None, max_
     name = file.name.lower()
     try:
         if name.endswith(TIFF_ENDINGS):
-            from medsize.scans.tiff_file import read_page
+            from medsize.scans.pictures.tiff import read_page
 
             picture = read_page(file, frame, max_bytes)
         elif name.endswith(PICTURE_ENDINGS):
             picture = _read_by_pillow(file, max_bytes)
         else:
-            from medsize.scans.dicom.picture import read_frame
+            from medsize.scans.pictures.dicom import read_frame
 
             picture = read_frame(file, frame, max_bytes)
     except ValueError as e:

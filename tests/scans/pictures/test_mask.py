@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from medsize.scans.picture_mask import parse_colour, read_picture_mask, turned
+from medsize.scans.pictures.mask import parse_colour, read_picture_mask, turned
 
 LABELS = np.kron(np.array([[0, 1, 2], [3, 0, 1]], dtype=np.uint8), np.ones((8, 8), dtype=np.uint8))
 COLOURS = {(255, 0, 0): 1, (0, 255, 0): 2, (0, 0, 255): 3}

@@ -9,7 +9,7 @@ import numpy as np
 
 from medsize.files import atomic_write
 from medsize.scans.image_file import MAX_BYTES
-from medsize.scans.picture_file import EXIF_ORIENTATION, TIFF_ENDINGS, opened_by_pillow, read_picture
+from medsize.scans.pictures.file import EXIF_ORIENTATION, TIFF_ENDINGS, opened_by_pillow, read_picture
 from medsize.suggest import first_few
 
 __all__ = ["Colour", "parse_colour", "read_picture_mask", "turned", "write_picture_mask"]
@@ -137,7 +137,7 @@ def _indices(file: Path, frame: int, max_bytes: int) -> np.ndarray:
         if image.mode == "P":
             return turned(np.asarray(image), int(image.getexif().get(EXIF_ORIENTATION, 1) or 1))
     else:
-        from medsize.scans.tiff_file import page_indices
+        from medsize.scans.pictures.tiff import page_indices
 
         if (indices := page_indices(file, frame)) is not None:
             return indices

@@ -1,0 +1,1 @@
+"""Pictures: PNG, JPEG, TIFF and others, and those of DICOM; their pixels, sizes of pixels and masks."""
