@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from medsize.inference.new_scans import NewScans, nothing_left
-from medsize.inference.page import MAX_SHOWN, Shown
 from medsize.inference.pictures import LARGE, PictureMask, convert_pictures, in_pixels, large_mask, small_mask
-from medsize.inference.predicted import Predicted
+from medsize.inference.report.page import MAX_SHOWN, Shown
+from medsize.inference.report.predicted import Predicted
 from medsize.inference.segmentation import Segmentation
 from medsize.metrics.size_error import relative_size_error
 from medsize.scans.scan import FoundScan

@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 
 from medsize.inference.output_folder import OutputFolder, mask_file
-from medsize.inference.page import Panel
+from medsize.inference.report.page import Panel
 from medsize.metrics.reliability import CohortFacts, Reliability, StructureFacts, reliability, structure_facts
 from medsize.pictures import fullest_slice
 from medsize.units import MM3_PER_ML

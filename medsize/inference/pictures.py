@@ -13,7 +13,7 @@ import numpy as np
 from medsize.bundle.run_folder import MASKS
 from medsize.inference.large_picture import mask_summary
 from medsize.inference.output_folder import LARGE_MASK, OutputFolder, mask_file
-from medsize.inference.page import Panel
+from medsize.inference.report.page import Panel
 from medsize.inference.segmentation import Segmentation
 from medsize.scans.pictures.file import read_picture, write_picture
 from medsize.scans.pictures.mask import write_picture_mask

@@ -13,13 +13,13 @@ import pandas as pd
 
 from medsize.bundle.run_folder import MASKS, VOLUMES
 from medsize.files import atomic_write
-from medsize.inference.flags import told_flags, told_unchecked
-from medsize.inference.intervals import calibration_of
 from medsize.inference.measured_scan import MeasuredScan, measure_scan
 from medsize.inference.new_scans import NewScans, nothing_left
 from medsize.inference.output_folder import OutputFolder
-from medsize.inference.page import MAX_SHOWN, Panel, Shown
-from medsize.inference.predicted import Predicted
+from medsize.inference.report.flags import told_flags, told_unchecked
+from medsize.inference.report.intervals import calibration_of
+from medsize.inference.report.page import MAX_SHOWN, Panel, Shown
+from medsize.inference.report.predicted import Predicted
 from medsize.inference.segmentation import Segmentation
 from medsize.metrics.conformal import SizeCalibration
 from medsize.metrics.reliability import CohortFacts

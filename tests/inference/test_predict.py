@@ -19,8 +19,8 @@ import pytest
 import SimpleITK
 from nibabel.affines import apply_affine
 
-from medsize.inference.intervals import calibration_of
 from medsize.inference.predict import predict
+from medsize.inference.report.intervals import calibration_of
 from medsize.pictures import COLOURS
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.masks import place_masks

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from medsize.files import atomic_write
-from medsize.inference.intervals import calibration_of, told_intervals, with_intervals
-from medsize.inference.page import Panel, Shown, draw_montage, write_page
+from medsize.inference.report.intervals import calibration_of, told_intervals, with_intervals
+from medsize.inference.report.page import Panel, Shown, draw_montage, write_page
 from medsize.scans.scan import FoundScan
 
 __all__ = ["Predicted"]

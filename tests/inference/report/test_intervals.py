@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medsize.inference.intervals import calibration_of, told_intervals, with_intervals
+from medsize.inference.report.intervals import calibration_of, told_intervals, with_intervals
 from medsize.metrics import SizeCalibration
 
 MADE = SizeCalibration(0.8, 1.3, 0.5, 0.888889, 8, 9, "8 subjects allow 88 %, not 90 %")

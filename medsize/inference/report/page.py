@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from medsize import __version__
 from medsize.files import atomic_write
-from medsize.inference.intervals import interval_columns
+from medsize.inference.report.intervals import interval_columns
 from medsize.metrics.reliability import FLAGS
 from medsize.page_templates import page_templates
 from medsize.pictures import class_colours, data_url, draw_legend, draw_slice, slice_png
@@ -72,7 +72,7 @@ def write_page(
     for row in rows:
         of_image[row["image"]].append(row)
     structures = dict.fromkeys(table["structure"])
-    page = page_templates("medsize.inference").get_template("predictions.html")
+    page = page_templates("medsize.inference.report").get_template("predictions.html")
     text = page.render(
         version=__version__,
         rows=rows,

@@ -1,0 +1,1 @@
+"""Report of predictions: a table and a page, with intervals and flags."""
