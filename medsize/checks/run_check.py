@@ -14,7 +14,7 @@ from medsize.bundle.run_settings import DERIVED, RunSettings, read_settings
 from medsize.bundle.running_workflow import running_workflow
 from medsize.checks.config_values import value_problems
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
-from medsize.checks.plausibility import nothing_to_learn, suspicions
+from medsize.checks.plausibility.cohort import nothing_to_learn, suspicions
 from medsize.checks.proposed_settings import proposed_settings, refers_to
 from medsize.checks.regions import organ_run_problems
 from medsize.checks.scans import check_scans

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from medsize.checks.plausibility import nothing_to_learn, size_volumes, suspicions
+from medsize.checks.plausibility.cohort import nothing_to_learn, size_volumes, suspicions
 from medsize.checks.scans import check_scans
 from medsize.cohort.conversion.scans import Converted
 from medsize.cohort.init_options import InitOptions

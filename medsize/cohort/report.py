@@ -18,7 +18,7 @@ from nibabel.affines import apply_affine
 
 from medsize import __version__
 from medsize.bundle.overlay import Setting
-from medsize.checks.plausibility import size_volumes
+from medsize.checks.plausibility.cohort import size_volumes
 from medsize.cohort.conversion.pictures import IGNORED
 from medsize.data.cohort import Cohort
 from medsize.data.size_unit import size_unit

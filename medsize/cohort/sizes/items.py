@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from medsize.checks.plausibility import UNUSUAL
+from medsize.checks.plausibility.units import UNUSUAL
 from medsize.cohort.conversion.pictures import IGNORED
 from medsize.cohort.conversion.pseudonym import pseudonym, renamed
 from medsize.progress_bar import with_progress

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from medsize.bundle.run_settings import RunSettings
 from medsize.checks import check_run
 from medsize.checks.findings import RunRefused
-from medsize.checks.plausibility import suspicions
+from medsize.checks.plausibility.cohort import suspicions
 from medsize.data import Cohort, load_cohort
 from medsize.items import Click
 

@@ -1,0 +1,1 @@
+"""Plausibility of a cohort: wrong units, outliers, and scans that occur twice."""
