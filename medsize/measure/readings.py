@@ -187,6 +187,8 @@ class ReadingsFile:
     def _append(self, entry: BaseModel) -> None:
         line = entry.model_dump_json(exclude_none=True).encode() + b"\n"
         try:
+            if not (self.path.exists() and os.path.samestat(os.fstat(self._file), self.path.stat())):
+                raise OSError("it was moved or replaced while it was open. Start medsize measure again")
             os.ftruncate(self._file, self._end)  # what a kill or a full disk has left of a line
             written = 0
             while written < len(line):

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medsize.files import OutputError, atomic_write
+from medsize.files import atomic_write
 from medsize.measure.geometry import Geometry
 from medsize.measure.session import ChangedScanError, MeasureSession
 from medsize.model_errors import found_and_expected
@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError as e:
             status = HTTPStatus.UNPROCESSABLE_ENTITY
             content, kind, headers = _json({"error": str(e)}), "application/json", {}
-        except (OutputError, MemoryError) as e:
+        except (OSError, MemoryError) as e:  # the page keeps the reading, and sends it again
             status = HTTPStatus.INSUFFICIENT_STORAGE
             content, kind, headers = _json({"error": str(e) or "not enough memory"}), "application/json", {}
         try:

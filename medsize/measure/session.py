@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medsize.cohort.find import CohortScan, FoundCohort
+from medsize.files import locked
 from medsize.measure.estimate import Estimate, estimate
 from medsize.measure.geometry import Geometry
 from medsize.measure.measured_table import table_rows, write_table
@@ -23,6 +24,7 @@ from medsize.scans.image_file import MAX_BYTES
 
 __all__ = ["ChangedScanError", "MeasureSession"]
 
+LOCK = ".sizes.lock"
 SCANS_IN_MEMORY = 2
 TYPICAL_SECONDS = 30.0
 """Seconds of a reading, until the reader's own are known."""
@@ -232,7 +234,7 @@ class MeasureSession:
 
     def write_table(self) -> str:
         """Write the size table of all readers, and return a remark if it has another name than usual."""
-        with self._lock:
+        with self._lock, locked(self.output_dir, LOCK):  # readers may measure in several processes
             names = {scan.name for scan in self.scans}
             latest = [reading for reading in latest_readings(self.output_dir) if reading.scan in names]
             rows = table_rows(latest, self.structures)

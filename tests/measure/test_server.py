@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 from typer.testing import CliRunner
 
 from medsize.cli import app
+from medsize.measure.geometry import Absent
 from medsize.measure.readings import ReadingsFile
 from medsize.measure.run import measure_cohort
 from medsize.measure.server import MeasureServer
+from medsize.measure.session import MeasureSession
 from medsize.sizes.read_size_table import read_size_table
 
 LINE = [[0.0, 0.0, 0.0], [30.0, 0.0, 0.0]]
@@ -247,6 +250,41 @@ def test_a_table_edited_by_hand_is_kept(serve: Callable[..., MeasureServer]) -> 
     assert "edited by hand" in answer["note"]
     assert table.read_text() == edited
     assert len(read_size_table(table.with_name("sizes_of_readings.csv")).rows[0].sizes) == 2
+
+
+def test_readings_are_not_written_to_a_folder_that_was_moved_away(
+    serve: Callable[..., MeasureServer], tmp_path: Path
+) -> None:
+    server = serve()
+    ask(server, "save", reading())
+    folder = server.session.output_dir
+    folder.rename(tmp_path / "elsewhere")
+    status, answer = ask(server, "save", reading(structure="kidney", id="reading-2"))
+    assert status == 507  # the page keeps it, and sends it again
+    assert "moved or replaced" in answer["error"]
+    (tmp_path / "elsewhere").rename(folder)
+    assert ask(server, "save", reading(structure="kidney", id="reading-2"))[1]["measured"] == 2
+
+
+def test_a_file_of_readings_that_cannot_be_read_is_told(serve: Callable[..., MeasureServer]) -> None:
+    server = serve()
+    (server.session.output_dir / "readings_ben.jsonl").mkdir(parents=True)
+    status, answer = ask(server, "save", reading())
+    assert status == 507
+    assert "readings_ben.jsonl" in answer["error"]
+
+
+def test_readers_in_several_processes_share_one_table(serve: Callable[..., MeasureServer]) -> None:
+    sessions = [serve().session for _ in range(3)]
+
+    def measure(session: MeasureSession, reader: str) -> None:
+        for n in range(12):
+            session.save(reader, 1, n % 2, "liver", Absent(), 1.0, f"{reader}-{n:03d}")
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(measure, sessions, ("reader-a", "reader-b", "reader-c")))
+    assert sessions[0].write_table() == ""  # nothing was taken for an edit by hand
+    assert [file.name for file in sessions[0].output_dir.glob("sizes*")] == ["sizes.csv"]
 
 
 def test_a_server_started_again_has_the_same_address(serve: Callable[..., MeasureServer]) -> None:
