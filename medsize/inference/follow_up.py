@@ -25,6 +25,9 @@ from medsize.suggest import first_few
 
 __all__ = ["FollowUp", "Scan", "compare", "read_pairs"]
 
+COLUMNS = {"image": str, "mask": str, "structure": str, "volume_ml": float, "lower_bound": bool}
+"""Columns of a table of predictions that are needed, and their types."""
+AGAIN = "The same medsize predict writes it anew."
 BEYOND, WITHIN, UNKNOWN = "beyond noise", "within noise", "cannot tell"
 
 
@@ -155,9 +158,16 @@ def _read_scans(folder: Path) -> dict[str, Scan]:
         raise ValueError(
             f"{folder}: found no predictions.csv, expected that of a finished medsize predict. Run it first."
         )
-    table = pd.read_csv(file, keep_default_na=False, na_values=[""], dtype={"image": str, "structure": str})
-    if "volume_ml" not in table:
+    try:
+        table = pd.read_csv(file, keep_default_na=False, na_values=[""], dtype=COLUMNS)
+    except ValueError as e:
+        raise ValueError(f"{file}: {e}. Expected the table of medsize predict. {AGAIN}") from e
+    if "area_px" in table:
         raise ValueError(f"{file}: found areas of pictures, expected volumes of scans. Only these are compared.")
+    if missing := [column for column in COLUMNS if column not in table]:
+        raise ValueError(
+            f"{file}: found no column {', '.join(missing)}, expected the table of medsize predict. {AGAIN}"
+        )
     recorded = _record(folder).get("scans", {})
     scans = {}
     for image, rows in table.groupby("image", sort=False):

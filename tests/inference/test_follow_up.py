@@ -156,3 +156,27 @@ def test_an_interval_of_a_change_holds_it_however_errors_correlate(correlation: 
         beyond += change.is_beyond_noise
     assert held / 4000 >= change.level - 0.01
     assert beyond == 4000 - held
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        ("", "No columns to parse from file"),
+        (
+            "image;mask;structure;volume_ml;lower_bound\n",
+            "found no column image, mask, structure, volume_ml, lower_bound",
+        ),
+        (
+            'image,mask,structure,volume_ml,lower_bound\np1.nii,m,liver,"1,5",False\n',
+            "could not convert string to float",
+        ),
+    ],
+)
+def test_a_table_that_a_spreadsheet_program_has_changed_is_named(tmp_path: Path, table: str, found: str) -> None:
+    earlier = write_predictions(tmp_path / "a", ("p1.nii", "liver", 1000.0))
+    later = write_predictions(tmp_path / "b", ("p1.nii", "liver", 1000.0))
+    (later / "predictions.csv").write_text(table)
+    result = compared(earlier, later)
+    assert result.exit_code == 2
+    assert f"b/predictions.csv: {found}" in result.output
+    assert "The same medsize predict writes it anew" in result.output
