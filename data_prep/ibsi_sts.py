@@ -35,8 +35,8 @@ from medsize.scans.dicom.suv import to_suv
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.image_file import write_nifti
 from medsize.scans.scan import FoundScan
-from medsize.sizes.read_size_table import read_size_table
-from medsize.sizes.scan_sizes import scan_sizes
+from medsize.sizes.table.read import read_size_table
+from medsize.sizes.table.scan_sizes import scan_sizes
 from medsize.units import MM3_PER_ML
 
 CLASSES = ("background", "tumour")

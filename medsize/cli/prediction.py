@@ -75,7 +75,7 @@ def predict(
     If it is stopped, the same command goes on: what is segmented is kept, and new or changed scans are segmented.
     """
     from medsize.inference.predict import predict as segment
-    from medsize.sizes.read_size_table import read_size_table
+    from medsize.sizes.table.read import read_size_table
 
     with refusals():
         table = None if sizes is None else read_size_table(sizes, sheet)

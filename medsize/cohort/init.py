@@ -24,7 +24,7 @@ from medsize.cohort.structures import label_map_values, with_label_maps
 from medsize.cohort.write_cohort import write_cohort
 from medsize.data.cohort import Cohort
 from medsize.errors import ProblemsError
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.size_table import SizeTable
 
 __all__ = ["Prepared", "init_cohort"]
 

@@ -18,8 +18,8 @@ from medsize.scans.masks import label_values
 from medsize.scans.pictures.file import PICTURE_ENDINGS
 from medsize.scans.scan_facts import first_line
 from medsize.scans.structure_name import matching_structures
-from medsize.sizes.size_cells import SIZE_KINDS
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.cells import SIZE_KINDS
+from medsize.sizes.table.size_table import SizeTable
 from medsize.suggest import first_few
 
 __all__ = [

@@ -61,7 +61,7 @@ def sizes_in_mm(
 
 
 def _total(lesions: Lesions) -> tuple[float, float]:
-    """Return both ends of the sum of ``each``, see :func:`medsize.sizes.measurements.added`."""
+    """Return both ends of the sum of ``each``, see :func:`medsize.sizes.table.measurements.added`."""
     low, high = zip(*lesions.intervals(), strict=True) if lesions.each else ((), ())
     return math.fsum(low), math.fsum(high)
 

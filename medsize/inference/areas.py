@@ -15,8 +15,8 @@ from medsize.inference.report.predicted import Predicted
 from medsize.inference.segmentation import Segmentation
 from medsize.metrics.size_error import relative_size_error
 from medsize.scans.scan import FoundScan
-from medsize.sizes.measurements import Extent, added
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.measurements import Extent, added
+from medsize.sizes.table.size_table import SizeTable
 
 __all__ = ["predict_areas"]
 

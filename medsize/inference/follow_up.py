@@ -20,7 +20,7 @@ from medsize.inference.output_folder import RECORD
 from medsize.metrics.size_change import Sized, size_change
 from medsize.scans.roles import without_ending
 from medsize.scans.subjects import bids_subject
-from medsize.sizes.spreadsheet import read_cells
+from medsize.sizes.table.spreadsheet import read_cells
 from medsize.suggest import first_few
 
 __all__ = ["FollowUp", "Scan", "compare", "read_pairs"]

@@ -16,8 +16,8 @@ from medsize.scans.find_scans import find_scans
 from medsize.scans.roles import roles_of, without_ending
 from medsize.scans.scan import UNUSABLE, VOLUMES, FoundScan, ScanKind, left_out_lines, said_once
 from medsize.scans.scan_names import comparable_path, scan_paths
-from medsize.sizes.match_rows import match_rows, rows_of
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.match_rows import match_rows, rows_of
+from medsize.sizes.table.size_table import SizeTable
 from medsize.suggest import first_few
 
 __all__ = ["NewScans", "find_new_scans", "nothing_left", "scan_states", "with_paths"]

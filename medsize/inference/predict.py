@@ -17,7 +17,7 @@ from medsize.inference.segmentation import Segmentation
 from medsize.inference.series_choice import SeriesChoice
 from medsize.inference.volumes import predict_volumes
 from medsize.inference.where_to_look import WhereToLook, coarse_run, stated_regions
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.size_table import SizeTable
 
 __all__ = ["predict"]
 

@@ -29,8 +29,8 @@ from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import write_nifti
 from medsize.scans.scan import FoundScan
 from medsize.scans.space.scan_header import scan_header
-from medsize.sizes.scan_sizes import scan_sizes
-from medsize.sizes.size_table import SizeTable, SizeTableError
+from medsize.sizes.table.scan_sizes import scan_sizes
+from medsize.sizes.table.size_table import SizeTable, SizeTableError
 from medsize.units import MM3_PER_ML
 
 __all__ = ["predict_volumes"]

@@ -17,7 +17,7 @@ from medsize.inference.locate import LOCATED_BY, Region, find_region, middle_of
 from medsize.inference.new_scans import NewScans
 from medsize.scans.scan_facts import image_place
 from medsize.scans.scan_names import ScanNames, comparable_path
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.size_table import SizeTable
 from medsize.suggest import first_few
 
 __all__ = ["WhereToLook", "coarse_run", "stated_regions", "write_regions"]

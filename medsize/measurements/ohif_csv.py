@@ -16,7 +16,7 @@ from pathlib import Path
 
 from medsize.measurements.measurement import Measurement, Place, Readings, ReadOptions, without_number
 from medsize.measurements.ucum import LENGTH, in_mm
-from medsize.sizes.spreadsheet import Cell, read_cells
+from medsize.sizes.table.spreadsheet import Cell, read_cells
 from medsize.units import lps_to_ras
 
 __all__ = ["is_ohif_csv", "read_ohif_csv"]

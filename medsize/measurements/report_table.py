@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medsize.measurements.measurement import Measurement, Readings, ReadOptions
 from medsize.measurements.report_text import sizes_in
-from medsize.sizes.spreadsheet import read_cells
+from medsize.sizes.table.spreadsheet import read_cells
 from medsize.suggest import did_you_mean
 
 __all__ = ["is_report_table", "read_report_table"]

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from medsize.measurements.ucum import LENGTH, VOLUME, parse_unit
-from medsize.sizes.spreadsheet import parse_number
+from medsize.sizes.table.spreadsheet import parse_number
 
 __all__ = ["LESIONS", "ORGANS", "Refusal", "TextSize", "sizes_in"]
 

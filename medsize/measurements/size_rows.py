@@ -1,4 +1,4 @@
-"""Measurements as a size table, see :mod:`medsize.sizes.size_table`."""
+"""Measurements as a size table, see :mod:`medsize.sizes.table.size_table`."""
 
 from __future__ import annotations
 

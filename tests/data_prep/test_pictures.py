@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 from medsize.checks import check_scans
 from medsize.data import Proposal, load_cohort
 from medsize.items import CohortItem
-from medsize.sizes.read_size_table import read_size_table
-from medsize.sizes.scan_sizes import add_sizes
+from medsize.sizes.table.read import read_size_table
+from medsize.sizes.table.scan_sizes import add_sizes
 from tests.conftest import BUNDLE_2D, PROJECT
 
 

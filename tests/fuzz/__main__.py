@@ -29,7 +29,12 @@ def main() -> int:
     )
     parser.add_argument("--log", type=Path, help="file to write progress and faults to at once")
     options = parser.parse_args()
-    for module in ("medsize.cli", "medsize.bundle.bundle_choice", "medsize.sizes.size_table", "medsize.cohort.init"):
+    for module in (
+        "medsize.cli",
+        "medsize.bundle.bundle_choice",
+        "medsize.sizes.table.size_table",
+        "medsize.cohort.init",
+    ):
         __import__(module)
     gc.freeze()
     seeds = range(options.seed, options.seed + options.mutations)

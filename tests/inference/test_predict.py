@@ -25,7 +25,7 @@ from medsize.pictures import COLOURS
 from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.masks import place_masks
 from medsize.scans.scan import ScanKind
-from medsize.sizes.read_size_table import read_size_table
+from medsize.sizes.table.read import read_size_table
 from tests.conftest import BUNDLE_2D
 from tests.inference.bright_runs import write_bright_run
 

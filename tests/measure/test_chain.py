@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medsize.sizes.read_size_table import read_size_table
+from medsize.sizes.table.read import read_size_table
 from tests.measure.test_page import (
     SCREEN,
     VOLUMES,

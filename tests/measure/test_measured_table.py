@@ -15,8 +15,8 @@ from pydantic import TypeAdapter
 from medsize.cohort import InitOptions, init_cohort
 from medsize.measure.geometry import Geometry
 from medsize.measure.run import measure_cohort
-from medsize.sizes.read_size_table import read_size_table
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.read import read_size_table
+from medsize.sizes.table.size_table import SizeTable
 from tests.cohort.cohorts import write_images
 
 CLICK = {"method": "click", "at": [12, 12, 10]}

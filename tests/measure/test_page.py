@@ -19,8 +19,8 @@ from PIL import Image
 
 from medsize.cohort import InitOptions, init_cohort
 from medsize.measure.run import measure_cohort
-from medsize.sizes.read_size_table import read_size_table
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.read import read_size_table
+from medsize.sizes.table.size_table import SizeTable
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -r requirements.txt")
 

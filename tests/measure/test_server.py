@@ -20,7 +20,7 @@ from medsize.measure.readings import ReadingsFile
 from medsize.measure.run import measure_cohort
 from medsize.measure.server import MeasureServer
 from medsize.measure.session import MeasureSession
-from medsize.sizes.read_size_table import read_size_table
+from medsize.sizes.table.read import read_size_table
 
 LINE = [[0.0, 0.0, 0.0], [30.0, 0.0, 0.0]]
 

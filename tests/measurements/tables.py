@@ -8,7 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from medsize.cli import app
-from medsize.sizes.read_size_table import read_size_table
+from medsize.sizes.table.read import read_size_table
 
 
 def measurements(*arguments: object) -> Result:

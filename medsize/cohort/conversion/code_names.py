@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medsize.cohort.conversion.pseudonym import pseudonym
 from medsize.cohort.conversion.scans import Converted, write_table
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.size_table import SizeTable
 
 __all__ = ["code_names_file", "named_codes", "write_code_names"]
 

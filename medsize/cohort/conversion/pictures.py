@@ -22,8 +22,8 @@ from medsize.scans.pictures.file import num_pictures
 from medsize.scans.pictures.mask import Colour, parse_colour, read_picture_mask, turned
 from medsize.scans.pictures.picture import Picture
 from medsize.scans.scan import FoundScan, ScanKind, said_once
-from medsize.sizes.match_rows import MatchedRows
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.match_rows import MatchedRows
+from medsize.sizes.table.size_table import SizeTable
 from medsize.suggest import closest_or_all, first_few
 
 __all__ = [

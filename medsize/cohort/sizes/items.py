@@ -17,8 +17,8 @@ from medsize.scans.fact_cache import cached_facts
 from medsize.scans.scan_facts import UNREADABLE, mask_facts
 from medsize.scans.subjects import comparable_subject
 from medsize.sizes.mask_sizes import describe_mask
-from medsize.sizes.scan_sizes import add_sizes
-from medsize.sizes.size_table import SizeTable, SizeTableError
+from medsize.sizes.table.scan_sizes import add_sizes
+from medsize.sizes.table.size_table import SizeTable, SizeTableError
 
 __all__ = ["SIZES", "measured_items", "stated_items"]
 
@@ -91,7 +91,7 @@ def stated_items(
         dataset_dir: folder that the items' paths start from.
         key: secret key for the pseudonyms of the table's subjects.
         sources: names of the images in messages.
-        length_unit: see :func:`medsize.sizes.scan_sizes.scan_sizes`.
+        length_unit: see :func:`medsize.sizes.table.scan_sizes.scan_sizes`.
 
     Raises:
         SizeTableError: naming every row that states no size.

@@ -18,8 +18,8 @@ from medsize.cohort.structures import (
 from medsize.data.load_cohort import organs_of
 from medsize.errors import ProblemsError
 from medsize.progress_bar import with_progress
-from medsize.sizes.match_rows import MatchedRows, match_rows
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.match_rows import MatchedRows, match_rows
+from medsize.sizes.table.size_table import SizeTable
 
 __all__ = ["Matched", "match_cohort"]
 

@@ -16,8 +16,8 @@ from medsize.measurements.size_rows import SizeRows, size_rows
 from medsize.measurements.slicer_markups import REGION_NAME
 from medsize.measurements.structures import with_structures
 from medsize.scans.find_scans import find_scans
-from medsize.sizes.read_size_table import read_size_table
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.read import read_size_table
+from medsize.sizes.table.size_table import SizeTable
 
 __all__ = [
     "Imported",

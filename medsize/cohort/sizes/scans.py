@@ -12,8 +12,8 @@ from medsize.cohort.sizes.items import SIZES, measured_items, stated_items
 from medsize.cohort.sizes.matched import Matched
 from medsize.cohort.sizes.unpaired import unpaired
 from medsize.errors import ProblemsError
-from medsize.sizes.match_rows import rows_of
-from medsize.sizes.size_table import SizeTableError
+from medsize.sizes.table.match_rows import rows_of
+from medsize.sizes.table.size_table import SizeTableError
 
 __all__ = ["Sized", "size_scans"]
 

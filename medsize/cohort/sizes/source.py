@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from medsize.bundle.model_card import NOT_MEASURED_BY
-from medsize.sizes.size_cells import SIZE_KINDS
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.cells import SIZE_KINDS
+from medsize.sizes.table.size_table import SizeTable
 from medsize.suggest import first_few
 
 __all__ = ["size_source"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from medsize.cohort.conversion.scans import ConvertOptions
 from medsize.cohort.find import FoundCohort, find_cohort
-from medsize.sizes.match_rows import MatchedRows, match_rows
-from medsize.sizes.read_size_table import read_size_table
-from medsize.sizes.size_table import SizeTable, SizeTableError
+from medsize.sizes.table.match_rows import MatchedRows, match_rows
+from medsize.sizes.table.read import read_size_table
+from medsize.sizes.table.size_table import SizeTable, SizeTableError
 
 __all__ = ["read_cohort_table", "unpaired"]
 
@@ -21,7 +21,7 @@ def read_cohort_table(file: Path, sheet: str | None, folder: Path, options: Conv
 
     Args:
         file: the table.
-        sheet: see :func:`medsize.sizes.read_size_table.read_size_table`.
+        sheet: see :func:`medsize.sizes.table.read.read_size_table`.
         folder: the cohort's folder.
         options: modalities and contours to use.
 

@@ -13,8 +13,8 @@ import openpyxl
 import pytest
 from hypothesis import HealthCheck, settings
 
-from medsize.sizes.read_size_table import read_size_table
-from medsize.sizes.size_table import SizeTableError
+from medsize.sizes.table.read import read_size_table
+from medsize.sizes.table.size_table import SizeTableError
 
 Row = Sequence[Any]
 

@@ -19,11 +19,11 @@ from monai.data import MetaTensor
 from scipy.special import ellipe
 
 from medsize.data import load_cohort, write_data_list
-from medsize.sizes.read_size_table import read_size_table
-from medsize.sizes.scan_sizes import add_sizes, scan_sizes
-from medsize.sizes.size_table import SizeTable, SizeTableError
+from medsize.sizes.table.read import read_size_table
+from medsize.sizes.table.scan_sizes import add_sizes, scan_sizes
+from medsize.sizes.table.size_table import SizeTable, SizeTableError
 from medsize.transforms import SizeToFraction
-from tests.sizes.tables import Row, in_a_folder, write_csv, write_scan, write_xlsx
+from tests.sizes.table.tables import Row, in_a_folder, write_csv, write_scan, write_xlsx
 
 
 def sizes(tmp_path: Path, *rows: Row, image: str = "a.nii.gz") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from medsize.sizes.size_table import SizeRow, SizeTable, first_with
+from medsize.sizes.table.size_table import SizeRow, SizeTable, first_with
 
 __all__ = ["contradictions"]
 

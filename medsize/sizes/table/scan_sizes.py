@@ -12,8 +12,8 @@ from typing import Any, Literal
 from medsize.scans.scan_names import comparable_path
 from medsize.scans.space.scan_header import scan_header
 from medsize.sizes.mask_sizes import measure_structure
-from medsize.sizes.measurements import Extent, StatedSize, added
-from medsize.sizes.size_table import SizeRow, SizeTable, SizeTableError, first_with
+from medsize.sizes.table.measurements import Extent, StatedSize, added
+from medsize.sizes.table.size_table import SizeRow, SizeTable, SizeTableError, first_with
 from medsize.suggest import did_you_mean
 
 __all__ = ["add_sizes", "scan_sizes"]
@@ -93,7 +93,7 @@ def scan_sizes(
     Return the sizes of a scan, as entries of an item in a data list whose ``size_unit`` is ``mm3``.
 
     Args:
-        table: the table, from :func:`medsize.sizes.read_size_table.read_size_table`.
+        table: the table, from :func:`medsize.sizes.table.read.read_size_table`.
         image: path of the scan from the data set's folder. A scan of one slice is a picture: all of its sizes are
             areas.
         dataset_dir: the data set's folder. Where all rows of a scan state volumes or diameters, it need not exist.
@@ -169,7 +169,7 @@ def add_sizes(
 
     Args:
         items: items of a data list, with ``image``, a path from the data set's folder.
-        table: the table, from :func:`medsize.sizes.read_size_table.read_size_table`.
+        table: the table, from :func:`medsize.sizes.table.read.read_size_table`.
         dataset_dir: the data set's folder.
         length_unit: see :func:`scan_sizes`.
 

@@ -40,7 +40,7 @@ line ``0 1 2 to 3 4 2``.
 
 **Several lesions** of a structure have a row each, told apart by ``lesion``, or a cell with ``+`` between them:
 ``12 + 15 x 11 + 31``. Their sizes add up, and so do the ends of their intervals, see
-:func:`medsize.sizes.measurements.added`.
+:func:`medsize.sizes.table.measurements.added`.
 
 A structure of which no more is known than that it is present takes at least 0.1 % of a slice or picture (0.001 % of a
 scan), and at most all of it. In a table of picture files, a structure's name alone may be that of its fractions.
@@ -70,8 +70,8 @@ from typing import Any
 from medsize.errors import ProblemsError
 from medsize.items import RoiMm
 from medsize.scans.scan_names import comparable_path
-from medsize.sizes.measurements import StatedSize
-from medsize.sizes.size_columns import Column
+from medsize.sizes.table.columns import Column
+from medsize.sizes.table.measurements import StatedSize
 
 __all__ = ["SizeRow", "SizeTable", "SizeTableError", "first_with"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from openpyxl.utils import get_column_letter
 
-from medsize.sizes.size_cells import CLICK_KINDS, ROI_KINDS, SIZE_KINDS, as_text
-from medsize.sizes.spreadsheet import Cell
+from medsize.sizes.table.cells import CLICK_KINDS, ROI_KINDS, SIZE_KINDS, as_text
+from medsize.sizes.table.spreadsheet import Cell
 from medsize.suggest import did_you_mean, first_few
 
 __all__ = ["TAGS", "Column", "read_columns"]

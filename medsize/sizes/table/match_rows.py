@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medsize.scans.scan import FoundScan
 from medsize.scans.scan_names import ScanNames
-from medsize.sizes.size_table import SizeTable
+from medsize.sizes.table.size_table import SizeTable
 from medsize.suggest import did_you_mean
 
 __all__ = ["MatchedRows", "match_rows", "rows_of"]

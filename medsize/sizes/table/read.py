@@ -12,12 +12,12 @@ from openpyxl.utils import get_column_letter
 
 from medsize.items import RoiMm
 from medsize.scans.pictures.file import PICTURE_ENDINGS
-from medsize.sizes.contradictions import contradictions
-from medsize.sizes.measurements import misfits, of_other_extent, stated_size
-from medsize.sizes.size_cells import CLICK_KINDS, NUMBERS, ROI_KINDS, as_text, in_ras, is_unknown, read_cell
-from medsize.sizes.size_columns import TAGS, Column, read_columns
-from medsize.sizes.size_table import SizeRow, SizeTable, SizeTableError
-from medsize.sizes.spreadsheet import Cell, parse_number, read_cells, uses_decimal_comma
+from medsize.sizes.table.cells import CLICK_KINDS, NUMBERS, ROI_KINDS, as_text, in_ras, is_unknown, read_cell
+from medsize.sizes.table.columns import TAGS, Column, read_columns
+from medsize.sizes.table.contradictions import contradictions
+from medsize.sizes.table.measurements import misfits, of_other_extent, stated_size
+from medsize.sizes.table.size_table import SizeRow, SizeTable, SizeTableError
+from medsize.sizes.table.spreadsheet import Cell, parse_number, read_cells, uses_decimal_comma
 
 __all__ = ["read_size_table"]
 
@@ -38,7 +38,7 @@ HEADER_WORD = re.compile(
 
 def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
     """
-    Read and check a size table; :mod:`medsize.sizes.size_table` describes its columns.
+    Read and check a size table; :mod:`medsize.sizes.table.size_table` describes its columns.
 
     Numbers have a decimal point. A decimal comma is understood if it cannot be anything else, as in ``12,5`` and
     ``1.510,5``. A number such as ``1,510`` is refused: its comma may be a thousands separator.

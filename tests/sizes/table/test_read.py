@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ellipe
 
-from medsize.sizes.measurements import stated_size
-from medsize.sizes.read_size_table import read_size_table
-from medsize.sizes.scan_sizes import scan_sizes
-from medsize.sizes.size_columns import Column
-from medsize.sizes.size_table import SizeTableError
-from tests.sizes.tables import Row, in_a_folder, problems_of, write_csv, write_scan, write_xlsx
+from medsize.sizes.table.columns import Column
+from medsize.sizes.table.measurements import stated_size
+from medsize.sizes.table.read import read_size_table
+from medsize.sizes.table.scan_sizes import scan_sizes
+from medsize.sizes.table.size_table import SizeTableError
+from tests.sizes.table.tables import Row, in_a_folder, problems_of, write_csv, write_scan, write_xlsx
 
 
 def test_bare_names_are_fractions_where_files_are_pictures(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 Measurements: the size of a structure, from the cells of a row together.
 
 A measurement is a volume, diameters, an area, a circumference, a fraction, a mask or presence alone, with the reader's
-error or with bounds, see :mod:`medsize.sizes.size_table`. Diameters and a circumference may stand together, and so may
-the number of objects and the mean area of one.
+error or with bounds, see :mod:`medsize.sizes.table.size_table`. Diameters and a circumference may stand together, and
+so may the number of objects and the mean area of one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from medsize.sizes.ellipse import circumference_area, ellipse_area, ellipse_circumference
 from medsize.sizes.ellipsoid import ellipsoid_volume
-from medsize.sizes.size_cells import AREA_KINDS, CLICK_KINDS
-from medsize.sizes.size_columns import Column
+from medsize.sizes.table.cells import AREA_KINDS, CLICK_KINDS
+from medsize.sizes.table.columns import Column
 from medsize.units import MM2_PER_UM2, MM3_PER_ML
 
 __all__ = ["Extent", "StatedSize", "added", "misfits", "of_other_extent", "stated_size"]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from medsize.model_errors import found_and_expected
-from medsize.sizes.spreadsheet import Cell, Shown, parse_number
+from medsize.sizes.table.spreadsheet import Cell, Shown, parse_number
 from medsize.units import lps_to_ras
 
 __all__ = [
@@ -58,7 +58,7 @@ def read_cell(kind: str, cell: Cell, decimal_comma: bool) -> Any:
     Args:
         kind: kind of its column.
         cell: a cell that is not empty.
-        decimal_comma: see :func:`medsize.sizes.spreadsheet.parse_number`.
+        decimal_comma: see :func:`medsize.sizes.table.spreadsheet.parse_number`.
 
     Raises:
         ValueError: with the content of the cell, its fault and the remedy.

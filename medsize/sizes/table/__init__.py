@@ -1,0 +1,1 @@
+"""Size tables: from the cells of a spreadsheet to the sizes of each scan."""
