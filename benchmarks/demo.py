@@ -27,8 +27,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from medsize.bundle.run_folder import LOG, MASKS
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.folder import LOG, MASKS
+from medsize.bundle.run.summary import RunSummary
 from medsize.data import PHANTOM_CLASSES, write_phantom_cohort
 from medsize.files import atomic_write
 from medsize.pictures import draw_legend, draw_slice

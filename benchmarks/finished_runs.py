@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from medsize.bundle.run_folder import METRICS
+from medsize.bundle.run.folder import METRICS
 
 __all__ = ["Runs", "Test", "across_cohorts", "by_cross_validation", "read_runs"]
 

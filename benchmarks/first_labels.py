@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.result import Result, machine, run_quietly
-from medsize.bundle.run_folder import EPOCHS
+from medsize.bundle.run.folder import EPOCHS
 from medsize.data import write_phantom_cohort
 
 PROJECT = Path(__file__).parent.parent

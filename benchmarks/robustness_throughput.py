@@ -24,7 +24,7 @@ import yaml
 
 from benchmarks.result import Result, machine
 from medsize.bundle import supervise
-from medsize.bundle.run_folder import SUMMARY
+from medsize.bundle.run.folder import SUMMARY
 from medsize.data import write_phantom_cohort
 from medsize.studies.robustness import run_robustness
 

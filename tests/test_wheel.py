@@ -127,7 +127,7 @@ from jinja2 import PackageLoader
 PackageLoader("medsize.studies.robustness", ".").get_source(None, "report.html.j2")
 
 from medsize.bundle.bundle_choice import find_bundle
-from medsize.bundle.export import export_bundle
+from medsize.bundle.sharing.export import export_bundle
 export_bundle(find_bundle("size_seg_3d"), pathlib.Path("shared"), vendor=True)
 
 from medsize.studies.cohort_setting import CohortSetting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import medsize
-from medsize.bundle.run_command import as_typed, run_command
+from medsize.bundle.run.command import as_typed, run_command
 from medsize.suggest import did_you_mean, did_you_mean_path
 
 __all__ = ["bundle_dimensions", "bundle_name", "find_bundle", "go_on_commands", "own_bundles"]

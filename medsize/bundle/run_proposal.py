@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medsize.bundle.run_folder import INFERENCE, SUMMARY
+from medsize.bundle.run.folder import INFERENCE, SUMMARY
 from medsize.data.cohort import Cohort
 from medsize.data.proposal import UNET_LEVELS, Proposal
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medsize.bundle.inference_settings import own_weights
-from medsize.bundle.run_command import as_typed, run_command
-from medsize.bundle.run_folder import INFERENCE, LOG, MASKS
+from medsize.bundle.run.command import as_typed, run_command
+from medsize.bundle.run.folder import INFERENCE, LOG, MASKS
+from medsize.bundle.run.inference_settings import own_weights
 
 __all__ = ["run_inference", "run_past_faults", "segment_images", "segment_readable_images"]
 

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from medsize.bundle.run_folder import CHECKPOINT, LOCK, LOG, SUMMARY
+from medsize.bundle.run.folder import CHECKPOINT, LOCK, LOG, SUMMARY
 
 __all__ = ["Outcome", "outcome_of", "run_supervised", "start_supervised", "supervise"]
 

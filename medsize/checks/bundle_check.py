@@ -9,7 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow, update_kwargs
 
-from medsize.bundle.run_command import config_fault, config_file
+from medsize.bundle.run.command import config_fault, config_file
 from medsize.checks.config_check import config_items
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.checks.workflow_check import CONFIG, workflow_findings

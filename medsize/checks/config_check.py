@@ -14,7 +14,7 @@ from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, Config
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.utils import BundlePropertyConfig
 
-from medsize.bundle.run_folder import SUMMARY
+from medsize.bundle.run.folder import SUMMARY
 from medsize.suggest import did_you_mean
 
 __all__ = ["config_items", "config_problems"]

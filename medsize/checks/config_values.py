@@ -9,7 +9,7 @@ import torch
 from monai.bundle import ConfigComponent
 from pydantic import AfterValidator, BaseModel, Field
 
-from medsize.bundle.run_settings import Number, Switch, Whole, read_settings
+from medsize.bundle.run.settings import Number, Switch, Whole, read_settings
 
 __all__ = ["value_problems"]
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from medsize.bundle.inference_settings import inference_settings
-from medsize.bundle.run_folder import WEIGHTS
-from medsize.bundle.run_summary import inference_bundle
+from medsize.bundle.run.folder import WEIGHTS
+from medsize.bundle.run.inference_settings import inference_settings
+from medsize.bundle.run.summary import inference_bundle
 from medsize.bundle.segment_images import segment_images
 from medsize.checks.findings import Finding, RunRefused
 from medsize.checks.scans import region_faults

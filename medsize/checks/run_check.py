@@ -9,9 +9,9 @@ from typing import Any
 
 import ignite.distributed as idist
 
-from medsize.bundle.run_folder import CHECKPOINT, WEIGHTS
-from medsize.bundle.run_settings import DERIVED, RunSettings, read_settings
-from medsize.bundle.running_workflow import running_workflow
+from medsize.bundle.run.folder import CHECKPOINT, WEIGHTS
+from medsize.bundle.run.settings import DERIVED, RunSettings, read_settings
+from medsize.bundle.run.workflow import running_workflow
 from medsize.checks.config_values import value_problems
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.checks.plausibility.cohort import nothing_to_learn, suspicions

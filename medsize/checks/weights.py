@@ -8,8 +8,8 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from medsize.bundle.parts import read_object, read_weights
-from medsize.bundle.run_folder import CHECKPOINT, INFERENCE
-from medsize.bundle.run_settings import RunSettings
+from medsize.bundle.run.folder import CHECKPOINT, INFERENCE
+from medsize.bundle.run.settings import RunSettings
 from medsize.checks.findings import Finding
 from medsize.networks.weights import misfit, weights_in
 from medsize.suggest import first_few

@@ -43,8 +43,8 @@ def export(
     ] = None,
 ) -> None:
     """Write a self-contained bundle in the layout of the MONAI model zoo, or with --zoo a contribution to it."""
-    from medsize.bundle.export import export_bundle
-    from medsize.bundle.zoo import Contribution, export_for_zoo
+    from medsize.bundle.sharing.export import export_bundle
+    from medsize.bundle.sharing.zoo import Contribution, export_for_zoo
 
     with refusals():
         if zoo is None:

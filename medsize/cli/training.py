@@ -125,7 +125,7 @@ def train(
 
     The options after BUNDLE are passed on to it: --dataset_dir DATA --output_dir RUN --max_epochs 50
     """
-    from medsize.bundle.run_command import as_typed, training_command
+    from medsize.bundle.run.command import as_typed, training_command
 
     with refusals():
         command = training_command(bundle, overlay or [], context.args, processes)

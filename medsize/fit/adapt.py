@@ -13,7 +13,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from medsize.bundle.bundle_choice import own_bundles
 from medsize.bundle.overlay import Setting, write_overlay
-from medsize.bundle.run_command import as_typed
+from medsize.bundle.run.command import as_typed
 from medsize.bundle.zoo_bundle import AdaptedWeights, ZooBundle, read_zoo_bundle
 from medsize.data.cohort import Cohort
 from medsize.data.load_cohort import load_cohort

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from medsize.bundle.inference_settings import inference_settings
 from medsize.bundle.parts import read_weights
-from medsize.bundle.run_folder import INFERENCE, METRICS, WEIGHTS, check_finished
-from medsize.bundle.run_summary import RunResults, RunSummary
+from medsize.bundle.run.folder import INFERENCE, METRICS, WEIGHTS, check_finished
+from medsize.bundle.run.inference_settings import inference_settings
+from medsize.bundle.run.summary import RunResults, RunSummary
 from medsize.files import atomic_write
 from medsize.handlers.case_table import calibrate_volumes, summarise
 from medsize.handlers.run_record import write_calibration

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from medsize.bundle.run_folder import METRICS
+from medsize.bundle.run.folder import METRICS
 from medsize.checks.plausibility.cohort import size_volumes
 from medsize.data.cohort import Cohort
 from medsize.fit.plan import Plan

@@ -13,9 +13,9 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from medsize.bundle.inference_settings import inference_settings
 from medsize.bundle.parts import read_weights
-from medsize.bundle.run_folder import CONFIG, WEIGHTS
+from medsize.bundle.run.folder import CONFIG, WEIGHTS
+from medsize.bundle.run.inference_settings import inference_settings
 from medsize.first_labels.label_folder import label_file
 from medsize.metrics.size_error import mean_relative_error
 from medsize.pictures import fullest_slice, slice_png

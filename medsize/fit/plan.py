@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from medsize.bundle.run_command import as_typed
+from medsize.bundle.run.command import as_typed
 
 __all__ = ["Decision", "Plan", "Stage", "Wishes", "override_option"]
 

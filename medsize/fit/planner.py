@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from medsize.bundle.bundle_choice import bundle_name
-from medsize.bundle.run_command import as_options, config_file, training_command
-from medsize.bundle.run_folder import FIRST_LABELS, SUMMARY, WEIGHTS
+from medsize.bundle.run.command import as_options, config_file, training_command
+from medsize.bundle.run.folder import FIRST_LABELS, SUMMARY, WEIGHTS
 from medsize.data.proposal import SIDE_STEP
 from medsize.data.sampling import enough_epochs
 from medsize.fit.cohort_facts import DATA_LIST, OVERLAY, CohortFacts, CohortSource

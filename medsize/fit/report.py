@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from medsize import __version__
-from medsize.bundle.run_folder import LOG, MASKS
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.folder import LOG, MASKS
+from medsize.bundle.run.summary import RunSummary
 from medsize.data.cohort import Cohort
 from medsize.data.load_cohort import load_cohort
 from medsize.data.size_unit import SizeUnit, size_unit

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from medsize.bundle.bundle_choice import bundle_dimensions, find_bundle
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.summary import RunSummary
 from medsize.data.load_cohort import load_cohort
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource, cohort_facts, find_source

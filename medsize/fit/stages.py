@@ -13,7 +13,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from medsize.bundle.run_folder import CHECKPOINT, EPOCHS, LOG, is_finished
+from medsize.bundle.run.folder import CHECKPOINT, EPOCHS, LOG, is_finished
 from medsize.bundle.supervise import Outcome, outcome_of, start_supervised
 from medsize.files import atomic_write
 from medsize.fit.display import Display

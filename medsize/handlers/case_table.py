@@ -16,8 +16,8 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.metrics import compute_dice, compute_hausdorff_distance
 
-from medsize.bundle.run_folder import METRICS
-from medsize.bundle.run_summary import RunResults
+from medsize.bundle.run.folder import METRICS
+from medsize.bundle.run.summary import RunResults
 from medsize.files import atomic_write
 from medsize.handlers.run_record import RunRecord
 from medsize.losses.composite import IGNORE_INDEX

@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import DiskSaver
 
-from medsize.bundle.run_folder import CHECKPOINT, WEIGHTS
+from medsize.bundle.run.folder import CHECKPOINT, WEIGHTS
 
 __all__ = ["RunCheckpoint"]
 

@@ -19,10 +19,10 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser, ReferenceResolver
 
-from medsize.bundle.run_folder import CONFIG, EPOCHS, INFERENCE
-from medsize.bundle.run_settings import RunSettings
-from medsize.bundle.run_summary import RunSummary
-from medsize.bundle.running_workflow import running_workflow
+from medsize.bundle.run.folder import CONFIG, EPOCHS, INFERENCE
+from medsize.bundle.run.settings import RunSettings
+from medsize.bundle.run.summary import RunSummary
+from medsize.bundle.run.workflow import running_workflow
 from medsize.files import atomic_write
 from medsize.handlers.peak_memory import peak_bytes
 from medsize.metrics.conformal import SizeCalibration
@@ -42,7 +42,7 @@ class RunRecord:
       seconds that training waited for the loader;
     - ``inference.json``: an overlay for the bundle's inference config: the values of ``inference``, the network and, at
       the end, the calibration of its volumes and the values of the scans that it was validated on (``cohort_facts``);
-    - ``summary.json``: a :class:`medsize.bundle.run_summary.RunSummary`, written by :meth:`write_summary`.
+    - ``summary.json``: a :class:`medsize.bundle.run.summary.RunSummary`, written by :meth:`write_summary`.
 
     Of several processes, the first one writes; losses are the means over all.
 
@@ -53,7 +53,7 @@ class RunRecord:
         loss_function: a loss that keeps its last terms in ``terms``.
         evaluator: engine whose metrics are recorded with each epoch.
         inference: values that inference must share with the training.
-        settings: of the run, see :class:`medsize.bundle.run_settings.RunSettings`: they stand in the summary, too.
+        settings: of the run, see :class:`medsize.bundle.run.settings.RunSettings`: they stand in the summary, too.
     """
 
     def __init__(

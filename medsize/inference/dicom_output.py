@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from medsize.bundle.run_folder import WEIGHTS
+from medsize.bundle.run.folder import WEIGHTS
 from medsize.inference.output_folder import mask_file
 from medsize.inference.segmentation import Segmentation
 from medsize.metrics.conformal import whole_percent

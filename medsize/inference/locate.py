@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from medsize.bundle.bundle_choice import bundle_dimensions, bundle_name
 from medsize.bundle.overlay import Setting, write_overlay
-from medsize.bundle.run_summary import inference_bundle
+from medsize.bundle.run.summary import inference_bundle
 from medsize.bundle.segment_images import segment_images
 from medsize.data.load_cohort import load_cohort
 from medsize.data.proposal import Proposal, fitting_window

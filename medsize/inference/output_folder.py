@@ -18,8 +18,8 @@ import nibabel
 from nibabel.filebasedimages import ImageFileError
 
 from medsize import __version__
-from medsize.bundle.inference_settings import inference_settings
-from medsize.bundle.run_folder import MASKS, VOLUMES, WEIGHTS
+from medsize.bundle.run.folder import MASKS, VOLUMES, WEIGHTS
+from medsize.bundle.run.inference_settings import inference_settings
 from medsize.files import atomic_write, locked
 from medsize.suggest import first_few
 

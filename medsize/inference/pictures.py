@@ -10,7 +10,7 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from medsize.bundle.run_folder import MASKS
+from medsize.bundle.run.folder import MASKS
 from medsize.inference.large_picture import mask_summary
 from medsize.inference.output_folder import LARGE_MASK, OutputFolder, mask_file
 from medsize.inference.report.page import Panel

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from medsize.bundle.inference_settings import inference_settings
-from medsize.bundle.run_summary import RunSummary, inference_bundle
+from medsize.bundle.run.inference_settings import inference_settings
+from medsize.bundle.run.summary import RunSummary, inference_bundle
 from medsize.inference.areas import predict_areas
 from medsize.inference.dicom_output import check_dicom_output, write_dicom_segs, write_dicom_srs
 from medsize.inference.new_scans import find_new_scans, nothing_left, scan_states, with_paths

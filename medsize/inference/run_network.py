@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
-from medsize.bundle.run_folder import INFERENCE, WEIGHTS
+from medsize.bundle.run.folder import INFERENCE, WEIGHTS
 from medsize.checks.weights import weights_problem
 from medsize.inference.large_picture import (
     Axis,

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from medsize.bundle.inference_settings import inference_settings, own_weights
-from medsize.bundle.run_command import as_typed, run_command
-from medsize.bundle.run_folder import INFERENCE, LOG, MASKS
+from medsize.bundle.run.command import as_typed, run_command
+from medsize.bundle.run.folder import INFERENCE, LOG, MASKS
+from medsize.bundle.run.inference_settings import inference_settings, own_weights
 from medsize.bundle.segment_images import run_inference, run_past_faults
 from medsize.inference.output_folder import REGIONS, OutputFolder, mask_file
 from medsize.inference.run_network import RunNetwork

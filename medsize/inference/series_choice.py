@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medsize.bundle.inference_settings import inference_settings
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.inference_settings import inference_settings
+from medsize.bundle.run.summary import RunSummary
 from medsize.metrics.reliability import CohortFacts, geometry_doubts
 from medsize.scans.scan import FoundScan
 from medsize.scans.space.orientation import order_of_axes

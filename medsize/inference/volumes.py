@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from medsize.bundle.run_folder import MASKS, VOLUMES
+from medsize.bundle.run.folder import MASKS, VOLUMES
 from medsize.files import atomic_write
 from medsize.inference.measured_scan import MeasuredScan, measure_scan
 from medsize.inference.new_scans import NewScans, nothing_left

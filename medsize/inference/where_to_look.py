@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medsize.bundle.run_summary import RunSummary, inference_bundle
+from medsize.bundle.run.summary import RunSummary, inference_bundle
 from medsize.bundle.segment_images import segment_readable_images
 from medsize.data.data_list import middle_of_clicks, parse_data_list, write_data_list
 from medsize.inference.locate import LOCATED_BY, Region, find_region, middle_of

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from medsize.bundle.run_folder import LOG, SETTINGS
+from medsize.bundle.run.folder import LOG, SETTINGS
 from medsize.files import atomic_write, locked
 from medsize.studies.study import Study
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from medsize.bundle.run_settings import RunSettings, read_settings
+from medsize.bundle.run.settings import RunSettings, read_settings
 from medsize.checks.run_check import check_run
 from medsize.data.cohort import Cohort
 from medsize.sizes.size_detail import SIZE_DETAILS

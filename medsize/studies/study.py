@@ -13,8 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medsize.bundle.bundle_choice import find_bundle
-from medsize.bundle.run_command import as_options, training_command
-from medsize.bundle.run_folder import is_finished
+from medsize.bundle.run.command import as_options, training_command
+from medsize.bundle.run.folder import is_finished
 from medsize.model_errors import found_and_expected
 from medsize.studies.cohort_setting import CohortSetting, folder_name
 

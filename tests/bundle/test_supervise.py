@@ -20,7 +20,8 @@ def test_what_workers_and_supervisors_import_is_light() -> None:
     assert set(own.split()) == {
         "medsize",
         "medsize.bundle",
-        "medsize.bundle.run_folder",
+        "medsize.bundle.run",
+        "medsize.bundle.run.folder",
         "medsize.bundle.supervise",
     }
 

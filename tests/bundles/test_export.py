@@ -19,8 +19,8 @@ from monai.bundle import ConfigParser
 from PIL import Image
 from typer.testing import CliRunner
 
-from medsize.bundle.export import export_bundle
 from medsize.bundle.parts import read_object
+from medsize.bundle.sharing.export import export_bundle
 from medsize.cli import app
 from tests.bundles.conftest import BUNDLES, CALIBRATION, STRIDES, WINDOWS
 from tests.test_docs import commands_of

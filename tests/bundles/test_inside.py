@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from medsize.bundle.run_folder import INFERENCE, WEIGHTS
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.folder import INFERENCE, WEIGHTS
+from medsize.bundle.run.summary import RunSummary
 from medsize.checks import RunRefused, check_run
 from medsize.data import Cohort, load_cohort, write_phantom_cohort
 from medsize.fit.cohort_facts import cohort_facts, find_source

@@ -23,7 +23,7 @@ from ignite.engine import Engine
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
-from medsize.bundle import run_folder
+from medsize.bundle.run import folder as run_folder
 from medsize.metrics.reliability import IMAGE_FACTS
 from medsize.networks import EfficientNetLiteEncoder
 from tests.bundles.conftest import SMALL

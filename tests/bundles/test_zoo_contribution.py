@@ -18,9 +18,9 @@ from monai.apps.utils import download_url
 from monai.bundle import ConfigParser
 from typer.testing import CliRunner
 
-from medsize.bundle.model_card import NOT_MEASURED_BY
-from medsize.bundle.weights_licence import weights_licence
-from medsize.bundle.zoo import HUB_SCHEMA, Contribution, export_for_zoo
+from medsize.bundle.sharing.model_card import NOT_MEASURED_BY
+from medsize.bundle.sharing.weights_licence import weights_licence
+from medsize.bundle.sharing.zoo import HUB_SCHEMA, Contribution, export_for_zoo
 from medsize.cli import app
 from medsize.handlers.case_table import summarise
 from tests.bundles.conftest import BUNDLES, CALIBRATION, WINDOWS

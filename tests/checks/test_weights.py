@@ -10,7 +10,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNet
 
-from medsize.bundle.run_settings import RunSettings
+from medsize.bundle.run.settings import RunSettings
 from medsize.checks import RunRefused, check_bundle
 from medsize.checks.weights import weights_findings
 from tests.checks.test_bundle_check import SMALL

@@ -16,7 +16,7 @@ import yaml
 from monai.bundle import ConfigParser
 from typer.testing import CliRunner
 
-from medsize.bundle.export import export_bundle
+from medsize.bundle.sharing.export import export_bundle
 from medsize.cli import app
 from medsize.fit.adapt import adapt_bundle
 from tests.conftest import BUNDLE_3D

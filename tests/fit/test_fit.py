@@ -21,8 +21,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from medsize.bundle.export import export_bundle
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.summary import RunSummary
+from medsize.bundle.sharing.export import export_bundle
 from medsize.fit import Wishes, fit_cohort
 from medsize.fit.ensemble import write_ensemble
 from medsize.fit.run import next_command

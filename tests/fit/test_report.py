@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medsize.bundle.run_folder import MASKS
+from medsize.bundle.run.folder import MASKS
 from medsize.fit.cohort_facts import CohortSource
 from medsize.fit.report import agreements, intervals, mean_and_spread, scan_pictures
 from medsize.metrics.conformal import SizeCalibration

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from medsize.bundle.run_folder import INFERENCE, WEIGHTS
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.folder import INFERENCE, WEIGHTS
+from medsize.bundle.run.summary import RunSummary
 from medsize.data import PHANTOM_CLASSES
 from tests.conftest import BUNDLE_2D
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medsize.bundle.run_folder import INFERENCE
+from medsize.bundle.run.folder import INFERENCE
 from medsize.inference.predict import predict
 from tests.inference.bright_runs import write_bright_run
 from tests.inference.test_predict import Inference

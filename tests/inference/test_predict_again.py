@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medsize.bundle.inference_settings import own_weights
-from medsize.bundle.run_folder import INFERENCE
+from medsize.bundle.run.folder import INFERENCE
+from medsize.bundle.run.inference_settings import own_weights
 from medsize.inference.new_scans import find_new_scans
 from medsize.inference.output_folder import RECORD
 from medsize.inference.predict import predict

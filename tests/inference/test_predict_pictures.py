@@ -13,8 +13,8 @@ import tifffile
 import torch
 from PIL import Image
 
-from medsize.bundle.run_folder import INFERENCE, WEIGHTS
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.folder import INFERENCE, WEIGHTS
+from medsize.bundle.run.summary import RunSummary
 from medsize.inference.predict import predict
 from tests.conftest import BUNDLE_2D
 

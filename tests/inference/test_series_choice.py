@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from medsize.bundle.run_folder import INFERENCE
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.folder import INFERENCE
+from medsize.bundle.run.summary import RunSummary
 from medsize.inference.predict import predict
 from medsize.metrics.reliability import CohortFacts, Usual
 from tests.inference.bright_runs import write_bright_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from medsize.bundle.model_card import NOT_MEASURED_BY
+from medsize.bundle.sharing.model_card import NOT_MEASURED_BY
 from medsize.sizes.table.cells import SIZE_KINDS
 from medsize.sizes.table.size_table import SizeTable
 from medsize.suggest import first_few

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medsize.bundle.inference_settings import inference_settings
+from medsize.bundle.run.inference_settings import inference_settings
 from medsize.metrics.conformal import SizeCalibration, whole_percent
 from medsize.units import MM3_PER_ML
 

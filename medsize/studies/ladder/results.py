@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from medsize.bundle.run_command import as_options
-from medsize.bundle.run_folder import METRICS
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.command import as_options
+from medsize.bundle.run.folder import METRICS
+from medsize.bundle.run.summary import RunSummary
 from medsize.files import atomic_write
 from medsize.studies.cell_settings import distinguishing
 from medsize.studies.ladder.study import LadderCell, LadderStudy

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
-from medsize.bundle.run_folder import LOG, SUMMARY
+from medsize.bundle.run.folder import LOG, SUMMARY
 from medsize.bundle.supervise import run_supervised
 from medsize.files import locked
 from medsize.studies.cell_settings import check_settings

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medsize.bundle.run_folder import WEIGHTS
+from medsize.bundle.run.folder import WEIGHTS
 from medsize.studies.cohort_setting import CohortSetting
 from medsize.studies.study import Cell, Study
 

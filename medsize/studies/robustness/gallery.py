@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 
-from medsize.bundle.run_folder import MASKS, METRICS
+from medsize.bundle.run.folder import MASKS, METRICS
 from medsize.data.load_cohort import load_cohort
 from medsize.pictures import data_url, fullest_slice, slice_png
 from medsize.studies.robustness.study import RobustnessCell, RobustnessStudy

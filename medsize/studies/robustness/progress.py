@@ -10,8 +10,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from medsize.bundle.run_folder import LOG
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.folder import LOG
+from medsize.bundle.run.summary import RunSummary
 from medsize.bundle.supervise import Outcome
 from medsize.studies.robustness.study import RobustnessCell
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medsize.bundle.run_folder import LOG
+from medsize.bundle.run.folder import LOG
 from medsize.files import atomic_write
 from medsize.page_templates import page_templates
 from medsize.studies.robustness import figures

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from medsize.bundle.run_folder import METRICS
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.folder import METRICS
+from medsize.bundle.run.summary import RunSummary
 from medsize.studies.robustness.study import RobustnessCell, RobustnessStudy
 
 __all__ = ["CONDITION", "read_cases", "read_runs"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medsize.bundle.run_folder import LOG
+from medsize.bundle.run.folder import LOG
 from medsize.bundle.supervise import Outcome
 from medsize.files import locked
 from medsize.studies.cell_settings import check_settings

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medsize.bundle.run_settings import RunSettings
+from medsize.bundle.run.settings import RunSettings
 from medsize.checks import check_run
 from medsize.checks.findings import RunRefused
 from medsize.checks.plausibility.cohort import suspicions

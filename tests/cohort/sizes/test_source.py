@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medsize.bundle.model_card import CohortStatement
+from medsize.bundle.sharing.model_card import CohortStatement
 from tests.cohort.cohorts import phantom, save, volumes_ml, write_images
 from tests.cohort.test_init import prepared, write_table
 

@@ -19,11 +19,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from medsize.bundle.export import DEFAULT_NETWORK, check_empty, export_bundle, whole_folder
-from medsize.bundle.model_card import CohortStatement, header, model_card
-from medsize.bundle.run_folder import INFERENCE, METRICS, check_finished
-from medsize.bundle.run_summary import RunSummary
-from medsize.bundle.weights_licence import LICENCES, weights_licence
+from medsize.bundle.run.folder import INFERENCE, METRICS, check_finished
+from medsize.bundle.run.summary import RunSummary
+from medsize.bundle.sharing.export import DEFAULT_NETWORK, check_empty, export_bundle, whole_folder
+from medsize.bundle.sharing.model_card import CohortStatement, header, model_card
+from medsize.bundle.sharing.weights_licence import LICENCES, weights_licence
 
 __all__ = ["HUB_SCHEMA", "Contributed", "Contribution", "export_for_zoo"]
 
@@ -55,7 +55,7 @@ class Contribution:
         repository: OWNER/NAME on the Hugging Face hub, where the weights will lie. NAME is that of the bundle: words
             and underscores, such as ``liver_mr_segmentation``.
         authors: of the model.
-        licence: of the weights, see :func:`medsize.bundle.weights_licence.weights_licence`.
+        licence: of the weights, see :func:`medsize.bundle.sharing.weights_licence.weights_licence`.
         weights_url: address of ``model.pt``. Default: in that repository.
 
     Raises:
@@ -140,7 +140,7 @@ def export_for_zoo(
         output_dir: folder to write to; new or empty.
         run: output folder of a finished run.
         contribution: statements that the run cannot know.
-        network: see :func:`medsize.bundle.export.export_bundle`.
+        network: see :func:`medsize.bundle.sharing.export.export_bundle`.
         vendor: likewise.
         image_type: likewise.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medsize.bundle.parts import COPY, read_object
-from medsize.bundle.run_folder import INFERENCE, WEIGHTS
+from medsize.bundle.run.folder import INFERENCE, WEIGHTS
 
 __all__ = ["inference_settings", "own_weights"]
 

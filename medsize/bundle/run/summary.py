@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from medsize.bundle.inference_settings import inference_settings
-from medsize.bundle.run_folder import INFERENCE, SUMMARY, WEIGHTS, check_finished
+from medsize.bundle.run.folder import INFERENCE, SUMMARY, WEIGHTS, check_finished
+from medsize.bundle.run.inference_settings import inference_settings
 from medsize.files import atomic_write
 from medsize.metrics.conformal import SizeCalibration
 from medsize.model_errors import found_and_expected
@@ -56,7 +56,7 @@ class RunResults(BaseModel):
 
 class RunSummary(BaseModel):
     """
-    Settings, course and results of a run: :data:`medsize.bundle.run_folder.SUMMARY`.
+    Settings, course and results of a run: :data:`medsize.bundle.run.folder.SUMMARY`.
 
     Every key may be missing: summaries of evaluations have few, older ones lack the newer. Unknown keys are kept.
     """

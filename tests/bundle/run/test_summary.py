@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from medsize.bundle.run_folder import INFERENCE, SUMMARY, WEIGHTS
-from medsize.bundle.run_summary import RunSummary, inference_bundle
+from medsize.bundle.run.folder import INFERENCE, SUMMARY, WEIGHTS
+from medsize.bundle.run.summary import RunSummary, inference_bundle
 from tests.conftest import BUNDLE_3D
 
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
-from medsize.bundle.export import performance
-from medsize.bundle.run_summary import RunSummary
+from medsize.bundle.run.summary import RunSummary
+from medsize.bundle.sharing.export import performance
 from medsize.data.data_list import DataList, Item, Lesions, parse_data_list
 
 __all__ = ["NOT_MEASURED_BY", "CohortStatement", "ModelCard", "header", "model_card"]

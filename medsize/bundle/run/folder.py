@@ -52,7 +52,7 @@ VOLUMES = "volumes.csv"
 """Predicted volumes in mL, beside the masks of an inference."""
 SUMMARY = "summary.json"
 """
-Settings, course and results, see :class:`medsize.bundle.run_summary.RunSummary`. A run writes it last, in one step: a
+Settings, course and results, see :class:`medsize.bundle.run.summary.RunSummary`. A run writes it last, in one step: a
 run that has it is finished.
 """
 LOG = "log.txt"

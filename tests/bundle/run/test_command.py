@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from medsize.bundle.run_command import training_command
+from medsize.bundle.run.command import training_command
 from medsize.cli import app
 from tests.conftest import BUNDLE_2D
 

@@ -20,10 +20,10 @@ from monai.bundle import ConfigParser
 
 import medsize
 from medsize.bundle.config_text import ORIGIN, merged
-from medsize.bundle.inference_settings import inference_settings
 from medsize.bundle.parts import read_object, read_weights
-from medsize.bundle.run_folder import INFERENCE, METRICS, SUMMARY, WEIGHTS, check_finished
-from medsize.bundle.run_summary import RunResults, RunSummary
+from medsize.bundle.run.folder import INFERENCE, METRICS, SUMMARY, WEIGHTS, check_finished
+from medsize.bundle.run.inference_settings import inference_settings
+from medsize.bundle.run.summary import RunResults, RunSummary
 from medsize.bundle.zoo_bundle import window_divisors
 from medsize.files import OutputError
 
@@ -39,7 +39,7 @@ ENSEMBLE = "scripts.ensemble."
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns(
     *("cli", "__main__.py", "__pycache__", "bundles", "cohort", "fit", "inference", "studies"),
-    *("export.py", "model_card.py", "weights_licence.py", "zoo*.py"),
+    *("sharing", "zoo_bundle.py"),
 )
 COLOURS = {"0": "R", "1": "G", "2": "B"}
 """Order of the channels of pictures in colour, for the metadata."""

@@ -1,0 +1,1 @@
+"""Runs of a bundle: their commands, their folders, and what they record."""
