@@ -64,8 +64,8 @@ def write_report(
     volumes = np.stack([size_volumes(item) for item in cohort.items]) / unit.of_one
     zooms, shapes = np.array([f.zooms for f in facts]), np.array([f.shape for f in facts])
     views = np.prod(shapes[:, :2] * zooms[:, :2], axis=1, keepdims=True)
-    names = "xy" if unit.is_flat else "xyz"
-    axes, elements = list(range(len(names))), "pixels" if unit.is_flat else "voxels"
+    axis_names = "xy" if unit.is_flat else "xyz"
+    axes, elements = list(range(len(axis_names))), "pixels" if unit.is_flat else "voxels"
     structures = cohort.class_names[1:]
     environment = page_templates("medsize.cohort")
     environment.filters["number"] = number
@@ -86,8 +86,8 @@ def write_report(
         are_pictures=unit.is_flat,
         unit=unit.name,
         length_unit=cohort.length_unit,
-        spacing={"rows": _spread(zooms[:, axes]), "chart": _histograms(zooms[:, axes], names, cohort.length_unit)},
-        shape={"rows": _spread(shapes[:, axes]), "chart": _histograms(shapes[:, axes], names, elements)},
+        spacing={"rows": _spread(zooms[:, axes]), "chart": _histograms(zooms[:, axes], axis_names, cohort.length_unit)},
+        shape={"rows": _spread(shapes[:, axes]), "chart": _histograms(shapes[:, axes], axis_names, elements)},
         elements=elements,
         axes=len(axes),
         sizes={

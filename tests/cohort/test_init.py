@@ -331,6 +331,7 @@ def test_all_that_is_wrong_is_listed_and_the_rest_prepared(tmp_path: Path) -> No
     assert page.count('class="problem"') == 4
     assert "scan 0" not in page  # names of files may tell who it is
     assert "scan 77" not in page
+    assert "look it up in out_names.csv" in " ".join(page.split())
     private = tmp_path / "out_names.csv"  # tells what the codes mean, to its owner alone
     assert private.stat().st_mode & 0o777 == 0o600
     told = dict(line.split(",", 1) for line in private.read_text().splitlines())
