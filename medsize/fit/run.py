@@ -164,7 +164,7 @@ def _started_before(output_dir: Path) -> Started | None:
             raise ValueError(
                 f"{file}: found no plan of this version of medsize, expected that of a fit. Name another --output-dir."
             ) from e
-    if output_dir.is_dir() and any(file.name != LOCK for file in output_dir.iterdir()):
+    if output_dir.is_dir() and any(f.name != LOCK and not f.name.startswith(".") for f in output_dir.iterdir()):
         raise ValueError(f"{output_dir} holds other files than those of a fit. Name another --output-dir.")
     return None
 

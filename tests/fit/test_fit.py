@@ -115,6 +115,12 @@ def test_the_next_command_segments_new_scans(
     assert len(pd.read_csv(tmp_path / "predictions" / "predictions.csv")) == 3
 
 
+def test_hidden_files_and_what_a_kill_has_left_of_a_plan_keep_no_fit_out(cohort: Path, tmp_path: Path) -> None:
+    for name in (".DS_Store", ".partial_plan.json"):
+        (tmp_path / name).touch()
+    assert fit_cohort(cohort, tmp_path, plan_only=True, report=lambda _: None).trainings
+
+
 def test_another_cohort_or_plan_is_not_mixed_with_a_fit(
     finished: tuple[Path, str, str], cohort: Path, tmp_path: Path
 ) -> None:
