@@ -29,7 +29,7 @@ STRUCTURE_COLUMN = re.compile(
 )
 UNIT_ALONE = re.compile(
     r"(?P<structure>.+?)([\s_]*[(\[]|[\s_]+)"
-    r"(?P<unit>ml|cc|ccm|[mc]m\^?3|(?P<of_area>[mu\N{GREEK SMALL LETTER MU}]m\^?2))[)\]]?(?P<bound>[\s_]+(low|high))?",
+    r"(?P<unit>ml|cc|ccm|[mc]m\^?3|(?P<of_area>[cmu\N{GREEK SMALL LETTER MU}]m\^?2))[)\]]?(?P<bound>[\s_]+(low|high))?",
     re.IGNORECASE,
 )
 """A structure and a unit that only volumes or only areas have."""
@@ -252,7 +252,8 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
     if kind not in kinds:
         known = " or ".join(f"'{structure} {k}'".strip() for k in kinds if k.startswith(stem))
         fault = f"has the unknown unit '{match['unit']}'" if unit else "names no unit"
-        raise ValueError(f"{fault}. Convert its numbers where necessary, and name it {known}. 1 cm³ (cc) is 1 mL.")
+        factor = "1 cm² is 100 mm²" if stem == "area" else "1 cm³ (cc) is 1 mL"
+        raise ValueError(f"{fault}. Convert its numbers where necessary, and name it {known}. {factor}.")
     if structure == "" and kind != "error_percent":
         raise ValueError(f"names no structure. Rename it, for example to 'liver {kind}'.")
     if structure.lower() == "background":

@@ -288,6 +288,11 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
         [["image", "liver area_cm2"], ["a", 2]],
         "has the unknown unit 'cm2'. Convert its numbers where necessary, and name it 'liver area_mm2' or 'liver area_",
     ),
+    "area of another unit in brackets": (
+        [["image", "liver (cm²)"], ["a", 2]],
+        "'liver (cm²)' (B) has the unknown unit 'cm2'. Convert its numbers where necessary, and name it 'liver "
+        "area_mm2' or 'liver area_um2' or 'liver area_px'. 1 cm² is 100 mm².",
+    ),
     "bare names of fractions": (
         [["image", "cat", "cow", "ignored"], ["a", 0.2, 0, "0.01"], ["b", 0, 1, ""]],
         "row 1, columns 'cat' (B), 'cow' (C), 'ignored' (D) are not known, with numbers from 0 to 1. If these are "
