@@ -262,4 +262,10 @@ def test_a_bundle_of_pictures_segments_them_without_medsize(
     image = content["network_data_format"]["inputs"]["image"]
     assert (image["modality"], image["num_channels"]) == ("ultrasound", channels)
     assert image["channel_def"] == ({"0": "R", "1": "G", "2": "B"} if channels == 3 else {"0": "image"})
+    length = "px" if pixel_mm is None else "mm"
+    assert {f"mean_hd95_{length}", f"mean_area_error_{unit}"} < content["eval_metrics"].keys()
+    assert content["eval_metrics"][f"mean_area_error_{unit}"] == 500
+    card = (output / "docs" / "README.md").read_text()
+    assert f"| structure | Dice | HD95 ({length}) | area error ({symbol}) | relative size error |" in card
+    assert "| liver | 0.60 ± 0.10 | 4.00 ± 1.00 | 15000.00 ± 5000.00 |" in card
     monai.bundle.verify_net_in_out("network_def", meta_file=str(metadata), config_file=configs[0], device="cpu")

@@ -158,6 +158,19 @@ def test_the_model_card_says_how_the_network_was_trained_and_what_was_not_tested
     assert not re.search("ladder|hippocampus|Not stated", card, re.IGNORECASE)
 
 
+def test_the_model_card_of_pictures_states_areas_in_their_unit(shared_run: Callable, tmp_path: Path) -> None:
+    run = shared_run(2, **STATED)
+    settings = json.loads((run / "inference.json").read_text())
+    (run / "inference.json").write_text(json.dumps(settings | {"length_unit": "px", "fit_to_window": True}))
+    contribute(run, tmp_path / "zoo", 2)
+    card = (tmp_path / "zoo" / "huggingface" / NAME / "README.md").read_text()
+    of_the_network = card.partition("## Training")[2]
+    assert "HD95 (px) | area error (px)" in of_the_network
+    assert "`areas.json`, which inference writes" in of_the_network
+    assert "BUNDLE/configs/inference_pictures.yaml" in of_the_network
+    assert not re.search(r"\bmm\b|\bmL\b|NIfTI|voxels|volumes", of_the_network)
+
+
 @pytest.mark.parametrize(
     ("stated", "licence", "found"),
     [

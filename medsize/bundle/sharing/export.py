@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import yaml
@@ -26,8 +26,9 @@ from medsize.bundle.run.inference_settings import inference_settings
 from medsize.bundle.run.summary import RunResults, RunSummary
 from medsize.bundle.zoo_bundle import window_divisors
 from medsize.files import OutputError
+from medsize.units import MM3_PER_ML
 
-__all__ = ["DEFAULT_NETWORK", "check_empty", "export_bundle", "performance", "whole_folder"]
+__all__ = ["DEFAULT_NETWORK", "check_empty", "export_bundle", "is_of_pictures", "performance", "whole_folder"]
 
 DEFAULT_NETWORK = "unet"
 RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
@@ -44,12 +45,8 @@ NOT_FOR_TRAINING = shutil.ignore_patterns(
 COLOURS = {"0": "R", "1": "G", "2": "B"}
 """Order of the channels of pictures in colour, for the metadata."""
 NEEDED = (*(f"configs/{name}" for name in ("train.yaml", "inference.yaml", "metadata.json")), "docs/README.md")
-METRIC_TITLES = {
-    "dice": "Dice",
-    "hd95_mm": "HD95 (mm)",
-    "volume_error_ml": "volume error (mL)",
-    "relative_size_error": "relative size error",
-}
+METRICS_OF_SCANS = ("dice", "hd95_mm", "volume_error_ml", "relative_size_error")
+"""Columns of ``metrics.csv``; of pictures, they hold pixels in place of mm, and a thousandth of the area."""
 UNSTATED = """\
 The licence of the scans that the weights in models/model.pt were trained on is not stated yet: state it here.
 No data is part of this bundle.
@@ -114,7 +111,7 @@ def export_bundle(
             shutil.copy(weights, folder / "models")
         if run is not None:
             _write_metadata(folder / "configs" / "metadata.json", settings, summary.results, image_type)
-            _write_model_card(card, settings["structures"], summary, cases)
+            _write_model_card(card, settings, summary, cases)
             _write_data_license(folder / "docs" / "data_license.txt")
         if vendor:
             shutil.copytree(Path(medsize.__file__).parent, folder / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
@@ -200,7 +197,7 @@ def _settings(run: Path, configs: Path) -> dict[str, Any]:
 
 def _cases(file: Path) -> pd.DataFrame:
     """Return the metrics of a run's validation scans."""
-    needed = {"image", "subject", "structure", *METRIC_TITLES}
+    needed = {"image", "subject", "structure", *METRICS_OF_SCANS}
     try:
         cases = pd.read_csv(file)
     except ValueError as e:
@@ -250,8 +247,8 @@ def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults
     output["num_channels"] = len(classes)
     output["channel_def"] = {str(index): name for index, name in enumerate(classes)}
     metadata["pred_classes"] = f"{len(classes)} channels: {', '.join(classes)}"
-    means = {name: getattr(results, name).mean for name in METRIC_TITLES}
-    metadata["eval_metrics"] = {f"mean_{name}": mean for name, mean in means.items() if mean is not None}
+    means = [(metric, getattr(results, metric.column).mean) for metric in _metrics(settings)]
+    metadata["eval_metrics"] = {f"mean_{m.name}": mean * m.of_one for m, mean in means if mean is not None}
     file.write_text(json.dumps(metadata, indent=4) + "\n")
 
 
@@ -274,10 +271,10 @@ def _of_merged_configs(card: str, network: str, train: Mapping[str, Any], infere
     return re.sub(r'(--input_shape "\[\d+,)1,', rf"\g<1>{inference['in_channels']},", card)
 
 
-def _write_model_card(file: Path, structures: Sequence[str], summary: RunSummary, cases: pd.DataFrame) -> None:
+def _write_model_card(file: Path, settings: Mapping[str, Any], summary: RunSummary, cases: pd.DataFrame) -> None:
     """Replace the sections on the bundle's own weights."""
-    card = _with_section(file.read_text(), "Data", _data(structures, summary))
-    file.write_text(_with_section(card, "Performance", performance(summary, cases)))
+    card = _with_section(file.read_text(), "Data", _data(settings["structures"], summary))
+    file.write_text(_with_section(card, "Performance", performance(summary, cases, settings)))
 
 
 def _with_section(card: str, title: str, content: str) -> str:
@@ -295,24 +292,62 @@ To train on your own scans, make a data list: `docs/cohorts.md` of medsize's rep
 `num_classes` follows the data list."""
 
 
-def performance(summary: RunSummary, cases: pd.DataFrame) -> str:
+class _Metric(NamedTuple):
+    column: str
+    """Column of ``metrics.csv``."""
+    name: str
+    """Name in the metadata."""
+    title: str
+    of_one: float = 1.0
+    """What 1 in the column is in the unit of the title."""
+
+
+def is_of_pictures(settings: Mapping[str, Any]) -> bool:
+    """
+    Return whether a run was trained on pictures whose pixels have no known size, or that it fits to its window.
+
+    Args:
+        settings: of its inference.
+    """
+    return settings.get("length_unit") == "px" or bool(settings.get("fit_to_window"))
+
+
+def _metrics(settings: Mapping[str, Any]) -> list[_Metric]:
+    """Return the metrics to state, in the units of the run: those of pictures are areas, whose slice counts as 1 mm."""
+    length = settings.get("length_unit", "mm")
+    size = _Metric("volume_error_ml", "volume_error_ml", "volume error (mL)")
+    if is_of_pictures(settings):
+        unit, symbol = ("px", "px") if length == "px" else ("mm2", "mm²")
+        size = _Metric(size.column, f"area_error_{unit}", f"area error ({symbol})", MM3_PER_ML)
+    return [
+        _Metric("dice", "dice", "Dice"),
+        _Metric("hd95_mm", f"hd95_{length}", f"HD95 ({length})"),
+        size,
+        _Metric("relative_size_error", "relative_size_error", "relative size error"),
+    ]
+
+
+def performance(summary: RunSummary, cases: pd.DataFrame, settings: Mapping[str, Any]) -> str:
     """
     Return the results of a run as Markdown: how it was trained, and a table of its metrics by structure.
 
     Args:
         summary: of the run.
         cases: its ``metrics.csv``.
+        settings: of its inference, which tell the units.
     """
+    metrics = _metrics(settings)
     lines = [
         f"{cases['image'].nunique()} validation scans of {cases['subject'].nunique()} subjects. Trained on "
         f"{summary.training_scans} scans, supervision: {summary.supervision}, seed {summary.seed}, "
         f"{summary.epochs} epochs. Mean ± standard deviation over the scans:",
         "",
-        "| structure | " + " | ".join(METRIC_TITLES.values()) + " |",
-        "| --- |" + " --- |" * len(METRIC_TITLES),
+        "| structure | " + " | ".join(metric.title for metric in metrics) + " |",
+        "| --- |" + " --- |" * len(metrics),
     ]
     for structure, rows in cases.groupby("structure", sort=False):
-        lines.append(f"| {structure} | " + " | ".join(_mean_and_spread(rows[name]) for name in METRIC_TITLES) + " |")
+        cells = [_mean_and_spread(rows[metric.column] * metric.of_one) for metric in metrics]
+        lines.append(f"| {structure} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

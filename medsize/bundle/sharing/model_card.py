@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from medsize.bundle.run.summary import RunSummary
-from medsize.bundle.sharing.export import performance
+from medsize.bundle.sharing.export import is_of_pictures, performance
 from medsize.data.data_list import DataList, Item, Lesions, parse_data_list
 
 __all__ = ["NOT_MEASURED_BY", "CohortStatement", "ModelCard", "header", "model_card"]
@@ -120,6 +120,7 @@ def model_card(
     cases: pd.DataFrame,
     licence: str,
     network: str,
+    settings: Mapping[str, Any],
 ) -> ModelCard:
     """
     Return the model card of a run's network.
@@ -131,6 +132,7 @@ def model_card(
         cases: its ``metrics.csv``.
         licence: of the weights.
         network: its kind, such as "3D UNet".
+        settings: of its inference, which tell the units.
     """
     missing = []
     if not cohort.described:
@@ -141,12 +143,14 @@ def model_card(
         metadata["name"]: f"{metadata['description']}. Authors: {metadata['authors']}.",
         "Data": f"{cohort.described or NOT_STATED}\n\n{cohort.counted} No data is part of this bundle.",
         "Sizes": _sizes(summary, cohort),
-        "Training": _training(summary, network),
-        "Performance": performance(summary, cases),
-        "Calibration of volumes": _calibration(summary),
+        "Training": _training(summary, network, settings),
+        "Performance": performance(summary, cases, settings),
+        "Calibration of areas" if is_of_pictures(settings) else "Calibration of volumes": _calibration(
+            summary, settings
+        ),
         "Intended use": _intended_use(metadata),
         "Not tested": _not_tested(summary, cases),
-        "Commands": _commands(),
+        "Commands": _commands(settings),
         "References": "\n".join(f"{i}. {line}" for i, line in enumerate(metadata["references"], start=1)),
         "Licence": f"Weights: {licence}, which follows from that of the scans; see `docs/data_license.txt`. "
         "Configs and scripts: Apache License 2.0, in `LICENSE`.",
@@ -177,7 +181,11 @@ def _sizes(summary: RunSummary, cohort: CohortStatement) -> str:
     return "\n".join(lines)
 
 
-def _training(summary: RunSummary, network: str) -> str:
+def _training(summary: RunSummary, network: str, settings: Mapping[str, Any]) -> str:
+    elements = "pixels" if is_of_pictures(settings) else "voxels"
+    spacing = summary.spacing and " × ".join(f"{s:g}" for s in summary.spacing)
+    if settings.get("fit_to_window"):
+        spacing = None  # each picture fills the window, whatever its scale
     rows = {
         "network": network,
         "labels": summary.supervision,
@@ -186,8 +194,8 @@ def _training(summary: RunSummary, network: str) -> str:
         "epochs": summary.epochs,
         "seed": summary.seed,
         "first weights": summary.init and f"{summary.init}{_note_on_start(summary)}",
-        "voxels (mm)": summary.spacing and " × ".join(f"{s:g}" for s in summary.spacing),
-        "window (voxels)": summary.roi_size and " × ".join(map(str, summary.roi_size)),
+        f"{elements} ({settings.get('length_unit', 'mm')})": spacing,
+        f"window ({elements})": summary.roi_size and " × ".join(map(str, summary.roi_size)),
         "cropped to a region of interest": "yes: inference needs it, too" if summary.roi else "no",
         "machine": summary.machine,
         "time (minutes)": summary.training_seconds and f"{summary.training_seconds / 60:.0f}",
@@ -203,12 +211,13 @@ def _note_on_start(summary: RunSummary) -> str:
     return " (of another model, whose licence holds, too)" if summary.init == "checkpoint" else ""
 
 
-def _calibration(summary: RunSummary) -> str:
+def _calibration(summary: RunSummary, settings: Mapping[str, Any]) -> str:
+    size = "area" if is_of_pictures(settings) else "volume"
     if not summary.calibration:
-        return "The volumes have no intervals."
+        return f"The {size}s have no intervals."
     lines = [
-        "`volumes.json`, which inference writes beside the masks, has an interval for each volume: factors of the "
-        "predicted volume from the validation scans, by split conformal prediction.",
+        f"`{size}s.json`, which inference writes beside the masks, has an interval for each {size}: factors of the "
+        f"predicted {size} from the validation scans, by split conformal prediction.",
         "",
         "| structure | level | low | high | subjects | note |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -249,11 +258,14 @@ def _not_tested(summary: RunSummary, cases: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _commands() -> str:
-    return """\
+def _commands(settings: Mapping[str, Any]) -> str:
+    kind, files = "NIfTI", "BUNDLE/configs/inference.yaml"
+    if is_of_pictures(settings):
+        kind, files = "pictures", f"\"['{files}','BUNDLE/configs/inference_pictures.yaml']\""
+    return f"""\
 ```bash
-# segment a folder of NIfTI; needs MONAI only
-python -m monai.bundle run --bundle_root BUNDLE --config_file BUNDLE/configs/inference.yaml \\
+# segment a folder of {kind}; needs MONAI only
+python -m monai.bundle run --bundle_root BUNDLE --config_file {files} \\
   --dataset_dir SCANS --output_dir SEGMENTATIONS
 # train on other scans; needs medsize
 python -m monai.bundle run --bundle_root BUNDLE --config_file BUNDLE/configs/train.yaml \\

@@ -20,6 +20,7 @@ import pandas as pd
 import yaml
 
 from medsize.bundle.run.folder import INFERENCE, METRICS, check_finished
+from medsize.bundle.run.inference_settings import inference_settings
 from medsize.bundle.run.summary import RunSummary
 from medsize.bundle.sharing.export import DEFAULT_NETWORK, check_empty, export_bundle, whole_folder
 from medsize.bundle.sharing.model_card import CohortStatement, header, model_card
@@ -162,7 +163,8 @@ def export_for_zoo(
                 file.unlink()
         metadata = _complete_metadata(whole, contribution, summary, cohort, image_type)
         _state_licence(whole / "docs" / "data_license.txt", cohort, licence)
-        card = model_card(metadata, summary, cohort, pd.read_csv(run / METRICS), LICENCES[licence], _network(whole))
+        cases, settings = pd.read_csv(run / METRICS), inference_settings(run)
+        card = model_card(metadata, summary, cohort, cases, LICENCES[licence], _network(whole), settings)
         (whole / "docs" / "README.md").write_text(card.text)
         front = header(metadata, cohort, licence, image_type)
         (whole / "README.md").write_text(f"---\n{front}---\n{card.text}")
