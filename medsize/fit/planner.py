@@ -124,7 +124,8 @@ class _Chains:
     def has_first_labels(self) -> bool:
         """True if the trainings start from first labels."""
         needed = self.chosen.from_sizes and self.recipe.uses_first_labels
-        return needed and self._configured((), MAKE_FIRST_LABELS) is not None
+        wanted = yaml.safe_load(self.wishes.overrides.get("use_first_labels", "true"))
+        return bool(needed and wanted) and self._configured((), MAKE_FIRST_LABELS) is not None
 
     @cached_property
     def common(self) -> dict[str, Any]:

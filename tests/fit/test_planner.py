@@ -103,6 +103,13 @@ def test_sizes_of_pictures_go_through_first_labels() -> None:
     assert "learns from size and first labels" in made.trainings[0].reason
 
 
+def test_first_labels_can_be_left_out() -> None:
+    made = plan({"slices": 1, "are_pictures": True}, overrides={"use_first_labels": "false"})
+    assert "first labels" not in [stage.kind for stage in made.stages]
+    assert made.trainings[0].reason.startswith("it starts from ImageNet features and learns from size;")
+    assert {option(stage, "use_first_labels") for stage in made.trainings} == {"false"}
+
+
 def test_the_second_training_from_volumes_learns_from_sizes_of_slices_unless_clicks_say_where() -> None:
     assert "sizes of slices" in plan(VOLUMES).trainings[1].reason
     assert "soft labels" in plan(VOLUMES | {"with_scribble": 2}).trainings[1].reason
