@@ -248,7 +248,7 @@ def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults
     output["channel_def"] = {str(index): name for index, name in enumerate(classes)}
     metadata["pred_classes"] = f"{len(classes)} channels: {', '.join(classes)}"
     means = [(metric, getattr(results, metric.column).mean) for metric in _metrics(settings)]
-    metadata["eval_metrics"] = {f"mean_{m.name}": mean * m.of_one for m, mean in means if mean is not None}
+    metadata["eval_metrics"] = {f"mean_{m.name}": mean * m.factor for m, mean in means if mean is not None}
     file.write_text(json.dumps(metadata, indent=4) + "\n")
 
 
@@ -298,8 +298,8 @@ class _Metric(NamedTuple):
     name: str
     """Name in the metadata."""
     title: str
-    of_one: float = 1.0
-    """What 1 in the column is in the unit of the title."""
+    factor: float = 1.0
+    """Factor from the unit of the column to that of the title."""
 
 
 def is_of_pictures(settings: Mapping[str, Any]) -> bool:
@@ -346,7 +346,7 @@ def performance(summary: RunSummary, cases: pd.DataFrame, settings: Mapping[str,
         "| --- |" + " --- |" * len(metrics),
     ]
     for structure, rows in cases.groupby("structure", sort=False):
-        cells = [_mean_and_spread(rows[metric.column] * metric.of_one) for metric in metrics]
+        cells = [_mean_and_spread(rows[metric.column] * metric.factor) for metric in metrics]
         lines.append(f"| {structure} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
