@@ -67,6 +67,7 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
     decimal_comma = uses_decimal_comma(numerals, entered.separator)
     image_at = next((i for i, column in enumerate(columns) if column and column.kind == "image"), len(columns))
     rows = []
+    whole_scans: list[dict[Column, Any]] = []
     images: dict[int, str | None] = {}
     for number, cells in filled.items():
         name = cells[image_at] if image_at < len(cells) else ""
@@ -90,7 +91,10 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
         images[number] = next((value for column, value in values.items() if column.kind == "image"), None)
         if row is not None:
             rows.append(row)
+            whole_scans += [values] * (row.slice is None)
             doubts += [f"row {number}, {size.doubt}" for size in row.sizes.values() if size.doubt]
+    if not _are_pictures(header, body):
+        doubts += _single_diameters(whole_scans)
     table = SizeTable(path, tuple(column for column in columns if column), tuple(rows), tuple(doubts))
     problems += contradictions(table)
     if problems:
@@ -164,6 +168,23 @@ def _errors_below_1_percent(columns: Sequence[Column | None], numbers: Mapping[i
         largest = max(numbers.get(index, [0]))
         if column and column.kind == "error_percent" and 0 < largest < 1:
             yield f"{column}: its numbers are at most {largest:g} percent. Are they fractions? Write 10 for 10 %."
+
+
+def _single_diameters(rows: Sequence[Mapping[Column, Any]]) -> Iterator[str]:
+    """Yield a doubt for each column with diameters that stand alone, in rows of whole scans without an error."""
+    alone: dict[Column, int] = {}
+    for values in rows:
+        with_error = {column.structure for column in values if column.kind == "error_percent"}
+        for column, lesions in values.items():
+            if column.kind == "diameters_mm" and not (column.bound or with_error & {"", column.structure}):
+                alone[column] = alone.get(column, 0) + any(len(lesion) == 1 for lesion in lesions)
+    for column, number in alone.items():
+        if number:
+            yield (
+                f"{column}: {number} of {sum(column in values for values in rows)} cells hold a single diameter, which "
+                "is taken for that of a ball. Organs that were measured have 0.15 to 1.5 times its volume. State three "
+                "diameters, or the low and high end of the volume."
+            )
 
 
 def _columns_without_name(header: Sequence[Cell], rows: Iterable[Sequence[Cell]]) -> list[str]:

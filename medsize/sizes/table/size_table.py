@@ -125,7 +125,7 @@ class SizeTable:
     doubts: tuple[str, ...] = ()
     """
     Rows that are hidden or struck through, and read nevertheless; rows of totals, which are left out; circumferences
-    that differ from those of the diameters beside them; errors below 1 percent.
+    that differ from those of the diameters beside them; errors below 1 percent; single diameters without an error.
     """
 
     @cached_property

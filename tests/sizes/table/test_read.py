@@ -466,6 +466,26 @@ def test_errors_that_look_like_fractions_are_doubted(
     assert list(read.doubts) == [doubt] * is_doubtful
 
 
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [
+        (["spleen diameters_mm"], ["120 x 50 x 90"]),
+        (["spleen diameters_mm", "spleen error_percent"], [120, 40]),
+        (["spleen diameters_mm low", "spleen diameters_mm high"], [60, 120]),
+    ],
+)
+def test_a_single_diameter_of_a_scan_is_doubted_unless_it_has_an_error(
+    tmp_path: Path, columns: list[str], row: list[Any]
+) -> None:
+    alone = write_csv(tmp_path / "alone.csv", ["image", "spleen diameters_mm"], ["a", 120], ["b", ""])
+    (doubt,) = read_size_table(alone).doubts
+    assert "column 'spleen diameters_mm' (B): 1 of 1 cells hold a single diameter" in doubt
+    assert not read_size_table(write_csv(tmp_path / "known.csv", ["image", *columns], ["a", *row])).doubts
+    slices = write_csv(tmp_path / "slices.csv", ["image", "slice", "spleen diameters_mm"], ["a", 3, 120])
+    assert not read_size_table(slices).doubts
+    assert not read_size_table(write_csv(tmp_path / "p.csv", ["image", "head diameters_mm"], ["a.png", 90])).doubts
+
+
 def test_a_first_line_for_excel_names_the_separator(tmp_path: Path) -> None:
     file = tmp_path / "sizes.csv"
     file.write_text("sep=;\nimage;liver vol. (ml)\na;1,5\n")
