@@ -259,7 +259,7 @@ def _write_data_license(file: Path) -> None:
 
 
 def _of_merged_configs(card: str, network: str, train: Mapping[str, Any], inference: Mapping[str, Any]) -> str:
-    """Return a model card with the network and channels of the merged configs, and nothing on the network's overlay."""
+    """Return a model card with the network and input of the merged configs, and nothing on the network's overlay."""
     own = f"- Network: {train['network_def']['_target_']}, as `configs/train.yaml` defines it.\n"
 
     def of_this_bundle(item: re.Match[str]) -> str:
@@ -268,7 +268,8 @@ def _of_merged_configs(card: str, network: str, train: Mapping[str, Any], infere
         return "" if f"{network}.yaml" in item[0] else item[0]
 
     card = ITEM.sub(of_this_bundle, card)
-    return re.sub(r'(--input_shape "\[\d+,)1,', rf"\g<1>{inference['in_channels']},", card)
+    shape = ",".join(map(str, (inference["in_channels"], *inference["roi_size"])))
+    return re.sub(r'(--input_shape "\[\d+,)[\d,]+', rf"\g<1>{shape}", card)
 
 
 def _write_model_card(file: Path, settings: Mapping[str, Any], summary: RunSummary, cases: pd.DataFrame) -> None:
