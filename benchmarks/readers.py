@@ -21,11 +21,11 @@ import nibabel
 import numpy as np
 import pandas as pd
 
-from medsize.measure.estimate import CIRCLE_ERROR, ELLIPSOID_ERROR, PERCENT_ERROR
+from medsize.measure.estimate import CIRCLE_ERROR, PERCENT_ERROR
 from medsize.measurements.outline import long_and_short
 from medsize.scans.pictures.mask import read_picture_mask
 from medsize.sizes.ellipse import circumference_area, ellipse_area, ellipse_circumference
-from medsize.sizes.ellipsoid import ellipsoid_volume
+from medsize.sizes.ellipsoid import ELLIPSOID_ERROR, ellipsoid_volume
 from medsize.sizes.point_counting import cavalieri_volume, point_counting_interval
 
 __all__ = ["Read", "heads", "percentages", "read_area", "read_volume", "summary"]

@@ -12,18 +12,16 @@ import numpy as np
 from medsize.measure.geometry import Absent, CannotTell, Click, Ellipses, Geometry, Lines, Percent, PointCounts
 from medsize.measure.shown_scan import ShownScan
 from medsize.sizes.ellipse import ellipse_area
-from medsize.sizes.ellipsoid import ellipsoid_volume
+from medsize.sizes.ellipsoid import ELLIPSOID_ERROR, ellipsoid_volume
 from medsize.sizes.point_counting import cavalieri_volume, point_counting_interval
 
 __all__ = ["Estimate", "estimate"]
 
-ELLIPSOID_ERROR = {1: (0.15, 1.5), 2: (0.4, 2.0), 3: (0.39, 1.1)}
-"""
-Volume over that of the ellipsoid of one, two and three diameters: nine in ten of 540 organs of ACDC, CHAOS and the
-hippocampi of the Decathlon, measured in their masks; the upper end of three diameters leaves 8 % to the reader.
-"""
 CIRCLE_ERROR = {1: (0.3, 0.9), 2: (0.4, 1.0)}
-"""Area over that of the ellipse of one and two diameters, likewise, in the slices where the organs are largest."""
+"""
+Area over that of the ellipse of one and two diameters, as :data:`medsize.sizes.ellipsoid.ELLIPSOID_ERROR`, in the
+slices where the organs are largest.
+"""
 ELLIPSE_ERROR = (0.85, 1.15)
 """Area over that of an ellipse that a reader has fitted: assumed, until readers are measured."""
 PERCENT_ERROR = (0.7, 1.4)

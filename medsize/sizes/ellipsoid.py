@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["ellipsoid_volume"]
+__all__ = ["ELLIPSOID_ERROR", "ellipsoid_volume"]
+
+ELLIPSOID_ERROR = {1: (0.15, 1.5), 2: (0.4, 2.0), 3: (0.39, 1.1)}
+"""
+Volume over that of the ellipsoid of one, two and three diameters: nine in ten of 540 organs of ACDC, CHAOS and the
+hippocampi of the Decathlon, measured in their masks; the upper end of three diameters leaves 8 % to the reader.
+"""
 
 
 def ellipsoid_volume(diameters: Sequence[float]) -> float:

@@ -25,10 +25,10 @@ from medsize.bundle.run.folder import INFERENCE, METRICS, SUMMARY, WEIGHTS, chec
 from medsize.bundle.run.inference_settings import inference_settings
 from medsize.bundle.run.summary import RunResults, RunSummary
 from medsize.bundle.zoo_bundle import window_divisors
+from medsize.data.size_unit import ML, SizeUnit
 from medsize.files import OutputError
-from medsize.units import MM3_PER_ML
 
-__all__ = ["DEFAULT_NETWORK", "check_empty", "export_bundle", "is_of_pictures", "performance", "whole_folder"]
+__all__ = ["DEFAULT_NETWORK", "check_empty", "export_bundle", "performance", "unit_of_sizes", "whole_folder"]
 
 DEFAULT_NETWORK = "unet"
 RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
@@ -45,8 +45,6 @@ NOT_FOR_TRAINING = shutil.ignore_patterns(
 COLOURS = {"0": "R", "1": "G", "2": "B"}
 """Order of the channels of pictures in colour, for the metadata."""
 NEEDED = (*(f"configs/{name}" for name in ("train.yaml", "inference.yaml", "metadata.json")), "docs/README.md")
-METRICS_OF_SCANS = ("dice", "hd95_mm", "volume_error_ml", "relative_size_error")
-"""Columns of ``metrics.csv``; of pictures, they hold pixels in place of mm, and a thousandth of the area."""
 UNSTATED = """\
 The licence of the scans that the weights in models/model.pt were trained on is not stated yet: state it here.
 No data is part of this bundle.
@@ -197,7 +195,7 @@ def _settings(run: Path, configs: Path) -> dict[str, Any]:
 
 def _cases(file: Path) -> pd.DataFrame:
     """Return the metrics of a run's validation scans."""
-    needed = {"image", "subject", "structure", *METRICS_OF_SCANS}
+    needed = {"image", "subject", "structure", *(metric.column for metric in _metrics({}))}
     try:
         cases = pd.read_csv(file)
     except ValueError as e:
@@ -303,27 +301,27 @@ class _Metric(NamedTuple):
     """Factor from the unit of the column to that of the title."""
 
 
-def is_of_pictures(settings: Mapping[str, Any]) -> bool:
+def unit_of_sizes(settings: Mapping[str, Any]) -> SizeUnit:
     """
-    Return whether a run was trained on pictures whose pixels have no known size, or that it fits to its window.
+    Return the unit of the sizes of a run: pixels or mm² if it was trained on pictures, else mL.
 
     Args:
-        settings: of its inference.
+        settings: of its inference. Those of pictures have no known size of the pixels, or fit them to the window.
     """
-    return settings.get("length_unit") == "px" or bool(settings.get("fit_to_window"))
+    if settings.get("length_unit") == "px":
+        return SizeUnit("px", 1.0)
+    return SizeUnit("mm²", 1.0) if settings.get("fit_to_window") else ML
 
 
 def _metrics(settings: Mapping[str, Any]) -> list[_Metric]:
     """Return the metrics to state, in the units of the run: those of pictures are areas, whose slice counts as 1 mm."""
-    length = settings.get("length_unit", "mm")
-    size = _Metric("volume_error_ml", "volume_error_ml", "volume error (mL)")
-    if is_of_pictures(settings):
-        unit, symbol = ("px", "px") if length == "px" else ("mm2", "mm²")
-        size = _Metric(size.column, f"area_error_{unit}", f"area error ({symbol})", MM3_PER_ML)
+    length, unit = settings.get("length_unit", "mm"), unit_of_sizes(settings)
+    size = ("area_error_" + unit.name.replace("²", "2")) if unit.is_flat else "volume_error_ml"
+    title = f"{'area' if unit.is_flat else 'volume'} error ({unit.name})"
     return [
         _Metric("dice", "dice", "Dice"),
         _Metric("hd95_mm", f"hd95_{length}", f"HD95 ({length})"),
-        size,
+        _Metric("volume_error_ml", size, title, ML.of_one / unit.of_one),
         _Metric("relative_size_error", "relative_size_error", "relative size error"),
     ]
 

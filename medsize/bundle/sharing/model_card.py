@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from medsize.bundle.run.summary import RunSummary
-from medsize.bundle.sharing.export import is_of_pictures, performance
+from medsize.bundle.sharing.export import performance, unit_of_sizes
 from medsize.data.data_list import DataList, Item, Lesions, parse_data_list
 
 __all__ = ["NOT_MEASURED_BY", "CohortStatement", "ModelCard", "header", "model_card"]
@@ -134,6 +134,7 @@ def model_card(
         network: its kind, such as "3D UNet".
         settings: of its inference, which tell the units.
     """
+    size = "area" if unit_of_sizes(settings).is_flat else "volume"
     missing = []
     if not cohort.described:
         missing.append("the data: their source, scanners and patients")
@@ -145,9 +146,7 @@ def model_card(
         "Sizes": _sizes(summary, cohort),
         "Training": _training(summary, network, settings),
         "Performance": performance(summary, cases, settings),
-        "Calibration of areas" if is_of_pictures(settings) else "Calibration of volumes": _calibration(
-            summary, settings
-        ),
+        f"Calibration of {size}s": _calibration(summary, size),
         "Intended use": _intended_use(metadata),
         "Not tested": _not_tested(summary, cases),
         "Commands": _commands(settings),
@@ -182,7 +181,7 @@ def _sizes(summary: RunSummary, cohort: CohortStatement) -> str:
 
 
 def _training(summary: RunSummary, network: str, settings: Mapping[str, Any]) -> str:
-    elements = "pixels" if is_of_pictures(settings) else "voxels"
+    elements = "pixels" if unit_of_sizes(settings).is_flat else "voxels"
     spacing = summary.spacing and " × ".join(f"{s:g}" for s in summary.spacing)
     if settings.get("fit_to_window"):
         spacing = None  # each picture fills the window, whatever its scale
@@ -211,8 +210,7 @@ def _note_on_start(summary: RunSummary) -> str:
     return " (of another model, whose licence holds, too)" if summary.init == "checkpoint" else ""
 
 
-def _calibration(summary: RunSummary, settings: Mapping[str, Any]) -> str:
-    size = "area" if is_of_pictures(settings) else "volume"
+def _calibration(summary: RunSummary, size: str) -> str:
     if not summary.calibration:
         return f"The {size}s have no intervals."
     lines = [
@@ -260,7 +258,7 @@ def _not_tested(summary: RunSummary, cases: pd.DataFrame) -> str:
 
 def _commands(settings: Mapping[str, Any]) -> str:
     kind, files = "NIfTI", "BUNDLE/configs/inference.yaml"
-    if is_of_pictures(settings):
+    if unit_of_sizes(settings).is_flat:
         kind, files = "pictures", f"\"['{files}','BUNDLE/configs/inference_pictures.yaml']\""
     return f"""\
 ```bash

@@ -9,12 +9,7 @@ from medsize.cohort.conversion.pictures import MaskOptions, colour_faults
 from medsize.cohort.conversion.scans import Converted, Converter, MaskFiles, convert_scans, identify_by_folder
 from medsize.cohort.find import CohortScan, FoundCohort
 from medsize.cohort.sizes.unpaired import unpaired
-from medsize.cohort.structures import (
-    choose_structures,
-    holds,
-    masks_of,
-    names_held,
-)
+from medsize.cohort.structures import choose_structures, holds, masks_of, names_held
 from medsize.data.load_cohort import organs_of
 from medsize.errors import ProblemsError
 from medsize.progress_bar import with_progress

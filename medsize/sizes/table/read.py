@@ -12,6 +12,7 @@ from openpyxl.utils import get_column_letter
 
 from medsize.items import RoiMm
 from medsize.scans.pictures.file import PICTURE_ENDINGS
+from medsize.sizes.ellipsoid import ELLIPSOID_ERROR
 from medsize.sizes.table.cells import CLICK_KINDS, NUMBERS, ROI_KINDS, as_text, in_ras, is_unknown, read_cell
 from medsize.sizes.table.columns import TAGS, Column, read_columns
 from medsize.sizes.table.contradictions import contradictions
@@ -57,7 +58,8 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
         raise SizeTableError(path, [str(e)]) from e
     header, *body = _with_tags(entered.rows)
     numbers = _numbers(body)
-    columns, problems, remarks = read_columns(header, numbers, _are_pictures(header, body))
+    are_pictures = _are_pictures(header, body)
+    columns, problems, remarks = read_columns(header, numbers, are_pictures)
     doubts = [*entered.doubts, *remarks, *_errors_below_1_percent(columns, numbers)]
     filled = {number: cells for number, cells in enumerate(body, start=2) if any(cell != "" for cell in cells)}
     if not filled:
@@ -93,7 +95,7 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
             rows.append(row)
             whole_scans += [values] * (row.slice is None)
             doubts += [f"row {number}, {size.doubt}" for size in row.sizes.values() if size.doubt]
-    if not _are_pictures(header, body):
+    if not are_pictures:
         doubts += _single_diameters(whole_scans)
     table = SizeTable(path, tuple(column for column in columns if column), tuple(rows), tuple(doubts))
     problems += contradictions(table)
@@ -178,12 +180,13 @@ def _single_diameters(rows: Sequence[Mapping[Column, Any]]) -> Iterator[str]:
         for column, lesions in values.items():
             if column.kind == "diameters_mm" and not (column.bound or with_error & {"", column.structure}):
                 alone[column] = alone.get(column, 0) + any(len(lesion) == 1 for lesion in lesions)
+    low, high = ELLIPSOID_ERROR[1]
     for column, number in alone.items():
         if number:
             yield (
                 f"{column}: {number} of {sum(column in values for values in rows)} cells hold a single diameter, which "
-                "is taken for that of a ball. Organs that were measured have 0.15 to 1.5 times its volume. State three "
-                "diameters, or the low and high end of the volume."
+                f"is taken for that of a ball. Organs that were measured have {low:g} to {high:g} times its volume. "
+                "State three diameters, or the low and high end of the volume."
             )
 
 
