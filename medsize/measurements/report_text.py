@@ -5,10 +5,11 @@ A sentence states a size in one of these forms, and in no other:
 
     [LOCATION] STRUCTURE [FILLERS] SIZE [AXIS] [in LOCATION]      segment VI lesion measures 2,3 × 1,8 cm
     LESION in LOCATION measuring SIZE                             lesion in segment VI measuring 2,3 × 1,8 cm
+    LESION in LOCATION, SIZE                                      Herd im Segment VI, 2,3 × 1,8 cm
     SIZE [up to two ADJECTIVES] STRUCTURE [in LOCATION]           2.3 cm hypodense lesion in segment VI
 
 SIZE is one to three lengths or a volume, with a unit: ``16.2 × 11 × 9 cm``, ``23 mm × 1.8 cm``, ``1510 ml``. Of lesions
-it may be a list: ``12, 15 and 31 mm``, ``12 mm and 15 mm``. The second form is for lesions alone: "5 mm liver" may be
+it may be a list: ``12, 15 and 31 mm``, ``12 mm and 15 mm``. The last form is for lesions alone: "5 mm liver" may be
 the thickness of slices. Between structure and size stand only words that say nothing else, such as "measures" or
 "about". Words of another time, of a limit, a distance or a part, such as "previously", "up to", "from" or "lobe",
 refuse the size.
@@ -27,16 +28,17 @@ from medsize.sizes.table.spreadsheet import parse_number
 __all__ = ["LESIONS", "ORGANS", "Refusal", "TextSize", "sizes_in"]
 
 ORGANS = (
-    *("liver", "spleen", "pancreas", "kidney", "left kidney", "right kidney", "prostate", "uterus", "thyroid"),
-    *("heart", "gallbladder", "bladder", "left ovary", "right ovary", "ovary", "left adrenal", "right adrenal"),
-    *("brain", "stomach", "Leber", "Milz", "Pankreas", "Niere", "linke Niere", "rechte Niere", "Prostata"),
-    *("Schilddrüse", "Herz", "Gehirn"),
+    *(("liver", "Leber"), ("spleen", "Milz"), ("pancreas", "Pankreas"), ("kidney", "Niere")),
+    *(("left kidney", "linke Niere"), ("right kidney", "rechte Niere"), ("prostate", "Prostata"), ("uterus",)),
+    *(("thyroid", "Schilddrüse"), ("heart", "Herz"), ("gallbladder",), ("bladder",), ("left ovary",)),
+    *(("right ovary",), ("ovary",), ("left adrenal",), ("right adrenal",), ("brain", "Gehirn"), ("stomach",)),
 )
 LESIONS = (
-    *("lesion", "tumour", "tumor", "mass", "nodule", "metastasis", "cyst", "lymph node", "abscess"),
-    *("haematoma", "hematoma", "adenoma", "carcinoma", "haemangioma", "hemangioma", "Läsion", "Raumforderung"),
-    *("Herd", "Rundherd", "Zyste", "Metastase", "Lymphknoten"),
+    *(("lesion", "Läsion", "Herd"), ("tumour", "tumor"), ("mass", "Raumforderung"), ("nodule", "Rundherd")),
+    *(("metastasis", "Metastase"), ("cyst", "Zyste"), ("lymph node", "Lymphknoten"), ("abscess",)),
+    *(("haematoma", "hematoma"), ("adenoma",), ("carcinoma",), ("haemangioma", "hemangioma")),
 )
+"""Names of each structure in English and German; those of one structure mean the same."""
 FILLERS = {
     *("measures", "measure", "measuring", "measured", "is", "are", "has", "with", "of", "a", "an", "the"),
     *("size", "sized", "diameter", "diameters", "length", "volume", "dimensions", "dimension", "estimated"),
@@ -118,9 +120,11 @@ WITH_UNIT = re.compile(
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[^\sa-zäöü\d])|\s*[;\n\r]+\s*")
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 INSIDE = re.compile(
-    r"\s*(?:in|within|im)\s+(?:the\s+)?([^,;:()\d]+?)\s+((?:measures|measuring|measured|misst)\b.*)", re.IGNORECASE
+    r"\s*(?:in|within|im)\s+(?:(?:the|der)\s+)?([^,;:()\d]+?)"
+    r"(?:\s+(?=(?:measures|measuring|measured|misst)\b)|\s*(,)\s*)(.*)",
+    re.IGNORECASE,
 )
-"""Words that locate a lesion between it and its size."""
+"""Words that locate a lesion between it and its size, before a verb or a comma."""
 CONTINUED = re.compile(r"\s*,?\s*(?:and|und|&|\+)?\s*", re.IGNORECASE)
 """Text between two sizes of the same structure."""
 BOUNDARY = re.compile(r"[,:()\[\]]")
@@ -171,10 +175,11 @@ def sizes_in(text: str, names: Sequence[str] = (), unit: str = "") -> tuple[list
 
     Args:
         text: sentences of a report.
-        names: structures to look for, in any case and with a plural s. Default if empty: ``ORGANS`` and ``LESIONS``.
+        names: structures to look for, in any case and with a plural s, also by their other names in ``ORGANS`` and
+            ``LESIONS``. Default if empty: all of these, under their first names.
         unit: unit of lengths that have none. Default if empty: ask.
     """
-    vocabulary = _vocabulary(tuple(names) or (*ORGANS, *LESIONS))
+    vocabulary = _vocabulary(tuple(names) or tuple(first for first, *_ in (*ORGANS, *LESIONS)))
     found = _Sizes()
     for sentence in filter(None, (part.strip() for part in SENTENCE_END.split(text))):
         _read(" ".join(sentence.split()), vocabulary, unit, found)
@@ -186,10 +191,14 @@ class _Vocabulary:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = {" ".join(re.split(r"[\s_]+", name.casefold())): name for name in names}
+        for same in (*ORGANS, *LESIONS):
+            plain = [name.casefold() for name in same]
+            if wanted := next((self.names[name] for name in plain if name in self.names), None):
+                self.names = dict.fromkeys(plain, wanted) | self.names
         alternatives = "|".join(
             r"[\s_-]+".join(map(re.escape, name.split())) for name in sorted(self.names, key=len, reverse=True)
         )
-        self.pattern = re.compile(rf"(?<![\w-])({alternatives})(?:e?s|n)?(?![\w-])", re.IGNORECASE)
+        self.pattern = re.compile(rf"(?<![\w-])({alternatives})e?[sn]?(?![\w-])", re.IGNORECASE)
 
     def find(self, text: str) -> list[tuple[str, re.Match[str]]]:
         """Return the structures in a text, and their places."""
@@ -271,9 +280,12 @@ def _structure(before: str, after: str, vocabulary: _Vocabulary, whole_before: s
         structure, match = named[0]
         between = before[match.end() :]
         inside = None if _is_organ(structure) else INSIDE.fullmatch(between)
-        if inside and not _words(inside[1]) & (DOUBTS | {"and", "und"}):
+        # Behind a comma, the size may be that of an organ that the words name.
+        if inside and (_words(inside[1]) & (DOUBTS | {"and", "und"}) or (inside[2] and _organs().find(inside[1]))):
+            inside = None
+        if inside:
             named = [(name, m) for name, m in named if m.start() == match.start() or not _is_organ(name)]
-            between = inside[2]
+            between = inside[3]
         if len(named) > 1:
             raise _RefusedError(f"stands behind {len(named)} structures, expected one beside it.")
         if re.search(r"\d", between) or not _words(between) <= FILLERS:
@@ -372,8 +384,12 @@ def _sizes(span: re.Match[str], unit: str, is_organ: bool) -> list[tuple[tuple[f
     raise _RefusedError("is not one to three lengths or a volume.")
 
 
+def _organs() -> _Vocabulary:
+    return _vocabulary(tuple(first for first, *_ in ORGANS))
+
+
 def _is_organ(structure: str) -> bool:
-    return structure.casefold() in {name.casefold() for name in ORGANS}
+    return structure.casefold() in _organs().names
 
 
 def _words(text: str) -> set[str]:

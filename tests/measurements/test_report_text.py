@@ -33,7 +33,10 @@ def accepted(text: str, *names: str) -> list[tuple[str, str, tuple[float, ...]]]
         ("Lesions, 12, 15 and 31 mm.", [("lesion", f"lesion {n}", (d,)) for n, d in ((1, 12), (2, 15), (3, 31))]),
         ("lesions 12 mm and 15 mm", [("lesion", "lesion 1", (12,)), ("lesion", "lesion 2", (15,))]),
         ("Lesion 23 mm, previously 28 mm.", [("lesion", "", (23,))]),
-        ("Leber 16 cm. Milz misst 11,5 x 4 cm.", [("Leber", "", (160,)), ("Milz", "", (115, 40))]),
+        ("Leber 16 cm. Milz misst 11,5 x 4 cm.", [("liver", "", (160,)), ("spleen", "", (115, 40))]),
+        ("Herd im Segment VI, 2,3 × 1,8 cm", [("lesion", "Segment VI", (23, 18))]),
+        ("Läsionen 12 und 15 mm", [("lesion", f"lesion {n}", (d,)) for n, d in ((1, 12), (2, 15))]),
+        ("Tumor in the left lobe, 23 mm", [("tumour", "left lobe", (23,))]),
         ("Liver 16 cm and spleen 12 cm", [("liver", "", (160,)), ("spleen", "", (120,))]),
         ("Left kidney 11.2 cm, right kidney 10.8 cm", [("left kidney", "", (112,)), ("right kidney", "", (108,))]),
         ("Hypodense lesion in the liver measuring 2.3 cm (previously 2 cm)", [("lesion", "liver", (23,))]),
@@ -68,6 +71,8 @@ def test_sizes_that_are_certain(text: str, expected: list[object]) -> None:
         "lesion 2 to 3 cm",
         "lesion 2.3 cm from the capsule",
         "lesion in the liver 2.3 cm",
+        "lesion in the liver, 15 cm",
+        "Herd im Segment VI, vorher 2,3 cm",
         "cyst of the liver 2.3 cm",
         "liver cyst wall 2 mm",
         "left lobe liver 8 cm",
@@ -124,6 +129,13 @@ def test_a_missing_unit_is_asked_for_and_never_assumed() -> None:
         assert "has no unit, expected one. Write it into the text, or state it: --unit cm" in refused[0].reason
         assert sizes_in(text, unit="cm")[0][0].diameters_mm[0] >= 120
     assert sizes_in("segment 6 lesion, 2 cysts, series 3")[1] == []  # numbers that are no size
+
+
+def test_a_structure_is_found_by_its_names_in_english_and_german() -> None:
+    text = "Leber 16 cm. Herd im Segment VI, 2,3 cm. Liver 15 cm."
+    assert [name for name, *_ in accepted(text, "liver", "lesion")] == ["liver", "lesion", "liver"]
+    assert [name for name, *_ in accepted(text, "Leber")] == ["Leber", "Leber"]
+    assert [name for name, *_ in accepted(text, "Leber", "liver")] == ["Leber", "liver"]
 
 
 numbers = st.tuples(st.integers(1, 400), st.integers(0, 99)).map(lambda pair: f"{pair[0]}.{pair[1]:02d}")
@@ -249,6 +261,16 @@ def test_tables_of_sentences_that_leave_something_open(
     write_images(tmp_path / "scans", 1, "p{}/ct.nii.gz")
     (tmp_path / "reports.csv").write_text(text)
     assert message in problems(tmp_path / "reports.csv", "--scans", tmp_path / "scans", *options)
+
+
+def test_sentences_of_which_none_can_be_read_are_named_and_no_table_is_written(tmp_path: Path) -> None:
+    write_images(tmp_path / "scans", 1, "p{}/ct.nii.gz")
+    reports = tmp_path / "reports.csv"
+    reports.write_text('image,findings\np0,"Befund: Aorta 2,3 cm."\n')
+    said = problems(reports, "--scans", tmp_path / "scans", "--text", "findings")
+    assert "row 2, 'Befund: Aorta 2,3 cm.': '2,3 cm' is beside no structure that is looked for" in said
+    assert "No table was written." in said
+    assert not (tmp_path / "sizes.csv").exists()
 
 
 @pytest.mark.parametrize(("option", "found"), [("=", "no name"), ("a volume_ml=liver", "the column 'a volume_ml'")])
