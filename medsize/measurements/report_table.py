@@ -43,7 +43,8 @@ def read_report_table(file: Path, options: ReadOptions) -> Readings:
             "of reports, name it: --text COLUMN"
         )
     if options.text_column not in columns:
-        hint = did_you_mean(options.text_column, columns)
+        below = next((number for number, row in enumerate(rows, start=2) if options.text_column in row), None)
+        hint = f" Row {below} has it: delete the rows above." if below else did_you_mean(options.text_column, columns)
         raise ValueError(f"{file}: found no column '{options.text_column}', but {', '.join(columns)}.{hint}")
     plain = ["".join(name.casefold().replace("_", " ").split()) for name in columns]
     known = {"image": IMAGE, "subject": SUBJECT, "series": SERIES}

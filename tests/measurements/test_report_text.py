@@ -245,6 +245,11 @@ def test_a_column_of_sentences_becomes_a_size_table(tmp_path: Path) -> None:
     [
         ("image,findings\np0,liver 3 cm\n", (), "If one holds sentences of reports, name it: --text COLUMN"),
         ("image,findings\np0,liver 3 cm\n", ("--text", "finding"), "Did you mean 'findings'?"),
+        (
+            "Reports of 2024\nimage,findings\np0,liver 3 cm\n",
+            ("--text", "findings"),
+            "found no column 'findings', but Reports of 2024. Row 2 has it: delete the rows above.",
+        ),
         ("name,findings\np0,liver 3 cm\n", ("--text", "findings"), "found no column that tells the scan"),
         ("image,findings\np0,liver 3 cm, lesion\n", ("--text", "findings"), "row 2: found 3 cells, expected 2"),
         ("image,findings\np7,liver 3 cm\n", ("--text", "findings"), "(named 'p7'), expected one"),

@@ -13,7 +13,7 @@ from medsize.sizes.table.cells import CLICK_KINDS, ROI_KINDS, SIZE_KINDS, as_tex
 from medsize.sizes.table.spreadsheet import Cell
 from medsize.suggest import did_you_mean, first_few
 
-__all__ = ["TAGS", "Column", "read_columns"]
+__all__ = ["TAGS", "Column", "late_header", "read_columns"]
 
 OWN_COLUMNS = ("image", "subject", "slice", "lesion", "comment", "source", "error_percent", "pixel_mm", *ROI_KINDS)
 TAGS = ("present", "classes", "tags")
@@ -40,6 +40,8 @@ OTHER_NAMES = {
     **dict.fromkeys(("patient", "patient_id", "patientid", "subject_id"), "subject"),
 }
 """Columns as people name them, by words that are not alike."""
+MAX_ABOVE = 10
+"""Rows among which the names of the columns are looked for."""
 ROUNDED = 1e-3
 """Part by which rounded fractions may sum to more than 1."""
 UNITS = {"%": "percent", "\N{GREEK SMALL LETTER MU}m2": "um2", "pixel": "px", "pixels": "px"}
@@ -60,6 +62,30 @@ class Column:
 
     def __str__(self) -> str:
         return f"column '{self.name}' ({self.letter})"
+
+
+def late_header(rows: Sequence[Sequence[Cell]]) -> str:
+    """Return a problem if the names of the columns stand below the first row, as under a title; else an empty text."""
+    number, names = next(
+        ((n, names) for n, row in enumerate(rows[:MAX_ABOVE], start=1) if _has_scans(names := _names(row))), (1, [])
+    )
+    if number == 1:
+        return ""
+    named = first_few([f"'{name}'" for name in names])
+    above = "row" if number == 2 else "rows"
+    return (
+        f"row {number} looks like the names of the columns ({named}), expected them in row 1. Delete the {above} above."
+    )
+
+
+def _names(row: Sequence[Cell]) -> list[str]:
+    return [as_text(cell) for cell in row if cell != "" and not isinstance(cell, ValueError)]
+
+
+def _has_scans(names: Sequence[str]) -> bool:
+    """Return whether these are several, one of them that of the column of scans."""
+    words = [re.sub(r"[\s_]+", "_", name.lower()) for name in names]
+    return len(words) > 1 and any(OTHER_NAMES.get(word, word) == "image" for word in words)
 
 
 def read_columns(

@@ -14,7 +14,7 @@ from medsize.items import RoiMm
 from medsize.scans.pictures.file import PICTURE_ENDINGS
 from medsize.sizes.ellipsoid import ELLIPSOID_ERROR
 from medsize.sizes.table.cells import CLICK_KINDS, NUMBERS, ROI_KINDS, as_text, in_ras, is_unknown, read_cell
-from medsize.sizes.table.columns import TAGS, Column, read_columns
+from medsize.sizes.table.columns import TAGS, Column, late_header, read_columns
 from medsize.sizes.table.contradictions import contradictions
 from medsize.sizes.table.measurements import misfits, of_other_extent, stated_size
 from medsize.sizes.table.size_table import SizeRow, SizeTable, SizeTableError
@@ -56,6 +56,8 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
         entered = read_cells(path, sheet)
     except ValueError as e:
         raise SizeTableError(path, [str(e)]) from e
+    if problem := late_header(entered.rows):
+        raise SizeTableError(path, [problem])
     header, *body = _with_tags(entered.rows)
     numbers = _numbers(body)
     are_pictures = _are_pictures(header, body)

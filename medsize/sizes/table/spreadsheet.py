@@ -41,7 +41,7 @@ UNREADABLE = (
     *(OSError, EOFError, AttributeError, KeyError, RuntimeError, TypeError, ValueError),
     *(ParseError, BadZipFile, zlib.error),
 )
-"""Exceptions of openpyxl for broken workbooks, and for chart sheets without a chart."""
+"""Exceptions of openpyxl for broken workbooks."""
 
 POINT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -56,6 +56,9 @@ LITERALS = re.compile(r'"([^"]*)"|\\(.)|\[\$([^\]-]*)[^\]]*\]|\[[^\]]*\]|[_*].')
 SEPARATOR = re.compile(r'"?sep=([,;\t|])"?[,;\t]*\r?\n', re.IGNORECASE)
 """First line of a CSV file for Excel, which shows it as no row."""
 SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
+CHART_SHEET = re.compile(r"xl/chartsheets/([^/]+\.xml)")
+NO_CHARTS = '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"/>'
+"""List of charts that openpyxl expects beside each chart sheet; Excel writes none for a sheet without a chart."""
 BLANK_CELL = re.compile(rb"<(?:\w+:)?c(?: [^<>]*)?(?:/>|>(?:<(?:\w+:)?v */>)?</(?:\w+:)?c>)")
 BLANK_ROW = re.compile(rb"<(?:\w+:)?row(?: [^<>]*)?(?:/>|>\s*</(?:\w+:)?row>)")
 MANY_BYTES = 2**20
@@ -146,7 +149,8 @@ def _read_csv(path: Path) -> Cells:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise ValueError("it is not UTF-8 text. Save it as 'CSV UTF-8' in the spreadsheet program, or as .xlsx.") from e
-    first = next(iter(text.splitlines()), "")
+    # A title above the names of the columns may hold none.
+    first = next((line for line in text.splitlines() if re.search("[,;\t]", line)), "")
     separator = max(",;\t", key=first.count)
     if stated := SEPARATOR.match(text):
         separator, text = stated[1], text[stated.end() :]
@@ -159,7 +163,7 @@ def _read_csv(path: Path) -> Cells:
 
 def _read_workbook(path: Path, sheet: str | None) -> Cells:
     try:
-        source = _without_blank_cells(path)
+        source = _readable_workbook(path)
         entered, results = load_workbook(source), load_workbook(source, data_only=True)
     except UNREADABLE as e:
         raise ValueError(
@@ -179,7 +183,10 @@ def _read_workbook(path: Path, sheet: str | None) -> Cells:
         raise ValueError(f"it has no sheet '{name}'. It has: {', '.join(sheets)}.")
     if merged := sheets[name].merged_cells.ranges:
         cells = ", ".join(sorted(str(m) for m in merged))
-        raise ValueError(f"cells of the sheet '{name}' are merged: {cells}. Unmerge them, and fill in each cell.")
+        raise ValueError(
+            f"cells of the sheet '{name}' are merged: {cells}. Unmerge them, and fill in each cell; "
+            "delete rows above the names of the columns."
+        )
     last_row, last_column = used[name]
     if not last_row:
         return Cells([])
@@ -189,15 +196,17 @@ def _read_workbook(path: Path, sheet: str | None) -> Cells:
     return Cells(table, doubts=tuple(_doubtful_rows(sheets[name], table)))
 
 
-def _without_blank_cells(path: Path) -> Path | io.BytesIO:
+def _readable_workbook(path: Path) -> Path | io.BytesIO:
     """
     Return a workbook without the cells that have a format alone: a column may have a million of them.
 
-    It is the file itself where its sheets are small.
+    A chart sheet without a chart gets a list of none. It is the file itself where neither has to be.
     """
     with ZipFile(path) as archive:
         large = {i.filename for i in archive.infolist() if SHEET.fullmatch(i.filename) and i.file_size > MANY_BYTES}
-        if not large:
+        charts = {f"xl/chartsheets/_rels/{m[1]}.rels" for m in map(CHART_SHEET.fullmatch, archive.namelist()) if m}
+        lists = charts - set(archive.namelist())
+        if not (large or lists):
             return path
         kept = io.BytesIO()
         with ZipFile(kept, "w", ZIP_DEFLATED, compresslevel=1) as copy:
@@ -209,6 +218,8 @@ def _without_blank_cells(path: Path) -> Path | io.BytesIO:
                         target.write(BLANK_ROW.sub(b"", BLANK_CELL.sub(b"", rows)) if name in large else rows)
                         tail = start + tail
                     target.write(tail)
+            for name in lists:
+                copy.writestr(name, NO_CHARTS)
     kept.seek(0)
     return kept
 

@@ -515,10 +515,30 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     whole = write_xlsx(tmp_path / "whole.xlsx", ["image", "liver volume_ml"], ["a", 1]).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     assert "it cannot be read as XLSX" in problems_of(path)[0]
-    workbook = openpyxl.Workbook()
-    workbook.create_chartsheet("without a chart")
+
+
+def test_a_chart_sheet_without_a_chart_does_not_keep_the_table_from_being_read(tmp_path: Path) -> None:
+    path = write_xlsx(tmp_path / "sizes.xlsx", ["image", "liver volume_ml"], ["a.nii", 1])
+    workbook = openpyxl.load_workbook(path)
+    workbook.create_chartsheet("without a chart", 0)
     workbook.save(path)
-    assert "it cannot be read as XLSX" in problems_of(path)[0]
+    assert [row.image for row in read_size_table(path).rows] == ["a.nii"]
+
+
+@pytest.mark.parametrize("above", [["Liver volumes, 2024"], [], ["Liver volumes", "", "1"]])
+@pytest.mark.parametrize("image", ["image", "Scan"])
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_names_of_columns_below_a_title_are_pointed_out(
+    tmp_path: Path, above: list[str], image: str, separator: str
+) -> None:
+    rows = [above, [image, "liver volume_ml", "spleen volume_ml"], ["a.nii", 1, 2]]
+    written = [write_xlsx(tmp_path / "sizes.xlsx", *rows)]
+    if above[:1] != ["Liver volumes, 2024"] or separator == ",":  # quotation marks are needed
+        written.append(write_csv(tmp_path / "sizes.csv", *rows, separator=separator))
+    for path in written:
+        (problem,) = problems_of(path)
+        assert f"row 2 looks like the names of the columns ('{image}', 'liver volume_ml'" in problem
+        assert "expected them in row 1. Delete the row above." in problem
 
 
 @in_a_folder
