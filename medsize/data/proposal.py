@@ -148,13 +148,6 @@ class Proposal:
         )
         return True
 
-    def first_label_features(self) -> str:
-        """Return the features of first labels: those of pictures if each scan has one slice."""
-        if not self.are_pictures():
-            return "imagenet"
-        self.reasons["first_labels_features"] = "each scan is a picture"
-        return "picture"
-
     def first_label_level(self, size_level: str) -> str:
         """Return the level of sizes by which first labels are asked for: ``"picture"``, or else that of the sizes."""
         return "picture" if self.are_pictures() else size_level

@@ -11,14 +11,11 @@ from medsize.networks.efficientnet_lite import EfficientNetLiteEncoder
 
 __all__ = ["FEATURES", "SliceFeatures"]
 
-FEATURES = ("imagenet", "picture", "intensity")
+FEATURES = ("imagenet", "intensity")
 FINE = 4
 """Pixels of the enlarged slice that the network sees, along each axis, for a point of the grid."""
 BLOCKS = 11
 """Blocks of the encoder in use, for its taps at 1/2 to 1/16. That at 1/32 mixes in too much of the surroundings."""
-PICTURE_FINE = 8
-PICTURE_POINTS = 32
-"""Features of pictures: pixels seen for a point of the grid, and points along the longest side."""
 BLURS = (0.0, 1.0, 2.0, 4.0)
 """Standard deviations of the blurred copies that intensity features hold, voxels."""
 
@@ -28,13 +25,12 @@ class SliceFeatures(nn.Module):
     Features of slices on a grid of one point for each ``stride`` × ``stride`` voxels.
 
     ``imagenet``: the taps at 1/2, 1/4, 1/8 and 1/16 of EfficientNet-Lite0 with ImageNet weights, interpolated to the
-    grid. The network sees four pixels along each axis for a point of the grid. ``picture``: the same with the tap at
-    1/32, and eight pixels, for pictures, in which things are large and known by their context. ``intensity``: the slice
-    blurred to four degrees, and the magnitudes of their gradients. These know brightness and little else.
+    grid. The network sees four pixels along each axis for a point of the grid. ``intensity``: the slice blurred to four
+    degrees, and the magnitudes of their gradients. These know brightness and little else.
 
     Args:
         in_channels: channels of the scans, with intensities in [0, 1].
-        kind: {``"imagenet"``, ``"picture"``, ``"intensity"``}. Defaults to ``"imagenet"``.
+        kind: {``"imagenet"``, ``"intensity"``}. Defaults to ``"imagenet"``.
         stride: voxels between two points of the grid. Defaults to 2.
 
     Raises:
@@ -48,12 +44,10 @@ class SliceFeatures(nn.Module):
             raise ValueError(f"features is '{kind}', expected one of {', '.join(FEATURES)}.")
         self.kind = kind
         self.stride = stride
-        self.fine = PICTURE_FINE if kind == "picture" else FINE
         self.encoder = None
         if kind != "intensity":
             self.encoder = EfficientNetLiteEncoder(2, in_channels, pretrained=True).eval().requires_grad_(False)
-            if kind == "imagenet":
-                self.encoder._blocks = self.encoder._blocks[:BLOCKS]
+            self.encoder._blocks = self.encoder._blocks[:BLOCKS]
             self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # faster on CPUs, too
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
@@ -75,10 +69,10 @@ class SliceFeatures(nn.Module):
         grid = self.grid_size(height, width)
         if self.encoder is None:
             return [F.interpolate(group, size=grid, mode="area") for group in _intensities(slices)]
-        enlarged = F.interpolate(slices, size=[self.fine * n for n in grid], mode="bilinear")
+        enlarged = F.interpolate(slices, size=[FINE * n for n in grid], mode="bilinear")
         bottom, right = (-enlarged.shape[2]) % 32, (-enlarged.shape[3]) % 32
         padded = F.pad(enlarged, (0, right, 0, bottom), mode="replicate")
-        around = [n // self.fine for n in padded.shape[2:]]
+        around = [n // FINE for n in padded.shape[2:]]
         taps = self.encoder(padded.contiguous(memory_format=torch.channels_last))
         return [F.interpolate(tap, size=around, mode="bilinear")[:, :, : grid[0], : grid[1]] for tap in taps]
 

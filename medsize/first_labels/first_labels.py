@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from medsize.first_labels.atlas import SMOOTHNESS, AtlasScan, atlas_rounds
-from medsize.first_labels.features import PICTURE_POINTS, SliceFeatures, as_volume
+from medsize.first_labels.atlas import AtlasScan, atlas_rounds
+from medsize.first_labels.features import SliceFeatures, as_volume
 from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture
 from medsize.first_labels.scan_on_grid import (
     ScanOnGrid,
@@ -33,10 +33,6 @@ MOST_VALUES = 256_000_000
 JUDGED_REGIONS = 3000
 JUDGED_ITERATIONS = 20
 """Regions and EM iterations that tell how well sizes are told apart: more cost minutes and change little."""
-PICTURE_ITERATIONS = 100
-"""EM iterations for pictures: each is unlike all others, so the likelihood of those left out says little."""
-PICTURE_SMOOTHNESS = 1.0
-"""Weight of neighbours for pictures, whose points are far apart. Fetal heads: Dice 0.86, with 5 as in scans 0.63."""
 CLICKED_ITERATIONS = 20
 """Most EM iterations where clicks or masks point at structures in some scans: these say where the atlas begins, and
 many iterations fit the noise of few scans. Abdomen, 12 scans, clicks in 3: Dice 0.69 after 20, 0.59 after 100."""
@@ -53,11 +49,9 @@ class FirstLabels:
     Args:
         num_classes: K, with the background.
         features: see :class:`medsize.first_labels.SliceFeatures`. Defaults to ``"imagenet"``.
-        vocabularies: number of words of each. Default: ``(200, 400, 600, 800)``, for features of pictures
-            ``(300, 500)``.
-        rounds: see :func:`medsize.first_labels.atlas_rounds`. Default: 8, for features of pictures 20.
-        stride: voxels between two points of the grid. Default: 2, more for a large cohort, see :data:`MOST_VALUES`;
-            for features of pictures a 32th of the longest side.
+        vocabularies: number of words of each. Defaults to ``(200, 400, 600, 800)``.
+        rounds: see :func:`medsize.first_labels.atlas_rounds`. Defaults to 8.
+        stride: voxels between two points of the grid. Default: 2, more for a large cohort, see :data:`MOST_VALUES`.
         positions: also learn where structures lie, see :func:`medsize.first_labels.atlas_rounds`. Defaults to True.
         seed: of sampled points and of k-means. Defaults to 0.
         device: where features are computed. Default: the CPU.
@@ -67,19 +61,18 @@ class FirstLabels:
         self,
         num_classes: int,
         features: str = "imagenet",
-        vocabularies: Sequence[int] | None = None,
-        rounds: int | None = None,
+        vocabularies: Sequence[int] = (200, 400, 600, 800),
+        rounds: int = 8,
         stride: int | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
         positions: bool = True,
     ) -> None:
-        of_pictures = features == "picture"
         self.num_classes = num_classes
         self.features = features
-        self.vocabularies = tuple(vocabularies or ((300, 500) if of_pictures else (200, 400, 600, 800)))
+        self.vocabularies = tuple(vocabularies)
         self.positions = positions
-        self.rounds = rounds or (20 if of_pictures else 8)
+        self.rounds = rounds
         self.stride = stride
         self.seed = seed
         self.device = torch.device(device)
@@ -129,8 +122,6 @@ class FirstLabels:
 
     def _stride(self, image: torch.Tensor, num_scans: int) -> int:
         """Return the voxels between two points that keep the cohort's labels within :data:`MOST_VALUES`."""
-        if self.features == "picture":
-            return math.ceil(max(image.shape[1:3]) / PICTURE_POINTS)
         values = math.prod(image.shape[1:]) * num_scans * self.num_classes
         return max(2, math.ceil(math.sqrt(values / MOST_VALUES)))
 
@@ -146,12 +137,8 @@ class FirstLabels:
         self.pointed_at = sum((scan.shown_structures() for scan in scans), torch.zeros_like(self.pointed_at))
         low, high = fractions_of_regions(unlabelled, self.num_classes).unbind(dim=1)
         histograms = [histograms_of_regions(unlabelled, n, size) for n, size in enumerate(self.vocabularies)]
-        of_pictures = self.features == "picture"
-        # A picture's own background could explain all of it, and held-out likelihood stops EM at once.
-        subjects = None if of_pictures else [scan.subject for scan in unlabelled for _ in scan.regions()]
-        self.iterations = PICTURE_ITERATIONS if of_pictures else 0
-        if len(low) and not of_pictures:
-            self.iterations = choose_iterations(histograms, low, high, subjects)
+        subjects = [scan.subject for scan in unlabelled for _ in scan.regions()]
+        self.iterations = choose_iterations(histograms, low, high, subjects) if len(low) else 0
         if self.pointed_at.any():
             self.iterations = min(self.iterations, CLICKED_ITERATIONS)
         self.mixtures = [
@@ -163,7 +150,6 @@ class FirstLabels:
             [AtlasScan(scan.words, scan.of_grid, scan.evidence, scan.label, scan.inside) for scan in scans],
             [mixture.words for mixture in self.mixtures],
             rounds=self.rounds,
-            smoothness=PICTURE_SMOOTHNESS if of_pictures else SMOOTHNESS,
             learn_positions=self.positions,
         )
         return [label if scan.label is None else scan.label.half() for scan, label in zip(scans, labels, strict=True)]
