@@ -54,7 +54,10 @@ def init(
         Path | None, typer.Option(help="Folder to write to, outside of COHORT. Default: COHORT_prepared.")
     ] = None,
     sizes: Annotated[
-        Path | None, typer.Option(help="Size table, CSV or XLSX. Default: measure masks.", dir_okay=False)
+        Path | None,
+        typer.Option(
+            help="Size table, CSV or XLSX. Default: measure masks, or take the only table in COHORT.", dir_okay=False
+        ),
     ] = None,
     measurements: Annotated[
         bool | None,

@@ -20,6 +20,7 @@ from medsize.cohort.sizes.matched import match_cohort
 from medsize.cohort.sizes.measurements import measured_by_people, measurement_table
 from medsize.cohort.sizes.scans import size_scans
 from medsize.cohort.sizes.source import size_source
+from medsize.cohort.sizes.table_in_folder import table_in_folder
 from medsize.cohort.structures import label_map_values, with_label_maps
 from medsize.cohort.write_cohort import write_cohort
 from medsize.data.cohort import Cohort
@@ -62,7 +63,8 @@ def init_cohort(
     Args:
         folder: folder with the scans, at any depth.
         output_dir: folder to write to, outside of ``folder``.
-        table: sizes; its images may be paths from ``folder``, names of files or folders, or PatientIDs.
+        table: sizes; its images may be paths from ``folder``, names of files or folders, or PatientIDs. Default: without
+            masks and measurements, the only table in ``folder``.
         options: see :class:`medsize.cohort.InitOptions`.
         report: function that gets the lines of a summary.
 
@@ -82,6 +84,8 @@ def init_cohort(
         report(line)
     if imported is not None:
         table = measurement_table(imported, output_dir.with_name(f"{output_dir.name}_measurements.csv"), report)
+    elif table is None:
+        table = table_in_folder(found, options, report)
 
     matched = match_cohort(found, table, options.structures, options.inside, options.masks)
     pictures = plan_pictures(found.scans, table, matched.rows, options.pixel_mm, options.max_bytes)

@@ -73,6 +73,28 @@ def test_from_a_folder_and_a_table_to_a_checked_run(command: Callable, tmp_path:
     assert not (tmp_path / "run").exists()
 
 
+def test_the_only_table_in_the_folder_of_scans_without_masks_needs_no_option(tmp_path: Path) -> None:
+    rows = [f"{name},{20 + n}" for n, name in enumerate(write_images(tmp_path / "scans", 4))]
+    file = write_table(tmp_path / "scans" / "sizes.csv", "image,liver mL", rows)
+    result = init(tmp_path / "scans", tmp_path / "out")
+    assert f"sizes from the only table in the folder: {file}" in result.output
+    assert len(json.loads((tmp_path / "out" / "datalist.json").read_text())["training"]) == 4
+    file.with_name("patients.tsv").write_text("patient\tage\n1\t60\n")
+    result = init(tmp_path / "scans", tmp_path / "two")
+    assert "found no mask, but the tables patients.tsv, sizes.csv, expected one" in result.output
+    assert not (tmp_path / "two").exists()
+
+
+def test_a_table_beside_masks_is_named_but_not_used(tmp_path: Path) -> None:
+    for number in range(2):
+        label_maps_beside(tmp_path / "scans", number, *phantom(number))
+    write_table(tmp_path / "scans" / "sizes.csv", "image,spleen mL", [])
+    result = init(tmp_path / "scans", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "found sizes.csv in the folder. The masks give the sizes; to use a table instead: --sizes" in result.output
+    assert "spleen" not in (tmp_path / "out" / "datalist.json").read_text()
+
+
 def test_no_training_is_proposed_without_scans_to_train_on(tmp_path: Path) -> None:
     (name,) = write_images(tmp_path / "scans", 1)
     table = write_table(tmp_path / "sizes.csv", "image,cube volume_ml", [f"{name},{volumes_ml(0)[0]}"])

@@ -150,7 +150,6 @@ def test_the_parts_at_hand_are_prepared(command: Callable, real_scans: Path, tmp
     proposal = Proposal(cohort, 2)
     assert proposal.in_channels() == 3
     assert proposal.fit_to_window()
-    assert proposal.first_label_features() == "picture"
     config = ConfigParser()
     config.read_config([BUNDLE_2D / "configs" / name for name in ("train.yaml", "imagenet.yaml")])
     config.update({"dataset_dir": str(tmp_path / "out")})

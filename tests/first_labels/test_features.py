@@ -21,10 +21,10 @@ def test_every_group_has_a_point_for_a_stride_of_voxels(kind: str, height: int, 
 
 
 def test_three_channels_are_taken_and_a_kind_that_is_unknown_is_not() -> None:
-    for kind in ("imagenet", "picture", "intensity"):
+    for kind in ("imagenet", "intensity"):
         groups = SliceFeatures(3, kind)(torch.rand(1, 3, 32, 32))
         assert all(group.shape[2:] == (16, 16) for group in groups)
-    with pytest.raises(ValueError, match="'edges', expected one of imagenet, picture, intensity"):
+    with pytest.raises(ValueError, match="'edges', expected one of imagenet, intensity"):
         SliceFeatures(kind="edges")
 
 
