@@ -274,8 +274,9 @@ class _Chains:
 
     @property
     def _scans_of_an_epoch(self) -> int:
-        """Slices in an epoch of a 2D training, which are sized or have sizes handed down; scans in 3D."""
-        return self.facts.training_scans * (1 if self.facts.is_3d else SLICES_PER_SCAN)
+        """Slices in an epoch of a 2D training, which are sized or have sizes handed down; scans in 3D, pictures."""
+        once = self.facts.is_3d or self.facts.are_pictures
+        return self.facts.training_scans * (1 if once else SLICES_PER_SCAN)
 
     def _voxels_of_an_epoch(self, window: Sequence[int]) -> float:
         return self._scans_of_an_epoch * math.prod(window)
