@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -23,6 +24,9 @@ from medsize.scans.subjects import comparable_subject
 from medsize.suggest import first_few
 
 __all__ = ["can_train", "doubts", "faults"]
+
+NUMBER = re.compile(r"(?:^|/)([^/\d]*\d+)[-_. ][^/]*$")
+"""Beginning of a file's name with its first number."""
 
 
 def _has_folds(cohort: Cohort) -> bool:
@@ -134,20 +138,36 @@ def _of_scans(cohort: Cohort, modalities: Sequence[str], options: InitOptions) -
 def _of_subjects(cohort: Cohort, matched: Matched, converted: Converted) -> Iterator[str]:
     """Yield doubts about subjects that are written in several ways, and about rows that fit their scans nearly."""
     subjects = {item["subject"] for item in cohort.items}
-    if (
-        matched.table is None
-        and not any(scan.scan.subject for scan in matched.found.scans)
-        and len(subjects) == len(cohort.items)
-    ):
-        yield (
-            "every file counts as a subject of its own. Do some belong together? Then find the subjects in the paths: "
-            r"--subject-pattern 'pat\d+'"
-        )
+    scans = matched.found.scans
+    rows = () if matched.table is None else matched.table.rows
+    is_named = any(scan.scan.subject for scan in scans) or any(row.subject for row in rows)
+    if not is_named and len(subjects) == len(cohort.items):
+        if alike := _of_one_number([scan.name for scan in scans]):
+            yield (
+                f"{' and '.join(alike)} count as two subjects, and so do others that begin with one number. Are they of "
+                f"one? Then find the subjects in the paths: --subject-pattern '{NUMBER.pattern}'"
+            )
+        elif matched.table is None:
+            yield (
+                "every file counts as a subject of its own. Do some belong together? Then find the subjects in the "
+                r"paths: --subject-pattern 'pat\d+'"
+            )
     yield from matched.rows.joined
     names: dict[str, set[str]] = {}
-    for row in matched.table.rows if matched.table is not None else ():
+    for row in rows:
         if row.subject:
             names.setdefault(comparable_subject(row.subject), set()).add(row.subject)
     for alike in (*converted.written_alike(), *(sorted(of_one) for of_one in names.values() if len(of_one) > 1)):
         listed = " and ".join(f"'{name}'" for name in alike)
         yield f"{listed} count as one subject. If they are several, let more than zeros, case or spaces differ."
+
+
+def _of_one_number(names: Sequence[str]) -> list[str]:
+    """Return two names that begin with one number, if all have one and most differ: years are no subjects."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        if (match := NUMBER.search(name)) is None:
+            return []
+        groups.setdefault(match[1], []).append(name)
+    shared = [group for group in groups.values() if len(group) > 1]
+    return shared[0][:2] if shared and 3 * len(groups) >= len(names) else []

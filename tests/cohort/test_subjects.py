@@ -71,3 +71,18 @@ def test_a_scan_without_a_subject_in_the_table_stays_with_its_own_subject(tmp_pa
     paths = ["sub-1/a.nii.gz", "sub-1/b.nii.gz", "sub-2/a.nii.gz"]
     table = cohort(tmp_path / "in", paths, subjects=["Ann", "", "Bob"])
     assert groups(prepared(tmp_path / "in", tmp_path / "out", "--sizes", table)) == [1, 2]
+
+
+def test_names_that_begin_with_one_number_are_doubted_and_the_pattern_told_joins_them(tmp_path: Path) -> None:
+    table = cohort(tmp_path / "in", ["026_HC.nii.gz", "026_2HC.nii.gz", "100_HC.nii.gz", "101_HC.nii.gz"])
+    result = init(tmp_path / "in", tmp_path / "out", "--sizes", table)
+    assert "026_2HC.nii.gz and 026_HC.nii.gz count as two subjects" in result.output
+    pattern = result.output.partition("--subject-pattern '")[2].partition("'")[0]
+    joined = prepared(tmp_path / "in", tmp_path / "out", "--sizes", table, "--subject-pattern", pattern)
+    assert groups(joined) == [1, 1, 2]
+
+
+@pytest.mark.parametrize("names", [["2007_1", "2007_2", "2007_3", "2007_4"], ["a", "b"], ["0402a81e", "0402b11f"]])
+def test_years_and_codes_in_names_are_not_doubted(tmp_path: Path, names: list[str]) -> None:
+    table = cohort(tmp_path / "in", [f"{name}.nii.gz" for name in names])
+    assert "count as two subjects" not in init(tmp_path / "in", tmp_path / "out", "--sizes", table).output
