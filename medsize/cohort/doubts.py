@@ -144,8 +144,8 @@ def _of_subjects(cohort: Cohort, matched: Matched, converted: Converted) -> Iter
     if not is_named and len(subjects) == len(cohort.items):
         if alike := _of_one_number([scan.name for scan in scans]):
             yield (
-                f"{' and '.join(alike)} count as two subjects, and so do others that begin with one number. Are they of "
-                f"one? Then find the subjects in the paths: --subject-pattern '{NUMBER.pattern}'"
+                f"{' and '.join(alike)} count as two subjects, as do others that begin with one number. Are they "
+                f"of one? Then find the subjects in the paths: --subject-pattern '{NUMBER.pattern}'"
             )
         elif matched.table is None:
             yield (

@@ -63,8 +63,8 @@ def init_cohort(
     Args:
         folder: folder with the scans, at any depth.
         output_dir: folder to write to, outside of ``folder``.
-        table: sizes; its images may be paths from ``folder``, names of files or folders, or PatientIDs. Default: without
-            masks and measurements, the only table in ``folder``.
+        table: sizes; its images may be paths from ``folder``, names of files or folders, or PatientIDs. Default: the
+            only table in ``folder``, if there are no masks and no measurements.
         options: see :class:`medsize.cohort.InitOptions`.
         report: function that gets the lines of a summary.
 

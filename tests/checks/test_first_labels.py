@@ -117,7 +117,5 @@ def test_missing_imagenet_weights_are_told_by_the_check(
 
 
 def test_unknown_features_are_told_by_the_check(phantoms: Path) -> None:
-    with pytest.raises(
-        RunRefused, match="first_labels_features is 'edges', expected one of imagenet, intensity"
-    ):
+    with pytest.raises(RunRefused, match="first_labels_features is 'edges', expected one of imagenet, intensity"):
         check_bundle(BUNDLE_2D, dataset_dir=str(phantoms), first_labels_features="edges")
