@@ -42,6 +42,12 @@ class Cohort:
         """Number of classes, K, with the background."""
         return len(self.class_names)
 
+    @property
+    def files(self) -> list[str]:
+        """Paths of all scans, masks and scribbles, each once."""
+        named = [item[key] for item in self.items for key in ("image", "label", "scribble") if key in item]
+        return list(dict.fromkeys([*named, *(file for item in self.items for file in item.get("region", ()))]))
+
     def validation_items(self, fold: int | None = 0) -> list[ValidationItem]:
         """
         Return the items to validate on: the section ``validation`` if there is one, else the items of ``fold``.

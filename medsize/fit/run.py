@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from medsize.fit.final_error import final_error, validation_cases, what_helps
 from medsize.fit.plan import Plan, Wishes
 from medsize.fit.planner import plan_fit
 from medsize.fit.stages import run_stages
+from medsize.suggest import first_few
 
 __all__ = ["fit_cohort", "next_command"]
 
@@ -39,6 +40,8 @@ class Started(BaseModel):
     cohort_sha256: str
     """Hash of the data list and of the cohort's overlay."""
     dataset_dir: Path | None = None
+    files: dict[str, tuple[int, int]] = {}
+    """Bytes and time of change, ns, of each file that the data list names."""
     plan: Plan
 
 
@@ -73,8 +76,9 @@ def fit_cohort(
     wishes, output_dir = wishes or Wishes(), output_dir.absolute()
     source = find_source(cohort, dataset_dir)
     started = _started_before(output_dir)
+    files = _states(source)  # before the plan, which reads them
     if started is not None:
-        _check_same(started, output_dir, wishes, source)
+        _check_same(started, output_dir, wishes, source, files)
     plan = _plan(source, wishes, output_dir) if started is None else started.plan
     for line in plan.lines():
         report(line)
@@ -91,6 +95,7 @@ def fit_cohort(
                 wishes=wishes,
                 cohort_sha256=source.sha256,
                 dataset_dir=source.dataset_dir,
+                files=files,
                 plan=plan,
             )
             with atomic_write(output_dir / PLAN) as file:
@@ -169,13 +174,24 @@ def _started_before(output_dir: Path) -> Started | None:
     return None
 
 
-def _check_same(started: Started, output_dir: Path, wishes: Wishes, source: CohortSource) -> None:
+def _states(source: CohortSource) -> dict[str, tuple[int, int]]:
+    """Return bytes and time of change, ns, of each file that a data list names."""
+    cohort = load_cohort(source.data_list, source.dataset_dir, source.proposed.get("inside"))
+    stats = {file: os.stat(file) for file in cohort.files}
+    return {file: (stat.st_size, stat.st_mtime_ns) for file, stat in stats.items()}
+
+
+def _check_same(
+    started: Started, output_dir: Path, wishes: Wishes, source: CohortSource, files: Mapping[str, tuple[int, int]]
+) -> None:
     """Refuse to go on with another cohort or other options than a fit was started with."""
     changes = list(_differences(started.wishes.model_dump(mode="json"), wishes.model_dump(mode="json")))
     if started.cohort_sha256 != source.sha256:
         changes.append(f"the cohort is {source.overlay or source.data_list}, which is another one or has changed")
     if source.overlay is None and started.dataset_dir not in (None, source.dataset_dir):
         changes.append(f"the folder of the cohort's files was {started.dataset_dir}, is {source.dataset_dir}")
+    if changed := [file for file, state in files.items() if state != started.files.get(file, state)]:
+        changes.append(f"the cohort's files have changed since, by size or time: {first_few(changed)}")
     if started.output_dir != output_dir:
         changes.append(f"the folder was {started.output_dir}")
     if changes:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from medsize.bundle.sharing.export import export_bundle
 from medsize.fit import Wishes, fit_cohort
 from medsize.fit.ensemble import write_ensemble
 from medsize.fit.run import next_command
+from medsize.fit.stages import StageFailed
 from medsize.inference.where_to_look import coarse_run
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
@@ -142,6 +144,24 @@ def test_another_cohort_or_plan_is_not_mixed_with_a_fit(
     fit_cohort(cohort, out, wishes.model_copy(update={"time_limit": 60.0}), plan_only=True, report=told.append)
     assert told[0] == "Plan:"
     assert told[-1].endswith("Finished trainings are kept: for longer ones, take another --output-dir.")
+
+
+def test_a_fit_whose_scans_were_replaced_is_refused_with_their_names(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise StageFailed("stopped")
+
+    monkeypatch.setattr("medsize.fit.run.run_stages", stop)
+    data = shutil.copytree(phantoms, tmp_path / "data")
+    for _ in range(2):  # as it was, it goes on
+        with pytest.raises(StageFailed, match="stopped"):
+            fit_cohort(data / "datalist.json", tmp_path / "out", report=lambda _: None)
+    scan, mask = (data / item for item in ("images/phantom_002.nii.gz", "masks/phantom_003.nii.gz"))
+    shutil.copyfile(data / "images" / "phantom_001.nii.gz", scan)
+    mask.touch()
+    with pytest.raises(ValueError, match=f"changed since, by size or time: {scan}, {mask}. Go on with .* or name an"):
+        fit_cohort(data / "datalist.json", tmp_path / "out", report=lambda _: None)
 
 
 def test_small_organs_are_located_then_looked_at_closer(command: Callable, phantoms: Path, tmp_path: Path) -> None:
