@@ -122,10 +122,13 @@ class _Chains:
 
     @cached_property
     def has_first_labels(self) -> bool:
-        """True if the trainings start from first labels."""
-        needed = self.chosen.from_sizes and self.recipe.uses_first_labels
-        wanted = yaml.safe_load(self.wishes.overrides.get("use_first_labels", "true"))
-        return bool(needed and wanted) and self._configured((), MAKE_FIRST_LABELS) is not None
+        """True if the trainings start from first labels, by the config of the first one."""
+        overlays = NETWORKS[self.networks[0]].overlays
+        used, levels = (self._configured(overlays, key) for key in ("use_first_labels", "first_labels_for"))
+        if isinstance(used, str):  # the expression of train.yaml
+            level = "picture" if self.facts.are_pictures else self.chosen.size_level
+            used = self.chosen.from_sizes and level in (levels or ())
+        return bool(used) and self._configured((), MAKE_FIRST_LABELS) is not None
 
     @cached_property
     def common(self) -> dict[str, Any]:
@@ -269,7 +272,7 @@ class _Chains:
     def _window(self, values: Mapping[str, Any]) -> Sequence[int]:
         """Return the window of a training, in voxels; an override is text."""
         stated = values.get("roi_size")
-        stated = yaml.safe_load(stated) if isinstance(stated, str) else stated
+        stated = _value("roi_size", stated) if isinstance(stated, str) else stated
         return stated if isinstance(stated, list | tuple) else self.facts.window
 
     @property
@@ -282,7 +285,9 @@ class _Chains:
         return self._scans_of_an_epoch * math.prod(window)
 
     def _configured(self, overlays: Sequence[str], key: str) -> Any:
-        """Return the value of a top-level key in train.yaml under overlays, the cohort's included."""
+        """Return the value of a top-level key in train.yaml under overlays, the cohort's included, and overrides."""
+        if key in self.wishes.overrides:
+            return _value(key, self.wishes.overrides[key])
         value = None
         for name in ("train.yaml", *overlays, *([str(self.source.overlay)] if self.source.overlay else [])):
             value = self._config(name).get(key, value)
@@ -296,6 +301,14 @@ class _Chains:
     @cached_property
     def _configs(self) -> dict[str, dict[str, Any]]:
         return {}
+
+
+def _value(key: str, text: str) -> Any:
+    """Return the value of an override; references and expressions stay text."""
+    try:
+        return text if text.startswith(("$", "@", "%")) else yaml.safe_load(text)
+    except yaml.YAMLError as e:
+        raise ValueError(f"--override {key}={text}: found no value of YAML. Correct it.") from e
 
 
 def _check(training: Stage, bundle: Path) -> Stage:

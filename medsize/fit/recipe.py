@@ -15,8 +15,6 @@ class Recipe(NamedTuple):
     """Networks that are trained before it, each taught by the one before; :data:`OWN` for the shared network itself."""
     least_teachers: int = 0
     """Number of teachers that a time limit leaves, where they are other networks than the shared one."""
-    uses_first_labels: bool = True
-    """The first training needs first labels: as soft labels, or to hand volumes down to slices."""
 
 
 class Network(NamedTuple):
@@ -45,12 +43,12 @@ NETWORKS = {
     "lean_unet": Network("LeanUNet", ("imagenet.yaml",), "imagenet"),
 }
 RECIPES = {
-    (2, "slice"): Recipe(("lean_unet", "lean_unet"), 1, uses_first_labels=False),
+    (2, "slice"): Recipe(("lean_unet", "lean_unet"), 1),
     (2, "picture"): Recipe(("lean_unet", "lean_unet"), 1),
     (2, "volume"): Recipe(("lean_unet", "lean_unet"), 1),
     (3, "volume"): Recipe(()),
 }
-"""By the bundle's dimensions and the level of sizes; sizes of pictures are those of slices, but need first labels."""
+"""By the bundle's dimensions and the level of sizes, which for pictures is ``picture``."""
 
 
 def chain(recipe: Recipe, network: str) -> list[str]:

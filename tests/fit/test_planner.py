@@ -110,6 +110,26 @@ def test_first_labels_can_be_left_out() -> None:
     assert {option(stage, "use_first_labels") for stage in made.trainings} == {"false"}
 
 
+@pytest.mark.parametrize("stated", ["use_first_labels: false", "first_labels_for: [volume]"])
+def test_first_labels_are_left_out_however_the_config_says_so(stated: str, tmp_path: Path) -> None:
+    pictures = {"slices": 1, "are_pictures": True}
+    overlay = tmp_path / "cohort.yaml"
+    overlay.write_text(f"{stated}\n")
+    made = plan(pictures, source=LIST.model_copy(update={"overlay": overlay}))
+    assert "first labels" not in [stage.kind for stage in made.stages]
+    key, value = stated.split(": ")
+    assert "first labels" not in [stage.kind for stage in plan(pictures, overrides={key: value}).stages]
+
+
+def test_first_labels_can_be_asked_for() -> None:
+    made = plan(overrides={"first_labels_for": "[slice]"})
+    assert [stage.kind for stage in made.stages[1:3]] == ["first labels", "training"]
+    assert "learns from size and first labels" in made.trainings[0].reason
+    masks = {"with_mask": 90, "with_volume": 0, "with_slice_sizes": 0}
+    made = plan(masks, overrides={"first_labels_for": "[slice]"})
+    assert "first labels" not in [stage.kind for stage in made.stages]
+
+
 def test_the_second_training_from_volumes_learns_from_sizes_of_slices_unless_clicks_say_where() -> None:
     assert "sizes of slices" in plan(VOLUMES).trainings[1].reason
     assert "soft labels" in plan(VOLUMES | {"with_scribble": 2}).trainings[1].reason
@@ -274,6 +294,7 @@ def test_a_network_that_needs_medsize_is_not_exported() -> None:
         ({"overrides": {"output_dir": "x"}}, "--override output_dir: found a key that fit sets itself"),
         ({"overrides": {"max_epochs": "few"}}, "expected a whole number"),
         ({"overrides": {"size_level": "organ"}}, "expected slice or volume"),
+        ({"overrides": {"first_labels_for": "[volume"}}, r"--override first_labels_for=\[volume: found no value"),
     ],
 )
 def test_wishes_that_cannot_be_met_are_refused(wishes: dict[str, Any], message: str) -> None:
