@@ -19,7 +19,11 @@ __all__ = ["run_inference", "run_past_faults", "segment_images", "segment_readab
 WARNING = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b")
 ALWAYS = re.compile(r"Not all config files are in|nvImageCodec")
 """Warnings of MONAI's log in every inference: they are about its installation and the folders of configs."""
-SILENT = ("ignore:parsing config_file", "ignore:NvImgCodecPydicomReader")
+SILENT = (
+    "ignore:parsing config_file",
+    "ignore:NvImgCodecPydicomReader",
+    "ignore:Divide by zero (a_min == a_max)",  # names no scan; predict says which ones have a single intensity
+)
 """The same of Python's warnings, as ``PYTHONWARNINGS`` takes them."""
 
 

@@ -48,6 +48,8 @@ def predict_areas(
     problems = list(converted.problems)
     if not converted.small and not converted.large:
         raise nothing_left(new, "there is no scan to segment.", problems)
+    for doubt in converted.doubts:
+        segmentation.report(doubt)
     output.write_record()
     left = {name: new.named[name] for name in converted.small if not output.is_finished(name)}
     problems += segmentation.segment(left, new.paths)

@@ -41,6 +41,8 @@ class ConvertedPictures:
     large: dict[str, FoundScan]
     """Those that are segmented row by row."""
     problems: list[str]
+    doubts: list[str]
+    """Lines about pictures that show nothing."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def convert_pictures(
         pixel_mm: side of a pixel, mm, whatever the files state. Default: what they state.
         large: number of pixels above which a picture is not converted.
     """
-    converted = ConvertedPictures({}, {}, [])
+    converted = ConvertedPictures({}, {}, [], [])
     for name, scan in named.items():
         try:
             if scan.fault:
@@ -96,6 +98,8 @@ def convert_pictures(
             continue
         if not output.is_finished(name):
             seen = Picture(picture.pixels, None if in_pixels(settings) else picture.spacing_mm)
+            if (seen.pixels == seen.pixels.flat[0]).all():
+                converted.doubts.append(f"{scan.source}: the picture has a single intensity, so that it shows nothing")
             write_picture(seen, output.unfinished / "images" / f"{name}.nii.gz", settings.get("in_channels", 1))
         converted.small[name] = picture.spacing_mm, picture.orientation
     return converted

@@ -15,6 +15,7 @@ print("12:00 - monai - INFO - Restored all variables")
 print("12:00 - monai - WARNING - Not all config files are in configs.")
 print("12:00 - monai - WARNING - the affine is singular")
 warnings.warn("parsing config_file ['a.yaml']: any value in it is resolved")
+warnings.warn("Divide by zero (a_min == a_max)", Warning)
 warnings.warn("half of the voxels are NaN")
 """
 
@@ -30,3 +31,4 @@ def test_warnings_are_told_and_the_rest_is_kept(tmp_path: Path, capfd: pytest.Ca
     shown = capfd.readouterr()
     assert (shown.out, "half of the voxels are NaN" in shown.err) == ("", True)
     assert "parsing config_file" not in shown.err
+    assert "a_min == a_max" not in shown.err

@@ -51,6 +51,7 @@ def test_masks_have_the_pictures_size_and_orientation_as_stored(command: Callabl
     Image.fromarray(pixels).save(folder / "turned.png", exif=exif)
     Image.fromarray(pixels[..., 0]).save(folder / "grey.bmp")
     tifffile.imwrite(folder / "pages.tif", np.stack([pixels, pixels[::-1]]), photometric="rgb")
+    Image.fromarray(np.full_like(pixels, 90)).save(folder / "flat.png")
     (folder / "broken.png").write_bytes(b"no picture")
 
     (tmp_path / "sizes.csv").write_text("image,lesion area_px,other fraction\nturned,100,0\na/plain,,10 %\n")
@@ -58,16 +59,17 @@ def test_masks_have_the_pictures_size_and_orientation_as_stored(command: Callabl
     result = command("medsize.cli", *arguments, cwd=tmp_path, check=False)
     assert result.returncode == 1
     assert "broken.png" in result.stderr
+    assert "flat.png: the picture has a single intensity" in result.stdout
     output = tmp_path / "out"
     expected = np.zeros((40, 61), dtype=np.uint8)
     expected[5:15, 30:50] = 1
     truths = {"a_plain": expected, "turned": expected, "pages_1": expected, "pages_2": expected[::-1]}
-    for name, truth in (truths | {"grey": np.zeros_like(expected)}).items():
+    for name, truth in (truths | {"grey": np.zeros_like(expected), "flat": np.zeros_like(expected)}).items():
         np.testing.assert_array_equal(np.asarray(Image.open(output / "masks" / f"{name}_seg.png")), truth, name)
     table = pd.read_csv(output / "predictions.csv").set_index(["image", "structure"])
     assert set(table.index) == {
         (image, structure)
-        for image in ("a/plain.png", "grey.bmp", "pages.tif#1", "pages.tif#2", "turned.png")
+        for image in ("a/plain.png", "flat.png", "grey.bmp", "pages.tif#1", "pages.tif#2", "turned.png")
         for structure in ("lesion", "other")
     }
     lesion = table.loc[("turned.png", "lesion")]
