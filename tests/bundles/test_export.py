@@ -57,7 +57,16 @@ def test_an_export_holds_network_weights_settings_and_figures(
     assert "| liver | 0.60 ± 0.10 | 4.00 ± 1.00 | 15.00 ± 5.00 | 0.20 ± 0.10 |" in readme
     assert "| Kidney: left | 0.30 ± 0.10 | – | 1.00 ± 0.00 | – |" in readme
     assert readme.count("## Performance") == readme.count("## Data\n") == 1
-    assert "segment: liver, Kidney: left. They were trained on 20 scans, " in readme
+    assert "were trained on 20 scans, " in readme
+    assert readme.count("\n## ") == len(set(re.findall("\n## .*", readme)))
+    titles = re.findall("^## (.+)", readme, re.MULTILINE)
+    assert titles[:5] == ["Use", "Output", "Input", "Performance", "Data"]
+    use, output_section = (readme.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in titles[:2])
+    assert "segment: liver, Kidney: left." in use
+    assert "BUNDLE/configs/inference.yaml \\" in use
+    assert "train" not in use
+    assert "volumes in mL" in output_section
+    assert "area" not in output_section
     own, others = (output / "docs" / "data_license.txt").read_text().split("\n\n", 1)
     assert "is not stated yet" in own
     assert "Apache License" in others
@@ -266,6 +275,11 @@ def test_a_bundle_of_pictures_segments_them_without_medsize(
     assert {f"mean_hd95_{length}", f"mean_area_error_{unit}"} < content["eval_metrics"].keys()
     assert content["eval_metrics"][f"mean_area_error_{unit}"] == 500
     card = (output / "docs" / "README.md").read_text()
+    use, output_section = (card.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in ("Use", "Output"))
+    assert "inference_pictures.yaml" in use
+    assert ("--pixel_mm" in use) == (pixel_mm is not None)
+    assert f"areas in {symbol}" in output_section
+    assert " mL" not in output_section
     assert f"| structure | Dice | HD95 ({length}) | area error ({symbol}) | relative size error |" in card
     assert "| liver | 0.60 ± 0.10 | 4.00 ± 1.00 | 15000.00 ± 5000.00 |" in card
     monai.bundle.verify_net_in_out("network_def", meta_file=str(metadata), config_file=configs[0], device="cpu")

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,15 @@ from medsize.bundle.zoo_bundle import window_divisors
 from medsize.data.size_unit import ML, SizeUnit
 from medsize.files import OutputError
 
-__all__ = ["DEFAULT_NETWORK", "check_empty", "export_bundle", "performance", "unit_of_sizes", "whole_folder"]
+__all__ = [
+    "DEFAULT_NETWORK",
+    "check_empty",
+    "export_bundle",
+    "inference_command",
+    "performance",
+    "unit_of_sizes",
+    "whole_folder",
+]
 
 DEFAULT_NETWORK = "unet"
 RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
@@ -50,6 +58,16 @@ The licence of the scans that the weights in models/model.pt were trained on is 
 No data is part of this bundle.
 """
 """First paragraph of an export's data_license.txt."""
+OF_PICTURES = "\n\nOf pictures"
+"""Beginning of the paragraph on pictures in a model card's section on the output."""
+PICTURE_OUTPUT = """\
+One channel of logits for each class, background first. Inference takes the softmax back to the picture's pixels. It
+writes the most likely class of each as a PNG mask (`…_seg.png`), and the areas in {unit}, and as fractions, to
+`areas.csv`. Its last column names structures at the edge of the picture: their areas are lower bounds. `areas.json`
+also has the interval of each area. Both are written when all pictures are done; until then `areas.jsonl` has a line for
+each.
+"""
+"""Section on the output of a network of pictures."""
 ITEM = re.compile(r"^- .*\n(?:  .*\n)*", re.MULTILINE)
 """An item of a list in a model card."""
 
@@ -271,21 +289,67 @@ def _of_merged_configs(card: str, network: str, train: Mapping[str, Any], infere
 
 
 def _write_model_card(file: Path, settings: Mapping[str, Any], summary: RunSummary, cases: pd.DataFrame) -> None:
-    """Replace the sections on the bundle's own weights."""
-    card = _with_section(file.read_text(), "Data", _data(settings["structures"], summary))
-    file.write_text(_with_section(card, "Performance", performance(summary, cases, settings)))
+    """Replace the sections on the bundle's own weights, and begin with what a user of these needs."""
+    beginning, *parts = re.split("^## ", file.read_text(), flags=re.MULTILINE)
+    others = dict(part.split("\n", 1) for part in parts)
+    first = {
+        "Use": _use(settings, summary.roi),
+        "Output": PICTURE_OUTPUT.format(unit=unit_of_sizes(settings).name)
+        if _sees_pictures(settings, summary.roi)
+        else others["Output"].partition(OF_PICTURES)[0],
+        "Input": others["Input"],
+        "Performance": performance(summary, cases, settings),
+        "Data": _data(summary),
+    }
+    sections = [f"## {title}\n\n{text.strip()}\n" for title, text in (first | others | first).items()]
+    file.write_text("\n".join([f"{beginning.strip()}\n", *sections]))
 
 
-def _with_section(card: str, title: str, content: str) -> str:
-    """Return a model card with other content in a section."""
-    section = re.compile(rf"^## {title}\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
-    return section.sub(lambda _: f"## {title}\n\n{content}\n\n", card)
-
-
-def _data(structures: Sequence[str], summary: RunSummary) -> str:
+def _use(settings: Mapping[str, Any], roi: bool) -> str:
     return f"""\
-The weights in `models` segment: {", ".join(structures)}. They were trained on {summary.training_scans} scans, whose
-licence belongs in `docs/data_license.txt`. No data is part of this bundle.
+The weights in `models` segment: {", ".join(settings["structures"])}.
+
+```bash
+# BUNDLE: folder of this bundle
+{inference_command(settings, roi)}
+```"""
+
+
+def _sees_pictures(settings: Mapping[str, Any], roi: bool) -> bool:
+    return unit_of_sizes(settings).is_flat and not roi  # regions are stated for NIfTI
+
+
+def inference_command(settings: Mapping[str, Any], roi: bool = False) -> str:
+    """
+    Return the command of MONAI that applies an exported bundle, with a comment on what it needs.
+
+    Args:
+        settings: of its inference.
+        roi: it was trained on regions of interest. Defaults to False.
+    """
+    if roi:
+        files, needs = ["inference_roi.yaml"], "scans and their regions come from DATA/datalist.json; needs medsize"
+        options = "--dataset_dir DATA"
+    elif _sees_pictures(settings, roi):
+        files, needs = ["inference_pictures.yaml"], "segment a folder of pictures; needs MONAI only"
+        options = '--dataset_dir PICTURES --image_pattern "*.png"'
+        if unit_of_sizes(settings).name != "px":
+            needs, options = f"{needs}; pixel_mm is the side of a pixel", f"{options} --pixel_mm 0.1"
+    else:
+        files, needs = [], "segment a folder of NIfTI; needs MONAI only"
+        options = "--dataset_dir SCANS"
+    configs = [f"BUNDLE/configs/{name}" for name in ("inference.yaml", *files)]
+    listed = '"[' + ",".join(f"'{name}'" for name in configs) + ']"' if files else configs[0]
+    return f"""\
+# {needs}
+python -m monai.bundle run --bundle_root BUNDLE --config_file {listed} \\
+  {options} --output_dir SEGMENTATIONS"""
+
+
+def _data(summary: RunSummary) -> str:
+    return f"""\
+The weights in `models` were trained on {summary.training_scans} scans, whose licence belongs in
+`docs/data_license.txt`. No data is part of this bundle.
 
 To train on your own scans, make a data list: `docs/cohorts.md` of medsize's repository explains its keys. In training,
 `num_classes` follows the data list."""

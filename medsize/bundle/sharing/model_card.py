@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from medsize.bundle.run.summary import RunSummary
-from medsize.bundle.sharing.export import performance, unit_of_sizes
+from medsize.bundle.sharing.export import inference_command, performance, unit_of_sizes
 from medsize.data.data_list import DataList, Item, Lesions, parse_data_list
 
 __all__ = ["NOT_MEASURED_BY", "CohortStatement", "ModelCard", "header", "model_card"]
@@ -149,7 +149,7 @@ def model_card(
         f"Calibration of {size}s": _calibration(summary, size),
         "Intended use": _intended_use(metadata),
         "Not tested": _not_tested(summary, cases),
-        "Commands": _commands(settings),
+        "Commands": _commands(settings, summary.roi),
         "References": "\n".join(f"{i}. {line}" for i, line in enumerate(metadata["references"], start=1)),
         "Licence": f"Weights: {licence}, which follows from that of the scans; see `docs/data_license.txt`. "
         "Configs and scripts: Apache License 2.0, in `LICENSE`.",
@@ -256,15 +256,10 @@ def _not_tested(summary: RunSummary, cases: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _commands(settings: Mapping[str, Any]) -> str:
-    kind, files = "NIfTI", "BUNDLE/configs/inference.yaml"
-    if unit_of_sizes(settings).is_flat:
-        kind, files = "pictures", f"\"['{files}','BUNDLE/configs/inference_pictures.yaml']\""
+def _commands(settings: Mapping[str, Any], roi: bool) -> str:
     return f"""\
 ```bash
-# segment a folder of {kind}; needs MONAI only
-python -m monai.bundle run --bundle_root BUNDLE --config_file {files} \\
-  --dataset_dir SCANS --output_dir SEGMENTATIONS
+{inference_command(settings, roi)}
 # train on other scans; needs medsize
 python -m monai.bundle run --bundle_root BUNDLE --config_file BUNDLE/configs/train.yaml \\
   --dataset_dir DATA --output_dir RUN
