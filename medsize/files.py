@@ -9,7 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["OutputError", "atomic_write", "encodable", "is_newer", "keep_inputs", "locked"]
+__all__ = ["OutputError", "alone_in", "atomic_write", "encodable", "is_newer", "keep_inputs", "locked"]
+
+LOCK = ".lock"
+"""Name of the lock's file in a folder that one process writes to."""
 
 
 class OutputError(OSError):
@@ -127,3 +130,29 @@ def locked(folder: Path, name: str, waits: Callable[[], None] = lambda: None) ->
             waits()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """
+    Hold a folder that is written to; a new one in which nothing was written is removed.
+
+    Args:
+        folder: the folder, created if missing.
+
+    Raises:
+        ValueError: when another process holds it.
+    """
+
+    def refuse() -> None:
+        raise ValueError(f"{folder}: another process writes to it. Wait for its end, or name another folder.")
+
+    is_new = not folder.exists()
+    with locked(folder, LOCK, refuse):
+        try:
+            yield
+        finally:
+            (folder / LOCK).unlink(missing_ok=True)
+            if is_new:
+                with suppress(OSError):  # it holds something
+                    folder.rmdir()

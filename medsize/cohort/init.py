@@ -25,6 +25,7 @@ from medsize.cohort.structures import label_map_values, with_label_maps
 from medsize.cohort.write_cohort import write_cohort
 from medsize.data.cohort import Cohort
 from medsize.errors import ProblemsError
+from medsize.files import alone_in
 from medsize.sizes.table.size_table import SizeTable
 
 __all__ = ["Prepared", "init_cohort"]
@@ -70,11 +71,19 @@ def init_cohort(
 
     Raises:
         ProblemsError: with all problems, when nothing can be prepared.
-        ValueError: when an option is invalid.
+        ValueError: when an option is invalid, or another process writes to ``output_dir``.
     """
     options = options or InitOptions()
     folder, output_dir = folder.resolve(), output_dir.resolve()
     check_outside(folder, output_dir)
+    with alone_in(output_dir):
+        return _prepare(folder, output_dir, table, options, report)
+
+
+def _prepare(
+    folder: Path, output_dir: Path, table: SizeTable | None, options: InitOptions, report: Callable[[str], None]
+) -> Prepared:
+    """Prepare a cohort in a folder that no other process writes to."""
     dimensions = None if options.bundle is None else bundle_dimensions(options.bundle)
     found = with_label_maps(find_cohort(folder, options.modalities, options.rtstruct))
     imported = None

@@ -23,6 +23,7 @@ from medsize.cli import app
 from medsize.cohort.conversion import scans as conversion
 from medsize.cohort.sizes import items as sized_items
 from medsize.data import load_cohort
+from medsize.files import alone_in
 from medsize.scans import fact_cache
 from medsize.scans.image_file import write_nifti
 from medsize.sizes.mask_sizes import describe_mask
@@ -268,6 +269,18 @@ def test_scans_in_a_folder_of_few_are_of_one_subject_and_fold(tmp_path: Path) ->
     assert len({item["subject"] for item in items}) == 4
     assert len({(item["subject"], item["fold"]) for item in items}) == 4
     assert sorted(item["fold"] for item in items) == [0] * 4 + [1] * 4
+
+
+def test_a_second_init_at_once_is_told_of_the_first(tmp_path: Path) -> None:
+    write_images(tmp_path / "scans", 3)
+    table = write_table(tmp_path / "sizes.csv", "image,cube volume_ml", [f"scan 0{i},{i + 1}" for i in range(3)])
+    with alone_in(tmp_path / "out"):
+        result = init(tmp_path / "scans", tmp_path / "out", "--sizes", table)
+    assert result.exit_code != 0
+    assert f"{tmp_path / 'out'}: another process writes to it. Wait for its end, or name another" in result.output
+    assert not (tmp_path / "out").exists()
+    prepared(tmp_path / "scans", tmp_path / "out", "--sizes", table)
+    assert not (tmp_path / "out" / ".lock").exists()
 
 
 def test_a_second_run_reads_and_writes_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medsize.cohort.conversion.scans import Converted, Converter, ConvertOptions, convert_scans, identify_by_folder
 from medsize.cohort.find import chosen_masks
+from medsize.files import alone_in
 from medsize.progress_bar import with_progress
 from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.find_scans import find_scans
@@ -41,7 +42,8 @@ def convert_folder(
         the converted scans, and the problems of the others.
 
     Raises:
-        ValueError: when ``folder`` is not a folder, or an option is invalid.
+        ValueError: when ``folder`` is not a folder, or an option is invalid, or another process writes to
+            ``output_dir``.
     """
     options = options or ConvertOptions()
     if not folder.is_dir():
@@ -67,9 +69,10 @@ def convert_folder(
         problems = ["found no scan, expected DICOM, NIfTI, NRRD or MetaImage files. Check folder and options."]
     pairs = [(scan, masks_of.get(scan.files[0], [])) for scan in images]
     identify = identify_by_folder(converter, images)
-    converted = convert_scans(converter, with_progress(pairs, "converting"), identify)
-    for line in converted.resampled(converter.output_dir):
-        report(f"note: {line}")
-    if converted.rows and options.keep_identifiers:
-        converted.write_identifiers(converter.output_dir)
+    with alone_in(converter.output_dir):
+        converted = convert_scans(converter, with_progress(pairs, "converting"), identify)
+        for line in converted.resampled(converter.output_dir):
+            report(f"note: {line}")
+        if converted.rows and options.keep_identifiers:
+            converted.write_identifiers(converter.output_dir)
     return replace(converted, problems=[*problems, *converted.problems])

@@ -362,7 +362,7 @@ def convert_scans(
     identify: Callable[[FoundScan], str] | None = None,
 ) -> Converted:
     """
-    Convert scans one after the other, and keep their index, ``index.csv``, up to date on the way.
+    Convert scans one after the other; each adds a line to their index, ``index.csv``, which is written anew at the end.
 
     Args:
         converter: converter of the cohort. Results of an earlier call, finished or interrupted, are kept.
@@ -375,7 +375,7 @@ def convert_scans(
     index_file = converter.output_dir / "index.csv"
     earlier = read_table(index_file)
     converted = Converted({}, {}, {}, [], 0)
-    rows = converted.rows
+    rows, is_begun = converted.rows, False
     for scan, masks in scans:
         try:
             if scan.fault:
@@ -390,7 +390,10 @@ def convert_scans(
         image = row["image"]
         rows[image], converted.scans[image], converted.identifiers[image] = row, scan, identifier
         if row != earlier.get(image):
-            write_table(index_file, COLUMNS, (earlier | rows).values())
+            if not is_begun:
+                write_table(index_file, COLUMNS, earlier.values())  # without a line that a kill has cut off
+            is_begun = True
+            _append_row(index_file, row)
     if rows:
         write_table(index_file, COLUMNS, rows.values())
     return replace(converted, num_kept=sum(row == earlier.get(image) for image, row in rows.items()))
@@ -404,11 +407,19 @@ def mask_files(masks: MaskFiles) -> list[Path]:
 
 
 def read_table(file: Path) -> dict[str, dict[str, str]]:
-    """Read the lines of an index by their images; none if the file does not exist."""
+    """Read the whole lines of an index by their images; none if the file does not exist."""
     if not file.is_file():
         return {}
-    with file.open(newline="", encoding="utf-8") as opened:
-        return {row["image"]: row for row in csv.DictReader(opened)}
+    with file.open(newline="", encoding="utf-8", errors="replace") as opened:  # the last line may be cut off
+        return {row["image"]: row for row in csv.DictReader(opened) if None not in row.values()}
+
+
+def _append_row(file: Path, row: Mapping[str, str]) -> None:
+    try:
+        with file.open("a", newline="", encoding="utf-8", errors="backslashreplace") as opened:
+            csv.DictWriter(opened, COLUMNS).writerow(row)
+    except OSError as e:
+        raise OutputError(file, e.strerror or str(e)) from e
 
 
 def write_table(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]], private: bool = False) -> None:

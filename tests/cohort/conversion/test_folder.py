@@ -182,9 +182,22 @@ def test_an_interrupted_conversion_goes_on(cohort: Path, tmp_path: Path, monkeyp
     assert [file for file in (output / "images").iterdir() if not file.name.startswith(".")] == written
     before = times(output)
     monkeypatch.setattr(conversion, "write_nifti", original)
+    with (output / "index.csv").open("a") as index:
+        index.write('images/cut_off.nii.gz,,"CT')
     convert(cohort, output, modality=["CT"])
     assert len(rows(output)) == 2
     assert {name: times(output)[name] for name in before} == before
+
+
+def test_the_index_is_not_written_anew_for_each_scan(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    original = conversion.write_table
+    monkeypatch.setattr(conversion, "write_table", lambda file, *a, **o: (written.append(file), original(file, *a))[1])
+    convert(cohort, tmp_path / "out", modality=["CT"])
+    assert len(rows(tmp_path / "out")) == 2
+    assert len(written) == 2  # at the beginning and at the end
 
 
 def refusal(*arguments: Any, **options: Any) -> str:
