@@ -9,9 +9,9 @@ from typing import Any
 
 from medsize.bundle.run.folder import LOG, SETTINGS
 from medsize.files import atomic_write, locked
-from medsize.studies.study import Study
+from medsize.studies.study import Cell, Study
 
-__all__ = ["check_settings", "distinguishing"]
+__all__ = ["check_settings", "distinguishing", "record_settings"]
 
 
 def distinguishing(settings: dict[str, Any]) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def distinguishing(settings: dict[str, Any]) -> dict[str, Any]:
 
 def check_settings(study: Study, work_dir: Path) -> None:
     """
-    Keep the settings of each cell in its folder, so that results of other settings are not taken for its own.
+    Check the settings of all cells that were started: results of other settings are not taken for their own.
 
     This holds for all cells, not only for those to run: all results in the folder go into the tables.
 
@@ -45,31 +45,38 @@ def check_settings(study: Study, work_dir: Path) -> None:
         ValueError: when folders hold cells that were started with other settings, or with unknown ones; naming
             all of them.
     """
-    changed, unwritten = [], []
-    with locked(work_dir, "settings.lock"):
-        for cell in study.cells():
-            folder = cell.folder(work_dir)
-            file = folder / SETTINGS
-            # As JSON reads it: a tuple is a list.
-            now = json.loads(json.dumps(distinguishing(study.settings(cell)), default=str))
-            was_started = (folder / LOG).is_file() or cell.is_finished(work_dir)
-            before = json.loads(file.read_text()) if file.is_file() else None
-            if before == now:
-                continue
-            if not was_started:
-                unwritten.append((file, now))
-            elif before is None:
-                changed.append(f"- {cell}: it was run, but {SETTINGS} is missing")
-            else:
-                changed.append(f"- {cell}: {', '.join(_differences(before, now))}")
-        if changed:
-            raise ValueError(
-                f"{work_dir} holds cells that were run with other settings than the study has now. Take another work "
-                "folder, or remove those:\n" + "\n".join(changed)
-            )
-        for file, now in unwritten:
-            with atomic_write(file) as partial:
-                partial.write_text(json.dumps(now, indent=2) + "\n")
+    changed = []
+    for cell in study.cells():
+        if not _was_started(cell, work_dir):
+            continue
+        file = cell.folder(work_dir) / SETTINGS
+        now = json.loads(_settings_text(study, cell))
+        before = json.loads(file.read_text()) if file.is_file() else None
+        if before is None:
+            changed.append(f"- {cell}: it was run, but {SETTINGS} is missing")
+        elif before != now:
+            changed.append(f"- {cell}: {', '.join(_differences(before, now))}")
+    if changed:
+        raise ValueError(
+            f"{work_dir} holds cells that were run with other settings than the study has now. Take another work "
+            "folder, or remove those:\n" + "\n".join(changed)
+        )
+
+
+def record_settings(study: Study, cell: Cell, work_dir: Path) -> None:
+    """Write the settings of a cell into its folder, before it starts."""
+    with locked(work_dir, "settings.lock"):  # another study may start it, too
+        if not _was_started(cell, work_dir):
+            with atomic_write(cell.folder(work_dir) / SETTINGS) as partial:
+                partial.write_text(_settings_text(study, cell))
+
+
+def _was_started(cell: Cell, work_dir: Path) -> bool:
+    return (cell.folder(work_dir) / LOG).is_file() or cell.is_finished(work_dir)
+
+
+def _settings_text(study: Study, cell: Cell) -> str:
+    return json.dumps(distinguishing(study.settings(cell)), indent=2, default=str) + "\n"
 
 
 def _differences(before: Any, after: Any, name: str = "") -> Iterator[str]:

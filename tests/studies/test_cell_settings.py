@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medsize.studies.cell_settings import check_settings, distinguishing
+from medsize.studies.cell_settings import check_settings, distinguishing, record_settings
 from medsize.studies.ladder import LadderStudy
 from medsize.studies.robustness import RobustnessStudy
 from medsize.studies.study import Study, load_study
@@ -40,7 +40,9 @@ def test_a_work_folder_from_before_goes_on_without_first_labels_only(tmp_path: P
 
     without = study(overrides={"use_first_labels": False})
     check_settings(without, tmp_path)
+    assert not (tmp_path / without.cohorts[0].name).exists(), "folders of cells are made when they start"
     cell = without.cells()[0]
+    record_settings(without, cell, tmp_path)
     (cell.folder(tmp_path) / "log.txt").touch()
     assert "use_first_labels" not in (cell.folder(tmp_path) / "cell.json").read_text()
     check_settings(without, tmp_path)

@@ -12,7 +12,7 @@ from pathlib import Path
 from medsize.bundle.run.folder import LOG, SUMMARY
 from medsize.bundle.supervise import run_supervised
 from medsize.files import locked
-from medsize.studies.cell_settings import check_settings
+from medsize.studies.cell_settings import check_settings, record_settings
 from medsize.studies.ladder.results import LadderResults
 from medsize.studies.ladder.study import LadderCell, LadderStudy, located_list
 from medsize.studies.study import load_study
@@ -104,6 +104,7 @@ def _run_cell(study: LadderStudy, study_dir: Path, cell: LadderCell, data_dir: P
     unfinished = [before.rung for before in study.needed_by(cell) if not before.is_finished(work_dir)]
     if unfinished:
         return f"failed: it needs '{unfinished[0]}', which is not finished"
+    record_settings(study, cell, work_dir)
     if rung.locator:
         locator = replace(cell, rung=rung.locator).folder(work_dir)
         places = study.cohort(cell).locations(data_dir, work_dir)

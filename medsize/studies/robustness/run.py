@@ -9,7 +9,7 @@ from pathlib import Path
 from medsize.bundle.run.folder import LOG
 from medsize.bundle.supervise import Outcome
 from medsize.files import locked
-from medsize.studies.cell_settings import check_settings
+from medsize.studies.cell_settings import check_settings, record_settings
 from medsize.studies.robustness.dask_cluster import connected
 from medsize.studies.robustness.dask_runs import run_on_workers
 from medsize.studies.robustness.progress import StudyProgress
@@ -82,6 +82,8 @@ def run_robustness(
         with connected(scheduler, study.cluster, workers) as (client, at_a_time):
             study.make_ready(missing, data_dir, work_dir)
             finished = [cell for cell in cells if cell not in runs]
+            for cell in missing:
+                record_settings(study, cell, work_dir)
             with StudyProgress(work_dir, len(cells), finished, at_a_time) as progress:
                 for index, outcome in run_on_workers(client, list(runs.values())):
                     result.outcomes[missing[index]] = outcome
