@@ -17,7 +17,7 @@ from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_f
 from medsize.scans.space.orientation import axis_codes
 from medsize.sizes.region import FULLEST
 from medsize.transforms.draw_clicks import voxels_of_click
-from medsize.units import lps_to_ras
+from medsize.units import lps_to_ras, size_text
 
 __all__ = ["check_scans", "region_faults"]
 
@@ -162,8 +162,8 @@ def _size_faults(
         view = float(extent[:axes].prod())
         if total > view:
             yield (
-                f"{path}: sizes sum to {total:.6g} {unit}, above the field of view ({view:.6g} {unit}). "
-                "Is size_unit right?"
+                f"{path}: sizes sum to {size_text(total, 6)} {unit}, above the field of view "
+                f"({size_text(view, 6)} {unit}). Is size_unit right?"
             )
         elif region is not None:
             shown = float(region[:axes].prod())
@@ -171,8 +171,8 @@ def _size_faults(
             if total >= shown or (is_zoomed and total > FULLEST * shown):
                 zoomed = f", and {FULLEST} of that where it is zoomed into" if is_zoomed else ""
                 yield (
-                    f"{path}: sizes sum to {total:.6g} {unit}, but the region given to the network has only "
-                    f"{shown:.6g} {unit}{zoomed}. Is size_unit right? Else raise roi_size or spacing."
+                    f"{path}: sizes sum to {size_text(total, 6)} {unit}, but the region given to the network has only "
+                    f"{size_text(shown, 6)} {unit}{zoomed}. Is size_unit right? Else raise roi_size or spacing."
                 )
 
 
@@ -198,10 +198,11 @@ def region_faults(item: Mapping[str, Any], image: ImageFacts, length_unit: Liter
             if lowest.shape != organ.shape or not bool((lowest > 1.01 * organ).any()):
                 continue
             at = int((lowest - organ).argmax())
+            stated, found_in = (size_text(float(sizes.flatten()[at]), 6) for sizes in (lowest, organ))
             place, unit = f" in slice {at}" if is_per_slice(key) else "", _unit(key, length_unit)
             yield (
-                f"{path}: sizes sum to {float(lowest.flatten()[at]):.6g} {unit}{place}, but their organ, {file}, has "
-                f"only {float(organ.flatten()[at]):.6g} {unit}. Is size_unit right, and is the organ drawn whole?"
+                f"{path}: sizes sum to {stated} {unit}{place}, but their organ, {file}, has only "
+                f"{found_in} {unit}. Is size_unit right, and is the organ drawn whole?"
             )
 
 

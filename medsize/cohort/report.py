@@ -28,6 +28,7 @@ from medsize.page_templates import page_templates
 from medsize.pictures import class_colours, data_url, fullest_slice, slice_png
 from medsize.scans.scan_facts import UNREADABLE, image_facts, image_place
 from medsize.scans.space.geometry import num_channels
+from medsize.units import size_text
 
 __all__ = ["write_report"]
 
@@ -109,7 +110,7 @@ def write_report(
 
 def number(value: float) -> str:
     """Return a number as text for a table."""
-    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+    return "–" if value is None or math.isnan(value) else size_text(value)
 
 
 def _spread(columns: np.ndarray) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from medsize.scans.scan_facts import ImagePlace
-from medsize.units import MM3_PER_ML
+from medsize.units import MM3_PER_ML, size_text
 
 __all__ = ["ML", "SizeUnit", "size_unit"]
 
@@ -25,7 +25,7 @@ class SizeUnit(NamedTuple):
 
     def text(self, size: float) -> str:
         """Return a size in mm³ as text in this unit."""
-        return f"{size / self.of_one:.4g} {self.name}"
+        return f"{size_text(size / self.of_one)} {self.name}"
 
 
 ML = SizeUnit("mL", MM3_PER_ML)

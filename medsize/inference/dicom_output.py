@@ -17,6 +17,7 @@ from medsize.inference.segmentation import Segmentation
 from medsize.metrics.conformal import whole_percent
 from medsize.scans.image_file import read_image_file
 from medsize.scans.scan import FoundScan, ScanKind
+from medsize.units import size_text
 
 __all__ = ["check_dicom_output", "write_dicom_segs", "write_dicom_srs"]
 
@@ -112,7 +113,7 @@ def _comment(row: Mapping[str, Any]) -> str:
     said = ["Predicted by a network for research use; not checked by a reader."]
     if not math.isnan(row["interval_level"]):
         percent = whole_percent(row["interval_level"])
-        ends = f"{row['interval_low_ml']:.4g} to {row['interval_high_ml']:.4g} mL"
+        ends = f"{size_text(row['interval_low_ml'])} to {size_text(row['interval_high_ml'])} mL"
         said.append(f"{percent} % prediction interval: {ends}, if the scan is like those of the validation.")
     if row["lower_bound"]:
         said.append("The structure reaches the edge of the scan: the volume is a lower bound.")

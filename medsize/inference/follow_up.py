@@ -22,6 +22,7 @@ from medsize.scans.roles import without_ending
 from medsize.scans.subjects import bids_subject
 from medsize.sizes.table.spreadsheet import read_cells
 from medsize.suggest import first_few
+from medsize.units import size_text
 
 __all__ = ["FollowUp", "Scan", "compare", "read_pairs"]
 
@@ -66,7 +67,9 @@ class FollowUp:
             for heading in ("structure", "mL", "change, mL", "change, %", "", ""):
                 table.add_column(heading)
             for row in rows:
-                volumes = " → ".join("–" if math.isnan(v) else f"{v:.4g}" for v in (row["earlier_ml"], row["later_ml"]))
+                volumes = " → ".join(
+                    "–" if math.isnan(v) else size_text(v) for v in (row["earlier_ml"], row["later_ml"])
+                )
                 table.add_row(
                     escape(row["structure"]),
                     volumes,
@@ -291,8 +294,12 @@ def _told(row: Mapping[str, Any], column: str) -> str:
     if math.isnan(change):
         return "–"
     if math.isnan(row["level"]):
-        return f"{change:+.3g}"
-    return f"{change:+.3g} ({low:+.3g} to {'∞' if math.isnan(high) else f'{high:+.3g}'})"
+        return _signed(change)
+    return f"{_signed(change)} ({_signed(low)} to {'∞' if math.isnan(high) else _signed(high)})"
+
+
+def _signed(change: float) -> str:
+    return f"{'' if change < 0 else '+'}{size_text(change, 3)}"
 
 
 def _sized(row: Mapping[str, Any]) -> Sized:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from medsize.measurements.measurement import Measurement
-from medsize.units import MM3_PER_ML
+from medsize.units import MM3_PER_ML, size_text
 
 __all__ = ["SAME", "SIMILAR", "disagreement", "lesions", "with_crossing_lines"]
 
@@ -78,8 +78,9 @@ def disagreement(measurements: Sequence[Measurement]) -> str:
         if compared and compared[-1][0] > most * compared[0][0]:
             (low, one), (high, other) = compared[0], compared[-1]
             return (
-                f"{other}: found '{other.structure}' of {high / MM3_PER_ML:.4g} mL, but {low / MM3_PER_ML:.4g} mL in "
-                f"{one}, expected one size. Leave one out, name lesions apart, or take both as bounds: --between."
+                f"{other}: found '{other.structure}' of {size_text(high / MM3_PER_ML)} mL, but "
+                f"{size_text(low / MM3_PER_ML)} mL in {one}, expected one size. Leave one out, name lesions apart, or "
+                "take both as bounds: --between."
             )
     return ""
 

@@ -17,6 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medsize.units import size_text
+
 __all__ = [
     "FLAGS",
     "IMAGE_FACTS",
@@ -329,12 +331,12 @@ def _image_doubts(image: Mapping[str, float], cohort: CohortFacts) -> Iterator[_
 
 
 def _size_doubts(name: str, volume: float, low: float, high: float) -> Iterator[_Doubt]:
-    known = f"those of the validation are {low:.3g} to {high:.3g} mL"
+    known = f"those of the validation are {size_text(low, 3)} to {size_text(high, 3)} mL"
     if volume == 0 and low > 0:
         yield _Doubt("size", f"{name} was not found; {known}", rejects=True)
     elif volume > BEYOND * high or volume < low / BEYOND:
         far = volume > FAR_BEYOND * high or volume < low / FAR_BEYOND
-        yield _Doubt("size", f"{name} has {volume:.3g} mL; {known}", rejects=far)
+        yield _Doubt("size", f"{name} has {size_text(volume, 3)} mL; {known}", rejects=far)
 
 
 def _rounded(value: float) -> float:

@@ -14,6 +14,7 @@ from monai.utils import TransformBackends
 
 from medsize.items import SIZE_KEYS, is_per_slice, size_key
 from medsize.transforms.voxel_size import is_in_pixels, source_of, voxel_size
+from medsize.units import size_text
 
 __all__ = ["SizeToFraction", "SizeToFractionD", "SizeToFractionDict", "SizeToFractiond", "in_organs", "to_fraction"]
 
@@ -84,8 +85,8 @@ class SizeToFraction(Transform):
         if bool((low.sum(dim=0) >= 1).any()):
             unit = "px" if is_in_pixels(image) else "mm²" if len(region) == 2 else "mm³"
             raise ValueError(
-                f"{source_of(image)}: the organs take {float(low.sum(dim=0).max() * measure):.6g} {unit}, "
-                f"but the region given to the network has only {measure:.6g} {unit}. "
+                f"{source_of(image)}: the organs take {size_text(float(low.sum(dim=0).max() * measure), 6)} {unit}, "
+                f"but the region given to the network has only {size_text(float(measure), 6)} {unit}. "
                 "Are the sizes in the right unit, and is the crop large enough?"
             )
         return _with_background(low, high)

@@ -127,7 +127,7 @@ def test_a_training_without_its_organs_does_not_start(
     content["training"][1]["size"]["lesion"] = {"diameters_mm": [[90], [95]]}
     (lesions / "large.json").write_text(json.dumps(content))
     found = refusal(load_cohort(lesions / "large.json", lesions))
-    assert "phantom_001.nii.gz: sizes sum to 830624 mm³, but their organ, " in found
+    assert "phantom_001.nii.gz: sizes sum to 830,624 mm³, but their organ, " in found
 
 
 def test_nothing_is_located_where_the_organ_is_known(lesions: Path, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def break_roi(item: dict, folder: Path) -> None:
         (break_label_place, "label.nii.gz: the label lies elsewhere in space"),
         (break_label_value, "label.nii.gz: the label holds the values [7.0]"),
         (break_label_empty, "label.nii.gz: the label is empty, but a size above 0 is stated"),
-        (break_size, "image.nii.gz: sizes sum to 360000 mm³, above the field of view (9600 mm³)"),
+        (break_size, "image.nii.gz: sizes sum to 360,000 mm³, above the field of view (9,600 mm³)"),
         (break_slices, "image.nii.gz: sizes are given for 5 slices, but the image has 4"),
         (break_roi, "lies outside the image"),
     ],

@@ -34,7 +34,7 @@ def cohort() -> CohortFacts:
     [
         ((1200, False, 0.0), {}, "ok", ""),
         ((1800, False, 0.1), {}, "ok", ""),
-        ((1900, False, 0.0), {}, "look", "liver has 1.9e+03 mL"),
+        ((1900, False, 0.0), {}, "look", "liver has 1,900 mL"),
         ((780, False, 0.0), {}, "look", "liver has 780 mL"),
         ((3100, False, 0.0), {}, "reject", "liver has"),
         ((0, False, 0.0), {}, "reject", "liver was not found"),

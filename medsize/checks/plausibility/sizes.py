@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 from medsize.checks.plausibility.units import UNUSUAL, Mistake, explained
-from medsize.data.size_unit import SizeUnit
+from medsize.data.size_unit import ML, SizeUnit
 from medsize.items import CohortItem
 from medsize.scans.scan_facts import ImageFacts
 from medsize.suggest import first_few
-from medsize.units import MM3_PER_ML
 
 __all__ = ["against_each_other", "against_masks", "against_slices", "all_the_same"]
 
@@ -100,7 +99,7 @@ def against_slices(
             areas = item["slice_area_mm2"][:, index].sum(dim=-1)
             of_low, of_high = (areas * images[item["image"]].zooms[2]).tolist()
             if of_low > OF_SLICES * high or OF_SLICES * of_high < low:
-                wrong[item["image"]] = f"{of_low / MM3_PER_ML:.4g} mL, where {high / MM3_PER_ML:.4g} mL are stated"
+                wrong[item["image"]] = f"{ML.text(of_low)}, where {ML.text(high)} are stated"
         if wrong:
             first, words = next(iter(wrong.items()))
             yield (

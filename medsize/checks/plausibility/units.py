@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from medsize.units import MM3_PER_ML
+from medsize.units import MM3_PER_ML, size_text
 
 __all__ = ["OF_FRACTIONS", "OF_VOLUMES", "UNUSUAL", "Mistake", "against_usual", "explained", "too_wide"]
 
@@ -70,16 +70,16 @@ def against_usual(
     voxel = float(np.median(voxels))
     if median < voxel:
         yield (
-            f"'{structure}': its sizes, {median:.3g} mm³ in the middle, are below one voxel ({voxel:.3g} mm³). "
-            "Are they mL, read as mm³? Correct the unit."
+            f"'{structure}': its sizes, {size_text(median, 3)} mm³ in the middle, are below one voxel "
+            f"({size_text(voxel, 3)} mm³). Are they mL, read as mm³? Correct the unit."
         )
         return
     words = structure.lower().replace("_", " ").replace("-", " ").split()
     usual = next((USUAL_ML[word] * MM3_PER_ML for word in words if word in USUAL_ML), None)
     if usual is not None and not 1 / UNUSUAL < median / usual < UNUSUAL:
         yield (
-            f"'{structure}': its sizes are {median / MM3_PER_ML:.3g} mL in the middle, those of adults about "
-            f"{usual / MM3_PER_ML:.3g} mL. "
+            f"'{structure}': its sizes are {size_text(median / MM3_PER_ML, 3)} mL in the middle, those of adults about "
+            f"{size_text(usual / MM3_PER_ML, 3)} mL. "
             + (
                 "They were measured in masks: do these show it, and is the scans' spacing right?"
                 if measured
@@ -94,9 +94,9 @@ def too_wide(structure: str, areas: np.ndarray, pixels: np.ndarray, names: Seque
     if len(wide := np.flatnonzero(widths > WIDE_MM)):
         at = wide[0]
         yield (
-            f"{names[at]}: '{structure}' is {widths[at] / 1000:.2g} m wide, as a disc of its {areas[at]:.4g} mm², with "
-            f"pixels of {math.sqrt(pixels[at]):.4g} mm; so are {len(wide)} of {len(widths)}. Is pixel_mm right, or is "
-            "it in µm?"
+            f"{names[at]}: '{structure}' is {widths[at] / 1000:.2g} m wide, as a disc of its "
+            f"{size_text(areas[at])} mm², with pixels of {math.sqrt(pixels[at]):.4g} mm; so are {len(wide)} of "
+            f"{len(widths)}. Is pixel_mm right, or is it in µm?"
         )
 
 

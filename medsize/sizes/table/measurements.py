@@ -17,7 +17,7 @@ from medsize.sizes.ellipse import circumference_area, ellipse_area, ellipse_circ
 from medsize.sizes.ellipsoid import ellipsoid_volume
 from medsize.sizes.table.cells import AREA_KINDS, CLICK_KINDS
 from medsize.sizes.table.columns import Column
-from medsize.units import MM2_PER_UM2, MM3_PER_ML
+from medsize.units import MM2_PER_UM2, MM3_PER_ML, size_text
 
 __all__ = ["Extent", "StatedSize", "added", "misfits", "of_other_extent", "stated_size"]
 
@@ -239,7 +239,9 @@ def _counted(size: StatedSize, column: Column, count: float, is_mean: bool) -> S
     if is_mean:
         size = replace(size, low=count * size.low, high=count * size.high)
     if (count == 0) != (size.high == 0):
-        raise ValueError(f"{column} is {count:g}, but the size by {size.source} is {size.high:g}. Correct one of them.")
+        raise ValueError(
+            f"{column} is {count:g}, but the size by {size.source} is {size_text(size.high)}. Correct one of them."
+        )
     return size
 
 

@@ -29,6 +29,7 @@ from medsize.studies.robustness.gallery import worst_cases
 from medsize.studies.robustness.results import AS_GIVEN, CONDITION, read_cases, read_runs
 from medsize.studies.robustness.statistics import RESAMPLES
 from medsize.studies.robustness.study import RobustnessCell, RobustnessStudy
+from medsize.units import size_text
 
 __all__ = ["write_report"]
 
@@ -273,7 +274,7 @@ def _figure(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value:.4g}"
+        return "–" if pd.isna(value) else size_text(value)
     return "–" if value is None else str(value)
 
 

@@ -91,7 +91,7 @@ def test_a_whole_column_in_another_unit_is_known_by_the_organ_or_by_voxels(image
     assert suspicions(items(images, livers), ("background", "Liver")) == []
     (message,) = suspicions(items(images, [v / 1000 for v in livers]), ("background", "Liver"))
     assert "'Liver': its sizes are 1.9" in message
-    assert "those of adults about 1.7e+03 mL. Is it mL, read as mm³" in message
+    assert "those of adults about 1,700 mL. Is it mL, read as mm³" in message
     (message,) = suspicions(items(images, [v / 2e3 for v in alike(0)]), CLASSES)
     assert "are below one voxel (20 mm³). Are they mL, read as mm³?" in message
 
@@ -99,9 +99,9 @@ def test_a_whole_column_in_another_unit_is_known_by_the_organ_or_by_voxels(image
 def test_volumes_are_not_taken_for_percentages_where_none_are_stated(images: list[str]) -> None:
     livers = [1.2e4 * (1 + i / 20) for i in range(12)]
     (message,) = suspicions(items(images, livers), ("background", "liver"), fractions=["liver"])
-    assert message.endswith("those of adults about 1.7e+03 mL. Is it a fraction, read as a percentage?")
+    assert message.endswith("those of adults about 1,700 mL. Is it a fraction, read as a percentage?")
     (message,) = suspicions(items(images, livers), ("background", "liver"), fractions=[])
-    assert message.endswith("those of adults about 1.7e+03 mL. Is the unit right?")
+    assert message.endswith("those of adults about 1,700 mL. Is the unit right?")
 
 
 def test_sizes_are_compared_with_masks(images: list[str], tmp_path: Path) -> None:
