@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from medsize.suggest import first_few
 
 __all__ = ["can_train", "doubts", "faults"]
 
+ALIKE = 2.0
+"""Ratio up to which the median sizes of two structures may be those of one."""
 NUMBER = re.compile(r"(?:^|/)([^/\d]*\d+)[-_. ][^/]*$")
 """Beginning of a file's name with its first number."""
 
@@ -83,6 +86,30 @@ def _of_sizes(cohort: Cohort, matched: Matched) -> Iterator[str]:
     volumes = np.array([size_volumes(item) for item in cohort.items])
     for structure in (name for k, name in enumerate(matched.structures) if np.isnan(volumes[:, k]).all()):
         yield f"the size of '{structure}' is not known in any scan. State it in some, or leave the structure out."
+    yield from _of_one_structure(matched.structures, volumes)
+
+
+def _of_one_structure(structures: Sequence[str], volumes: np.ndarray) -> Iterator[str]:
+    """
+    Yield a doubt for each two structures that may be one under two names, such as "liver" and "Leber".
+
+    Args:
+        structures: names of the structures.
+        volumes: their sizes in mm³, (scans, structures); NaN if unknown.
+    """
+    known = np.isfinite(volumes)
+    medians = [
+        float(np.median(of_one)) if len(of_one := volumes[volumes[:, k] > 0, k]) else 0.0
+        for k in range(len(structures))
+    ]
+    for one, other in combinations(range(len(structures)), 2):
+        low, high = sorted((medians[one], medians[other]))
+        if low > 0 and high <= ALIKE * low and not (known[:, one] & known[:, other]).any():
+            numbers = [f"'{structures[k]}' is known in {known[:, k].sum()} scans" for k in (one, other)]
+            yield (
+                f"{' and '.join(numbers)}, never both in one, and their sizes are alike. Are they one structure? Then "
+                "give both one name, in one column of the size table."
+            )
 
 
 def _of_names(matched: Matched, options: InitOptions) -> Iterator[str]:

@@ -459,6 +459,20 @@ def test_a_scan_of_unknown_sizes_is_left_out_without_a_fault(tmp_path: Path) -> 
     assert sizes_in_ml(content) == [[0.0], [1.5], [1.5]]
 
 
+@pytest.mark.parametrize(("shared", "factor", "is_told"), [("", 1, True), ("1500", 1, False), ("", 5, False)])
+def test_two_names_that_may_be_of_one_structure_are_remarked(
+    tmp_path: Path, shared: str, factor: float, is_told: bool
+) -> None:
+    names = write_images(tmp_path / "in", 4)
+    sizes = [("14", shared), ("16", ""), ("", f"{15 * factor}"), ("", f"{13 * factor}")]
+    rows = [f"{name},{liver},{leber}" for name, (liver, leber) in zip(names, sizes, strict=True)]
+    table = write_table(tmp_path / "sizes.csv", "image,liver volume_ml,Leber volume_ml", rows)
+    result = init(tmp_path / "in", tmp_path / "out", "--sizes", table, "--folds", 2)
+    doubt = "'liver' is known in 2 scans and 'Leber' is known in 2 scans, never both in one, and their sizes are alike"
+    assert (doubt in result.output) == is_told
+    assert (doubt in html.unescape((tmp_path / "out" / "report.html").read_text())) == is_told
+
+
 def test_a_table_without_any_size_is_refused(tmp_path: Path) -> None:
     names = write_images(tmp_path / "scans", 2)
     table = write_table(tmp_path / "sizes.csv", "image,cube volume_ml", [f"{name}," for name in names])
