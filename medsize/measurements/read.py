@@ -8,17 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from medsize.measurements.imagej_results import is_imagej_results, read_imagej_results
-from medsize.measurements.itk_snap_volumes import is_itk_snap_volumes, read_itk_snap_volumes
-from medsize.measurements.measurement import Readings, ReadOptions
-from medsize.measurements.ohif_csv import is_ohif_csv, read_ohif_csv
-from medsize.measurements.report_table import is_report_table, read_report_table
-from medsize.measurements.segment_statistics import is_segment_statistics, read_segment_statistics
-from medsize.measurements.slicer_markups import is_slicer_markups, read_slicer_markups
-from medsize.measurements.totalsegmentator_statistics import (
+from medsize.measurements.formats.imagej_results import is_imagej_results, read_imagej_results
+from medsize.measurements.formats.itk_snap_volumes import is_itk_snap_volumes, read_itk_snap_volumes
+from medsize.measurements.formats.ohif_csv import is_ohif_csv, read_ohif_csv
+from medsize.measurements.formats.report_table import is_report_table, read_report_table
+from medsize.measurements.formats.segment_statistics import is_segment_statistics, read_segment_statistics
+from medsize.measurements.formats.slicer_markups import is_slicer_markups, read_slicer_markups
+from medsize.measurements.formats.totalsegmentator_statistics import (
     is_totalsegmentator_statistics,
     read_totalsegmentator_statistics,
 )
+from medsize.measurements.measurement import Readings, ReadOptions
 
 __all__ = ["find_measurements", "format_of", "read_measurements"]
 
@@ -43,7 +43,7 @@ def _is_dicom(file: Path, start: bytes) -> bool:
 
 
 def _read_structured_report(file: Path, options: ReadOptions) -> Readings:
-    from medsize.measurements.structured_report import read_structured_report
+    from medsize.measurements.formats.structured_report import read_structured_report
 
     return read_structured_report(file)
 

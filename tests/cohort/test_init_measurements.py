@@ -14,9 +14,9 @@ from tests.cohort.cohorts import save, write_images
 from tests.cohort.test_init import init, phantom, prepared
 from tests.cohort.test_init_dicom import ct
 from tests.measurements import reports
+from tests.measurements.formats.test_structured_report import images
 from tests.measurements.markups import markup, write_markups
 from tests.measurements.reports import MM, codes, group, size
-from tests.measurements.test_structured_report import images
 
 
 def test_reports_of_series_are_sizes_and_clicks(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from medsize.cohort.find import FoundCohort
 from medsize.cohort.sizes.measured_scans import MeasuredScans
+from medsize.measurements.formats.slicer_markups import REGION_NAME
 from medsize.measurements.measurement import Measurement, ReadOptions
 from medsize.measurements.read import find_measurements, read_measurements
 from medsize.measurements.size_rows import SizeRows, size_rows
-from medsize.measurements.slicer_markups import REGION_NAME
 from medsize.measurements.structures import with_structures
 from medsize.scans.find_scans import find_scans
 from medsize.sizes.table.read import read_size_table

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, RootModel, ValidationError
 
+from medsize.measurements.formats.volumes import volume_readings
 from medsize.measurements.measurement import Readings, ReadOptions
-from medsize.measurements.volumes import volume_readings
 from medsize.model_errors import found_and_expected
 
 __all__ = ["is_totalsegmentator_statistics", "read_totalsegmentator_statistics"]

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from medsize.measurements.formats.volumes import header_of, text_rows, volume_readings
 from medsize.measurements.measurement import Readings, ReadOptions
-from medsize.measurements.volumes import header_of, text_rows, volume_readings
 
 __all__ = ["is_itk_snap_volumes", "read_itk_snap_volumes"]
 

@@ -13,9 +13,9 @@ import math
 import re
 from pathlib import Path
 
+from medsize.measurements.formats.volumes import header_of, text_rows
 from medsize.measurements.measurement import Measurement, Readings, ReadOptions, without_number
 from medsize.measurements.ucum import LENGTH, parse_unit
-from medsize.measurements.volumes import header_of, text_rows
 
 __all__ = ["is_imagej_results", "read_imagej_results"]
 

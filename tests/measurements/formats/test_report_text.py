@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medsize.measurements.report_text import DOUBTS, sizes_in
+from medsize.measurements.formats.report_text import DOUBTS, sizes_in
 from tests.cohort.cohorts import write_images
 from tests.measurements.tables import measurements, problems, rows_of, table
 

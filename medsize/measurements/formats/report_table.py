@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from medsize.measurements.formats.report_text import sizes_in
 from medsize.measurements.measurement import Measurement, Readings, ReadOptions
-from medsize.measurements.report_text import sizes_in
 from medsize.sizes.table.spreadsheet import read_cells
 from medsize.suggest import did_you_mean
 
@@ -24,7 +24,7 @@ def is_report_table(file: Path, start: bytes) -> bool:
 
 def read_report_table(file: Path, options: ReadOptions) -> Readings:
     """
-    Read the sizes in the sentences of a table, see :mod:`medsize.measurements.report_text`.
+    Read the sizes in the sentences of a table, see :mod:`medsize.measurements.formats.report_text`.
 
     A row tells its scan by a column such as ``image``, ``PatientID`` or ``SeriesInstanceUID``. Numbers that are refused
     are left out with their sentence; those without a unit are a problem.

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from medsize.measurements.formats.volumes import header_of, text_rows, volume_readings
 from medsize.measurements.measurement import Readings, ReadOptions
 from medsize.measurements.ucum import VOLUME, in_mm
-from medsize.measurements.volumes import header_of, text_rows, volume_readings
 
 __all__ = ["is_segment_statistics", "read_segment_statistics"]
 

@@ -1,0 +1,1 @@
+"""Readers of the formats in which other programs, and reports, hold measurements."""
