@@ -5,8 +5,8 @@ Prepare HC18: ultrasound of fetal heads, with the circumference that a sonograph
 
 FOLDER holds ``training_set/*_HC.png`` with ``*_HC_Annotation.png`` and ``training_set_pixel_size_and_HC.csv``, as the
 challenge ships them; or ``images/*.png`` with ``masks/*.png`` and ``sizes.csv``. OUT gets the pictures as NIfTI, in
-mm, and ``datalist.json``. Sizes are those of an ellipse of the stated circumference, as an interval, since its axis
-ratio is not known, like those of ``medsize init``; or those of the masks. Pictures of one examination are in one fold.
+mm, and ``datalist.json``. Sizes are those of an ellipse of the stated circumference, as an interval, since of its axis
+ratio only the usual range is known; or those of the masks. Pictures of one examination are in one fold.
 ``cohort.yaml`` beside it is for ``medsize fit``.
 
 van den Heuvel et al. "Automated measurement of fetal head circumference using 2D ultrasound images". PLoS ONE 2018.
@@ -32,6 +32,9 @@ from medsize.scans.pictures.mask import read_picture_mask
 from medsize.sizes.ellipse import circumference_area
 
 CLASSES = ("background", "head")
+SMALLEST_AXIS_RATIO = 0.7
+"""Short over long diameter (cephalic index) of fetal heads, two standard deviations below the mean. Source: Hadlock et al.
+"Estimating fetal age: effect of head shape on BPD". American Journal of Roentgenology 1981."""
 
 
 class Sizes(str, Enum):
@@ -67,7 +70,7 @@ def main(
         for name, file in zip(names, masks, strict=True):
             pixel_mm, circumference = known[name]
             mask = read_picture_mask(file) if is_plain else filled_head(file)
-            low, high = circumference_area(circumference)
+            low, high = circumference_area(circumference, smallest_axis_ratio=SMALLEST_AXIS_RATIO)
             if sizes is Sizes.MASKS:
                 low = high = float((mask == 1).sum()) * pixel_mm**2
             yield SetPicture(

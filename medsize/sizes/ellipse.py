@@ -10,12 +10,7 @@ from scipy.optimize import brentq
 __all__ = ["LARGEST_DISAGREEMENT", "SMALLEST_AXIS_RATIO", "circumference_area", "ellipse_area", "ellipse_circumference"]
 
 SMALLEST_AXIS_RATIO = 0.5
-"""
-Short over long diameter of the flattest ellipse that a circumference alone may be of.
-
-Fetal heads are rounder: 0.78 in the mean, 0.74 and 0.83 one standard deviation away. Source: Hadlock et al. "Estimating
-fetal age: effect of head shape on BPD". American Journal of Roentgenology 1981.
-"""
+"""Short over long diameter of the flattest ellipse that a circumference alone may be of."""
 NEEDLE = 0.1
 """Axis ratio below which a diameter beside a circumference is taken for a mistake, such as cm for mm."""
 LARGEST_DISAGREEMENT = 0.1
