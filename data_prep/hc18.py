@@ -33,8 +33,11 @@ from medsize.sizes.ellipse import circumference_area
 
 CLASSES = ("background", "head")
 SMALLEST_AXIS_RATIO = 0.7
-"""Short over long diameter (cephalic index) of fetal heads, two standard deviations below the mean. Source: Hadlock et al.
-"Estimating fetal age: effect of head shape on BPD". American Journal of Roentgenology 1981."""
+"""
+Short over long diameter (cephalic index) of fetal heads, two standard deviations below the mean.
+
+Source: Hadlock et al. "Estimating fetal age: effect of head shape on BPD". American Journal of Roentgenology 1981.
+"""
 
 
 class Sizes(str, Enum):
