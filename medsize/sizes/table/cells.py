@@ -32,9 +32,9 @@ CLICK_KINDS = ("click_mm", "click_lps_mm")
 """Places in scanner mm: RAS+ as in NIfTI, and LPS as in DICOM."""
 ROI_KINDS = ("roi_mm", "roi_lps_mm")
 """Regions of interest, likewise."""
-NUMBERS = {*SIZE_KINDS, "count", "error_percent", "pixel_mm"} - {"mask", "present"}
+NUMBERS = {*SIZE_KINDS, "count", "smallest_axis_ratio", "error_percent", "pixel_mm"} - {"mask", "present"}
 """Kinds whose cells hold numbers."""
-MAY_BE_UNKNOWN = {*SIZE_KINDS, *CLICK_KINDS, *ROI_KINDS, "count", "error_percent", "pixel_mm"} - {"present"}
+MAY_BE_UNKNOWN = {*NUMBERS, "mask", *CLICK_KINDS, *ROI_KINDS}
 UNKNOWN = {"", "n/a", "na", "n.a.", "-", "\N{EN DASH}", "\N{EM DASH}", "?", "unknown"}
 """Cells that say that nothing is known. Words such as "none" may mean that the structure is absent."""
 LARGEST = 1e15
@@ -224,6 +224,7 @@ CELLS: dict[str, TypeAdapter] = {
     **dict.fromkeys(AREA_KINDS, Size),
     "circumference_mm": TypeAdapter(Annotated[list[NotNegative], BeforeValidator(_sizes)]),
     "count": TypeAdapter(Annotated[NotNegative, BeforeValidator(_number)]),
+    "smallest_axis_ratio": TypeAdapter(Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]),
     "pixel_mm": TypeAdapter(Annotated[float, BeforeValidator(_number), Field(gt=0, le=LARGEST, allow_inf_nan=False)]),
     "mask": RelativePath,
     **dict.fromkeys(CLICK_KINDS, TypeAdapter(Annotated[list[Any], BeforeValidator(_places)])),
@@ -267,6 +268,7 @@ EXPECTED = {
     "area_px": f"Write the number of pixels of the original picture, such as 5310; {EMPTY_OR_ZERO}",
     "circumference_mm": f"Write the circumference in mm, such as 175.3; {EMPTY_OR_ZERO}",
     "count": "Write the number of objects, such as 125, or 0 where there is none.",
+    "smallest_axis_ratio": "Write the short over the long diameter of the flattest shape, such as 0.7; a circle has 1.",
     "pixel_mm": "Write the side of a pixel in mm, such as 0.12, or leave the cell empty where the picture states it.",
     "mask": PATH,
     "present": "Write 1 or yes where the structure is present, 0 or no where it is absent; leave the cell empty where "

@@ -20,10 +20,13 @@ TAGS = ("present", "classes", "tags")
 """Names of a column that lists the structures in a scan."""
 NO_STRUCTURES = ("background", "ignored", "ignore", "void")
 """Columns beside fractions that are of no structure."""
-WITHOUT_BOUNDS = ("mask", "present", "count", "error_percent", *CLICK_KINDS)
+WITHOUT_BOUNDS = ("mask", "present", "count", "smallest_axis_ratio", "error_percent", *CLICK_KINDS)
+SIZE_BESIDE = {"count": "area_um2", "smallest_axis_ratio": "circumference_mm"}
+"""Size that a column is usually beside, by its kind."""
 STRUCTURE_COLUMN = re.compile(
     r"((?P<structure>.+)[\s_]+)?"
-    r"(?P<kind>volume|vol\.?|diameters?|fraction|area|circumference|count|mask|present|error|clicks?)"
+    r"(?P<kind>volume|vol\.?|diameters?|fraction|area|circumference|count|mask|present|error|clicks?|"
+    r"smallest[\s_]axis[\s_]ratio)"
     r"(([\s_]*[(\[]|[\s_]+)(?!low|high)(?P<unit>[\w%^]+?)[)\]]?)?([\s_]+(?P<bound>low|high))?",
     re.IGNORECASE,
 )
@@ -156,7 +159,7 @@ def read_columns(
     sized |= {_comparable(as_text(header[index])) for index in unknown}  # type: ignore[arg-type]
     problems += [
         f"row 1, {column} is {_kind_in_words(column.kind)} without a size. Add a column "
-        f"'{column.structure} {'area_um2' if column.kind == 'count' else 'volume_ml'}', or another size."
+        f"'{column.structure} {SIZE_BESIDE.get(column.kind, 'volume_ml')}', or another size."
         for column in columns
         if column and column.structure and _comparable(column.structure) not in sized
     ]
@@ -191,7 +194,9 @@ class _UnknownNameError(ValueError):
 
 
 def _kind_in_words(kind: str) -> str:
-    return {"error_percent": "an error", "count": "a count"}.get(kind, "a click")
+    return {"error_percent": "an error", "count": "a count", "smallest_axis_ratio": "an axis ratio"}.get(
+        kind, "a click"
+    )
 
 
 def _of_unknown_names(
@@ -268,13 +273,13 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
         )
     structure = match["structure"] or ""
     structure = structures.setdefault(_comparable(structure), structure)
-    stem = match["kind"].lower()
+    stem = match["kind"].lower().replace(" ", "_")
     stem = STEMS.get(stem, stem)
     unit = (match["unit"] or "").lower().replace("^", "")
     unit = UNITS.get(unit, unit)
     kind = f"{stem}_{unit}" if unit else stem
     bound = (match["bound"] or "").lower()
-    kinds = (*SIZE_KINDS, *CLICK_KINDS, "count", "error_percent")
+    kinds = (*SIZE_KINDS, *CLICK_KINDS, "count", "smallest_axis_ratio", "error_percent")
     if kind not in kinds:
         known = " or ".join(f"'{structure} {k}'".strip() for k in kinds if k.startswith(stem))
         fault = f"has the unknown unit '{match['unit']}'" if unit else "names no unit"

@@ -2,8 +2,8 @@
 Measurements: the size of a structure, from the cells of a row together.
 
 A measurement is a volume, diameters, an area, a circumference, a fraction, a mask or presence alone, with the reader's
-error or with bounds, see :mod:`medsize.sizes.table.size_table`. Diameters and a circumference may stand together, and
-so may the number of objects and the mean area of one.
+error or with bounds, see :mod:`medsize.sizes.table.size_table`. Diameters and a circumference may stand together, a
+circumference and the smallest axis ratio, and the number of objects and the mean area of one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from medsize.sizes.ellipse import circumference_area, ellipse_area, ellipse_circumference
+from medsize.sizes.ellipse import SMALLEST_AXIS_RATIO, circumference_area, ellipse_area, ellipse_circumference
 from medsize.sizes.ellipsoid import ellipsoid_volume
 from medsize.sizes.table.cells import AREA_KINDS, CLICK_KINDS
 from medsize.sizes.table.columns import Column
@@ -29,7 +29,7 @@ LEAST_PRESENT_IN_SCAN = 1e-5
 """The same for a scan of several slices."""
 NOTABLE = 0.03
 """Part by which a circumference may differ from that of its diameters without being noted."""
-NOT_SIZES = ("count", "error_percent", *CLICK_KINDS)
+NOT_SIZES = ("count", "smallest_axis_ratio", "error_percent", *CLICK_KINDS)
 IN_SLICES = "area_mm2, fraction, circumference_mm, or one or two diameters_mm"
 Unit = Literal["mm3", "mm2", "px", "fraction", "mask"]
 IN_UNIT: dict[str, tuple[Unit, float]] = {
@@ -148,6 +148,7 @@ def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> Sta
     """
     error = next((value for column, value in values.items() if column.kind == "error_percent"), default_error) / 100
     count = next(((column, value) for column, value in values.items() if column.kind == "count"), None)
+    flattest = next((v for column, v in values.items() if column.kind == "smallest_axis_ratio"), SMALLEST_AXIS_RATIO)
     sizes = {column: value for column, value in values.items() if column.kind not in NOT_SIZES}
     if not sizes:
         return None if count is None else _of_count(*count)
@@ -160,9 +161,9 @@ def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> Sta
         return StatedSize(1 - error, 1 + error, "mask", source, stated["mask"])
     try:
         if stated:
-            size = _between(_size(stated, source, 1 - error), _size(stated, source, 1 + error))
+            size = _between(_size(stated, source, flattest, 1 - error), _size(stated, source, flattest, 1 + error))
         else:
-            size = _between(_size(by_bound["low"], source), _size(by_bound["high"], source))
+            size = _between(_size(by_bound["low"], source, flattest), _size(by_bound["high"], source, flattest))
     except ValueError as e:
         raise ValueError(f"{source}: {e}.") from e
     if size.low > size.high:
@@ -174,13 +175,14 @@ def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> Sta
     return _counted(size, *count, is_mean)
 
 
-def _size(stated: Mapping[str, Any], source: str, factor: float = 1.0) -> StatedSize:
+def _size(stated: Mapping[str, Any], source: str, smallest_axis_ratio: float, factor: float = 1.0) -> StatedSize:
     """
     Return the size by the values of cells times a factor.
 
     Args:
         stated: values by the kinds of their columns.
         source: see :class:`StatedSize`.
+        smallest_axis_ratio: see :func:`medsize.sizes.ellipse.circumference_area`.
         factor: factor of the number in each cell.
     """
     if "circumference_mm" in stated:
@@ -193,7 +195,7 @@ def _size(stated: Mapping[str, Any], source: str, factor: float = 1.0) -> Stated
             )
         ends, doubt = [], ""
         for circumference, lesion in zip(circumferences, diameters, strict=True):
-            ends.append(circumference_area(factor * circumference, [factor * d for d in lesion]))
+            ends.append(circumference_area(factor * circumference, [factor * d for d in lesion], smallest_axis_ratio))
             expected = ellipse_circumference(*lesion) if len(lesion) == 2 else circumference
             if abs(circumference - expected) > NOTABLE * expected:
                 doubt = (
@@ -271,6 +273,9 @@ def misfits(columns: Sequence[Column], counted: bool = False) -> Iterator[str]:
     error = next((column for column in columns if column.kind == "error_percent"), None)
     if bounds and "" not in bounds and error is not None:
         yield f"{error} is filled in beside bounds. Clear the error, or the bounds."
+    ratio = next((column for column in columns if column.kind == "smallest_axis_ratio"), None)
+    if ratio is not None and kinds and kinds != {"circumference_mm"}:
+        yield f"{names} and {ratio} are both filled in, but it is for a circumference alone. Clear the ratio."
     count = next((column for column in columns if column.kind == "count"), None)
     if count is not None and kinds & set(LENGTHS):
         yield f"{names} and {count} are both filled in. State the mean area of one object, or clear the count."

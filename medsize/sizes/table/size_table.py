@@ -25,6 +25,7 @@ slices. A picture is a scan of one slice:
 | ``liver fraction`` | part of the scan's (the slice's) original field of view: ``0.04`` or ``4 %`` |
 | ``liver area_mm2`` | area in mm², of a slice or picture; also ``area_um2``, and ``area_px`` in pixels |
 | ``head circumference_mm`` | circumference in mm, of a slice or picture |
+| ``head smallest_axis_ratio`` | beside it: short over long diameter of the flattest shape; 0.5 where it is not stated |
 | ``nuclei count`` | number of objects, where ``nuclei area_…`` is the mean of one; 0: there is none |
 | ``liver mask`` | path of a mask of this structure alone (1, elsewhere 0), to be measured |
 | ``liver present`` | 1 or yes; 0 or no: all that is known is whether it is there |

@@ -253,6 +253,18 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
         [["image", "head circumference_mm", "head diameters_mm"], ["a", 300, "9.5 x 7"]],
         "(B) and column 'head diameters_mm' (C): the circumference is 300, but diameters of 9.5 and 7 have one of 26.",
     ),
+    "an axis ratio beside a circumference and a diameter": (
+        [["image", "head circumference_mm", "head diameters_mm", "head smallest axis ratio"], ["a", 100, 30, 0.7]],
+        "(C) and column 'head smallest axis ratio' (D) are both filled in, but it is for a circumference alone",
+    ),
+    "long over short": (
+        [["image", "head circumference_mm", "head smallest_axis_ratio"], ["a", 100, 1.4]],
+        "(C) is '1.4', expected 1 or less. Write the short over the long diameter",
+    ),
+    "an axis ratio without a circumference": (
+        [[*LIVER, "head smallest_axis_ratio"], ["a", 2, 0.7]],
+        "'head smallest_axis_ratio' (C) is an axis ratio without a size. Add a column 'head circumference_mm'",
+    ),
     "circumference beside an area": (
         [["image", "head circumference_mm", "head area_mm2"], ["a", 40, 100]],
         "(C) are all filled in, but a row states a structure in one way",
@@ -623,6 +635,19 @@ def test_a_circumference_that_differs_from_that_of_its_diameters_is_noted(tmp_pa
     (doubt,) = read_size_table(write_csv(tmp_path / "sizes.csv", header, *rows)).doubts
     assert doubt.startswith("row 3, column 'head circumference_mm' (B) and column 'head diameters_mm' (C): the circum")
     assert "is 106 mm, that of the diameters 100.5 mm" in doubt
+
+
+def test_a_circumference_is_of_no_flatter_ellipse_than_the_stated_axis_ratio(tmp_path: Path) -> None:
+    header = ["image", "head circumference_mm", "head smallest_axis_ratio", "head error_percent"]
+    path = write_csv(
+        tmp_path / "sizes.csv", header, ["a.png", 100, 0.7, ""], ["b.png", 100, "", ""], ["c.png", 0, 0.7, 5]
+    )
+    sizes = [row.sizes["head"] for row in read_size_table(path).rows]
+    circle = 100**2 / (4 * math.pi)
+    flattest = math.pi / 4 * 0.7 * (100 / (2 * ellipe(1 - 0.7**2))) ** 2
+    assert (sizes[0].low, sizes[0].high) == (pytest.approx(flattest, rel=1e-4), pytest.approx(circle))
+    assert sizes[1].low == pytest.approx(0.84 * circle, rel=0.01)
+    assert sizes[2].high == 0
 
 
 def test_the_pixels_of_pictures_may_stand_in_the_table(tmp_path: Path) -> None:
