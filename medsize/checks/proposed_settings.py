@@ -11,6 +11,8 @@ __all__ = ["proposed_settings", "refers_to"]
 
 PROPOSAL = "proposal"
 """Key of the :class:`medsize.data.Proposal` in a bundle's train.yaml."""
+TRAINING_ITEMS = "training_items"
+"""Key of the scans to train on."""
 
 
 def proposed_settings(parser: ConfigParser) -> list[str]:
@@ -23,6 +25,8 @@ def proposed_settings(parser: ConfigParser) -> list[str]:
     references = {key: _references(value, key) for key, value in parser.config.items()}
     used = set().union(*references.values())
     asking = [key for key, found in references.items() if PROPOSAL in found and key in used]
+    # What also depends on the training scans is no proposal, and an evaluation may have none.
+    asking = [key for key in asking if not refers_to(parser, key, TRAINING_ITEMS)]
     values = {key: parser.get_parsed_content(key) for key in asking}
     if not values:
         return []
