@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from medsize.studies.cell_settings import record_settings
 from medsize.studies.robustness import RobustnessCell, RobustnessStudy, run_robustness
 from medsize.studies.study import load_study
 from tests.conftest import BUNDLE_2D
@@ -53,8 +54,10 @@ def stub_report(
     (folder / "study.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     command = stub_command(folder, epochs=0)
     assert run_robustness(folder / "study.yaml", folder, folder, report_only=True).report is None
-    for cell in load_study(folder / "study.yaml", RobustnessStudy).cells():
+    loaded = load_study(folder / "study.yaml", RobustnessStudy)
+    for cell in loaded.cells():
         if only in str(cell):
+            record_settings(loaded, cell, folder)
             subprocess.run([*command(cell), "--resume", "False"], check=True)
     change()
     page = run_robustness(folder / "study.yaml", folder, folder, report_only=True).report
