@@ -17,6 +17,7 @@ from medsize.units import lps_to_ras
 __all__ = [
     "AREA_KINDS",
     "CLICK_KINDS",
+    "KINDS_BESIDE_SIZES",
     "NUMBERS",
     "ROI_KINDS",
     "SIZE_KINDS",
@@ -30,6 +31,8 @@ AREA_KINDS = ("area_mm2", "area_um2", "area_px")
 SIZE_KINDS = ("volume_ml", "volume_mm3", "diameters_mm", "fraction", *AREA_KINDS, "circumference_mm", "mask", "present")
 CLICK_KINDS = ("click_mm", "click_lps_mm")
 """Places in scanner mm: RAS+ as in NIfTI, and LPS as in DICOM."""
+KINDS_BESIDE_SIZES = ("count", "smallest_axis_ratio", "error_percent", *CLICK_KINDS)
+"""Kinds of a structure that state no size by themselves."""
 ROI_KINDS = ("roi_mm", "roi_lps_mm")
 """Regions of interest, likewise."""
 NUMBERS = {*SIZE_KINDS, "count", "smallest_axis_ratio", "error_percent", "pixel_mm"} - {"mask", "present"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from openpyxl.utils import get_column_letter
 
-from medsize.sizes.table.cells import CLICK_KINDS, ROI_KINDS, SIZE_KINDS, as_text
+from medsize.sizes.table.cells import KINDS_BESIDE_SIZES, ROI_KINDS, SIZE_KINDS, as_text
 from medsize.sizes.table.spreadsheet import Cell
 from medsize.suggest import did_you_mean, first_few
 
@@ -20,7 +20,7 @@ TAGS = ("present", "classes", "tags")
 """Names of a column that lists the structures in a scan."""
 NO_STRUCTURES = ("background", "ignored", "ignore", "void")
 """Columns beside fractions that are of no structure."""
-WITHOUT_BOUNDS = ("mask", "present", "count", "smallest_axis_ratio", "error_percent", *CLICK_KINDS)
+WITHOUT_BOUNDS = ("mask", "present", *KINDS_BESIDE_SIZES)
 SIZE_BESIDE = {"count": "area_um2", "smallest_axis_ratio": "circumference_mm"}
 """Size that a column is usually beside, by its kind."""
 STRUCTURE_COLUMN = re.compile(
@@ -279,7 +279,7 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
     unit = UNITS.get(unit, unit)
     kind = f"{stem}_{unit}" if unit else stem
     bound = (match["bound"] or "").lower()
-    kinds = (*SIZE_KINDS, *CLICK_KINDS, "count", "smallest_axis_ratio", "error_percent")
+    kinds = (*SIZE_KINDS, *KINDS_BESIDE_SIZES)
     if kind not in kinds:
         known = " or ".join(f"'{structure} {k}'".strip() for k in kinds if k.startswith(stem))
         fault = f"has the unknown unit '{match['unit']}'" if unit else "names no unit"

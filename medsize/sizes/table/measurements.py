@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from medsize.sizes.ellipse import SMALLEST_AXIS_RATIO, circumference_area, ellipse_area, ellipse_circumference
 from medsize.sizes.ellipsoid import ellipsoid_volume
-from medsize.sizes.table.cells import AREA_KINDS, CLICK_KINDS
+from medsize.sizes.table.cells import AREA_KINDS, CLICK_KINDS, KINDS_BESIDE_SIZES
 from medsize.sizes.table.columns import Column
 from medsize.units import MM2_PER_UM2, MM3_PER_ML, size_text
 
@@ -29,7 +29,6 @@ LEAST_PRESENT_IN_SCAN = 1e-5
 """The same for a scan of several slices."""
 NOTABLE = 0.03
 """Part by which a circumference may differ from that of its diameters without being noted."""
-NOT_SIZES = ("count", "smallest_axis_ratio", "error_percent", *CLICK_KINDS)
 IN_SLICES = "area_mm2, fraction, circumference_mm, or one or two diameters_mm"
 Unit = Literal["mm3", "mm2", "px", "fraction", "mask"]
 IN_UNIT: dict[str, tuple[Unit, float]] = {
@@ -149,7 +148,7 @@ def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> Sta
     error = next((value for column, value in values.items() if column.kind == "error_percent"), default_error) / 100
     count = next(((column, value) for column, value in values.items() if column.kind == "count"), None)
     flattest = next((v for column, v in values.items() if column.kind == "smallest_axis_ratio"), SMALLEST_AXIS_RATIO)
-    sizes = {column: value for column, value in values.items() if column.kind not in NOT_SIZES}
+    sizes = {column: value for column, value in values.items() if column.kind not in KINDS_BESIDE_SIZES}
     if not sizes:
         return None if count is None else _of_count(*count)
     source = " and ".join(map(str, sizes))
@@ -258,7 +257,7 @@ def misfits(columns: Sequence[Column], counted: bool = False) -> Iterator[str]:
     clicks = [column for column in columns if column.kind in CLICK_KINDS]
     if len(clicks) > 1:
         yield f"{' and '.join(map(str, clicks))} are both filled in. Clear one of them."
-    sizes = [column for column in columns if column.kind not in NOT_SIZES]
+    sizes = [column for column in columns if column.kind not in KINDS_BESIDE_SIZES]
     names = " and ".join(map(str, sizes))
     bounds = {column.bound for column in sizes}
     kinds = {column.kind for column in sizes}
@@ -292,7 +291,7 @@ def of_other_extent(columns: Sequence[Column], slice_number: int | None) -> Iter
         slice_number: slice of the row; ``None`` for the whole scan.
     """
     for column in columns if slice_number is not None else ():
-        if column.kind not in (*KINDS_OF_SLICES, *NOT_SIZES):
+        if column.kind not in (*KINDS_OF_SLICES, *KINDS_BESIDE_SIZES):
             yield (
                 f"{column} is for a whole scan, but the row is for slice {slice_number}. State "
                 f"{IN_SLICES}, or clear 'slice'."
