@@ -8,11 +8,10 @@ from medsize.cohort.conversion.scans import ConvertOptions
 from medsize.cohort.find import FoundCohort
 from medsize.cohort.sizes.unpaired import read_cohort_table
 from medsize.sizes.table.size_table import SizeTable
+from medsize.sizes.table.spreadsheet import TABLE_ENDINGS
 from medsize.suggest import first_few
 
 __all__ = ["table_in_folder"]
-
-SPREADSHEETS = (".csv", ".tsv", ".xlsx", ".xlsm")
 
 
 def table_in_folder(found: FoundCohort, options: ConvertOptions, report: Callable[[str], None]) -> SizeTable | None:
@@ -28,7 +27,7 @@ def table_in_folder(found: FoundCohort, options: ConvertOptions, report: Callabl
         SizeTableError: naming faulty cells.
         ValueError: when there are several tables.
     """
-    files = sorted(file for file in found.folder.iterdir() if file.suffix.lower() in SPREADSHEETS)
+    files = sorted(file for file in found.folder.iterdir() if file.suffix.lower() in TABLE_ENDINGS)
     files = [file for file in files if not file.name.startswith((".", "~$"))]  # hidden, or open in Excel
     if not files or not found.scans:
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medsize.measurements.formats.report_text import sizes_in
 from medsize.measurements.measurement import Measurement, Readings, ReadOptions
-from medsize.sizes.table.spreadsheet import read_cells
+from medsize.sizes.table.spreadsheet import TABLE_ENDINGS, read_cells
 from medsize.suggest import did_you_mean
 
 __all__ = ["is_report_table", "read_report_table"]
@@ -19,7 +19,7 @@ SERIES = ("seriesinstanceuid", "seriesuid")
 
 def is_report_table(file: Path, start: bytes) -> bool:
     """Return whether a file may be a table with sentences, by its ending."""
-    return file.suffix.lower() in (".csv", ".tsv", ".xlsx", ".xlsm")
+    return file.suffix.lower() in TABLE_ENDINGS
 
 
 def read_report_table(file: Path, options: ReadOptions) -> Readings:

@@ -16,7 +16,11 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 from openpyxl import load_workbook
 
-__all__ = ["Cell", "Cells", "Shown", "parse_number", "read_cells", "uses_decimal_comma"]
+__all__ = ["TABLE_ENDINGS", "Cell", "Cells", "Shown", "parse_number", "read_cells", "uses_decimal_comma"]
+
+TEXT_ENDINGS, WORKBOOK_ENDINGS = (".csv", ".tsv"), (".xlsx", ".xlsm")
+TABLE_ENDINGS = (*TEXT_ENDINGS, *WORKBOOK_ENDINGS)
+"""Endings of files that :func:`read_cells` reads."""
 
 
 class Shown(float):
@@ -90,11 +94,11 @@ def read_cells(path: Path, sheet: str | None = None) -> Cells:
     """
     if not path.is_file():
         raise ValueError("there is no such file.")
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if path.suffix.lower() in TEXT_ENDINGS:
         cells = _read_csv(path)
         if sheet is not None:
             raise ValueError(f"it is a text file, which has no sheet '{sheet}'. Leave --sheet out.")
-    elif path.suffix.lower() in (".xlsx", ".xlsm"):
+    elif path.suffix.lower() in WORKBOOK_ENDINGS:
         cells = _read_workbook(path, sheet)
     else:
         raise ValueError(f"a '{path.suffix}' file cannot be read as a table. Save it as .xlsx, or as .csv in UTF-8.")
