@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medsize.bundle.bundle_choice import bundle_dimensions, go_on_commands
-from medsize.cohort.conversion.code_names import code_names_file, named_codes, write_code_names
+from medsize.cohort.conversion.code_names import code_names_file, named_codes, table_hash, write_code_names
 from medsize.cohort.conversion.pictures import plan_pictures
 from medsize.cohort.conversion.pseudonym import path_codes, renamed
 from medsize.cohort.conversion.scans import Converter, check_outside
@@ -95,6 +95,7 @@ def _prepare(
         table = measurement_table(imported, output_dir.with_name(f"{output_dir.name}_measurements.csv"), report)
     elif table is None:
         table = table_in_folder(found, options, report)
+    hashed = {} if table is None else {table_hash(table.source): table.source}
 
     matched = match_cohort(found, table, options.structures, options.inside, options.masks)
     pictures = plan_pictures(found.scans, table, matched.rows, options.pixel_mm, options.max_bytes)
@@ -156,7 +157,7 @@ def _prepare(
     codes = {str(output_dir / image): image for image in sources}
     codes |= named_codes(converted, table, converter.key) | path_codes(folder, found.files, converter.key)
     told, doubted, left = ([renamed(line, codes) for line in lines] for lines in (in_page, doubtful, found.left_out))
-    write_code_names(output_dir, sources, codes, [*told, *doubted, *left])
+    write_code_names(output_dir, sources, codes, [*told, *doubted, *left], hashed)
     names = code_names_file(output_dir).name
     page = write_report(
         output_dir / "report.html", cohort, proposal.settings, told, doubted, commands, names, left_out=left

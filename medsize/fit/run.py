@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from medsize.bundle.bundle_choice import bundle_dimensions, find_bundle
 from medsize.bundle.run.summary import RunSummary
+from medsize.cohort.conversion.code_names import edited_table
 from medsize.data.load_cohort import load_cohort
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource, cohort_facts, find_source
@@ -70,7 +71,8 @@ def fit_cohort(
         the plan.
 
     Raises:
-        ValueError: when there is no such cohort, a wish cannot be met, or the folder holds another fit.
+        ValueError: when there is no such cohort, its size table was edited since, a wish cannot be met,
+            or the folder holds another fit.
         StageFailed: when a stage fails, with the reason and its log.
     """
     wishes, output_dir = wishes or Wishes(), output_dir.absolute()
@@ -79,6 +81,11 @@ def fit_cohort(
     files = _states(source)  # before the plan, which reads them
     if started is not None:
         _check_same(started, output_dir, wishes, source, files)
+    elif table := edited_table(source.data_list.parent):
+        raise ValueError(
+            f"{table} has changed since medsize init read it. Run medsize init again, with --sizes "
+            f"{shlex.quote(str(table))}: the fit then learns from what it holds now."
+        )
     plan = _plan(source, wishes, output_dir) if started is None else started.plan
     for line in plan.lines():
         report(line)

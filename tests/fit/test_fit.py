@@ -24,11 +24,14 @@ from monai.bundle import ConfigParser
 
 from medsize.bundle.run.summary import RunSummary
 from medsize.bundle.sharing.export import export_bundle
+from medsize.cohort import init_cohort
 from medsize.fit import Wishes, fit_cohort
 from medsize.fit.ensemble import write_ensemble
 from medsize.fit.run import next_command
 from medsize.fit.stages import StageFailed
 from medsize.inference.where_to_look import coarse_run
+from medsize.sizes.table.read import read_size_table
+from tests.cohort.cohorts import volumes_ml, write_images
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
 
 QUICK = ["--time-limit", "1s", "--override", "max_epochs=3", "--override", "val_interval=1"]
@@ -162,6 +165,29 @@ def test_a_fit_whose_scans_were_replaced_is_refused_with_their_names(
     mask.touch()
     with pytest.raises(ValueError, match=f"changed since, by size or time: {scan}, {mask}. Go on with .* or name an"):
         fit_cohort(data / "datalist.json", tmp_path / "out", report=lambda _: None)
+
+
+def test_a_fit_is_refused_until_init_has_read_the_size_table_as_it_is_now(tmp_path: Path) -> None:
+    rows = [f"{name},{volumes_ml(i)[0]}" for i, name in enumerate(write_images(tmp_path / "scans", 4))]
+    file, output = tmp_path / "my sizes.csv", tmp_path / "out"
+
+    def init() -> None:
+        init_cohort(tmp_path / "scans", output, read_size_table(file), report=lambda _: None)
+
+    def plan() -> Any:
+        return fit_cohort(output, tmp_path / "fit", plan_only=True, report=lambda _: None)
+
+    file.write_text("\n".join(["image,cube mL", *rows]))
+    init()
+    file.touch()
+    assert plan().trainings, "its content is the same"
+    file.write_text("\n".join(["image,cube mL", *rows[1:]]))
+    with pytest.raises(ValueError, match=r"changed since medsize init read it. Run medsize init again, with --sizes '"):
+        plan()
+    init()
+    assert plan().trainings
+    file.unlink()
+    assert plan().trainings, "the cohort can be trained on without the table"
 
 
 def test_small_organs_are_located_then_looked_at_closer(command: Callable, phantoms: Path, tmp_path: Path) -> None:
