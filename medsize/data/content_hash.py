@@ -7,21 +7,24 @@ import io
 import os
 import pickle
 from collections.abc import Hashable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["content_hash", "file_states"]
+__all__ = ["content_hash", "file_state", "file_states"]
+
+
+def file_state(file: str) -> tuple[int, int, int]:
+    """Return the size of a file, and the times at which its content and its inode have changed, ns."""
+    stat = os.stat(file)
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def file_states(item: Mapping[Hashable, Any]) -> list[tuple[int, int, int]]:
-    """Return size and times of the files that an item names."""
+    """Return the states of the files that an item names."""
     names = [name for value in item.values() for name in (value if isinstance(value, list) else [value])]
-    files = [Path(name) for name in names if isinstance(name, str) and os.path.isfile(name)]
-    stats = [file.stat() for file in files]
-    return [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
+    return [file_state(name) for name in names if isinstance(name, str) and os.path.isfile(name)]
 
 
 def content_hash(thing: Any) -> str:

@@ -16,7 +16,6 @@ from medsize.bundle.overlay import Setting, write_overlay
 from medsize.bundle.run.command import as_typed
 from medsize.bundle.zoo_bundle import AdaptedWeights, ZooBundle, read_zoo_bundle
 from medsize.data.cohort import Cohort
-from medsize.data.load_cohort import load_cohort
 from medsize.data.proposal import Proposal
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource, find_source
@@ -63,7 +62,7 @@ def adapt_bundle(
         if file.exists():
             raise ValueError(f"{file} is there already. Name another overlay: its weights are put beside it as .pt.")
     source = find_source(cohort, dataset_dir)
-    scans = load_cohort(source.data_list, source.dataset_dir, source.proposed.get("inside"))
+    scans = source.load()
     zoo = read_zoo_bundle(zoo_bundle)
     channels = _check_channels(zoo, Proposal(scans, zoo.spatial_dims).in_channels(), repeat_grey)
     adapted = zoo.adapt(scans.class_names[1:], channels)

@@ -39,6 +39,15 @@ class CohortSource(BaseModel):
     sha256: str = ""
     """Hash of data list and overlay."""
 
+    def load(self) -> Cohort:
+        """
+        Read the data list.
+
+        Raises:
+            DataListError: with its faults.
+        """
+        return load_cohort(self.data_list, self.dataset_dir, self.proposed.get("inside"))
+
 
 class CohortFacts(BaseModel):
     """Facts of a cohort that decide its plan."""
@@ -131,19 +140,18 @@ def find_source(path: Path, dataset_dir: Path | None = None) -> CohortSource:
     return CohortSource(data_list=data_list, dataset_dir=folder, overlay=path, proposed=proposed, sha256=hashed)
 
 
-def cohort_facts(source: CohortSource, dimensions: int | None = None) -> CohortFacts:
+def cohort_facts(source: CohortSource, cohort: Cohort, dimensions: int | None = None) -> CohortFacts:
     """
     Read the facts of a cohort.
 
     Args:
         source: its files.
+        cohort: their content.
         dimensions: dimensions of the bundle, 2 or 3. Default: those of the overlay, else those that fit.
 
     Raises:
-        DataListError: with the faults of the data list.
-        ValueError: when no scan can be read.
+        ValueError: when a scan cannot be read.
     """
-    cohort = load_cohort(source.data_list, source.dataset_dir, source.proposed.get("inside"))
     try:
         depths = [image_facts(item["image"]).shape[-1] for item in cohort.items]
         fitting, reason = propose_dimensions(cohort)

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 from medsize.bundle.bundle_choice import bundle_dimensions, find_bundle
 from medsize.bundle.run.summary import RunSummary
 from medsize.cohort.conversion.code_names import edited_table
-from medsize.data.load_cohort import load_cohort
+from medsize.data.cohort import Cohort
+from medsize.data.content_hash import file_state
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource, cohort_facts, find_source
 from medsize.fit.duration import this_machine
@@ -71,14 +72,16 @@ def fit_cohort(
         the plan.
 
     Raises:
-        ValueError: when there is no such cohort, its size table was edited since, a wish cannot be met,
-            or the folder holds another fit.
+        ValueError: when there is no such cohort, its size table was edited since, a wish cannot be met, or the
+            folder holds another fit.
         StageFailed: when a stage fails, with the reason and its log.
     """
     wishes, output_dir = wishes or Wishes(), output_dir.absolute()
     source = find_source(cohort, dataset_dir)
     started = _started_before(output_dir)
-    files = _states(source)  # before the plan, which reads them
+    scans = source.load()
+    # Before the plan reads the files, and without the inode's time: new rights leave a scan as it is.
+    files = {file: file_state(file)[:2] for file in scans.files}
     if started is not None:
         _check_same(started, output_dir, wishes, source, files)
     elif table := edited_table(source.data_list.parent):
@@ -86,7 +89,7 @@ def fit_cohort(
             f"{table} has changed since medsize init read it. Run medsize init again, with --sizes "
             f"{shlex.quote(str(table))}: the fit then learns from what it holds now."
         )
-    plan = _plan(source, wishes, output_dir) if started is None else started.plan
+    plan = _plan(source, scans, wishes, output_dir) if started is None else started.plan
     for line in plan.lines():
         report(line)
     if started is not None and started.wishes.time_limit != wishes.time_limit:
@@ -125,7 +128,7 @@ def fit_cohort(
         own = {"ensemble": write_ensemble, "report": write_report}
         run_stages(plan, output_dir, own, wishes.time_limit, report)
     report(f"{output_dir / REPORT}: sizes and pictures of scans never trained on, and what was run")
-    error = final_error(validation_cases(plan, output_dir), load_cohort(source.data_list, source.dataset_dir), plan)
+    error = final_error(validation_cases(plan, output_dir), scans, plan)
     if error is not None:
         report(f"{plan.results[0].title}: {error}")
     if error is not None and error.is_useless:
@@ -154,9 +157,9 @@ def next_command(run: Path, locates: bool) -> Callable[[], str]:
     return command
 
 
-def _plan(source: CohortSource, wishes: Wishes, output_dir: Path) -> Plan:
+def _plan(source: CohortSource, cohort: Cohort, wishes: Wishes, output_dir: Path) -> Plan:
     dimensions = None if wishes.bundle is None else bundle_dimensions(wishes.bundle)
-    facts = cohort_facts(source, dimensions)
+    facts = cohort_facts(source, cohort, dimensions)
     bundle = wishes.bundle or find_bundle(f"size_seg_{facts.dimensions}d")
     return plan_fit(facts, source, bundle, wishes, this_machine(), output_dir)
 
@@ -179,13 +182,6 @@ def _started_before(output_dir: Path) -> Started | None:
     if output_dir.is_dir() and any(f.name != LOCK and not f.name.startswith(".") for f in output_dir.iterdir()):
         raise ValueError(f"{output_dir} holds other files than those of a fit. Name another --output-dir.")
     return None
-
-
-def _states(source: CohortSource) -> dict[str, tuple[int, int]]:
-    """Return bytes and time of change, ns, of each file that a data list names."""
-    cohort = load_cohort(source.data_list, source.dataset_dir, source.proposed.get("inside"))
-    stats = {file: os.stat(file) for file in cohort.files}
-    return {file: (stat.st_size, stat.st_mtime_ns) for file, stat in stats.items()}
 
 
 def _check_same(

@@ -132,5 +132,6 @@ def test_a_training_without_its_organs_does_not_start(
 
 def test_nothing_is_located_where_the_organ_is_known(lesions: Path, tmp_path: Path) -> None:
     source = find_source(lesions / "datalist.json")
-    assert cohort_facts(source).shares == {}
-    assert list(cohort_facts(source.model_copy(update={"proposed": {"inside": {}}})).shares) == ["lesion"]
+    assert cohort_facts(source, source.load()).shares == {}
+    others = source.model_copy(update={"proposed": {"inside": {}}})
+    assert list(cohort_facts(others, others.load()).shares) == ["lesion"]
