@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from monai.bundle import ConfigParser
 
 from medsize.bundle.bundle_choice import bundle_name
 from medsize.bundle.run.command import as_options, config_file, training_command
 from medsize.bundle.run.folder import FIRST_LABELS, SUMMARY, WEIGHTS
-from medsize.data.proposal import SIDE_STEP
+from medsize.data.proposal import SIDE_STEP, Proposal
 from medsize.data.sampling import enough_epochs
 from medsize.fit.cohort_facts import DATA_LIST, OVERLAY, CohortFacts, CohortSource
 from medsize.fit.decisions import Choices, choose, reasons
@@ -67,7 +68,7 @@ def plan_fit(
     return Plan(
         bundle=bundle,
         network=chosen.network,
-        decisions=(*reasons(facts, wishes, machine, bundle, chosen), decision),
+        decisions=(*reasons(facts, wishes, machine, bundle, chosen), *chains.unknown(), decision),
         stages=(_check(trainings[0], bundle), *stages, *_ending(trainings, bundle, wishes, chosen, chains.output_dir)),
     )
 
@@ -112,8 +113,7 @@ class _Chains:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe for the sizes at hand."""
-        level = self.chosen.size_level
-        return RECIPES[len(self.facts.window), "picture" if level == "slice" and self.facts.are_pictures else level]
+        return RECIPES[len(self.facts.window), self.chosen.size_level]
 
     @cached_property
     def networks(self) -> list[str]:
@@ -121,14 +121,23 @@ class _Chains:
         return chain(self.recipe, self.chosen.network) if self.chosen.from_sizes else [self.chosen.network]
 
     @cached_property
-    def has_first_labels(self) -> bool:
-        """True if the trainings start from first labels, by the config of the first one."""
-        overlays = NETWORKS[self.networks[0]].overlays
-        used, levels = (self._configured(overlays, key) for key in ("use_first_labels", "first_labels_for"))
-        if isinstance(used, str):  # the expression of train.yaml
-            level = "picture" if self.facts.are_pictures else self.chosen.size_level
-            used = self.chosen.from_sizes and level in (levels or ())
-        return bool(used) and self._configured((), MAKE_FIRST_LABELS) is not None
+    def has_first_labels(self) -> bool | None:
+        """True if the trainings start from first labels, by the config of the first; ``None`` if only it can tell."""
+        config = self._config(NETWORKS[self.networks[0]].overlays)
+        if config.get(MAKE_FIRST_LABELS) is None:
+            return False
+        planned = {"size_level": self.chosen.size_level, "proposal": _PlannedProposal(self.facts), "cohort": None}
+        config.update({**self.common, **planned})
+        try:
+            return bool(config.get_parsed_content("use_first_labels"))
+        except (ImportError, KeyError, RuntimeError, SyntaxError, ValueError):  # what MONAI makes of other errors, too
+            return None
+
+    def unknown(self) -> Iterator[Decision]:
+        """Yield what cannot be planned."""
+        if self.has_first_labels is None:
+            reason = "only the training can evaluate use_first_labels. It makes them itself if they are asked for"
+            yield Decision(text="first labels not known", reason=reason)
 
     @cached_property
     def common(self) -> dict[str, Any]:
@@ -145,7 +154,7 @@ class _Chains:
         suffix = f", fold {fold}" if len(self.chosen.folds) > 1 else ""
         networks = [*self.networks[:teachers], self.chosen.network]
         from_volumes = not self.facts.is_3d and self.chosen.size_level == "volume"
-        taught = lessons(networks, self.chosen.supervision, self.has_first_labels, from_volumes)
+        taught = lessons(networks, self.chosen.supervision, bool(self.has_first_labels), from_volumes)
         located: Path | None = None
         if self.chosen.looks_closer:
             located = self.output_dir / place / LOCATED / OVERLAY
@@ -171,7 +180,7 @@ class _Chains:
 
     def _locating(self, fold: int | None, share: float, place: str, suffix: str) -> Iterator[Stage]:
         """Yield the stages that locate the structures in whole scans."""
-        (lesson,) = lessons(self.networks[:1], self.chosen.supervision, self.has_first_labels)
+        (lesson,) = lessons(self.networks[:1], self.chosen.supervision, bool(self.has_first_labels))
         values: dict[str, Any] = {} if fold is None else {"val_fold": fold}
         if self.has_first_labels:
             values["first_labels_dir"] = self.output_dir / place / f"{COARSE}_{FIRST_LABELS}"
@@ -227,7 +236,7 @@ class _Chains:
         values = {**common, **lesson.values, **values}
         if epochs != self._configured(lesson.overlays, "max_epochs"):
             values["max_epochs"] = epochs
-        values |= {**self.wishes.overrides, "output_dir": self.output_dir / folder}
+        values |= {**self.overrides, "output_dir": self.output_dir / folder}
         extra = [overlay for overlay in (self.source.overlay, located) if overlay is not None]
         voxels = self._voxels_of_an_epoch(self._window(values))
         voxels *= 1.0 if located is None else CLOSER_PART
@@ -270,9 +279,8 @@ class _Chains:
         return enough_epochs(self._scans_of_an_epoch, BATCH_SIZE[len(self.facts.window)], **least)
 
     def _window(self, values: Mapping[str, Any]) -> Sequence[int]:
-        """Return the window of a training, in voxels; an override is text."""
+        """Return the window of a training, in voxels."""
         stated = values.get("roi_size")
-        stated = _value("roi_size", stated) if isinstance(stated, str) else stated
         return stated if isinstance(stated, list | tuple) else self.facts.window
 
     @property
@@ -285,22 +293,38 @@ class _Chains:
         return self._scans_of_an_epoch * math.prod(window)
 
     def _configured(self, overlays: Sequence[str], key: str) -> Any:
-        """Return the value of a top-level key in train.yaml under overlays, the cohort's included, and overrides."""
-        if key in self.wishes.overrides:
-            return _value(key, self.wishes.overrides[key])
-        value = None
-        for name in ("train.yaml", *overlays, *([str(self.source.overlay)] if self.source.overlay else [])):
-            value = self._config(name).get(key, value)
-        return value
+        """Return the value of a key as the config of a training states it, not evaluated."""
+        if tuple(overlays) not in self._configs:
+            self._configs[tuple(overlays)] = self._config(overlays)
+        return self._configs[tuple(overlays)].get(key)
 
-    def _config(self, name: str) -> dict[str, Any]:
-        if name not in self._configs:
-            self._configs[name] = yaml.safe_load(config_file(self.bundle, name).read_text(encoding="utf-8"))
-        return self._configs[name]
+    def _config(self, overlays: Sequence[str]) -> ConfigParser:
+        """Return train.yaml under overlays, the cohort's included, and overrides."""
+        names = ["train.yaml", *overlays, *([str(self.source.overlay)] if self.source.overlay else [])]
+        config = ConfigParser()
+        config.read_config([config_file(self.bundle, name) for name in names])
+        config.update(self.overrides)
+        return config
 
     @cached_property
-    def _configs(self) -> dict[str, dict[str, Any]]:
+    def _configs(self) -> dict[tuple[str, ...], ConfigParser]:
         return {}
+
+    @cached_property
+    def overrides(self) -> dict[str, Any]:
+        """Values that the user asks for; references and expressions stay text."""
+        return {key: _value(key, text) for key, text in self.wishes.overrides.items()}
+
+
+class _PlannedProposal(Proposal):
+    """Proposal as far as the facts of a cohort tell."""
+
+    def __init__(self, facts: CohortFacts) -> None:
+        self.facts = facts
+
+    def are_pictures(self) -> bool:
+        """See :meth:`medsize.data.Proposal.are_pictures`."""
+        return self.facts.are_pictures
 
 
 def _value(key: str, text: str) -> Any:

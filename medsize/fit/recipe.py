@@ -44,11 +44,10 @@ NETWORKS = {
 }
 RECIPES = {
     (2, "slice"): Recipe(("lean_unet", "lean_unet"), 1),
-    (2, "picture"): Recipe(("lean_unet", "lean_unet"), 1),
     (2, "volume"): Recipe(("lean_unet", "lean_unet"), 1),
     (3, "volume"): Recipe(()),
 }
-"""By the bundle's dimensions and the level of sizes, which for pictures is ``picture``."""
+"""By the bundle's dimensions and the level of sizes."""
 
 
 def chain(recipe: Recipe, network: str) -> list[str]:

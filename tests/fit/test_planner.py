@@ -107,7 +107,7 @@ def test_first_labels_can_be_left_out() -> None:
     made = plan({"slices": 1, "are_pictures": True}, overrides={"use_first_labels": "false"})
     assert "first labels" not in [stage.kind for stage in made.stages]
     assert made.trainings[0].reason.startswith("it starts from ImageNet features and learns from size;")
-    assert {option(stage, "use_first_labels") for stage in made.trainings} == {"false"}
+    assert {option(stage, "use_first_labels") for stage in made.trainings} == {"False"}, "MONAI takes false for a text"
 
 
 @pytest.mark.parametrize("stated", ["use_first_labels: false", "first_labels_for: [volume]"])
@@ -119,6 +119,24 @@ def test_first_labels_are_left_out_however_the_config_says_so(stated: str, tmp_p
     assert "first labels" not in [stage.kind for stage in made.stages]
     key, value = stated.split(": ")
     assert "first labels" not in [stage.kind for stage in plan(pictures, overrides={key: value}).stages]
+
+
+@pytest.mark.parametrize(
+    ("stated", "planned", "known"),
+    [
+        ("$@size_level == 'slice'", True, True),
+        ("$'mask' in @supervision", False, True),
+        ("$@proposal.first_label_level(@size_level) == 'picture'", False, True),
+        ("$@cohort.num_classes > 2", False, False),  # there is no such cohort here
+    ],
+)
+def test_an_expression_for_first_labels_is_evaluated_or_said_to_be_unknown(
+    stated: str, planned: bool, known: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "cohort.yaml").write_text(f'use_first_labels: "{stated}"\n')
+    made = plan(source=LIST.model_copy(update={"overlay": tmp_path / "cohort.yaml"}))
+    assert ("first labels" in [stage.kind for stage in made.stages]) == planned
+    assert ("first labels not known: only the training can" in decisions(made)) == (not known)
 
 
 def test_first_labels_can_be_asked_for() -> None:
