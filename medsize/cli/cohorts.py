@@ -147,9 +147,8 @@ def init(
         prepared = init_cohort(cohort, output, table, options, report=echo)
     if prepared.suspicions:
         echo("\n".join(["what may be wrong:", *(f"  - {text}" for text in prepared.suspicions)]))
-    scans = len(prepared.cohort.items)
     go_on = " To go on:" if prepared.commands else ""
-    echo(f"{output}: datalist.json with {scans} scan{'' if scans == 1 else 's'}, cohort.yaml, report.html.{go_on}")
+    echo(f"{output}: datalist.json with {prepared.counted}, cohort.yaml, report.html.{go_on}")
     for command in prepared.commands:
         typer.echo(f"  {command}")
     if prepared.problems:

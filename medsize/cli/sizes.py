@@ -38,13 +38,15 @@ def measure(
     import webbrowser
 
     from medsize.measure.run import measure_cohort
+    from medsize.scans.scan import counted
 
     with refusals():
         server = measure_cohort(cohort, structure or (), output, modality or (), port, max_bytes=int(max_gib * 2**30))
     session = server.session
     for problem in session.cohort.problems:
         echo(f"left out: {problem}")
-    echo(f"{len(session.scans)} scans, {', '.join(session.structures)}. Readings: {session.output_dir}")
+    found = counted([scan.scan for scan in session.scans])
+    echo(f"{found}, {', '.join(session.structures)}. Readings: {session.output_dir}")
     echo(f"The page, until Ctrl+C: {server.address}")
     if browser:
         webbrowser.open(server.address)

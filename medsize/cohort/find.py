@@ -13,7 +13,7 @@ from medsize.scans.dicom.referenced_series import pair_masks
 from medsize.scans.find_scans import find_scans
 from medsize.scans.masks import structures_held
 from medsize.scans.roles import num_shared, plain_words, roles_of
-from medsize.scans.scan import MASKS, UNUSABLE, FoundScan, ScanKind, left_out_lines, said_once
+from medsize.scans.scan import MASKS, UNUSABLE, FoundScan, ScanKind, counted, left_out_lines, said_once
 from medsize.scans.scan_names import scan_paths
 from medsize.suggest import first_few
 
@@ -63,9 +63,11 @@ class FoundCohort:
 
     def summary(self) -> list[str]:
         """Return lines with the number of scans of each kind, and with the omissions."""
-        kinds = Counter(scan.scan.modality or scan.scan.kind.value for scan in self.scans)
-        counted = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none"
-        return [f"found {len(self.scans)} scans: {counted}", *(f"left out: {line}" for line in self.left_out)]
+        found = [scan.scan for scan in self.scans]
+        kinds = Counter(scan.modality or scan.kind.value for scan in found)
+        told = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "none"
+        told = "" if kinds.keys() == {ScanKind.PICTURE.value} else f": {told}"
+        return [f"found {counted(found)}{told}", *(f"left out: {line}" for line in self.left_out)]
 
 
 def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | None = None) -> FoundCohort:

@@ -26,6 +26,7 @@ from medsize.cohort.write_cohort import write_cohort
 from medsize.data.cohort import Cohort
 from medsize.errors import ProblemsError
 from medsize.files import alone_in
+from medsize.scans.scan import counted, noun_of
 from medsize.sizes.table.size_table import SizeTable
 
 __all__ = ["Prepared", "init_cohort"]
@@ -36,6 +37,8 @@ class Prepared:
     """Prepared cohort and its problems."""
 
     cohort: Cohort
+    counted: str
+    """Number of its scans, as words."""
     report: Path
     problems: list[str]
     """Scans, masks and rows that were left out, and faults of the others."""
@@ -113,7 +116,7 @@ def _prepare(
 
     sized = size_scans(matched, converted, converter, options.roi_margin_mm, length_unit)
     if sized.num_unknown:
-        report(f"left out: {sized.num_unknown} scans whose sizes are all unknown")
+        report(f"left out: {sized.num_unknown} {noun_of(converted.scans.values())}s whose sizes are all unknown")
     # Codes go into the report; the person at the terminal may know the scans.
     sources = matched.sources(converted)
     at_terminal = {str(output_dir / image): f"{source} ({image})" for image, source in sources.items()}
@@ -164,6 +167,7 @@ def _prepare(
     )
     return Prepared(
         cohort,
+        counted([converted.scans[image] for image in sized.images]),
         page,
         [renamed(problem, at_terminal) for problem in problems],
         [renamed(doubt, at_terminal) for doubt in doubtful],

@@ -88,13 +88,14 @@ class OutputFolder:
         """Return whether a scan has a mask."""
         return mask_file(self.folder, name).is_file() or (self.masks / f"{name}{LARGE_MASK}").is_file()
 
-    def go_on(self, states: Mapping[str, str], report: Callable[[str], None]) -> None:
+    def go_on(self, states: Mapping[str, str], report: Callable[[str], None], noun: str = "scan") -> None:
         """
         Keep what a stopped command has finished, and remove what was made of scans that have changed since.
 
         Args:
             states: by name, the present state of each scan.
             report: function that gets a line about each of these.
+            noun: word for a scan. Defaults to ``"scan"``.
         """
         for name, state in states.items():
             if name in self.scans and self.scans[name]["state"] != state:
@@ -106,10 +107,10 @@ class OutputFolder:
         self.keep(name for name in self.scans if _is_whole(mask_file(self.unfinished, name)))
         shutil.rmtree(self.unfinished, ignore_errors=True)
         if kept := [name for name in states if self.is_finished(name)]:
-            report(f"{self.folder}: {len(kept)} of {len(states)} scans are segmented already")
+            report(f"{self.folder}: {len(kept)} of {len(states)} {noun}s are segmented already")
         if gone := sorted(name for name in self.scans if name not in states and self.is_finished(name)):
             report(
-                f"{self.folder}: {len(gone)} of its scans are not here any more, their masks stay: {first_few(gone)}"
+                f"{self.folder}: {len(gone)} of its {noun}s are not here any more, their masks stay: {first_few(gone)}"
             )
         self.scans |= {name: {"state": state} for name, state in states.items() if name not in self.scans}
 

@@ -17,6 +17,7 @@ from medsize.inference.segmentation import Segmentation
 from medsize.inference.series_choice import SeriesChoice
 from medsize.inference.volumes import predict_volumes
 from medsize.inference.where_to_look import WhereToLook, coarse_run, stated_regions
+from medsize.scans.scan import noun_of
 from medsize.sizes.table.size_table import SizeTable
 
 __all__ = ["predict"]
@@ -103,7 +104,7 @@ def predict(
     check_weights(run, bundle)
     stated = look.stated if look is not None else {}
     with open_output(output_dir, run, network_digest(run, bundle, coarse), report) as output:
-        output.go_on(scan_states(new, stated, pixel_mm), report)
+        output.go_on(scan_states(new, stated, pixel_mm), report, noun_of(new.named.values()))
         for name, scan in new.named.items():
             if scan.subject:  # whose header tells the patient and the date, for a comparison with later scans
                 output.scans[name]["source"] = str(scan.files[0].resolve())

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from medsize.scans.space.grid import Grid
 
-__all__ = ["LEFT_OUT", "MASKS", "UNUSABLE", "VOLUMES", "FoundScan", "ScanKind", "left_out_lines", "said_once"]
+__all__ = [
+    "LEFT_OUT",
+    "MASKS",
+    "UNUSABLE",
+    "VOLUMES",
+    "FoundScan",
+    "ScanKind",
+    "counted",
+    "left_out_lines",
+    "noun_of",
+    "said_once",
+]
 
 
 class ScanKind(str, Enum):
@@ -81,6 +92,16 @@ class FoundScan:
         if self.frame is not None:
             return f"{first}#{self.frame + 1}"
         return str(first) if len(self.files) == 1 else f"{first.parent} ({len(self.files)} files from {first.name})"
+
+
+def noun_of(scans: Iterable[FoundScan]) -> str:
+    """Return the word for scans in messages: ``"picture"`` if all are pictures, else ``"scan"``."""
+    return "picture" if {scan.kind for scan in scans} == {ScanKind.PICTURE} else "scan"
+
+
+def counted(scans: Collection[FoundScan]) -> str:
+    """Return the number of scans for a message, such as ``1 scan`` or ``40 pictures``."""
+    return f"{len(scans)} {noun_of(scans)}{'' if len(scans) == 1 else 's'}"
 
 
 def said_once(messages: Iterable[tuple[str, str]]) -> list[str]:

@@ -107,6 +107,9 @@ def test_a_large_picture_gets_the_same_mask_in_tiles(tmp_path: Path, settings: d
         assert table.loc["lesion", "circumference_mm"] == pytest.approx(28, rel=0.1)  # ellipse of 11.5 × 23.1 pixels
         masks[name] = table.loc["lesion", "mask"]
     assert masks == {"small": "masks/tiled_seg.png", "large": "masks/tiled_seg.tif"}
+    again: list[str] = []
+    predict(run, folder, tmp_path / "small", pixel_mm=0.5, large=10**6, report=again.append)
+    assert f"{tmp_path / 'small'}: 1 of 1 pictures are segmented already" in again
     with tifffile.TiffFile(tmp_path / "large" / masks["large"]) as file:
         assert file.pages[0].is_tiled
         np.testing.assert_array_equal(file.asarray(), np.asarray(Image.open(tmp_path / "small" / masks["small"])))

@@ -19,7 +19,7 @@ from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import MAX_BYTES, write_nifti
 from medsize.scans.masks import place_masks
 from medsize.scans.pictures.file import Picture, read_picture, write_picture
-from medsize.scans.scan import FoundScan, ScanKind, said_once
+from medsize.scans.scan import FoundScan, ScanKind, counted, said_once
 from medsize.scans.subjects import bids_subject, comparable_subject, subject_folder
 from medsize.suggest import first_few
 
@@ -280,7 +280,7 @@ class Converted:
     def summary(self) -> str:
         """Return a line with the number of converted scans."""
         subjects = len({row["subject"] for row in self.rows.values()})
-        return f"converted {len(self.rows)} scans of {subjects} subjects, {self.num_kept} of them before"
+        return f"converted {counted(self.scans.values())} of {subjects} subjects, {self.num_kept} of them before"
 
     def resampled(self, output_dir: Path) -> list[str]:
         """Return a remark if masks were resampled to the voxels of their scans; their volumes are in the index."""
