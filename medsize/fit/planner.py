@@ -15,7 +15,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from medsize.bundle.bundle_choice import bundle_name
-from medsize.bundle.run.command import as_options, config_file, training_command
+from medsize.bundle.run.command import as_options, existing_config, training_command
 from medsize.bundle.run.folder import FIRST_LABELS, SUMMARY, WEIGHTS
 from medsize.data.proposal import SIDE_STEP, Proposal
 from medsize.data.sampling import enough_epochs
@@ -302,7 +302,7 @@ class _Chains:
         """Return train.yaml under overlays, the cohort's included, and overrides."""
         names = ["train.yaml", *overlays, *([str(self.source.overlay)] if self.source.overlay else [])]
         config = ConfigParser()
-        config.read_config([config_file(self.bundle, name) for name in names])
+        config.read_config([existing_config(self.bundle, name) for name in names])
         config.update(self.overrides)
         return config
 

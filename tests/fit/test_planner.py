@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,13 @@ def test_wishes_that_cannot_be_met_are_refused(wishes: dict[str, Any], message: 
         plan(**wishes)
     with pytest.raises(ValueError, match="found 0 folds, expected at least 2"):
         plan({"folds": ()}, fold="all")
+
+
+def test_a_config_of_the_bundle_that_is_not_yaml_is_named(tmp_path: Path) -> None:
+    bundle = shutil.copytree(BUNDLE_2D, tmp_path / "own")
+    (bundle / "configs" / "imagenet.yaml").write_text("[1, 2\n")
+    with pytest.raises(ValueError, match=r"imagenet.yaml: found invalid YAML .* Correct it."):
+        plan_fit(FACTS, LIST, bundle, Wishes(), Machine(memory_bytes=2**36), Path("/out"))
 
 
 def test_an_override_without_a_value_is_refused() -> None:

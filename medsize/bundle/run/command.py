@@ -11,7 +11,15 @@ from typing import Any
 from medsize.bundle.parts import read_object
 from medsize.suggest import closest_or_all
 
-__all__ = ["as_options", "as_typed", "config_fault", "config_file", "run_command", "training_command"]
+__all__ = [
+    "as_options",
+    "as_typed",
+    "config_fault",
+    "config_file",
+    "existing_config",
+    "run_command",
+    "training_command",
+]
 
 ENDINGS = (".yaml", ".yml", ".json")
 """Endings of the files that MONAI takes for configs."""
@@ -66,7 +74,7 @@ def run_command(
     Raises:
         ValueError: when there is no such config, naming those of the bundle; or when it holds no keys.
     """
-    files = [c.resolve() if isinstance(c, Path) else _existing_config(bundle, c) for c in configs]
+    files = [c.resolve() if isinstance(c, Path) else existing_config(bundle, c) for c in configs]
     launcher = ["monai.bundle"]
     if processes > 1:
         launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", *launcher]
@@ -96,7 +104,13 @@ def training_command(
     return run_command(bundle, ["train.yaml", *overlays, *last], options, processes)
 
 
-def _existing_config(bundle: Path, config: str) -> Path:
+def existing_config(bundle: Path, config: str) -> Path:
+    """
+    Return the path of a config, as :func:`run_command` takes it.
+
+    Raises:
+        ValueError: when there is no such config, or it holds no keys.
+    """
     file = config_file(bundle, config).resolve()
     if file.is_file():
         if fault := config_fault(file):
