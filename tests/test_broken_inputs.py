@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
 
+from medsize.checks.regions import organ_run_problems  # noqa: E402
 from medsize.cli import app  # noqa: E402
 from medsize.data import write_phantom_cohort  # noqa: E402
 from tests.conftest import BUNDLE_3D, PROJECT  # noqa: E402
@@ -351,9 +352,15 @@ def test_prediction_by_a_broken_run(run: Path, tmp_path: Path, name: str, conten
 def test_prediction_by_weights_of_another_network(run: Path, tmp_path: Path) -> None:
     torch.save({}, run / "model.pt")
     nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8), np.float32), np.eye(4)), tmp_path / "scan.nii")
-    said = refused(app, "predict", run, tmp_path / "scan.nii", "--output", tmp_path / "out")
-    assert_said("model.pt: found the weights of a network for liver, expected those of the UNet in network_def: ", said)
+    told = "model.pt: found the weights of a network for liver, expected those of the UNet in network_def: "
+    assert_said(told, refused(app, "predict", run, tmp_path / "scan.nii", "--output", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+    labels = {"0": "background", "1": "liver"}
+    listed = {"labels": labels, "training": [{"image": "scan.nii"}]}
+    (tmp_path / "list.json").write_text(json.dumps(listed))
+    assert_said(told, refused(app, "locate", run, tmp_path / "list.json", "--output", tmp_path / "out.json"))
+    assert not (tmp_path / "out.json").exists()
+    assert told in "".join(organ_run_problems(run, ["liver"]))
 
 
 def test_prediction_by_what_is_no_run(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from medsize.bundle.parts import read_object, read_weights
-from medsize.networks.weights import weights_in
+from medsize.networks.weights import misfit, weights_in
 from medsize.scans.structure_name import matching_structures
 
 __all__ = ["AdaptedWeights", "Preprocessing", "ZooBundle", "read_zoo_bundle", "window_divisors"]
@@ -280,12 +280,8 @@ def _weights(file: Path, definition: Mapping[str, Any]) -> Mapping[str, torch.Te
             "python -m monai.bundle download, or the files in its large_files.yml."
         )
     state = weights_in(read_weights(file))
-    try:
-        ConfigParser({"of": definition}).get_parsed_content("of").load_state_dict(state)
-    except RuntimeError as e:
-        raise ValueError(
-            f"{file} does not fit network_def of configs/inference, a {definition['_target_']}: {e}"
-        ) from e
+    if why := misfit(ConfigParser({"of": definition}).get_parsed_content("of"), state):
+        raise ValueError(f"{file} does not fit network_def of configs/inference, a {definition['_target_']}: {why}.")
     return dict(state)
 
 

@@ -20,6 +20,7 @@ from medsize.bundle.run.summary import inference_bundle
 from medsize.bundle.segment_images import segment_images
 from medsize.checks.findings import Finding, RunRefused
 from medsize.checks.scans import region_faults
+from medsize.checks.weights import check_weights
 from medsize.data.cohort import Cohort
 from medsize.data.content_hash import content_hash, file_states
 from medsize.files import atomic_write
@@ -99,6 +100,7 @@ def organ_run_problems(run: Path, organs: Sequence[str]) -> list[str]:
 def _organ_finder(run: Path) -> tuple[Path, list[str]]:
     """Return the bundle that applies a run to whole scans, and the structures that the run segments."""
     bundle = inference_bundle(run, None, ": take a run on whole scans to find organs.")
+    check_weights(run, bundle)
     return bundle, inference_settings(run)["structures"]
 
 

@@ -8,13 +8,14 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from medsize.bundle.parts import read_object, read_weights
-from medsize.bundle.run.folder import CHECKPOINT, INFERENCE
+from medsize.bundle.run.folder import CHECKPOINT, INFERENCE, WEIGHTS
+from medsize.bundle.run.inference_settings import inference_config
 from medsize.bundle.run.settings import RunSettings
 from medsize.checks.findings import Finding
 from medsize.networks.weights import misfit, weights_in
 from medsize.suggest import first_few
 
-__all__ = ["weights_findings", "weights_problem"]
+__all__ = ["check_weights", "weights_findings", "weights_problem"]
 
 NETWORK, TEACHER = "network_def", "teacher_def"
 """Keys of a config that define networks."""
@@ -57,6 +58,21 @@ def weights_problem(file: Path, network: nn.Module, key: str = NETWORK, partly: 
     expected = f"expected those of the {type(network).__name__} in {key}"
     others = "state its network there" if key == TEACHER else "add the overlay of their network"
     return f"found the weights of {_made_for(file)}, {expected}: {why}. Name another file, or {others}."
+
+
+def check_weights(run: Path, bundle: Path) -> None:
+    """
+    Refuse a run whose weights are not those of its network.
+
+    Args:
+        run: output folder of the run.
+        bundle: its bundle.
+
+    Raises:
+        ValueError: naming the file, and the tensor that differs.
+    """
+    if problem := weights_problem(run / WEIGHTS, inference_config(run, bundle).get_parsed_content(NETWORK)):
+        raise ValueError(f"{run / WEIGHTS}: {problem}")
 
 
 def _made_for(file: Path) -> str:

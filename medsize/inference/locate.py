@@ -18,6 +18,7 @@ from medsize.bundle.bundle_choice import bundle_dimensions, bundle_name
 from medsize.bundle.overlay import Setting, write_overlay
 from medsize.bundle.run.summary import inference_bundle
 from medsize.bundle.segment_images import segment_images
+from medsize.checks.weights import check_weights
 from medsize.data.load_cohort import load_cohort
 from medsize.data.proposal import Proposal, fitting_window
 from medsize.files import atomic_write, keep_inputs
@@ -158,8 +159,10 @@ def find_regions(
         report: function that gets the command of MONAI that is run.
 
     Raises:
+        ValueError: when its weights are those of another network.
         subprocess.CalledProcessError: when the inference fails.
     """
+    check_weights(run, bundle)
     with tempfile.TemporaryDirectory() as folder:
         return [find_region(mask) for mask in segment_images(run, bundle, images, Path(folder), report)]
 

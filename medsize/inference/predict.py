@@ -7,12 +7,12 @@ from pathlib import Path
 
 from medsize.bundle.run.inference_settings import inference_settings
 from medsize.bundle.run.summary import RunSummary, inference_bundle
+from medsize.checks.weights import check_weights
 from medsize.inference.areas import predict_areas
 from medsize.inference.dicom_output import check_dicom_output, write_dicom_segs, write_dicom_srs
 from medsize.inference.new_scans import find_new_scans, nothing_left, scan_states, with_paths
 from medsize.inference.output_folder import network_digest, open_output
 from medsize.inference.pictures import LARGE
-from medsize.inference.run_network import check_weights
 from medsize.inference.segmentation import Segmentation
 from medsize.inference.series_choice import SeriesChoice
 from medsize.inference.volumes import predict_volumes

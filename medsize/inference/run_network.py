@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 
 from medsize.bundle.run.folder import INFERENCE, WEIGHTS
-from medsize.checks.weights import weights_problem
+from medsize.bundle.run.inference_settings import inference_config
 from medsize.inference.large_picture import (
     Axis,
     Window,
@@ -23,7 +21,7 @@ from medsize.inference.large_picture import (
 )
 from medsize.scans.pictures.rows import PictureRows, TiffRows
 
-__all__ = ["RunNetwork", "check_weights"]
+__all__ = ["RunNetwork"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class RunNetwork:
         Raises:
             ValueError: when it sees intensities that only its own transforms make.
         """
-        parser = _inference(run, bundle)
+        parser = inference_config(run, bundle)
         if "@" not in str(parser.get("intensity_transforms") or "@"):
             raise ValueError(
                 f"{run / INFERENCE}: found intensity_transforms of its own, expected a window or percentiles. Large "
@@ -100,27 +98,3 @@ class RunNetwork:
             brightness = self.intensity_window or brightness_range(spaced_blocks(rows, channels, x, y), rows.dtype)
             seen = spaced_blocks(rows, channels, x, y)
         return segment_rows(seen, self.window, x, y, size, brightness, strip)
-
-
-def check_weights(run: Path, bundle: Path) -> None:
-    """
-    Refuse a run whose weights are not those of its network.
-
-    Args:
-        run: output folder of the run.
-        bundle: its bundle.
-
-    Raises:
-        ValueError: naming the file, and the tensor that differs.
-    """
-    if problem := weights_problem(run / WEIGHTS, _inference(run, bundle).get_parsed_content("network_def")):
-        raise ValueError(f"{run / WEIGHTS}: {problem}")
-
-
-def _inference(run: Path, bundle: Path) -> ConfigParser:
-    """Return the config of a run's inference."""
-    sys.path.insert(1, str(bundle.resolve()))  # for scripts
-    parser = ConfigParser()
-    parser.read_config([bundle / "configs" / "inference.yaml", run / INFERENCE])
-    parser["bundle_root"] = str(bundle.resolve())
-    return parser

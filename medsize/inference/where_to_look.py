@@ -12,6 +12,7 @@ from typing import Any
 
 from medsize.bundle.run.summary import RunSummary, inference_bundle
 from medsize.bundle.segment_images import segment_readable_images
+from medsize.checks.weights import check_weights
 from medsize.data.data_list import middle_of_clicks, parse_data_list, write_data_list
 from medsize.inference.locate import LOCATED_BY, Region, find_region, middle_of
 from medsize.inference.new_scans import NewScans
@@ -164,6 +165,7 @@ class WhereToLook:
 def _located(run: Path, images: Mapping[str, Path], report: Callable[[str], None]) -> dict[str, Region | None]:
     """Return the region that a run finds in each scan, ``None`` if there is none; without those at which it stops."""
     bundle = inference_bundle(run, None, on_regions=", expected a run on whole scans to find them. Name another one.")
+    check_weights(run, bundle)
     with tempfile.TemporaryDirectory() as folder:
         files = [str(file.resolve()) for file in images.values()]
         masks = segment_readable_images(run, bundle, files, Path(folder), report)

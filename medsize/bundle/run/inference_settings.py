@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
+
+from monai.bundle import ConfigParser
 
 from medsize.bundle.parts import COPY, read_object
 from medsize.bundle.run.folder import INFERENCE, WEIGHTS
 
-__all__ = ["inference_settings", "own_weights"]
+__all__ = ["inference_config", "inference_settings", "own_weights"]
 
 LISTS = ("structures", "spacing", "roi_size")
 """Keys that hold lists; the first is in every run's file."""
@@ -31,6 +34,15 @@ def inference_settings(run: Path) -> dict[str, Any]:
         if (key in settings or key == LISTS[0]) and not isinstance(settings.get(key), list):
             raise ValueError(f"{file}: found {settings.get(key)!r:.40} as {key}, expected a list. {COPY}")
     return settings
+
+
+def inference_config(run: Path, bundle: Path) -> ConfigParser:
+    """Return the config of a run's inference by a bundle, whose scripts can be imported from then on."""
+    sys.path.insert(1, str(bundle.resolve()))
+    parser = ConfigParser()
+    parser.read_config([bundle / "configs" / "inference.yaml", run / INFERENCE])
+    parser["bundle_root"] = str(bundle.resolve())
+    return parser
 
 
 def own_weights(run: Path) -> list[str]:

@@ -27,6 +27,7 @@ from medsize.bundle.run.summary import RunResults, RunSummary
 from medsize.bundle.zoo_bundle import window_divisors
 from medsize.data.size_unit import ML, SizeUnit
 from medsize.files import OutputError
+from medsize.networks.weights import misfit
 
 __all__ = [
     "DEFAULT_NETWORK",
@@ -229,10 +230,8 @@ def _check_weights(file: Path, inference: str, network: str, bundle: Path) -> No
     weights = read_weights(file)
     if f"_target_: {ENSEMBLE}" in inference:
         sys.path.insert(1, str(bundle.resolve()))
-    try:
-        ConfigParser(yaml.safe_load(inference)).get_parsed_content("network_def").load_state_dict(weights)
-    except RuntimeError as e:
-        raise ValueError(f"{file} does not fit the bundle's network '{network}': {e}") from e
+    if why := misfit(ConfigParser(yaml.safe_load(inference)).get_parsed_content("network_def"), weights):
+        raise ValueError(f"{file} does not fit the bundle's network '{network}': {why}. Name its network: --network.")
 
 
 def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults, image_type: str | None) -> None:
