@@ -105,11 +105,13 @@ def run_bundle(
 
 @pytest.fixture(scope="session")
 def trained(run_bundle: Callable, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Output folder of a short run from sizes, cropped to the roi."""
+    """Output folder of a short run from sizes, cropped to the roi; ``monai.bundle run training`` made it."""
     folder = tmp_path_factory.mktemp("trained")
     output = folder / "run"
     run_bundle(
         ["train.yaml"],
+        "--run_id",
+        "training",
         "--dataset_dir",
         phantoms,
         "--output_dir",

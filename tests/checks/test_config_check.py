@@ -83,7 +83,7 @@ def test_keys_of_the_studies_are_known_with_their_overlay_alone(bundle: Path) ->
         ({"network_def#_target_": "medsize.networks.LeenUNet"}, "has no 'LeenUNet'. Did you mean 'LeanUNet'?"),
         ({"network_def#_target_": "nowhere.Network"}, "Python finds no module 'nowhere'."),
         ({"network_def#in_channels": "@in_chanels"}, "refers to @in_chanels, which does not exist. Did you mean"),
-        ({"run_id": "training"}, "there is no key 'training' to run."),
+        ({"run_id": "trainig"}, "there is no key 'trainig' to run."),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
