@@ -2,6 +2,7 @@
 
 from medsize.first_labels.atlas import AtlasScan, atlas_rounds
 from medsize.first_labels.clicks import ball_radius, click_evidence
+from medsize.first_labels.closer_look import look_closer
 from medsize.first_labels.features import FEATURES, SliceFeatures
 from medsize.first_labels.first_label import FirstLabelD, FirstLabeld, FirstLabelDict
 from medsize.first_labels.first_labels import FirstLabels
@@ -26,6 +27,7 @@ __all__ = [
     "click_evidence",
     "fit_mixture",
     "label_file",
+    "look_closer",
     "make_first_labels",
     "rank_of_fractions",
     "separability",

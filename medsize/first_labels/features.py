@@ -12,8 +12,10 @@ from medsize.networks.efficientnet_lite import EfficientNetLiteEncoder
 __all__ = ["FEATURES", "SliceFeatures"]
 
 FEATURES = ("imagenet", "intensity")
-FINE = 4
-"""Pixels of the enlarged slice that the network sees, along each axis, for a point of the grid."""
+PIXELS = 2
+"""Pixels of the enlarged slice that the network sees, along each axis, for a voxel."""
+MOST_PIXELS = 4
+"""The most for a point of the grid."""
 BLOCKS = 11
 """Blocks of the encoder in use, for its taps at 1/2 to 1/16. That at 1/32 mixes in too much of the surroundings."""
 BLURS = (0.0, 1.0, 2.0, 4.0)
@@ -25,7 +27,7 @@ class SliceFeatures(nn.Module):
     Features of slices on a grid of one point for each ``stride`` × ``stride`` voxels.
 
     ``imagenet``: the taps at 1/2, 1/4, 1/8 and 1/16 of EfficientNet-Lite0 with ImageNet weights, interpolated to the
-    grid. The network sees four pixels along each axis for a point of the grid. ``intensity``: the slice blurred to four
+    grid. The network sees two pixels along each axis for a voxel. ``intensity``: the slice blurred to four
     degrees, and the magnitudes of their gradients. These know brightness and little else.
 
     Args:
@@ -69,10 +71,11 @@ class SliceFeatures(nn.Module):
         grid = self.grid_size(height, width)
         if self.encoder is None:
             return [F.interpolate(group, size=grid, mode="area") for group in _intensities(slices)]
-        enlarged = F.interpolate(slices, size=[FINE * n for n in grid], mode="bilinear")
+        pixels = min(PIXELS * self.stride, MOST_PIXELS)
+        enlarged = F.interpolate(slices, size=[pixels * n for n in grid], mode="bilinear")
         bottom, right = (-enlarged.shape[2]) % 32, (-enlarged.shape[3]) % 32
         padded = F.pad(enlarged, (0, right, 0, bottom), mode="replicate")
-        around = [n // FINE for n in padded.shape[2:]]
+        around = [n // pixels for n in padded.shape[2:]]
         taps = self.encoder(padded.contiguous(memory_format=torch.channels_last))
         return [F.interpolate(tap, size=around, mode="bilinear")[:, :, : grid[0], : grid[1]] for tap in taps]
 

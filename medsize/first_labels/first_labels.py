@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from medsize.first_labels.atlas import AtlasScan, atlas_rounds
+from medsize.first_labels.closer_look import Window, look_closer
 from medsize.first_labels.features import SliceFeatures, as_volume
 from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture
 from medsize.first_labels.scan_on_grid import (
@@ -43,8 +44,10 @@ class FirstLabels:
     First labels of training scans from their sizes, see the modules of :mod:`medsize.first_labels`.
 
     Scans are described by words of several vocabularies; mixtures find what each class looks like; rounds of an atlas
-    add where it lies. A mask that is given stays as it is. Where structures lie in organs, the words within these are
-    told apart, and what is outside is background.
+    add where it lies. Where structures are small in the view, lie together and nothing but sizes is known of them, both
+    are done again in a window around what was found, see :func:`medsize.first_labels.look_closer`. A mask that is
+    given stays as it is. Where structures lie in organs, the words within these are told apart, and what is outside is
+    background.
 
     Args:
         num_classes: K, with the background.
@@ -55,6 +58,7 @@ class FirstLabels:
         positions: also learn where structures lie, see :func:`medsize.first_labels.atlas_rounds`. Defaults to True.
         seed: of sampled points and of k-means. Defaults to 0.
         device: where features are computed. Default: the CPU.
+        look_closer: look again where all structures are small. Defaults to True.
     """
 
     def __init__(
@@ -67,15 +71,19 @@ class FirstLabels:
         seed: int = 0,
         device: torch.device | str = "cpu",
         positions: bool = True,
+        look_closer: bool = True,
     ) -> None:
         self.num_classes = num_classes
         self.features = features
         self.vocabularies = tuple(vocabularies)
         self.positions = positions
         self.rounds = rounds
+        self.look_closer = look_closer
         self.stride = stride
         self.seed = seed
         self.device = torch.device(device)
+        self.window: int | None = None
+        """Side of the window that was looked at again, voxels."""
         self.mixtures: list[Mixture] = []
         self.iterations = 0
         """EM iterations, see :func:`medsize.first_labels.choose_iterations`."""
@@ -96,7 +104,7 @@ class FirstLabels:
         Args:
             read: returns a training scan by its number, as the deterministic transforms leave it: ``image`` ``(C, H, W,
                 Z)`` or ``(C, H, W)`` with intensities in [0, 1], and any of ``volume_mm3``, ``slice_area_mm2``,
-                ``scribble``, ``label`` and ``region``. It is called twice for a part of the scans.
+                ``scribble``, ``label`` and ``region``. It is called several times for each scan.
             num_scans: number of scans.
 
         Returns:
@@ -106,7 +114,23 @@ class FirstLabels:
             ValueError: when no scan has a size or a mask, or all scans are constant images.
         """
         first = read(0)["image"]
-        features = SliceFeatures(first.shape[0], self.features, self.stride or self._stride(first, num_scans))
+        stride = self.stride or max(2, self._least_stride(first, num_scans))
+        scans = self._describe(read, num_scans, stride)
+        labels = self._solve(scans)
+        if not self.look_closer or any(scan.evidence is not None or scan.label is not None for scan in scans):
+            return labels
+
+        def look(windows: Sequence[Window], stride: int) -> list[torch.Tensor]:
+            return self._solve(self._describe(lambda n: windows[n].crop(read(n)), num_scans, stride))
+
+        views = [Window((0, 0), scan.sides) for scan in scans]
+        finest = self._least_stride(first, num_scans)
+        labels, self.window = look_closer(labels, views, stride, look, finest)
+        return labels
+
+    def _describe(self, read: Callable[[int], Mapping[Hashable, Any]], num_scans: int, stride: int) -> list[ScanOnGrid]:
+        """Return what the scans show, in words that are found in them."""
+        features = SliceFeatures(read(0)["image"].shape[0], self.features, stride)
         words = Words(features.to(self.device), self.vocabularies, seed=self.seed)
         chosen = np.unique(np.linspace(0, num_scans - 1, min(num_scans, SAMPLED_SCANS)).round().astype(int))
         sampled = (
@@ -118,12 +142,12 @@ class FirstLabels:
         scans = [put_on_grid(read(n), words, self.num_classes, self.device) for n in numbers]
         if not any(scan.states_something for scan in scans):
             raise ValueError("none of the training scans has a size or a mask: first labels are made from these.")
-        return self._solve(scans)
+        return scans
 
-    def _stride(self, image: torch.Tensor, num_scans: int) -> int:
+    def _least_stride(self, image: torch.Tensor, num_scans: int) -> int:
         """Return the voxels between two points that keep the cohort's labels within :data:`MOST_VALUES`."""
         values = math.prod(image.shape[1:]) * num_scans * self.num_classes
-        return max(2, math.ceil(math.sqrt(values / MOST_VALUES)))
+        return max(1, math.ceil(math.sqrt(values / MOST_VALUES)))
 
     def _sampled_slices(self, image: torch.Tensor, num_scans: int) -> torch.Tensor:
         volume = as_volume(image)

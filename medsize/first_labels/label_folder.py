@@ -26,7 +26,7 @@ __all__ = ["REPORT", "SUMMARY", "label_file", "make_first_labels"]
 REPORT = "first_labels.html"
 SUMMARY = "first_labels.json"
 """Written last: a folder without it is not complete."""
-KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "positions", "seed")
+KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "positions", "look_closer", "seed")
 """Settings of the method that the labels depend on."""
 
 
@@ -118,6 +118,7 @@ def _make(
         "seconds": round(time.monotonic() - began, 1),
         "rank": first_labels.rank,
         "iterations": first_labels.iterations,
+        "window": first_labels.window,
         "classes": len(class_names),
         "told_apart": {
             name: None if math.isnan(value) else round(value, 2)

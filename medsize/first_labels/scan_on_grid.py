@@ -27,6 +27,8 @@ class ScanOnGrid:
 
     source: str
     subject: str
+    sides: tuple[int, int]
+    """Voxels of a slice along both axes."""
     words: list[torch.Tensor]
     """Word at each point for each vocabulary, int16, ``(Z, h, w)``."""
     fraction: torch.Tensor
@@ -81,7 +83,8 @@ def put_on_grid(
     unknown = torch.stack([torch.zeros(num_classes), torch.ones(num_classes)])
     fraction = unknown if key is None else to_fraction(key, item[key], image, organs)
     source = source_of(image)
-    scan = ScanOnGrid(source, str(item.get("subject", source)), maps, fraction, fraction)
+    sides = (image.shape[1], image.shape[2])
+    scan = ScanOnGrid(source, str(item.get("subject", source)), sides, maps, fraction, fraction)
     possible = None if organs is None else _points_of_organs(as_volume(organs), grid)
     if possible is not None:
         scan.inside = possible[1:].any(dim=0)

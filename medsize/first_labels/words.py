@@ -16,6 +16,8 @@ __all__ = ["Words"]
 
 BATCH_VOXELS = 2**18
 """Voxels of slices whose features are computed at once."""
+CACHED_POINTS = 512
+"""Points that are compared with all words at once: their scores stay in the processor's cache."""
 
 
 class Words:
@@ -118,5 +120,7 @@ class Words:
 
 def _nearest(points: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
     """Return the index of the word nearest to each point ``(…, D)``, int16."""
-    score = points.flatten(0, -2) @ words.T - words.square().sum(dim=1) / 2
-    return score.argmax(dim=1).reshape(points.shape[:-1]).to(torch.int16)
+    bias, columns = -words.square().sum(dim=1) / 2, words.T.contiguous()
+    parts = points.flatten(0, -2).split(CACHED_POINTS)
+    nearest = [torch.addmm(bias, part, columns).argmax(dim=1) for part in parts]
+    return torch.cat(nearest).reshape(points.shape[:-1]).to(torch.int16)

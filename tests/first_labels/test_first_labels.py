@@ -312,9 +312,9 @@ def test_doubts_are_printed_once_as_warnings(cohort: Path, tmp_path: Path, capsy
 
 def test_a_large_cohort_gets_a_coarser_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     image = torch.rand(1, 64, 64, 2)
-    assert FirstLabels(4)._stride(image, 10) == 2
+    assert FirstLabels(4)._least_stride(image, 10) == 1
     monkeypatch.setattr(module, "MOST_VALUES", 64 * 64 * 2 * 10 * 4 / 9)
-    assert FirstLabels(4)._stride(image, 10) == 3
+    assert FirstLabels(4)._least_stride(image, 10) == 3
 
 
 @pytest.mark.parametrize("size_level", ["volume", "slice"])
