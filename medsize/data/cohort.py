@@ -8,6 +8,7 @@ from typing import Literal
 
 from medsize.data.data_list import DataListError
 from medsize.items import CohortItem, SizeKey, TrainingItem, ValidationItem
+from medsize.sizes.estimate import middle_of_estimates
 
 __all__ = ["Cohort"]
 
@@ -66,6 +67,8 @@ class Cohort:
         """
         Return the items to train on, stripped of every label that ``supervision`` does not name.
 
+        Sizes are those of :func:`medsize.sizes.estimate.middle_of_estimates`.
+
         Args:
             supervision: any of ``size``, ``mask`` and ``scribble``, joined by ``+``. Clicks count as scribbles.
             fold: the fold for validation.
@@ -111,7 +114,7 @@ class Cohort:
             if "fold" in item:
                 kept["fold"] = item["fold"]
             if "size" in kinds and size_key in item:
-                kept[size_key] = item[size_key]
+                kept[size_key] = middle_of_estimates(item[size_key])
             if "scribble" in kinds and "scribble" in item:
                 kept["scribble"] = item["scribble"]
             if "scribble" in kinds and "clicks" in item:

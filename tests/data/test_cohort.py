@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from medsize.data import load_cohort
 from medsize.data.data_list import DataListError
@@ -23,6 +24,23 @@ def test_size_supervision_holds_no_mask(phantoms: Path) -> None:
     }.items():
         for item in cohort.training_items(supervision):
             assert item.keys() & {"volume_mm3", "slice_area_mm2", "label", "scribble"} == keys
+
+
+def test_a_network_learns_the_middle_of_an_estimate_and_is_judged_by_the_interval(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    content = json.loads((phantoms / "datalist.json").read_text())
+    name = content["labels"]["1"]
+    for item in content["training"]:
+        del item["slice_size"]
+        item["size"] = {name: [8000, 12000]}
+    data_list = tmp_path / "datalist.json"
+    data_list.write_text(json.dumps(content))
+    cohort = load_cohort(data_list, phantoms)
+    in_unit = cohort.validation_items()[0]["true_volume_mm3"][:, 0] / torch.tensor([8000.0, 12000.0])
+    assert bool((in_unit == in_unit[0]).all())
+    for item in cohort.training_items(size_level="volume"):
+        torch.testing.assert_close(item["volume_mm3"][:, 0], in_unit * 10000)
 
 
 def test_training_and_validation_share_no_subject(phantoms: Path) -> None:

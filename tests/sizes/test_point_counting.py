@@ -26,6 +26,11 @@ def test_no_point_inside_is_refused() -> None:
         coefficient_of_error([0, 0])
 
 
+def test_what_few_points_hit_is_not_absent() -> None:
+    low, high = point_counting_interval([1], 100.0, 10.0)
+    assert 0 < low < 1000 < high < 10 * low
+
+
 def test_the_interval_holds_the_volume_of_an_ellipsoid_nine_times_in_ten_at_least() -> None:
     rng = np.random.default_rng(0)
     radii = np.array([40.0, 30.0, 50.0])
