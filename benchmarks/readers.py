@@ -46,10 +46,17 @@ class Read(NamedTuple):
     method: str
     ratio: float
     """Size over that of the mask; NaN if no point was inside."""
-    held: float = NOT_KNOWN
-    """1 if the method's interval holds the size of the mask, otherwise 0; NaN without an interval."""
+    low: float = NOT_KNOWN
+    """Lower end of the method's interval, over the size of the mask; NaN without an interval."""
+    high: float = NOT_KNOWN
+    """Its upper end."""
     points: float = NOT_KNOWN
     """Points inside, for point counting."""
+
+    @property
+    def held(self) -> float:
+        """1 if the interval holds the size of the mask, otherwise 0; NaN without an interval."""
+        return NOT_KNOWN if np.isnan(self.low) else float(self.low <= 1 <= self.high)
 
 
 def read_volume(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator) -> Iterator[Read]:
@@ -123,7 +130,7 @@ def heads(folder: Path) -> Iterator[Read]:
         yield Read("human circumference, its length", measured / in_mask)
         low, high = circumference_area(measured)
         true = len(places) * row.pixel_mm**2
-        yield Read("human circumference, area of the head", (low + high) / 2 / true, low <= true <= high)
+        yield Read("human circumference, area of the head", (low + high) / 2 / true, low / true, high / true)
 
 
 def summary(reads: dict[tuple[str, str], list[Read]]) -> pd.DataFrame:
@@ -162,7 +169,7 @@ def summary(reads: dict[tuple[str, str], list[Read]]) -> pd.DataFrame:
 
 def _read(method: str, size: float, error: tuple[float, float], true: float) -> Read:
     low, high = error
-    return Read(method, size / true, low * size <= true <= high * size)
+    return Read(method, size / true, low * size / true, high * size / true)
 
 
 def _counted(method: str, counts: list[int], point_area: float, distance: float, true: float) -> Read:
@@ -170,7 +177,7 @@ def _counted(method: str, counts: list[int], point_area: float, distance: float,
         return Read(method, NOT_KNOWN, points=0)
     low, high = point_counting_interval(counts, point_area, distance, all_sections="each slice" in method)
     ratio = cavalieri_volume(counts, point_area, distance) / true
-    return Read(method, ratio, low <= true <= high, sum(counts))
+    return Read(method, ratio, low / true, high / true, sum(counts))
 
 
 def _counts(mask: np.ndarray, step: np.ndarray, rng: np.random.Generator) -> list[int]:
