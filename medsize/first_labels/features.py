@@ -27,8 +27,8 @@ class SliceFeatures(nn.Module):
     Features of slices on a grid of one point for each ``stride`` × ``stride`` voxels.
 
     ``imagenet``: the taps at 1/2, 1/4, 1/8 and 1/16 of EfficientNet-Lite0 with ImageNet weights, interpolated to the
-    grid. The network sees two pixels along each axis for a voxel. ``intensity``: the slice blurred to four
-    degrees, and the magnitudes of their gradients. These know brightness and little else.
+    grid. The network sees two pixels along each axis for a voxel, at most four for a point of the grid. ``intensity``:
+    the slice blurred to four degrees, and the magnitudes of their gradients. These know brightness and little else.
 
     Args:
         in_channels: channels of the scans, with intensities in [0, 1].

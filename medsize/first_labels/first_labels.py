@@ -114,23 +114,25 @@ class FirstLabels:
             ValueError: when no scan has a size or a mask, or all scans are constant images.
         """
         first = read(0)["image"]
-        stride = self.stride or max(2, self._least_stride(first, num_scans))
-        scans = self._describe(read, num_scans, stride)
+        finest = self._least_stride(first, num_scans)
+        stride = self.stride or max(2, finest)
+        scans = self._describe(read, num_scans, SliceFeatures(first.shape[0], self.features, stride))
         labels = self._solve(scans)
         if not self.look_closer or any(scan.evidence is not None or scan.label is not None for scan in scans):
             return labels
 
         def look(windows: Sequence[Window], stride: int) -> list[torch.Tensor]:
-            return self._solve(self._describe(lambda n: windows[n].crop(read(n)), num_scans, stride))
+            features = SliceFeatures(first.shape[0], self.features, stride)
+            return self._solve(self._describe(lambda n: windows[n].crop(read(n)), num_scans, features))
 
         views = [Window((0, 0), scan.sides) for scan in scans]
-        finest = self._least_stride(first, num_scans)
         labels, self.window = look_closer(labels, views, stride, look, finest)
         return labels
 
-    def _describe(self, read: Callable[[int], Mapping[Hashable, Any]], num_scans: int, stride: int) -> list[ScanOnGrid]:
+    def _describe(
+        self, read: Callable[[int], Mapping[Hashable, Any]], num_scans: int, features: SliceFeatures
+    ) -> list[ScanOnGrid]:
         """Return what the scans show, in words that are found in them."""
-        features = SliceFeatures(read(0)["image"].shape[0], self.features, stride)
         words = Words(features.to(self.device), self.vocabularies, seed=self.seed)
         chosen = np.unique(np.linspace(0, num_scans - 1, min(num_scans, SAMPLED_SCANS)).round().astype(int))
         sampled = (
