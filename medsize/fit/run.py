@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from medsize.bundle.bundle_choice import bundle_dimensions, find_bundle
+from medsize.bundle.run.folder import LOG
 from medsize.bundle.run.summary import RunSummary
 from medsize.cohort.conversion.code_names import edited_table
 from medsize.data.cohort import Cohort
@@ -24,7 +25,7 @@ from medsize.fit.duration import this_machine
 from medsize.fit.final_error import final_error, validation_cases, what_helps
 from medsize.fit.plan import Plan, Wishes
 from medsize.fit.planner import plan_fit
-from medsize.fit.stages import run_stages
+from medsize.fit.stages import CLOCK, run_stages
 from medsize.suggest import first_few
 
 __all__ = ["fit_cohort", "next_command"]
@@ -58,7 +59,8 @@ def fit_cohort(
     """
     Train on a cohort as its labels allow, and write a bundle to share and a report.
 
-    A fit that was stopped goes on with the plan that it was started with.
+    A fit that was stopped goes on with the plan that it was started with. One of which only the check was run starts
+    anew, since what the check refuses is mended in the cohort or in the wishes.
 
     Args:
         cohort: the folder that ``medsize init`` wrote, its cohort.yaml, or a data list.
@@ -100,6 +102,7 @@ def fit_cohort(
         return plan
     with _locked(output_dir):
         if started is None:
+            _forget_check(plan, output_dir)
             started = Started(
                 output_dir=output_dir,
                 wishes=wishes,
@@ -166,7 +169,7 @@ def _plan(source: CohortSource, cohort: Cohort, wishes: Wishes, output_dir: Path
 
 def _started_before(output_dir: Path) -> Started | None:
     """
-    Return the fit that a folder holds, if any.
+    Return the fit that a folder holds, if it has made more than its check.
 
     Raises:
         ValueError: when the folder holds something else.
@@ -174,14 +177,22 @@ def _started_before(output_dir: Path) -> Started | None:
     file = output_dir / PLAN
     if file.is_file():
         try:
-            return Started.model_validate_json(file.read_bytes())
+            started = Started.model_validate_json(file.read_bytes())
         except ValidationError as e:
             raise ValueError(
                 f"{file}: found no plan of this version of medsize, expected that of a fit. Name another --output-dir."
             ) from e
+        made = [output_dir / stage.folder for stage in started.plan.stages if stage.command and stage.kind != "check"]
+        return started if any(folder.exists() for folder in made) else None
     if output_dir.is_dir() and any(f.name != LOCK and not f.name.startswith(".") for f in output_dir.iterdir()):
         raise ValueError(f"{output_dir} holds other files than those of a fit. Name another --output-dir.")
     return None
+
+
+def _forget_check(plan: Plan, output_dir: Path) -> None:
+    """Remove what the check of an earlier start has left: its warnings may be about another cohort."""
+    for file in (CLOCK, *(f"{stage.folder}/{LOG}" for stage in plan.stages if stage.kind == "check")):
+        (output_dir / file).unlink(missing_ok=True)
 
 
 def _check_same(

@@ -21,7 +21,16 @@ from medsize.fit.duration import LEAST_EPOCHS, Pace, as_text
 from medsize.fit.plan import Plan, Stage
 from medsize.suggest import first_few
 
-__all__ = ["StageFailed", "last_error", "missed_in", "run_stages", "shortened_to", "stage_seconds", "warnings_in"]
+__all__ = [
+    "CLOCK",
+    "StageFailed",
+    "last_error",
+    "missed_in",
+    "run_stages",
+    "shortened_to",
+    "stage_seconds",
+    "warnings_in",
+]
 
 POLL = 0.25
 """Seconds between two looks at a running stage."""
@@ -248,7 +257,8 @@ def _failure(stage: Stage, log: Path, outcome: Outcome) -> str:
     if outcome.exit_code and outcome.exit_code < 0 and not outcome.reason:
         error = f"it was killed by signal {-outcome.exit_code}, as happens where memory is short"
     error = outcome.reason or error or str(outcome)
-    return "\n".join([*findings, f"{stage.title} failed: {error}. Log: {log}. The same command goes on from here."])
+    go_on = "Mend it, and run the command again." if findings else "The same command goes on from here."
+    return "\n".join([*findings, f"{stage.title} failed: {error}. Log: {log}. {go_on}"])
 
 
 def last_error(log: Path) -> tuple[list[str], str]:

@@ -390,6 +390,11 @@ def test_faults_of_cells_come_with_rows_without_a_scan_and_scans_without_a_row(t
     ("header", "rows", "message"),
     [
         ("image,cube volume_ml", ["scan 98,1", "scan 99,2"], "row 3, column 'image' (A): there is no scan 'scan 99'"),
+        (
+            "image,cube volume_ml",
+            ["98,1", "99,2"],
+            "no row fits a scan. The scans are 'deep/a.nii.gz', 'deep/b.nii.gz', 'scan 00.nii.gz' and 1 more.",
+        ),
         ("image,cube volume_ml", ["scan 00,1", "scan 00.nii.gz,2"], "'scan 00' is the same scan"),
         ("image,cube volume_ml", ["deep,1"], "2 scans fit, 'deep/a.nii.gz', 'deep/b.nii.gz'. Write the path of one."),
         ("image,cube volume_ml", ["scan 00,-1"], "expected 0 or more"),

@@ -27,6 +27,7 @@ from medsize.bundle.sharing.export import export_bundle
 from medsize.cohort import init_cohort
 from medsize.fit import Wishes, fit_cohort
 from medsize.fit.ensemble import write_ensemble
+from medsize.fit.plan import Plan
 from medsize.fit.run import next_command
 from medsize.fit.stages import StageFailed
 from medsize.inference.where_to_look import coarse_run
@@ -152,7 +153,8 @@ def test_another_cohort_or_plan_is_not_mixed_with_a_fit(
 def test_a_fit_whose_scans_were_replaced_is_refused_with_their_names(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: Any) -> None:
+    def stop(plan: Plan, output_dir: Path, *_: Any) -> None:
+        (output_dir / plan.trainings[0].folder).mkdir(parents=True, exist_ok=True)
         raise StageFailed("stopped")
 
     monkeypatch.setattr("medsize.fit.run.run_stages", stop)
@@ -165,6 +167,27 @@ def test_a_fit_whose_scans_were_replaced_is_refused_with_their_names(
     mask.touch()
     with pytest.raises(ValueError, match=f"changed since, by size or time: {scan}, {mask}. Go on with .* or name an"):
         fit_cohort(data / "datalist.json", tmp_path / "out", report=lambda _: None)
+
+
+def test_a_fit_that_was_only_checked_starts_anew_with_what_was_mended(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(plan: Plan, output_dir: Path, *_: Any) -> None:
+        log = output_dir / plan.stages[0].folder / "log.txt"
+        log.parent.mkdir(exist_ok=True)
+        assert not log.exists()
+        log.write_text("warnings about the cohort as it was")
+        raise StageFailed("refused")
+
+    monkeypatch.setattr("medsize.fit.run.run_stages", refuse)
+    data = shutil.copytree(phantoms, tmp_path / "data")
+    for overrides in ({"max_epoch": "2"}, {"max_epochs": "2"}):
+        with pytest.raises(StageFailed, match="refused"):
+            fit_cohort(data / "datalist.json", tmp_path / "out", Wishes(overrides=overrides), report=lambda _: None)
+        listed = json.loads((data / "datalist.json").read_text())
+        listed["training"].pop()
+        (data / "datalist.json").write_text(json.dumps(listed))
+    assert json.loads((tmp_path / "out" / "plan.json").read_text())["wishes"]["overrides"] == {"max_epochs": "2"}
 
 
 def test_a_fit_is_refused_until_init_has_read_the_size_table_as_it_is_now(tmp_path: Path) -> None:
@@ -275,6 +298,7 @@ def test_what_the_check_refuses_stops_a_fit_before_it_trains(command: Callable, 
     assert any("there is no key 'learning_rat'" in line for line in findings)
     assert last.startswith("check failed: ")
     assert str(tmp_path / "out" / "check" / "log.txt") in last
+    assert last.endswith("Mend it, and run the command again.")
     assert not (tmp_path / "out" / "fold_0").exists()
 
 

@@ -13,6 +13,7 @@ from medsize.data.size_unit import ML, SizeUnit
 from medsize.items import CohortItem
 from medsize.scans.scan_facts import ImageFacts
 from medsize.suggest import first_few
+from medsize.units import size_text
 
 __all__ = ["against_each_other", "against_masks", "against_slices", "all_the_same"]
 
@@ -133,4 +134,4 @@ def against_masks(
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:.3g} times" if ratio >= 1 else f"1/{1 / ratio:.3g} of"
+    return f"{size_text(ratio, 3)} times" if ratio >= 1 else f"1/{size_text(1 / ratio, 3)} of"

@@ -11,6 +11,7 @@ from medsize.cohort.find import FoundCohort, find_cohort
 from medsize.sizes.table.match_rows import MatchedRows, match_rows
 from medsize.sizes.table.read import read_size_table
 from medsize.sizes.table.size_table import SizeTable, SizeTableError
+from medsize.suggest import first_few
 
 __all__ = ["read_cohort_table", "unpaired"]
 
@@ -41,9 +42,19 @@ def read_cohort_table(file: Path, sheet: str | None, folder: Path, options: Conv
 
 
 def unpaired(found: FoundCohort, rows: MatchedRows) -> Iterator[str]:
-    """Yield a problem for each row that fits no scan or several, and for each scan without a row and a mask."""
+    """
+    Yield a problem for each row that fits no scan or several, and for each scan without a row and a mask.
+
+    If no row fits any, the last problem says what scans are called.
+    """
     yield from rows.problems
     yield from rows.without_scan
+    if rows.without_scan and not rows.scans and not rows.problems:
+        called = first_few([f"'{scan.name}'" for scan in found.scans], most=3)
+        yield (
+            f"no row fits a scan. The scans are {called}. Write such a path into the column 'image', or the name of "
+            "its file, a folder that holds this scan alone, or its PatientID."
+        )
     if rows.problems or not rows.scans:  # then most scans seem to lack a row
         return
     with_row = set(rows.scans.values())

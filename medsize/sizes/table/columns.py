@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from openpyxl.utils import get_column_letter
 
 from medsize.sizes.table.cells import KINDS_BESIDE_SIZES, ROI_KINDS, SIZE_KINDS, as_text
-from medsize.sizes.table.spreadsheet import Cell
+from medsize.sizes.table.spreadsheet import Cell, parse_number
 from medsize.suggest import did_you_mean, first_few
 
 __all__ = ["TAGS", "Column", "late_header", "read_columns"]
@@ -69,20 +69,31 @@ class Column:
 
 def late_header(rows: Sequence[Sequence[Cell]]) -> str:
     """Return a problem if the names of the columns stand below the first row, as under a title; else an empty text."""
-    number, names = next(
-        ((n, names) for n, row in enumerate(rows[:MAX_ABOVE], start=1) if _has_scans(names := _names(row))), (1, [])
-    )
+    above = rows[:MAX_ABOVE]
+    found = [n for n, row in enumerate(above, start=1) if _has_scans(_names(row))]
+    if not found and len(_names(above[0])) < 2:  # a title, or nothing: the names may be in other words
+        found = [n for n, row in enumerate(above, start=1) if len(_names(row)) > 1 and not any(map(_is_number, row))]
+    number = found[0] if found else 1
     if number == 1:
         return ""
-    named = first_few([f"'{name}'" for name in names])
-    above = "row" if number == 2 else "rows"
+    named = first_few([f"'{name}'" for name in _names(above[number - 1])])
     return (
-        f"row {number} looks like the names of the columns ({named}), expected them in row 1. Delete the {above} above."
+        f"row {number} looks like the names of the columns ({named}), expected them in row 1. "
+        f"Delete the row{'s' * (number > 2)} above."
     )
 
 
 def _names(row: Sequence[Cell]) -> list[str]:
     return [as_text(cell) for cell in row if cell != "" and not isinstance(cell, ValueError)]
+
+
+def _is_number(cell: Cell) -> bool:
+    if isinstance(cell, str):
+        try:
+            parse_number(cell)
+        except ValueError:
+            return False
+    return cell != "" and not isinstance(cell, ValueError)
 
 
 def _has_scans(names: Sequence[str]) -> bool:
@@ -152,7 +163,10 @@ def read_columns(
         )
     problems += _of_unknown_names(header, unknown, numbers or {}, structures)
     if not any(column and column.kind == "image" for column in columns):
-        problems.append("row 1 names no column 'image', expected one with the paths of the scans. Name the columns.")
+        problems.append(
+            "row 1 names no column 'image', expected one that tells the scan of each row: its path, its name, its "
+            "folder or its PatientID. Name the columns."
+        )
     if not problems and not any(column and column.kind in SIZE_KINDS for column in columns):
         problems.append("row 1 names no column of a size, such as 'liver volume_ml'. Add one for each structure.")
     sized = {_comparable(column.structure) for column in columns if column and column.kind in SIZE_KINDS}

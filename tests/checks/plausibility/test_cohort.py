@@ -75,6 +75,7 @@ def test_a_size_in_another_unit_is_named_with_its_scan(images: list[str], factor
     (message,) = suspicions(items(images, volumes), CLASSES)
     assert message.startswith(f"{images[4]}: 'lesion' has ")
     assert message.endswith(explanation)
+    assert "e+" not in message
 
 
 def test_a_group_in_another_unit_is_named(images: list[str]) -> None:

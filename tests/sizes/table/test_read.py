@@ -553,6 +553,19 @@ def test_names_of_columns_below_a_title_are_pointed_out(
         assert "expected them in row 1. Delete the row above." in problem
 
 
+@pytest.mark.parametrize("empty", [0, 1])
+def test_names_in_other_words_below_a_title_are_pointed_out(tmp_path: Path, empty: int) -> None:
+    header = ["Patient", "Lebervolumen (ml)", "Milz (cm³)"]
+    rows = [["Volumetrie, Stand November"], *[[]] * empty, header, [1, "99,3", "11,8"], [2, 69.2, 17.8]]
+    (problem,) = problems_of(write_xlsx(tmp_path / "sizes.xlsx", *rows))
+    assert f"row {2 + empty} looks like the names of the columns ('Patient', 'Lebervolumen (ml)'" in problem
+    untitled = problems_of(write_xlsx(tmp_path / "untitled.xlsx", *rows[1 + empty :]))
+    assert any("column 'Milz (cm³)' (C) has the unknown unit 'cm3'" in problem for problem in untitled)
+    assert any("expected one that tells the scan of each row: its path, its name" in problem for problem in untitled)
+    no_names = problems_of(write_xlsx(tmp_path / "no_names.xlsx", ["Volumetrie"], *rows[2 + empty :]))
+    assert not any("looks like the names" in problem for problem in no_names)
+
+
 @in_a_folder
 @given(
     further=st.lists(
