@@ -118,6 +118,7 @@ class FirstLabels:
         stride = self.stride or max(2, finest)
         scans = self._describe(read, num_scans, SliceFeatures(first.shape[0], self.features, stride))
         labels = self._solve(scans)
+        self.window = None
         if not self.look_closer or any(scan.evidence is not None or scan.label is not None for scan in scans):
             return labels
 

@@ -83,7 +83,7 @@ class CohortFacts(BaseModel):
     """Share of the scan's view that each structure fills, in the middle of all scans that have it. Empty where they lie
     in known organs, so that nothing need be located."""
     with_roi: int = 0
-    """Number of scans with a region of interest, stated or from clicks."""
+    """Number of scans whose region of interest is a box; a point has no extent."""
 
     @property
     def is_3d(self) -> bool:
@@ -198,7 +198,7 @@ def cohort_facts(source: CohortSource, cohort: Cohort, dimensions: int | None = 
         why_fitted=why_fitted,
         spacing=tuple(spacing),
         shares=shares,
-        with_roi=sum("roi" in item for item in cohort.items),
+        with_roi=sum("box_mm" in item.get("roi", {}) for item in cohort.items),
     )
 
 

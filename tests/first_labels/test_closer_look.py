@@ -111,8 +111,10 @@ def test_small_discs_are_found_on_a_finer_grid() -> None:
 
 
 def test_what_a_mask_shows_needs_no_closer_look() -> None:
-    items, masks = scans()
-    items[0]["label"] = MetaTensor(masks[0][None, ..., None].float(), affine=torch.eye(4))
+    items, masks = scans(6)
     method = FirstLabels(2, "intensity", vocabularies=(30, 50))
+    method(lambda number: items[number], len(items))
+    assert method.window is not None
+    items[0]["label"] = MetaTensor(masks[0][None, ..., None].float(), affine=torch.eye(4))
     assert method(lambda number: items[number], len(items))[0].shape == (2, 1, 40, 40)
     assert method.window is None

@@ -235,19 +235,27 @@ def test_small_organs_are_located_then_looked_at_closer(command: Callable, phant
     assert coarse_run(closer) == tmp_path / "out" / "fold_0" / "coarse_lean_unet", "predict looks by it in new scans"
 
 
-def test_the_plan_finds_small_organs_by_their_sizes(phantoms: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("roi", "locates"),
+    [({}, True), ({"center_mm": [30.0, 30.0, 30.0]}, True), ({"box_mm": [[0, 0, 0], [50, 50, 50]]}, False)],
+)
+def test_the_plan_finds_small_organs_by_their_sizes_unless_each_scan_has_a_box(
+    phantoms: Path, tmp_path: Path, roi: dict[str, Any], locates: bool
+) -> None:
     content = json.loads((phantoms / "datalist.json").read_text())
     for item in content["training"]:
         item["size"] = {name: value / 10 for name, value in item["size"].items()}
         item.pop("roi", None)
+        item.update({"roi": roi} if roi else {})
         item.pop("slice_size", None)
     (tmp_path / "list.json").write_text(json.dumps(content))
     told: list[str] = []
     made = fit_cohort(
         tmp_path / "list.json", tmp_path / "out", plan_only=True, report=told.append, dataset_dir=phantoms
     )
-    assert made.locates
-    assert any(re.search(r"locate, then look closer: lesion fills 0\.\d% of the view", line) for line in told)
+    assert made.locates == locates
+    smallest = re.compile(r"locate, then look closer: lesion fills 0\.\d% of the view")
+    assert any(smallest.search(line) for line in told) == locates
 
 
 @pytest.mark.parametrize("name", ["none", "empty", "text.yaml"])
