@@ -20,10 +20,8 @@ from medsize.bundle.run.summary import inference_bundle
 from medsize.bundle.segment_images import segment_images
 from medsize.checks.weights import check_weights
 from medsize.data.load_cohort import load_cohort
-from medsize.data.proposal import Proposal, fitting_window
 from medsize.files import atomic_write, keep_inputs
-from medsize.scans.scan_facts import image_place
-from medsize.scans.space.orientation import order_of_axes
+from medsize.inference.located_window import window_settings
 
 __all__ = ["LOCATED_BY", "Region", "find_region", "find_regions", "locate", "middle_of"]
 
@@ -31,8 +29,6 @@ LOCATED_BY = "located_by"
 """Key of a data list: the run whose network found its regions, and finds those of new scans."""
 LEAST_PIECE = 0.25
 """Size of a connected piece, relative to the largest one, from which it counts: two kidneys, not a speck."""
-MARGIN = 1.5
-"""Extent of the window, relative to that of the structures as the network on whole scans sees them."""
 
 
 class Region(NamedTuple):
@@ -68,7 +64,7 @@ def locate(
         bundle: bundle of the run. Default: the path that the run recorded.
         report: function that gets the command of MONAI that is run.
         overlay: overlay of train.yaml to write, for a training of the same bundle on the regions: the new data list,
-            and a window that holds 95 % of them with a margin. Default: none.
+            and a window as of :func:`medsize.inference.located_window.window_settings`. Default: none.
         middle_if_missed: take the middle of a scan in which the network finds nothing. If that is so in all of them,
             the window holds the whole scans.
 
@@ -100,23 +96,24 @@ def locate(
     with atomic_write(output) as file:
         file.write_text(json.dumps(content, indent=1) + "\n")
     if overlay is not None:
-        proposal = Proposal(cohort, bundle_dimensions(bundle))
-        orientation = proposal.orientation()
-        places = [image_place(image) for image in images]
-        orders = [order_of_axes(np.asarray(place.affine), orientation) for place in places]
-        found = [
-            [region.extent_mm[axis] for axis in order]
-            for region, order in zip(regions, orders, strict=True)
-            if region is not None
-        ]
-        if not found and not middle_if_missed:
+        if not any(regions) and not middle_if_missed:
             raise ValueError(
                 f"{run}: its network found no structure in any of {len(images)} scans, expected some. Train it longer, "
                 "or state the regions by hand."
             )
-        whole = [place.turned(orientation).extent_mm for place in places]
-        settings = _settings(output, found, proposal.median_spacing(), whole)
-        write_overlay(overlay, settings, bundle_name(bundle), f"medsize locate {run}")
+        extents = [None if region is None else region.extent_mm for region in regions]
+        settings = window_settings(cohort, images, extents, bundle_dimensions(bundle))
+        stated = Setting(
+            "data_list",
+            str(output.absolute()),
+            f"a roi was found in {len(images) - len(missed)} of {len(images)} scans",
+        )
+        write_overlay(
+            overlay,
+            [stated, Setting("use_roi", True, "to look closer"), *settings],
+            bundle_name(bundle),
+            f"medsize locate {run}",
+        )
     return missed
 
 
@@ -165,23 +162,6 @@ def find_regions(
     check_weights(run, bundle)
     with tempfile.TemporaryDirectory() as folder:
         return [find_region(mask) for mask in segment_images(run, bundle, images, Path(folder), report)]
-
-
-def _settings(
-    data_list: Path, extents: Sequence[Sequence[float]], usual: list[float], whole: Sequence[Sequence[float]]
-) -> list[Setting]:
-    """Return the settings of a training on regions of these extents; if there are none, on the whole scans."""
-    found, margin = len(extents), MARGIN if extents else 1.0
-    needed = np.percentile(np.array(extents or whole), 95, axis=0, method="higher")[: len(usual)]
-    spacing, window = fitting_window([float(mm) for mm in margin * needed], usual)
-    held = "what was found" if found else "the scans, since nothing was found"
-    shown = " × ".join(f"{mm:.0f}" for mm in needed)
-    return [
-        Setting("data_list", str(data_list.absolute()), f"a roi was found in {found} of {len(whole)} scans"),
-        Setting("use_roi", True, "to look closer"),
-        Setting("spacing", spacing, "mm; about the median, unless the window would have too many voxels"),
-        Setting("roi_size", window, f"voxels; {margin:g} times the {shown} mm that hold 95 % of {held}"),
-    ]
 
 
 def _rounded(values: Iterable[float]) -> list[float]:

@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 import yaml
 from nibabel.affines import apply_affine
 
-from medsize.inference.locate import find_region, locate, middle_of
+from medsize.inference.locate import Region, find_region, locate, middle_of
 from tests.inference.bright_runs import write_bright_run
 
 
@@ -100,6 +101,35 @@ def test_where_nothing_is_found_the_window_holds_the_whole_scans(
     assert (overlay["spacing"], overlay["roi_size"]) == ([6.0, 6.0], [32, 32])
     item = json.loads((tmp_path / "located.json").read_text())["training"][0]
     assert item["roi"]["center_mm"] == middle_of(phantoms / item["image"])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side"),
+    [
+        ([{"slice_size": {"lesion": [0.0, 1000.0, 0.0, 0.0]}}] * 3, 54),  # 1.5 times what was found
+        ([{"slice_size": {"lesion": [0.0, 4000.0, 1000.0, 0.0]}}] * 3, 107),  # 1.5 times the disc's diameter
+        ([{"size": {"lesion": 200_000.0}}] * 3, 109),  # 1.5 times the ball's
+        ([{"size": {"lesion": 1.0}}] * 20 + [{"slice_size": {"lesion": [0.0, 9000.0, 0.0, 0.0]}}], 113),  # 0.7 of the window
+    ],
+)
+def test_the_window_holds_the_known_sizes_where_the_network_found_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: list[dict[str, Any]], side: float
+) -> None:
+    items = [{"image": f"{number}.nii.gz", "fold": 0, **size} for number, size in enumerate(sizes)]
+    for item in items:
+        nibabel.save(
+            nibabel.Nifti1Image(np.zeros((256, 256, 4), np.float32), np.diag([1, 1, 20, 1])), tmp_path / item["image"]
+        )
+    labels = {"0": "background", "1": "lesion"}
+    (tmp_path / "list.json").write_text(json.dumps({"labels": labels, "size_unit": "mm3", "training": items}))
+    module = importlib.import_module("medsize.inference.locate")
+    region = Region([0.0, 0.0, 0.0], [36.0, 36.0, 20.0])
+    monkeypatch.setattr(module, "find_regions", lambda run, bundle, images, report: [region] * len(images))
+    closer, located = tmp_path / "closer.yaml", tmp_path / "located.json"
+    locate(write_bright_run(tmp_path / "run"), tmp_path / "list.json", tmp_path, located, overlay=closer)
+    overlay = yaml.safe_load(closer.read_text())
+    window = [n * mm for n, mm in zip(overlay["roi_size"], overlay["spacing"], strict=True)]
+    assert all(side <= mm < 1.25 * side for mm in window), window
 
 
 def test_a_run_on_regions_finds_none(command: Callable, phantoms: Path, tmp_path: Path) -> None:
