@@ -21,11 +21,14 @@ from benchmarks.finished_runs import across_cohorts, by_cross_validation, read_r
 from medsize.metrics.reliability import (
     FLAGS,
     IMAGE_FACTS,
+    OF_PICTURES,
+    OF_SCANS,
     StructureFacts,
     cohort_facts,
     least_confidences,
     reliability,
 )
+from medsize.units import MM3_PER_ML
 
 __all__ = ["area_under_curve", "judged"]
 
@@ -47,6 +50,7 @@ def judged(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
         without a Dice are left out.
     """
     cohort = cohort_facts(known)
+    are_pictures = bool((new["depth_mm"] == 1).all())
     confidences = least_confidences(new, cohort.structures)
     found = []
     for image, rows in new.groupby("image", sort=False):
@@ -54,11 +58,16 @@ def judged(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
             continue
         structures = {
             str(row["structure"]): StructureFacts(
-                row["volume_ml"], bool(row["at_edge"]), row["outside_largest"], row.get("confidence")
+                row["volume_ml"],
+                bool(row["at_edge"]),
+                row["outside_largest"],
+                row.get("confidence"),
+                row["volume_ml"] * MM3_PER_ML / row["view_mm"] ** 2 if are_pictures else None,
             )
             for row in rows.astype(object).where(rows.notna(), None).to_dict("records")
         }
-        judgement = reliability(structures, {key: float(rows[key].iloc[0]) for key in IMAGE_FACTS}, cohort)
+        image_facts = {key: float(rows[key].iloc[0]) for key in IMAGE_FACTS}
+        judgement = reliability(structures, image_facts, cohort, OF_PICTURES if are_pictures else OF_SCANS)
         told = {"flag": judgement.flag, "reasons": len(judgement.reasons), "confidence": confidences[image]}
         found.append({"image": image, **told, "dice": rows["dice"].mean(), "least": rows["dice"].min()})
     return pd.DataFrame(found)

@@ -10,9 +10,11 @@ import pandas as pd
 
 from medsize.inference.new_scans import NewScans, nothing_left
 from medsize.inference.pictures import LARGE, PictureMask, convert_pictures, in_pixels, large_mask, small_mask
+from medsize.inference.report.flags import told_flags, told_unchecked
 from medsize.inference.report.page import MAX_SHOWN, Shown
 from medsize.inference.report.predicted import Predicted
 from medsize.inference.segmentation import Segmentation
+from medsize.metrics.reliability import OF_PICTURES, CohortFacts, Reliability, reliability
 from medsize.metrics.size_error import relative_size_error
 from medsize.scans.scan import FoundScan
 from medsize.sizes.table.measurements import Extent, added
@@ -54,7 +56,7 @@ def predict_areas(
     left = {name: new.named[name] for name in converted.small if not output.is_finished(name)}
     problems += segmentation.segment(left, new.paths)
     segmented = {name: new.named[name] for name in converted.small if output.is_finished(name)}
-    masks = {n: small_mask(output, n, *converted.small[n], len(structures) + 1) for n in segmented}
+    masks = {n: small_mask(output, n, *converted.small[n], structures) for n in segmented}
     if segmentation.look is None:
         of_large, faults = _large_masks(converted.large, segmentation, pixel_mm)
         masks |= of_large
@@ -73,11 +75,18 @@ def predict_areas(
     if table is not None:
         known, faults = _stated_areas(masks, new, table)
         problems += faults
-    rows = pd.DataFrame(_area_rows(masks, new, structures, known))
+    cohort = CohortFacts.read(segmentation.settings.get("cohort_facts", {}))
+    flags = {
+        name: reliability(dict(zip(structures, mask.structures, strict=True)), mask.facts, cohort, OF_PICTURES)
+        for name, mask in masks.items()
+    }
+    rows = pd.DataFrame(_area_rows(masks, new, structures, flags, known))
     of_pictures = {new.paths[name]: _area(mask, masks) for name, mask in masks.items()}
     pictures = {new.paths[name]: mask.panel.png() for name, mask in masks.items()}
     panels = [mask.panel for mask in masks.values()][:MAX_SHOWN]
-    return Predicted(rows, _shown_areas(masks), of_pictures, panels, pictures, segmented, problems)
+    told = told_flags(flags, OF_PICTURES.noun)
+    unchecked = told_unchecked(flags.values(), cohort.scans, OF_PICTURES.noun)
+    return Predicted(rows, _shown_areas(masks), of_pictures, panels, pictures, segmented, problems, told, unchecked)
 
 
 def _large_masks(
@@ -111,6 +120,7 @@ def _area_rows(
     masks: Mapping[str, PictureMask],
     new: NewScans,
     structures: list[str],
+    flags: Mapping[str, Reliability],
     stated: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """
@@ -120,6 +130,7 @@ def _area_rows(
         masks: facts about the masks, by the pictures' names.
         new: the pictures.
         structures: names of the classes 1, 2, ….
+        flags: by the pictures' names.
         stated: low and high end of known areas, see :func:`_stated_areas`.
     """
     shown = _shown_areas(masks)
@@ -135,7 +146,8 @@ def _area_rows(
                 low, high = stated.get(name, {}).get(structure, (math.nan, math.nan))
                 entry |= {shown.low: low, shown.high: high}
                 entry["relative_size_error"] = float(relative_size_error(entry[shown.column], low, high))
-            yield entry
+            sure = mask.structures[index - 1].confidence
+            yield entry | {"confidence": math.nan if sure is None else sure} | flags[name].as_row()
 
 
 def _stated_areas(

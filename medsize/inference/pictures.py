@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,14 @@ from medsize.inference.large_picture import mask_summary
 from medsize.inference.output_folder import LARGE_MASK, OutputFolder, mask_file
 from medsize.inference.report.page import Panel
 from medsize.inference.segmentation import Segmentation
+from medsize.metrics.reliability import StructureFacts, image_facts, structure_facts
 from medsize.scans.pictures.file import read_picture, write_picture
 from medsize.scans.pictures.mask import write_picture_mask
-from medsize.scans.pictures.picture import Picture
+from medsize.scans.pictures.picture import Picture, to_channels
 from medsize.scans.pictures.rows import TILE, PictureRows, TiffRows, every_nth, open_rows, write_tiles
 from medsize.scans.scan import FoundScan
 from medsize.sizes.fitted_ellipse import fitted_circumference
+from medsize.units import MM3_PER_ML
 
 __all__ = ["LARGE", "ConvertedPictures", "PictureMask", "convert_pictures", "in_pixels", "large_mask", "small_mask"]
 
@@ -58,6 +60,10 @@ class PictureMask:
     at_edge: frozenset[int]
     """Classes at the edge of the picture."""
     panel: Panel
+    structures: tuple[StructureFacts, ...]
+    """Values of the classes 1, 2, …"""
+    facts: Mapping[str, float]
+    """Values of the picture, see :func:`medsize.metrics.reliability.image_facts`."""
     circumferences_mm: tuple[float, ...] = ()
     """Those of each class by a fitted ellipse, NaN if it is not there; empty if the pixels have no known size."""
 
@@ -100,6 +106,7 @@ def convert_pictures(
             seen = Picture(picture.pixels, None if in_pixels(settings) else picture.spacing_mm)
             if (seen.pixels == seen.pixels.flat[0]).all():
                 converted.doubts.append(f"{scan.source}: the picture has a single intensity, so that it shows nothing")
+            output.scans[name]["facts"] = _facts(seen.pixels, settings)
             write_picture(seen, output.unfinished / "images" / f"{name}.nii.gz", settings.get("in_channels", 1))
         converted.small[name] = picture.spacing_mm, picture.orientation
     return converted
@@ -110,7 +117,9 @@ def in_pixels(settings: Mapping[str, Any]) -> bool:
     return settings.get("length_unit") == "px"
 
 
-def small_mask(output: OutputFolder, name: str, spacing_mm: Spacing, orientation: int, num_classes: int) -> PictureMask:
+def small_mask(
+    output: OutputFolder, name: str, spacing_mm: Spacing, orientation: int, structures: Sequence[str]
+) -> PictureMask:
     """
     Write the mask of a converted picture as PNG, in the picture's size and orientation as stored.
 
@@ -119,8 +128,11 @@ def small_mask(output: OutputFolder, name: str, spacing_mm: Spacing, orientation
         name: name of the picture.
         spacing_mm: width and height of a pixel; ``None`` if unknown.
         orientation: EXIF orientation of the picture.
-        num_classes: K, with the background.
+        structures: names of the classes 1, 2, ….
     """
+    num_classes = len(structures) + 1
+    record = output.scans[name]
+    confidences = record.get("confidence", {})
     stored = nibabel.load(mask_file(output.folder, name))
     labels = np.asarray(stored.dataobj).reshape(stored.shape[:2]).T.astype(np.uint8)
     file = f"{MASKS}/{name}_seg.png"
@@ -128,12 +140,20 @@ def small_mask(output: OutputFolder, name: str, spacing_mm: Spacing, orientation
     pixels = np.asarray(nibabel.load(output.images / f"{name}.nii.gz").dataobj)[:, :, 0].swapaxes(0, 1)
     every = max(1, -(-max(labels.shape) // SHOWN))
     edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    counts = np.bincount(labels.ravel(), minlength=num_classes)
+    at_edge = frozenset(np.unique(edges).tolist())
+    of_structures = (
+        of_class._replace(confidence=confidences.get(structure))
+        for structure, of_class in zip(structures, _structures(labels, counts, at_edge), strict=True)
+    )
     return PictureMask(
         file,
         spacing_mm,
-        np.bincount(labels.ravel(), minlength=num_classes),
-        frozenset(np.unique(edges).tolist()),
+        counts,
+        at_edge,
         _panel(name, pixels[::every, ::every], labels[::every, ::every], spacing_mm),
+        tuple(of_structures),
+        record.get("facts", {}),
         _circumferences(labels, num_classes, spacing_mm),
     )
 
@@ -159,12 +179,36 @@ def large_mask(segmentation: Segmentation, name: str, scan: FoundScan, pixel_mm:
             write_tiles(strips, (rows.height, rows.width), folder / file, rows.spacing_mm)
         every = -(-max(rows.height, rows.width) // SHOWN)
         pixels = every_nth(rows, every)
+        pixels = pixels[..., 0] if rows.channels == 1 else pixels
         with TiffRows(folder / file) as mask:
             summary = mask_summary(mask, len(segmentation.structures) + 1, every, TILE)
-        panel = _panel(name, pixels[..., 0] if rows.channels == 1 else pixels, summary.small, rows.spacing_mm)
+        panel = _panel(name, pixels, summary.small, rows.spacing_mm)
         spacing = None if rows.spacing_mm is None else (every * rows.spacing_mm[0], every * rows.spacing_mm[1])
         lengths = _circumferences(summary.small, len(segmentation.structures) + 1, spacing)  # exact enough
-        return PictureMask(file, rows.spacing_mm, summary.counts, summary.at_edge, panel, lengths)
+        structures = tuple(_structures(summary.small, summary.counts, summary.at_edge))
+        facts = _facts(pixels, segmentation.settings)
+        return PictureMask(file, rows.spacing_mm, summary.counts, summary.at_edge, panel, structures, facts, lengths)
+
+
+def _structures(labels: np.ndarray, counts: np.ndarray, at_edge: frozenset[int]) -> Iterator[StructureFacts]:
+    """
+    Yield the values of each class but the background.
+
+    Args:
+        labels: ``(H, W)``; of a large picture, every n-th pixel.
+        counts: pixels of each class in the whole picture.
+        at_edge: classes at the edge of the whole picture.
+    """
+    for index in range(1, len(counts)):
+        found = structure_facts(labels == index, 1 / MM3_PER_ML)
+        fraction = float(counts[index] / counts.sum())
+        yield found._replace(volume_ml=counts[index] / MM3_PER_ML, at_edge=index in at_edge, fraction=fraction)
+
+
+def _facts(pixels: np.ndarray, settings: Mapping[str, Any]) -> dict[str, float]:
+    """Return the values of a picture, ``(H, W)`` or ``(H, W, 3)``, as the network of a run sees it."""
+    seen = to_channels(pixels, settings.get("in_channels", 1))
+    return image_facts(seen[:, :, np.newaxis], (1.0, 1.0, 1.0), settings.get("intensity_window"))
 
 
 def _circumferences(labels: np.ndarray, num_classes: int, spacing_mm: Spacing) -> tuple[float, ...]:

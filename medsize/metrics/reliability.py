@@ -17,13 +17,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medsize.units import size_text
+from medsize.units import MM3_PER_ML, size_text
 
 __all__ = [
     "FLAGS",
     "IMAGE_FACTS",
     "LEAST_SCANS",
+    "OF_PICTURES",
+    "OF_SCANS",
     "CohortFacts",
+    "JudgedKind",
     "Reliability",
     "StructureFacts",
     "StructureRange",
@@ -63,18 +66,34 @@ IMAGE_FACTS = {
     "intensity_spread": "the spread of intensities, as the network sees them,",
 }
 """Names of an image's values, and their words."""
+INTENSITIES = ("mean_intensity", "intensity_spread")
+
+
+class JudgedKind(NamedTuple):
+    """What is judged: the words for it, and the values of an image that are compared."""
+
+    noun: str
+    image_facts: tuple[str, ...]
+
+
+OF_SCANS = JudgedKind("scan", tuple(IMAGE_FACTS))
+OF_PICTURES = JudgedKind("picture", INTENSITIES)
+"""Pictures are often resized for the network, so that their geometry says little."""
 
 
 class StructureFacts(NamedTuple):
     """Values of a predicted structure."""
 
     volume_ml: float
+    """Of pictures, the area as of a slice of 1 mm."""
     at_edge: bool
     """True if it is in the outermost voxels of the scan."""
     outside_largest: float
     """Share of its volume outside its largest component."""
     confidence: float | None = None
     """See :class:`medsize.transforms.SoftDiceConfidence`; ``None`` if it is unknown."""
+    fraction: float | None = None
+    """Fraction of a picture that it fills, which is compared in place of the volume; ``None`` in scans."""
 
 
 class Usual(NamedTuple):
@@ -103,6 +122,10 @@ class StructureRange(NamedTuple):
     """Largest share of a predicted volume outside its largest component."""
     confidence: float | None = None
     """Median confidence."""
+    low_fraction: float | None = None
+    """Smallest given fraction of the whole scan."""
+    high_fraction: float | None = None
+    """Largest given fraction of the whole scan."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +196,7 @@ def image_facts(
     Return the values of an image, see :data:`IMAGE_FACTS`.
 
     Args:
-        intensities: of the voxels, along three axes, that of the slices last.
+        intensities: of the voxels, along three axes, that of the slices last. A fourth axis is that of the colours.
         spacing: mm along each axis.
         window: intensities that become 0 and 1. Default: percentiles 0.5 and 99.5.
     """
@@ -182,7 +205,7 @@ def image_facts(
     low, high = window if window is not None else np.percentile(values, (0.5, 99.5)) if values.size else (0, 0)
     seen = ((values - low) / (high - low)).clip(0, 1) if high > low else np.zeros(1)
     return {
-        **_geometry(np.shape(intensities), spacing),
+        **_geometry(np.shape(intensities)[:3], spacing),
         "mean_intensity": float(seen.mean()),
         "intensity_spread": float(seen.std()),
     }
@@ -203,10 +226,13 @@ def cohort_facts(table: pd.DataFrame) -> CohortFacts:
         low, high = (end.fillna(rows["true_volume_ml"]).dropna() for end in ends)
         keys = ("at_edge", "outside_largest", "confidence")
         edge, apart, sure = (rows.get(key, absent[rows.index]).dropna() for key in keys)
-        sizes = (_rounded(low.min()), _rounded(high.max())) if len(low) >= LEAST_SCANS else (None, None)
-        shape = (int(edge.sum()), _rounded(apart.max())) if len(apart) >= LEAST_SCANS else (None, None)
+        view_ml = rows.get("view_mm", absent[rows.index]) ** 2 * rows.get("depth_mm", absent[rows.index]) / MM3_PER_ML
+        sizes, fractions = _range(low, high), _range((low / view_ml).dropna(), (high / view_ml).dropna())
+        shape: tuple[int | None, float | None] = (None, None)
+        if len(apart) >= LEAST_SCANS:
+            shape = (int(edge.sum()), _rounded(apart.max()))
         usual = _rounded(sure.median()) if len(sure) >= LEAST_SCANS else None
-        structures[str(name)] = StructureRange(*sizes, *shape)._replace(confidence=usual)
+        structures[str(name)] = StructureRange(*sizes, *shape, usual, *fractions)
     scans = table.drop_duplicates("image")
     image = {}
     for key in IMAGE_FACTS:
@@ -216,6 +242,10 @@ def cohort_facts(table: pd.DataFrame) -> CohortFacts:
             deviation = float((values - median).abs().median())
             image[key] = Usual(_rounded(median), _rounded(MAD_TO_SD * deviation))
     return CohortFacts(len(scans), structures, image, _rare_confidence(table, structures))
+
+
+def _range(low: pd.Series, high: pd.Series) -> tuple[float | None, float | None]:
+    return (_rounded(low.min()), _rounded(high.max())) if len(low) >= LEAST_SCANS else (None, None)
 
 
 def least_confidences(table: pd.DataFrame, structures: Mapping[str, StructureRange]) -> pd.Series:
@@ -244,27 +274,33 @@ def _rare_confidence(table: pd.DataFrame, structures: Mapping[str, StructureRang
 
 
 def reliability(
-    structures: Mapping[str, StructureFacts], image: Mapping[str, float], cohort: CohortFacts
+    structures: Mapping[str, StructureFacts],
+    image: Mapping[str, float],
+    cohort: CohortFacts,
+    kind: JudgedKind = OF_SCANS,
 ) -> Reliability:
     """
     Judge the prediction of a scan.
 
-    It is ``reject`` if a volume is far beyond the range of sizes, doubts of two kinds come together or the scan has a
+    It is ``reject`` if a size is far beyond the range of sizes, doubts of two kinds come together or the scan has a
     single intensity, ``look`` if there is a doubt, ``unchecked`` if nothing could be checked, else ``ok``.
 
     Args:
         structures: values of the predicted structures, by name.
         image: values of the scan.
         cohort: values of the scans that the run was validated on.
+        kind: scans or pictures. Defaults to scans.
     """
     doubts: list[_Doubt] = []
     not_checked: list[str] = []
     for name, found in structures.items():
         usual = cohort.structures.get(name, StructureRange())
-        if usual.low_ml is None or usual.high_ml is None:
+        in_ml = (usual.low_ml, usual.high_ml)
+        low, high = in_ml if found.fraction is None else (usual.low_fraction, usual.high_fraction)
+        if low is None or high is None:
             not_checked.append(f"{name}: the size")
         else:
-            doubts += _size_doubts(name, found.volume_ml, usual.low_ml, usual.high_ml)
+            doubts += _size_doubts(name, found, low, high)
         if usual.confidence is None or cohort.least_confidence is None:
             not_checked.append(f"{name}: the confidence")
         elif found.confidence is None:
@@ -273,23 +309,24 @@ def reliability(
             sure = f"confidence {found.confidence:.2f}, in the validation {usual.confidence:.2f}"
             doubts.append(_Doubt("confidence", f"the network is unsure of {name}: {sure}"))
         if usual.at_edge is None or usual.outside_largest is None:
-            not_checked.append(f"{name}: the edge of the scan, the components")
+            not_checked.append(f"{name}: the edge of the {kind.noun}, the components")
             continue
         if found.at_edge and usual.at_edge == 0:
-            doubts.append(_Doubt("edge", f"{name} reaches the edge of the scan, as in no scan of the validation"))
+            edge = f"{name} reaches the edge of the {kind.noun}, as in no {kind.noun} of the validation"
+            doubts.append(_Doubt("edge", edge))
         if found.outside_largest > usual.outside_largest + MORE_APART:
             share = f"{100 * found.outside_largest:.0f} % of {name} is outside its largest component"
             doubts.append(
                 _Doubt("components", f"{share}, in the validation at most {100 * usual.outside_largest:.0f} %")
             )
-    not_checked += [
-        words.rstrip(",") for key, words in IMAGE_FACTS.items() if key not in cohort.image or key not in image
-    ]
+    keys = kind.image_facts
+    not_checked += [IMAGE_FACTS[key].rstrip(",") for key in keys if key not in cohort.image or key not in image]
     if image.get("intensity_spread") == 0:  # whatever the cohort: there is nothing to find
-        doubts.append(_Doubt("intensity", "the scan has a single intensity, as the network sees it", rejects=True))
-    doubts += _image_doubts(image, cohort)
+        single = f"the {kind.noun} has a single intensity, as the network sees it"
+        doubts.append(_Doubt("intensity", single, rejects=True))
+    doubts += _image_doubts({key: image[key] for key in keys if key in image}, cohort)
     together = len({doubt.kind for doubt in doubts}) > 1
-    checked = len(not_checked) < 3 * len(structures) + len(IMAGE_FACTS)
+    checked = len(not_checked) < 3 * len(structures) + len(keys)
     flag = "look" if doubts else "ok" if checked else "unchecked"
     if together or any(doubt.rejects for doubt in doubts):
         flag = "reject"
@@ -330,13 +367,16 @@ def _image_doubts(image: Mapping[str, float], cohort: CohortFacts) -> Iterator[_
             yield _Doubt(kind, f"{words} is {image[key]:.3g}, in the validation {cohort.image[key].median:.3g}")
 
 
-def _size_doubts(name: str, volume: float, low: float, high: float) -> Iterator[_Doubt]:
-    known = f"those of the validation are {size_text(low, 3)} to {size_text(high, 3)} mL"
-    if volume == 0 and low > 0:
+def _size_doubts(name: str, found: StructureFacts, low: float, high: float) -> Iterator[_Doubt]:
+    size, unit, verb = found.volume_ml, "mL", "has"
+    if found.fraction is not None:
+        size, low, high, unit, verb = 100 * found.fraction, 100 * low, 100 * high, "% of the picture", "fills"
+    known = f"those of the validation are {size_text(low, 3)} to {size_text(high, 3)} {unit.partition(' ')[0]}"
+    if size == 0 and low > 0:
         yield _Doubt("size", f"{name} was not found; {known}", rejects=True)
-    elif volume > BEYOND * high or volume < low / BEYOND:
-        far = volume > FAR_BEYOND * high or volume < low / FAR_BEYOND
-        yield _Doubt("size", f"{name} has {size_text(volume, 3)} mL; {known}", rejects=far)
+    elif size > BEYOND * high or size < low / BEYOND:
+        far = size > FAR_BEYOND * high or size < low / FAR_BEYOND
+        yield _Doubt("size", f"{name} {verb} {size_text(size, 3)} {unit}; {known}", rejects=far)
 
 
 def _rounded(value: float) -> float:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import SimpleITK
 
 from medsize.metrics.reliability import image_facts
-from medsize.scans.image_file import read_image_file
+from medsize.scans.image_file import is_nifti, read_image_file
+from medsize.scans.space.geometry import num_channels
 from medsize.scans.space.grid import Grid
 from medsize.scans.space.orientation import order_of_axes
 
@@ -17,14 +20,16 @@ __all__ = ["file_facts", "scan_values"]
 
 def file_facts(file: str | Path, window: Sequence[float] | None = None, orientation: str = "") -> dict[str, float]:
     """
-    Return the values of a scan, see :func:`medsize.metrics.reliability.image_facts`; none of a picture.
+    Return the values of a scan or picture, see :func:`medsize.metrics.reliability.image_facts`.
 
     Args:
-        file: file of the scan.
+        file: file of the scan, or of the picture as NIfTI.
         window: intensities that the network sees as 0 and 1. Default: percentiles.
         orientation: codes of the axes that the network sees; empty: those of the file.
     """
     try:
+        if is_nifti(Path(file)) and num_channels((colours := nibabel.load(file)).shape) > 1:
+            return image_facts(np.asarray(colours.dataobj), colours.header.get_zooms()[:3], window)
         image = read_image_file(Path(file))
     except (OSError, ValueError):  # a check that cannot be made, and is said so
         return {}

@@ -109,7 +109,10 @@ def test_where_nothing_is_found_the_window_holds_the_whole_scans(
         ([{"slice_size": {"lesion": [0.0, 1000.0, 0.0, 0.0]}}] * 3, 54),  # 1.5 times what was found
         ([{"slice_size": {"lesion": [0.0, 4000.0, 1000.0, 0.0]}}] * 3, 107),  # 1.5 times the disc's diameter
         ([{"size": {"lesion": 200_000.0}}] * 3, 109),  # 1.5 times the ball's
-        ([{"size": {"lesion": 1.0}}] * 20 + [{"slice_size": {"lesion": [0.0, 9000.0, 0.0, 0.0]}}], 113),  # 0.7 of the window
+        (
+            [{"size": {"lesion": 1.0}}] * 20 + [{"slice_size": {"lesion": [0.0, 9000.0, 0.0, 0.0]}}],
+            113,
+        ),  # 0.7 of the window
     ],
 )
 def test_the_window_holds_the_known_sizes_where_the_network_found_less(

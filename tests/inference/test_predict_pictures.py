@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from PIL import Image
 from medsize.bundle.run.folder import INFERENCE, WEIGHTS
 from medsize.bundle.run.summary import RunSummary
 from medsize.inference.predict import predict
+from medsize.metrics.reliability import CohortFacts, StructureRange, Usual
 from tests.conftest import BUNDLE_2D
 
 
@@ -88,8 +90,10 @@ def test_masks_have_the_pictures_size_and_orientation_as_stored(command: Callabl
     "settings",
     [{"length_unit": "mm", "spacing": [0.6, 0.6]}, {"length_unit": "mm", "fit_to_window": True, "roi_size": [64, 64]}],
 )
-def test_a_large_picture_gets_the_same_mask_in_tiles(tmp_path: Path, settings: dict) -> None:
-    run, folder = write_red_run(tmp_path / "run", **settings), tmp_path / "pictures"
+def test_a_large_picture_gets_the_same_mask_in_tiles_and_the_same_flag(tmp_path: Path, settings: dict) -> None:
+    usual = StructureRange(None, None, 0, 0.0, None, 0.003, 0.1)
+    facts = CohortFacts(9, {"lesion": usual}, {"mean_intensity": Usual(0.5, 0.1)})
+    run, folder = write_red_run(tmp_path / "run", **settings, cohort_facts=facts.recorded()), tmp_path / "pictures"
     folder.mkdir()
     tifffile.imwrite(folder / "tiled.tif", red_square(300, 310), photometric="rgb", tile=(64, 64), compression="zlib")
     if "fit_to_window" not in settings:
@@ -101,7 +105,10 @@ def test_a_large_picture_gets_the_same_mask_in_tiles(tmp_path: Path, settings: d
         assert "area_mm2 and circumference_mm are empty for 1 of 1 pictures" in "\n".join(told)
     masks = {}
     for name, large in (("small", 10**6), ("large", 10**4)):
-        assert predict(run, folder, tmp_path / name, pixel_mm=0.5, large=large) == []
+        lines: list[str] = []
+        assert predict(run, folder, tmp_path / name, pixel_mm=0.5, large=large, report=lines.append) == []
+        assert "pictures: 1 look" in lines
+        assert any(re.match(r"tiled: look: lesion fills 0\.[12]\d+ % of the picture; those", line) for line in lines)
         table = pd.read_csv(tmp_path / name / "predictions.csv").set_index("structure")
         assert table.loc["lesion", "area_mm2"] == table.loc["lesion", "area_px"] / 4 == pytest.approx(50, rel=0.2)
         assert table.loc["lesion", "circumference_mm"] == pytest.approx(28, rel=0.1)  # ellipse of 11.5 × 23.1 pixels

@@ -6,6 +6,7 @@ import pytest
 
 from medsize.metrics.reliability import (
     IMAGE_FACTS,
+    OF_PICTURES,
     CohortFacts,
     StructureFacts,
     cohort_facts,
@@ -68,6 +69,32 @@ def test_checks_that_a_run_has_no_values_for_are_named(cohort: CohortFacts) -> N
     assert (found.flag, len(found.not_checked)) == ("ok", 1 + len(IMAGE_FACTS))
     few = pd.DataFrame([{"image": "a", "structure": "liver", "true_volume_ml": 1000.0}])
     assert cohort_facts(few).structures["liver"].low_ml is None
+
+
+@pytest.mark.parametrize(
+    ("fraction", "flag", "reason"),
+    [
+        (0.3, "ok", ""),
+        (0.6, "look", "lesion fills 60 % of the picture; those of the validation are 5 to 40 %"),
+        (0.0, "reject", "lesion was not found"),
+    ],
+)
+def test_structures_in_pictures_are_compared_by_the_fraction_that_they_fill(
+    fraction: float, flag: str, reason: str
+) -> None:
+    """Pictures of another number of pixels, which the network sees in the same size."""
+    rows = [
+        {
+            **{"image": f"{n}.png", "structure": "lesion", "true_volume_ml": area / 1000, "at_edge": 0},
+            **{"outside_largest": 0, "confidence": 0.9, **IMAGE, "view_mm": 100.0, "depth_mm": 1.0},
+        }
+        for n, area in enumerate((500.0, 1000.0, 2000.0, 3000.0, 4000.0))
+    ]
+    cohort = CohortFacts.read(cohort_facts(pd.DataFrame(rows)).recorded())
+    facts = StructureFacts(fraction * 1000**2 / 1000, False, 0.0, 0.9, fraction)
+    found = reliability({"lesion": facts}, IMAGE | {"view_mm": 1000.0}, cohort, OF_PICTURES)
+    assert (found.flag, found.not_checked) == (flag, ())
+    assert reason in "; ".join(found.reasons)
 
 
 def test_a_tenth_of_the_scans_has_a_structure_that_the_network_is_less_sure_of() -> None:
