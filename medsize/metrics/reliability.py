@@ -70,7 +70,7 @@ INTENSITIES = ("mean_intensity", "intensity_spread")
 
 
 class JudgedKind(NamedTuple):
-    """What is judged: the words for it, and the values of an image that are compared."""
+    """Scans or pictures: the word for one, and the values of an image that are compared."""
 
     noun: str
     image_facts: tuple[str, ...]
