@@ -24,7 +24,10 @@ class PrepareSizeBatch(PrepareBatch):
 
     The targets are a dictionary with the ``image``, which the Potts term needs. It also has ``fraction``, ``group``,
     ``scribble``, ``label``, ``soft_label`` and ``valid``, as far as the batch holds them. Masks of organs, ``region``,
-    become ``valid``: their union.
+    become ``valid``: their union. A trainer with two views needs ``decollate=False``, as a view is of a whole batch:
+
+        SupervisedTrainer(..., loss_function=CompositeLoss(agreement_weight=0.3),
+                          prepare_batch=PrepareSizeBatch(two_views=True), decollate=False)
 
     Args:
         channels_last: give the network the image in channels-last memory format, in which convolutions are faster on

@@ -111,8 +111,11 @@ class FirstLabels:
             the soft label of each scan on its grid, float16, ``(K, Z, h, w)``.
 
         Raises:
-            ValueError: when no scan has a size or a mask, or all scans are constant images.
+            ValueError: when there is no scan, or none has a size or a mask, or all are constant images, or a scan has
+                sizes of another number of structures.
         """
+        if num_scans < 1:
+            raise ValueError(f"num_scans must be at least 1, got {num_scans}.")
         first = read(0)["image"]
         finest = self._least_stride(first, num_scans)
         stride = self.stride or max(2, finest)

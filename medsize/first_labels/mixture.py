@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from medsize.losses.size_target import nearest_in_box
+from medsize.losses.size_target import TOLERANCE, nearest_in_box
 
 __all__ = ["Mixture", "choose_iterations", "fit_mixture", "starting_fractions"]
 
@@ -62,7 +62,12 @@ def fit_mixture(
 
     Returns:
         the distributions, and the likelihood of each iteration. That of the background is what all groups share.
+
+    Raises:
+        ValueError: when the shapes do not fit each other, a histogram is negative or not finite, or a region has no
+            fractions between its low and high ends.
     """
+    _check(histograms, low, high)
     histograms, low, high = histograms.double(), low.double(), high.double()
     known = None if certain is None else certain.double()
     likelihood = []
@@ -74,6 +79,26 @@ def fit_mixture(
             log_likelihood, total = log_likelihood + torch.xlogy(known, words).sum(), total + known.sum()
         likelihood.append(log_likelihood / total)
     return Mixture(words.float(), fractions.float(), torch.stack(likelihood))
+
+
+def _check(histograms: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> None:
+    """Refuse what EM would make numbers of that look right."""
+    shapes = [tuple(x.shape) for x in (histograms, low, high)]
+    if [len(shape) for shape in shapes] != [2, 2, 2] or shapes[1] != shapes[2] or shapes[0][0] != shapes[1][0]:
+        raise ValueError(
+            "histograms must have the shape (R, W), low and high the shape (R, K), with one row for each region, got "
+            f"{shapes[0]}, {shapes[1]} and {shapes[2]}."
+        )
+    if not bool((histograms.isfinite() & (histograms >= 0)).all()):
+        raise ValueError("histograms must be finite and 0 or more, with the share of each word in each region.")
+    possible = (low.sum(dim=1) <= 1 + TOLERANCE) & (high.sum(dim=1) >= 1 - TOLERANCE)
+    possible &= ((low >= 0) & (low <= high + TOLERANCE) & high.isfinite()).all(dim=1)
+    if not bool(possible.all()):
+        region = int((~possible).nonzero()[0])
+        raise ValueError(
+            f"the fractions of region {region} lie between {low[region].tolist()} and {high[region].tolist()}, "
+            "expected numbers between which some sum to 1, the background first."
+        )
 
 
 def _em(

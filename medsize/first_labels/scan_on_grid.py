@@ -75,6 +75,9 @@ def put_on_grid(
         words: fitted vocabularies.
         num_classes: K, with the background.
         device: where features are computed. Defaults to the CPU.
+
+    Raises:
+        ValueError: when the scan has sizes of another number of structures.
     """
     image, organs = item["image"], item.get("region")
     maps = words.transform(as_volume(image).to(device))
@@ -83,6 +86,11 @@ def put_on_grid(
     unknown = torch.stack([torch.zeros(num_classes), torch.ones(num_classes)])
     fraction = unknown if key is None else to_fraction(key, item[key], image, organs)
     source = source_of(image)
+    if fraction.shape[1] != num_classes:
+        raise ValueError(
+            f"{source}: found {fraction.shape[1] - 1} sizes, expected {num_classes - 1}, as num_classes is "
+            f"{num_classes} with the background."
+        )
     sides = (image.shape[1], image.shape[2])
     scan = ScanOnGrid(source, str(item.get("subject", source)), sides, maps, fraction, fraction)
     possible = None if organs is None else _points_of_organs(as_volume(organs), grid)

@@ -104,7 +104,12 @@ class Words:
 
         Returns:
             maps of words, int16, each ``(Z, h, w)``; Z is 1 for a 2D image.
+
+        Raises:
+            ValueError: when no words were found yet.
         """
+        if not self._words:
+            raise ValueError("found no words yet. Call fit with the training scans first.")
         slices = []
         for groups in self._batches(image):
             scaled = torch.cat([g / s for g, s in zip(groups, self._scales, strict=True)], dim=1)

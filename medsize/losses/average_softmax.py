@@ -35,10 +35,11 @@ def log_average_softmax(logits: torch.Tensor, mask: torch.Tensor | None = None) 
         ``ln S̄``, shape ``(B, K)``.
 
     Raises:
-        ValueError: when ``logits`` has no spatial dimension, ``mask`` does not fit it, or ``mask`` holds no voxel.
+        ValueError: when ``logits`` has no spatial dimension or no voxel, ``mask`` does not fit it, or ``mask`` holds no
+            voxel.
     """
-    if logits.ndim < 3:
-        raise ValueError(f"logits must have the shape (B, K, *spatial), got {tuple(logits.shape)}.")
+    if logits.ndim < 3 or not logits.numel():
+        raise ValueError(f"logits must have the shape (B, K, *spatial), none of them 0, got {tuple(logits.shape)}.")
     if mask is None:
         inside = None
     elif mask.shape != (logits.shape[0], 1, *logits.shape[2:]):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import get_type_hints
+
 import torch
 from monai.losses import DiceCELoss
 from torch import nn
@@ -13,6 +16,7 @@ from medsize.losses.agreement import AgreementLoss
 from medsize.losses.potts import PottsLoss
 from medsize.losses.size_kl import SizeKLLoss
 from medsize.losses.size_loss import SizeLoss
+from medsize.suggest import closest_or_all
 
 __all__ = ["IGNORE_INDEX", "CompositeLoss"]
 
@@ -20,6 +24,8 @@ IGNORE_INDEX = 255
 """Label of unlabelled voxels."""
 CERTAIN = 30.0
 """Logit whose softmax is 1 in float32, beside others of 0."""
+TARGET_KEYS = tuple(get_type_hints(Targets))
+LABEL_KEYS = ("fraction", "scribble", "label", "soft_label")
 
 
 class CompositeLoss(_Loss):
@@ -113,12 +119,15 @@ class CompositeLoss(_Loss):
                 - ``valid``: ``(B, 1, *spatial)``, the voxels that belong to Ω.
 
         Returns:
-            the weighted sum, a scalar; zero for a batch without any label.
+            the weighted sum, a scalar; zero for a batch whose labels all state nothing.
 
         Raises:
-            ValueError: when the Potts term has a weight but ``targets`` has no ``image``, or a label does not fit (see
-                the losses).
+            TypeError: when ``targets`` is not a dictionary.
+            ValueError: when the Potts term has a weight but ``targets`` has no ``image``, or the agreement but no
+                ``view``; when ``targets`` has an unknown key or no label; or when a label does not fit (see the
+                losses).
         """
+        _check_keys(targets)
         terms = {}
         if self.uses_size(targets):
             terms["size"] = self._size(logits, targets)
@@ -187,16 +196,23 @@ class CompositeLoss(_Loss):
         if self.scribble_weight and "scribble" in targets:
             scribble = targets["scribble"].squeeze(1).long()
             if bool((scribble != IGNORE_INDEX).any()):
+                _check_classes("scribble", scribble, logits.shape[1])
                 terms["scribble"] = F.cross_entropy(logits, scribble, ignore_index=IGNORE_INDEX)
         if self.mask_weight and "label" in targets:
             present = _has_mask(targets["label"])
+            _check_classes("label", targets["label"], logits.shape[1])
             if bool(present.all()):
                 terms["mask"] = self.mask_loss(*_without_ignored(logits, targets["label"]))
             elif bool(present.any()):
                 terms["mask"] = self.mask_loss(*_without_ignored(logits[present], targets["label"][present]))
         if self.soft_label_weight and "soft_label" in targets:
             terms["soft_label"] = self.soft_label_loss(logits, targets["soft_label"])
-        if self.agreement_weight and "view" in targets:
+        if self.agreement_weight:
+            if "view" not in targets:
+                raise ValueError(
+                    "the agreement needs a second view: targets must hold the key 'view'. Make it by "
+                    "PrepareSizeBatch(two_views=True), or set agreement_weight to 0."
+                )
             first, second = logits.chunk(2)
             inside = (targets["valid"].chunk(2)[0],) if "valid" in targets else ()
             terms["agreement"] = self.agreement_loss(first, targets["view"].undo(second), *inside)
@@ -238,6 +254,29 @@ class CompositeLoss(_Loss):
             valid = None if valid is None else valid[stated]
         loss: torch.Tensor = self.size_loss(logits, fraction, valid, group=group)
         return loss
+
+
+def _check_keys(targets: Targets) -> None:
+    """Refuse what is not a dictionary of targets: a misspelled key would leave out its term."""
+    if not isinstance(targets, Mapping):
+        raise TypeError(
+            f"targets must be a dictionary with keys such as 'fraction', got {type(targets).__name__}. Make it by "
+            "prepare_batch: medsize.engines.PrepareSizeBatch()."
+        )
+    if not any(key in targets for key in LABEL_KEYS):
+        raise ValueError(f"targets holds {', '.join(targets) or 'nothing'}, expected one of {', '.join(LABEL_KEYS)}.")
+    if unknown := [key for key in targets if key not in TARGET_KEYS]:
+        raise ValueError(f"targets has the unknown key '{unknown[0]}'.{closest_or_all(unknown[0], TARGET_KEYS)}")
+
+
+def _check_classes(name: str, label: torch.Tensor, num_classes: int) -> None:
+    """Refuse a label that holds another class than those of the network."""
+    wrong = (label != IGNORE_INDEX) & ((label < 0) | (label >= num_classes))
+    if bool(wrong.any()):
+        raise ValueError(
+            f"{name} holds the class {label[wrong][0].item():g}, expected 0 to {num_classes - 1}, or {IGNORE_INDEX} "
+            "where unlabelled."
+        )
 
 
 def _has_mask(label: torch.Tensor) -> torch.Tensor:

@@ -96,6 +96,8 @@ class PottsLoss(ReducedLoss):
             ValueError: when the shapes do not fit each other, or ``spacing`` has another number of axes.
         """
         spatial = logits.shape[2:]
+        if not logits.numel():
+            raise ValueError(f"logits must have the shape (B, K, *spatial), none of them 0, got {tuple(logits.shape)}.")
         if image.shape[0] != logits.shape[0] or image.shape[2:] != spatial:
             raise ValueError(
                 f"image must have the shape (B, C, *spatial) with B = {logits.shape[0]}, spatial = {tuple(spatial)}, "

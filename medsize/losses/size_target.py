@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["check_size_target", "merge_groups", "nearest_in_box"]
+__all__ = ["TOLERANCE", "check_size_target", "merge_groups", "nearest_in_box"]
 
 TOLERANCE = 1e-3
+"""Largest error of a sum of fractions, as by rounding."""
 
 
 def check_size_target(target: torch.Tensor, num_items: int, num_classes: int) -> torch.Tensor:
@@ -110,8 +111,10 @@ def merge_groups(
         ``ln S̄`` of each group ``(G, K)`` and its target ``(G, …)``, in the order of the group numbers.
 
     Raises:
-        ValueError: when the items of a group disagree in their targets.
+        ValueError: when ``group`` has a wrong shape, or the items of a group disagree in their targets.
     """
+    if group.shape != log_fraction.shape[:1]:
+        raise ValueError(f"group must have the shape (B,) = {tuple(log_fraction.shape[:1])}, got {tuple(group.shape)}.")
     ids, index = group.unique(return_inverse=True)
     member = index == torch.arange(len(ids), device=group.device).unsqueeze(-1)
     first = member.long().argmax(dim=-1)

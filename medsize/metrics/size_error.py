@@ -129,9 +129,20 @@ class _SizeMetric(CumulativeIterationMetric):
         return (value, not_nans) if self.get_not_nans else value
 
     @staticmethod
-    def _ends(y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _compared(y_pred: MetaTensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the predicted sizes, and the low and high ends of the given ones, each ``(B, K − 1)``."""
+        if not isinstance(y, torch.Tensor):
+            raise ValueError(f"y must be a tensor of given sizes, got {type(y).__name__}.")
+        found = volumes_of(y_pred)
+        num_items, num_structures = found.shape
+        if y.shape not in ((num_items, num_structures), (num_items, 2, num_structures)):
+            raise ValueError(
+                f"y must have the shape (B, K − 1) = {(num_items, num_structures)} or, for intervals, (B, 2, K − 1) = "
+                f"{(num_items, 2, num_structures)}, as y_pred is one-hot with K = {num_structures + 1} classes, got "
+                f"{tuple(y.shape)}."
+            )
         low, high = (y, y) if y.ndim == 2 else y.unbind(dim=1)
-        return low.double(), high.double()
+        return found.to(low.device), low.double(), high.double()
 
 
 class RelativeSizeError(_SizeMetric):
@@ -144,11 +155,13 @@ class RelativeSizeError(_SizeMetric):
     Args:
         reduction: see MONAI's ``do_metric_reduction``. Defaults to ``"mean"``.
         get_not_nans: also return the number of values that counted. Defaults to False.
+
+    Raises:
+        ValueError: when ``y`` has another shape, or ``y_pred`` carries no affine.
     """
 
     def _compute_tensor(self, y_pred: MetaTensor, y: torch.Tensor, **kwargs: object) -> torch.Tensor:
-        low, high = self._ends(torch.as_tensor(y))
-        return relative_size_error(volumes_of(y_pred).to(low), low, high)
+        return relative_size_error(*self._compared(y_pred, y))
 
 
 class VolumeError(_SizeMetric):
@@ -161,5 +174,4 @@ class VolumeError(_SizeMetric):
     """
 
     def _compute_tensor(self, y_pred: MetaTensor, y: torch.Tensor, **kwargs: object) -> torch.Tensor:
-        low, high = self._ends(torch.as_tensor(y))
-        return volume_error(volumes_of(y_pred).to(low), low, high) / MM3_PER_ML
+        return volume_error(*self._compared(y_pred, y)) / MM3_PER_ML

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
-from medsize.transforms.voxel_size import source_of, voxel_size
+from medsize.transforms.voxel_size import check_affine, source_of, voxel_size
 
 __all__ = ["ComputeSizeTarget", "ComputeSizeTargetD", "ComputeSizeTargetDict", "ComputeSizeTargetd"]
 
@@ -42,14 +42,20 @@ class ComputeSizeTarget(Transform):
             sizes of the foreground classes, float64, shape ``(K − 1,)``, or ``(K − 1, Z)`` with ``per_slice``.
 
         Raises:
-            ValueError: when ``mask`` has several channels, or holds a value that is not a class, or its affine is
-                missing or degenerate.
+            ValueError: when ``mask`` has several channels, or holds a value that is not a class, as after linear
+                interpolation, or its affine is missing or degenerate.
         """
+        check_affine(mask)
         if mask.shape[0] != 1:
             raise ValueError(f"{source_of(mask)}: a mask must have one channel of class indices, got {mask.shape[0]}.")
         if self.per_slice and mask.ndim != 4:
             raise ValueError(f"{source_of(mask)}: sizes per slice need a volume (1, H, W, Z), got {tuple(mask.shape)}.")
-        labels = (mask.as_tensor() if isinstance(mask, MetaTensor) else mask).long()
+        labels = mask.as_tensor().long()
+        if bool((labels != mask.as_tensor()).any()):
+            raise ValueError(
+                f"{source_of(mask)}: found values that are not whole numbers in a mask, expected class indices. Was it "
+                "interpolated? Resample it with mode='nearest'."
+            )
         lowest, highest = int(labels.min()), int(labels.max())
         if lowest < 0 or highest >= self.num_classes:
             raise ValueError(

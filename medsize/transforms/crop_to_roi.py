@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from monai.transforms import Crop
 from monai.transforms.croppad.dictionary import Cropd
 
 from medsize.items import RoiMm
-from medsize.transforms.voxel_size import source_of
+from medsize.transforms.voxel_size import check_affine, source_of
 
 __all__ = ["CropToRoi", "CropToRoiD", "CropToRoiDict", "CropToRoid"]
 
@@ -27,11 +28,16 @@ class CropToRoi(Crop):
 
     Args:
         extent: mm to keep around a centre point, along each axis of the image; a negative number keeps the whole axis.
+
+    Raises:
+        ValueError: when ``extent`` has not three numbers.
     """
 
     def __init__(self, extent: Sequence[float]) -> None:
         super().__init__()
         self.extent = tuple(extent)
+        if len(self.extent) != 3:
+            raise ValueError(f"extent must have three numbers, one for each axis of the image, got {self.extent}.")
 
     def __call__(self, img: MetaTensor, roi: RoiMm, lazy: bool | None = None) -> torch.Tensor:
         """
@@ -43,8 +49,11 @@ class CropToRoi(Crop):
             lazy: see MONAI's ``Crop``.
 
         Raises:
-            ValueError: when ``roi`` states neither, or lies outside the image. The message names the file.
+            ValueError: when ``roi`` states neither, or other than three coordinates of a point, or lies outside the
+                image; or when ``img`` carries no affine. The message names the file.
         """
+        check_affine(img)
+        points = _points(img, roi)
         shape = img.peek_pending_shape()
         affine = torch.as_tensor(img.peek_pending_affine(), dtype=torch.float64)
         to_voxel = torch.linalg.inv(affine)
@@ -52,26 +61,39 @@ class CropToRoi(Crop):
         def voxel(point: Sequence[float]) -> torch.Tensor:
             return (to_voxel @ torch.tensor([*point, 1.0], dtype=torch.float64))[:3]
 
-        if roi.get("center_mm") is not None:
-            center = voxel(roi["center_mm"])
+        if len(points) == 1:
+            center = voxel(points[0])
             extent = torch.tensor(self.extent, dtype=torch.float64) / affine[:3, :3].norm(dim=0)
             start = torch.round(center - extent / 2 + 0.5)
             stop = start + torch.round(extent)
             whole = torch.tensor(self.extent) < 0
             start = torch.where(whole, 0, start)
             stop = torch.where(whole, torch.tensor(shape, dtype=torch.float64), stop)
-        elif roi.get("box_mm") is not None:
-            corners = torch.stack([voxel(p) for p in itertools.product(*zip(*roi["box_mm"], strict=True))])
+        else:
+            corners = torch.stack([voxel(p) for p in itertools.product(*zip(*points, strict=True))])
             start = torch.floor(corners.min(dim=0).values + 0.5)
             stop = torch.ceil(corners.max(dim=0).values + 0.5)
-        else:
-            raise ValueError(
-                f"{source_of(img)}: found the roi {dict(roi)}, expected center_mm or box_mm. State one of them."
-            )
         slices = tuple(slice(max(int(a), 0), min(int(b), n)) for a, b, n in zip(start, stop, shape, strict=True))
         if any(s.stop <= s.start for s in slices):
             raise ValueError(f"{source_of(img)}: the roi {dict(roi)} lies outside the image.")
         return super().__call__(img, slices, lazy=lazy)
+
+
+def _points(img: MetaTensor, roi: RoiMm) -> list[Sequence[float]]:
+    """Return the centre of a region of interest, or two corners of its box."""
+    stated: Mapping[str, Any] = roi if isinstance(roi, Mapping) else {}
+    center, box = stated.get("center_mm"), stated.get("box_mm")
+    if center is None and box is None:
+        raise ValueError(f"{source_of(img)}: found the roi {roi}, expected center_mm or box_mm. State one of them.")
+    points: list[Sequence[float]] = list(box or ()) if center is None else [center]
+    if len(points) != (2 if center is None else 1) or not all(
+        len(point) == 3 and all(map(math.isfinite, point)) for point in points
+    ):
+        raise ValueError(
+            f"{source_of(img)}: found the roi {roi}, expected x, y and z in mm of its centre, or of two corners "
+            "of a box."
+        )
+    return points
 
 
 class CropToRoid(Cropd):

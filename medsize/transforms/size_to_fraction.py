@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
 from medsize.items import SIZE_KEYS, is_per_slice, size_key
-from medsize.transforms.voxel_size import is_in_pixels, source_of, voxel_size
+from medsize.transforms.voxel_size import check_affine, is_in_pixels, source_of, voxel_size
 from medsize.units import size_text
 
 __all__ = ["SizeToFraction", "SizeToFractionD", "SizeToFractionDict", "SizeToFractiond", "in_organs", "to_fraction"]
@@ -57,10 +57,17 @@ class SizeToFraction(Transform):
             organ, they are [0, 1]. Structures that would fill more than their organs fill these.
 
         Raises:
-            ValueError: when the organs fill Ω or more, a size is negative or NaN, ``size`` has a wrong shape, or the
-                affine is degenerate. The message names the file, where it is known.
+            ValueError: when the organs fill Ω or more, a size is negative or NaN, or has a low end above its high end,
+                ``size`` does not consist of numbers or has a wrong shape, or the affine is missing or degenerate. The
+                message names the file, where it is known.
         """
-        size = torch.as_tensor(size, dtype=torch.float64)
+        check_affine(image)
+        try:
+            size = torch.as_tensor(size, dtype=torch.float64)
+        except TypeError as e:
+            raise ValueError(
+                f"{source_of(image)}: found the sizes {size}, expected numbers. State an unknown one as 0 to infinity."
+            ) from e
         shape = tuple(image.peek_pending_shape())
         if self.per_slice and (len(shape) != 3 or size.shape[-1] != shape[-1]):
             raise ValueError(
@@ -73,7 +80,12 @@ class SizeToFraction(Transform):
         if size.ndim != point_ndim + 1 or size.shape[0] != 2:
             raise ValueError(f"{source_of(image)}: sizes must be (K − 1,) or (2, K − 1), got {tuple(size.shape)}.")
         if bool((size.isnan() | (size < 0)).any()):
-            raise ValueError(f"{source_of(image)}: a size is negative or NaN: {size.tolist()}.")
+            raise ValueError(
+                f"{source_of(image)}: a size is negative or NaN: {size.tolist()}. State an unknown one as 0 to "
+                "infinity."
+            )
+        if bool((size[0] > size[1]).any()):
+            raise ValueError(f"{source_of(image)}: a size has a low end above its high end: {size.tolist()}.")
 
         region = shape[:2] if self.per_slice else shape
         if organs is not None:

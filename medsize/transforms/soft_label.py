@@ -60,7 +60,15 @@ class ShiftToSize(Transform):
 
         Returns:
             soft labels, float32, shape ``(B, K, *spatial)``.
+
+        Raises:
+            ValueError: when the shapes do not fit each other.
         """
+        if logits.ndim < 3 or size.shape != (logits.shape[0], 2, logits.shape[1]):
+            raise ValueError(
+                "logits must have the shape (B, K, *spatial) and size the shape (B, 2, K), got "
+                f"{tuple(logits.shape)} and {tuple(size.shape)}."
+            )
         low, high = size.to(logits.device).unbind(dim=1)
         z = logits.float().flatten(2).masked_fill((high <= 0).unsqueeze(-1), ABSENT)
         bias = torch.zeros_like(z[..., 0])

@@ -60,7 +60,8 @@ class TilePicturesd(MapTransform):
         image = d[self.image_key]
         if image.shape[-1] != 1:
             raise ValueError(
-                f"{source_of(image)}: found {image.shape[-1]} slices, expected a picture of one. Set tile_size to null."
+                f"{source_of(image)}: found {image.shape[-1]} slices, expected a picture of one. "
+                "Leave TilePicturesd out, in the bundle by tile_pictures: false."
             )
         if self.region_key not in d:
             whole = torch.ones(self.region_channels, *image.shape[1:], dtype=torch.uint8)

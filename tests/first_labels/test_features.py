@@ -80,3 +80,8 @@ def test_constant_images_are_refused_only_if_all_are(kind: str) -> None:
         Words(features, (4,)).fit(constant, 50)
     words = Words(features, (4,)).fit([*constant, *images()], 50)
     assert len(words.transform(constant[0])[0].unique()) <= 4
+
+
+def test_words_are_asked_for_after_they_were_found() -> None:
+    with pytest.raises(ValueError, match="found no words yet"):
+        Words(SliceFeatures(kind="intensity"), sizes=(4,)).transform(torch.rand(1, 16, 16))

@@ -340,3 +340,11 @@ def test_first_labels_of_lesions_stay_in_the_organ_and_meet_their_sizes(tmp_path
             assert volume == pytest.approx(float(item["volume_mm3"][0, 0]), rel=0.02)
         else:
             torch.testing.assert_close(areas.double(), item["slice_area_mm2"][0, 0], rtol=0.05, atol=5)
+
+
+def test_sizes_of_another_number_of_structures_and_no_scans_are_refused() -> None:
+    scan = {"image": MetaTensor(torch.rand(1, 16, 16, 2)), "volume_mm3": torch.tensor([[20.0], [20.0]])}
+    with pytest.raises(ValueError, match="found 1 sizes, expected 2, as num_classes is 3 with the background"):
+        FirstLabels(3, **CHEAP)(lambda _: scan, 3)
+    with pytest.raises(ValueError, match="num_scans must be at least 1, got 0"):
+        FirstLabels(2, **CHEAP)(lambda _: scan, 0)

@@ -134,3 +134,19 @@ def test_the_regions_of_a_group_are_left_out_together() -> None:
     apart = choose_iterations([histograms], v, v)
     together = choose_iterations([histograms], v, v, groups=[n // slices for n in range(subjects * slices)])
     assert together < apart
+
+
+@pytest.mark.parametrize(
+    ("histograms", "fractions", "message"),
+    [
+        (torch.ones(2, 3) / 3, torch.ones(3, 2) / 2, r"got \(2, 3\), \(3, 2\) and \(3, 2\)"),
+        (torch.full((2, 3), torch.nan), torch.ones(2, 2) / 2, "histograms must be finite"),
+        (torch.ones(2, 3) / 3, torch.ones(2, 2), "fractions of region 0 lie between .* some sum to 1"),
+        (torch.ones(2, 3) / 3, torch.tensor([[0.5, 0.5], [torch.nan, 0.5]]), "fractions of region 1"),
+    ],
+)
+def test_what_em_would_make_numbers_of_that_look_right_is_refused(
+    histograms: torch.Tensor, fractions: torch.Tensor, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_mixture(histograms, fractions, fractions)

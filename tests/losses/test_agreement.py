@@ -32,5 +32,6 @@ def test_composite_brings_the_views_onto_one_grid() -> None:
     both = torch.cat([logits, view.apply(logits)])
     loss = CompositeLoss(agreement_weight=1.0)
     expected = AgreementLoss()(logits, logits)
-    torch.testing.assert_close(loss(both, {"view": view}), expected)
+    unknown = torch.tensor([[0.0] * 3, [1.0] * 3]).expand(2, -1, -1)
+    torch.testing.assert_close(loss(both, {"view": view, "fraction": unknown}), expected)
     assert set(loss.terms) == {"agreement"}

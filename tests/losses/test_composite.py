@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from typing import Any
 
 import pytest
 import torch
@@ -136,3 +138,27 @@ def test_outside_of_the_organ_is_background_and_the_other_terms_are_of_the_organ
     torch.testing.assert_close(loss.terms["size"], torch.stack(organ).mean())
     differs = 1 - (logits.softmax(dim=1) * other.softmax(dim=1)).sum(dim=1)[0, :4]
     torch.testing.assert_close(loss.terms["agreement"], differs.mean() / 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"fracton": 0}, "unknown key 'fracton'. Did you mean 'fraction'?"),
+        ({"label": torch.full((3, 1, 8, 8), 3)}, "label holds the class 3, expected 0 to 2, or 255 where unlabelled"),
+        ({"scribble": torch.full((3, 1, 8, 8), -1)}, "scribble holds the class -1, expected 0 to 2"),
+    ],
+)
+def test_labels_that_would_be_left_out_or_misread_are_refused(changed: dict[str, Any], message: str) -> None:
+    logits, targets = batch()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        CompositeLoss()(logits, targets | changed)
+
+
+def test_what_teaches_nothing_is_refused() -> None:
+    logits, targets = batch()
+    with pytest.raises(TypeError, match=r"got NoneType\. Make it by prepare_batch: medsize\.engines\.PrepareSizeBatch"):
+        CompositeLoss()(logits, None)
+    with pytest.raises(ValueError, match="targets holds image, expected one of fraction, scribble, label, soft_label"):
+        CompositeLoss(potts_weight=1.0)(logits, {"image": targets["image"]})
+    with pytest.raises(ValueError, match="the agreement needs a second view"):
+        CompositeLoss(agreement_weight=1.0)(logits, targets)

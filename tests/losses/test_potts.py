@@ -124,3 +124,8 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         PottsLoss()(logits, torch.zeros(2, 1, 4, 4), torch.zeros(2, 2, 4, 4))
     with pytest.raises(ValueError, match="spacing has 3 axes"):
         PottsLoss(spacing=(1, 1, 1))(logits, torch.zeros(2, 1, 4, 4))
+
+
+def test_an_empty_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="none of them 0, got"):
+        PottsLoss()(torch.zeros(0, 2, 4, 4), torch.zeros(0, 1, 4, 4))

@@ -241,3 +241,12 @@ def test_a_class_that_is_nearly_nowhere_keeps_its_value_and_gradient(lowest: flo
     (expected_gradient,) = torch.autograd.grad(expected[:, 2].sum(), exact)
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-4, atol=1e-8)
+
+
+def test_an_empty_batch_and_groups_of_another_number_are_refused() -> None:
+    target = torch.tensor([[0.9, 0.1]] * 2)
+    for shape in ((0, 2, 4, 4), (2, 2, 0, 4)):
+        with pytest.raises(ValueError, match="none of them 0, got"):
+            SizeKLLoss()(torch.zeros(shape), target[: shape[0]])
+    with pytest.raises(ValueError, match=r"group must have the shape \(B,\) = \(2,\), got \(1,\)"):
+        SizeKLLoss()(torch.zeros(2, 2, 4, 4), target, group=torch.tensor([0]))

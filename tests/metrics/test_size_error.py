@@ -99,3 +99,10 @@ def test_handlers_report_to_their_engine() -> None:
 def test_aggregate_before_any_case_is_refused() -> None:
     with pytest.raises(ValueError, match="data to aggregate"):
         RelativeSizeError().aggregate()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (2, 2), (2,), (1, 3, 2)])
+def test_sizes_of_another_shape_are_not_spread_over_the_structures(shape: tuple[int, ...]) -> None:
+    for metric in (RelativeSizeError(), VolumeError()):
+        with pytest.raises(ValueError, match=r"y must have the shape \(B, K − 1\) = \(1, 2\)"):
+            metric(prediction(5, 3)[None], torch.ones(shape))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,9 +89,12 @@ def test_is_invertible() -> None:
     [
         ({"center_mm": [1e4, 0, 0]}, "lies outside the image"),
         ({}, "expected center_mm or box_mm"),
+        ([0, 0, 0], "expected center_mm or box_mm"),
+        ({"center_mm": [0, 0]}, "expected x, y and z in mm"),
+        ({"box_mm": [[0, 0, 0], [1, 1, math.nan]]}, "expected x, y and z in mm"),
     ],
 )
-def test_bad_rois_are_refused(roi: dict, message: str) -> None:
+def test_bad_rois_are_refused(roi: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CropToRoi([20.0, 15.0, -1])(image(), roi)
 
@@ -97,3 +102,8 @@ def test_bad_rois_are_refused(roi: dict, message: str) -> None:
 def test_item_without_roi_is_refused() -> None:
     with pytest.raises(ValueError, match="has no 'roi' to crop to"):
         CropToRoid("image", extent=[20.0, 15.0, -1])({"image": image()})
+
+
+def test_an_extent_has_three_axes() -> None:
+    with pytest.raises(ValueError, match=r"extent must have three numbers, .*, got \(20.0, 15.0\)"):
+        CropToRoi([20.0, 15.0])

@@ -31,6 +31,7 @@ from monai.transforms import (
 from medsize.transforms import (
     ComputeSizeTarget,
     ComputeSizeTargetd,
+    CropToRoi,
     SizeToFraction,
     SizeToFractiond,
     SizeToFractionDict,
@@ -288,3 +289,40 @@ def test_fractions_within_organs_are_those_of_their_voxels() -> None:
     torch.testing.assert_close(of_slices[..., 0], torch.tensor([[0.8, 0.2, 0.0]] * 2))
     torch.testing.assert_close(of_slices[..., 1], torch.tensor([[0.0, 0.6, 0.4]] * 2))  # as if cut by the view
     assert of_slices[..., 2].tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+def test_masks_that_were_interpolated_are_refused() -> None:
+    mask = MetaTensor(torch.tensor([0.0, 0.4, 1.0]).expand(1, 2, 2, 3), affine=torch.eye(4))
+    with pytest.raises(ValueError, match="not whole numbers in a mask, expected class indices"):
+        ComputeSizeTarget(2)(mask)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ([None], r"found the sizes \[None\], expected numbers. State an unknown one as 0 to infinity"),
+        ({"liver": 1.0}, r"found the sizes {'liver': 1.0}, expected numbers"),
+        ([float("nan")], "State an unknown one as 0 to infinity"),
+        ([[3.0], [2.0]], "a low end above its high end"),
+    ],
+)
+def test_what_states_no_size_is_refused(size: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SizeToFraction()(size, MetaTensor(torch.rand(1, 4, 4, 4), affine=torch.eye(4)))
+
+
+@pytest.mark.parametrize("image", [torch.rand(1, 4, 4, 4), np.zeros((1, 4, 4, 4))])
+def test_an_image_without_an_affine_is_refused(image: Any) -> None:
+    with pytest.raises(ValueError, match="carries no affine: sizes in mm need a MetaTensor, as LoadImaged makes it"):
+        SizeToFraction()([1.0], image)
+    with pytest.raises(ValueError, match="carries no affine"):
+        ComputeSizeTarget(2)(image)
+    with pytest.raises(ValueError, match="carries no affine"):
+        CropToRoi([2, 2, 2])(image, {"center_mm": [1, 1, 1]})
+
+
+def test_an_affine_of_fewer_axes_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"found an affine of the shape \(3, 3\), expected \(4, 4\) for 3 spatial axes"
+    ):
+        SizeToFraction()([1.0], MetaTensor(torch.rand(1, 4, 4, 4), affine=torch.eye(3)))

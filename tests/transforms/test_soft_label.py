@@ -142,3 +142,8 @@ def test_soft_labels_stay_within_organs_and_meet_the_size_there(key: str) -> Non
     found = soft[1:].sum(dim=(1, 2, 3) if key == "volume_mm3" else (1, 2))
     torch.testing.assert_close(found, size, atol=0.05, rtol=0)
     torch.testing.assert_close(soft.sum(dim=0), torch.ones(8, 8, 3))
+
+
+def test_sizes_of_another_number_of_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"got \(1, 3, 8, 8\) and \(1, 2, 2\)"):
+        ShiftToSize()(torch.zeros(1, 3, 8, 8), exact([0.5, 0.5]))

@@ -123,3 +123,13 @@ def test_a_volume_that_is_drawn_twice_makes_two_groups() -> None:
     groups = [{item["group"] for item in split(volume(3))} for _ in range(2)]
     assert [len(group) for group in groups] == [1, 1]
     assert groups[0] != groups[1]
+
+
+def test_slices_of_unlike_number_are_refused() -> None:
+    item = {"image": MetaTensor(torch.rand(1, 4, 4, 6)), "slice_area_mm2": torch.ones(2, 1, 5)}
+    keys = ["image", "slice_area_mm2"]
+    for transform in (RandSampleSlicesd(keys, num_slices=2), SplitSlicesd(keys)):
+        with pytest.raises(ValueError, match="unlike numbers of slices, 6 of 'image', 5 of 'slice_area_mm2'"):
+            transform(item)
+    with pytest.raises(ValueError, match="num_slices must be at least 1, got 0"):
+        RandSampleSlicesd(keys, num_slices=0)
