@@ -88,20 +88,22 @@ def test_first_labels_come_first_where_volumes_need_them() -> None:
     assert "first labels" not in [stage.kind for stage in masks.stages]
 
 
-def test_volumes_need_first_labels_and_sizes_of_slices_do_not() -> None:
-    made = plan(VOLUMES)
+@pytest.mark.parametrize(
+    ("facts", "size_level"), [(VOLUMES, "volume"), ({}, "slice"), ({"slices": 1, "are_pictures": True}, "slice")]
+)
+def test_sizes_of_all_levels_go_through_first_labels(facts: dict[str, Any], size_level: str) -> None:
+    made = plan(facts)
+    assert [stage.kind for stage in made.stages[1:3]] == ["first labels", "training"]
     first, *_ = made.trainings
     assert overlays(first) == ["imagenet.yaml"]
-    assert option(first, "size_level") == "volume"
-    assert "first labels" in [stage.kind for stage in made.stages]
-    assert "first labels" not in [stage.kind for stage in plan().stages]
+    assert {option(stage, "size_level") for stage in made.trainings} == {size_level}
+    assert "learns from size and first labels" in first.reason
 
 
-def test_sizes_of_pictures_go_through_first_labels() -> None:
-    made = plan({"slices": 1, "are_pictures": True})
-    assert [stage.kind for stage in made.stages[1:3]] == ["first labels", "training"]
-    assert {option(stage, "size_level") for stage in made.trainings} == {"slice"}
-    assert "learns from size and first labels" in made.trainings[0].reason
+def test_clicks_beside_sizes_of_slices_tell_the_place_without_first_labels() -> None:
+    clicked = {"with_scribble": 90}
+    assert "first labels" not in [stage.kind for stage in plan(clicked).stages]
+    assert "first labels" in [stage.kind for stage in plan(VOLUMES | clicked).stages]
 
 
 def test_first_labels_can_be_left_out() -> None:
@@ -141,9 +143,9 @@ def test_an_expression_for_first_labels_is_evaluated_or_said_to_be_unknown(
 
 
 def test_first_labels_can_be_asked_for() -> None:
-    made = plan(overrides={"first_labels_for": "[slice]"})
+    made = plan({"with_scribble": 90}, overrides={"first_labels_for": "[slice]"})
     assert [stage.kind for stage in made.stages[1:3]] == ["first labels", "training"]
-    assert "learns from size and first labels" in made.trainings[0].reason
+    assert "learns from size and scribble and first labels" in made.trainings[0].reason
     masks = {"with_mask": 90, "with_volume": 0, "with_slice_sizes": 0}
     made = plan(masks, overrides={"first_labels_for": "[slice]"})
     assert "first labels" not in [stage.kind for stage in made.stages]
