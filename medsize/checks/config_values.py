@@ -44,6 +44,7 @@ class ConfigValues(BaseModel):
     max_epochs: AtLeast1 = 1
     batch_size: AtLeast1 = 1
     epoch_scans: AtLeast1 = 1
+    num_slices: AtLeast1 = 1
     val_interval: AtLeast1 = 1
     accumulation_steps: AtLeast1 = 1
     learning_rate: MoreThan0 = 1
@@ -62,6 +63,7 @@ class ConfigValues(BaseModel):
     potts_radius: AtLeast1 = 1
     potts_contrast: MoreThan0 = 1
     agreement_weight: AtLeast0 = 1
+    fixed_axis: Annotated[Whole, Field(ge=0)] | None = None
     mask_share: Fraction | None = None
     jitter: AtLeast0 = 0
     intensity_window: tuple[Number, Number] | None = None
@@ -96,6 +98,9 @@ def value_problems(config: Mapping[str, Any]) -> list[str]:
         value = stated.get(key)
         if isinstance(axes, int) and isinstance(value, list | tuple) and len(value) != axes:
             problems.append(f"{key} is {list(value)}, expected {axes} numbers, one for each axis of the network.")
+    fixed = stated.get("fixed_axis")
+    if isinstance(axes, int) and isinstance(fixed, int) and fixed >= axes:
+        problems.append(f"fixed_axis is {fixed}, expected an axis of the network, 0 to {axes - 1}, or null.")
     return problems
 
 

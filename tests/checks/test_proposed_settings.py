@@ -64,10 +64,14 @@ def test_what_is_given_is_not_proposed_and_the_window_follows_the_spacing(
         ({"roi_size": ["a", "b"]}, "1 problem\n  - roi_size is ..a., .b.., expected a list of numbers.$"),
         ({"orientation": "RAR"}, "orientation is 'RAR': expected L or R, A or P, and S or I in any order, such as RAS"),
         ({"roi_size": [32, 32, 8]}, "roi_size is .32, 32, 8., expected 2 numbers, one for each axis of the network."),
+        ({"num_slices": 0}, "num_slices is 0, expected 1 or more"),
+        ({"fixed_axis": 2}, "fixed_axis is 2, expected an axis of the network, 0 to 1, or null"),
+        ({"fixed_axis": -1}, "fixed_axis is -1, expected 0 or more"),
     ],
     ids=[
         *("too small", "no spacing", "neither true nor false", "a word", "no epoch", "no rate", "perhaps"),
         *("no device", "letters", "an axis twice", "an axis too many"),
+        *("no slice", "no axis of the network", "an axis before the first"),
     ],
 )
 def test_a_bad_value_is_refused_as_ever(phantoms: Path, given: dict, message: str) -> None:
