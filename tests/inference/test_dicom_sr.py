@@ -29,7 +29,9 @@ def test_volumes_come_back_from_dicom_sr(tmp_path: Path, monkeypatch: pytest.Mon
     write_series(scans / "größer")
     write_enhanced(scans, [9.0, 6.0, 3.0, 0.0])
     for _ in range(2):
-        assert predict(run, scans, output, dicom_seg=True, dicom_sr=True) == []
+        said: list[str] = []
+        assert predict(run, scans, output, report=said.append, dicom_seg=True, dicom_sr=True) == []
+        assert "not found: lesion in 2 of 2 scans" in said
     table = pd.read_csv(output / "predictions.csv").set_index(["image", "structure"])["volume_ml"]
 
     result = measurements(output / "dicom_sr", "--scans", scans, "--output", tmp_path / "sizes.csv")

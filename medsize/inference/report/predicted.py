@@ -59,6 +59,10 @@ class Predicted:
             table.to_csv(file, index=False, float_format="%.6g")
         with atomic_write(output_dir / "predictions.json") as file:
             table.to_json(file, orient="records", indent=1, double_precision=6)
+        sizes = table.groupby("structure", sort=False)[shown.column]
+        missed = [f"{name} in {(of_one == 0).sum()} of {len(of_one)}" for name, of_one in sizes if (of_one == 0).any()]
+        if missed:
+            report(f"not found: {', '.join(missed)} {shown.noun}s")
         if bounds := int(table["lower_bound"].sum()):
             report(f"{bounds} of {len(table)} {shown.size}s are lower bounds: the structure reaches {shown.edge}")
         for line in (*self.flags, *([self.unchecked] if self.unchecked else ())):

@@ -87,9 +87,11 @@ def write_dicom_seg(
     ]
     try:
         headers = source_headers(scan)
+        voxels = _voxels(labels, scan)
         seg = highdicom.seg.Segmentation(
             source_images=headers,
-            pixel_array=_voxels(labels, scan),
+            pixel_array=voxels,
+            omit_empty_frames=bool((voxels if isinstance(voxels, np.ndarray) else voxels.array).any()),
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=segments,
             series_instance_uid=highdicom.UID(),

@@ -297,7 +297,7 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
     if kind not in kinds:
         known = " or ".join(f"'{structure} {k}'".strip() for k in kinds if k.startswith(stem))
         fault = f"has the unknown unit '{match['unit']}'" if unit else "names no unit"
-        factor = "1 cm² is 100 mm²" if stem == "area" else "1 cm³ (cc) is 1 mL"
+        factor = {"area": "1 cm² is 100 mm²", "volume": "1 cm³ (cc) is 1 mL"}.get(stem, "1 cm is 10 mm")
         raise ValueError(f"{fault}. Convert its numbers where necessary, and name it {known}. {factor}.")
     if structure == "" and kind != "error_percent":
         raise ValueError(f"names no structure. Rename it, for example to 'liver {kind}'.")

@@ -21,7 +21,8 @@ def contradictions(table: SizeTable) -> Iterator[str]:
                 what = what if row.lesion is None else f"lesion '{row.lesion}' in the same {what}"
                 yield (
                     f"{table.where(row, 'image')}: row {twin.number} is of the same {what}, '{row.image}'. Delete one "
-                    "of them, or number several lesions in a column 'lesion'."
+                    "of them; of two measurements, write the bounds into columns with 'low' and 'high' behind their "
+                    "names; number several lesions in a column 'lesion'."
                 )
             yield from _stated_otherwise(table, row, rows)
             yield from _counted_twice(table, row, rows)

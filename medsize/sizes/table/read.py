@@ -25,8 +25,11 @@ __all__ = ["read_size_table"]
 TOTALS = {
     *("total", "totals", "sum", "sums", "mean", "means", "average", "averages", "avg", "median", "sd", "std", "stdev"),
     *("min", "max", "minimum", "maximum", "count", "range", "summe", "gesamt", "mittelwert", "mittel"),
+    *("gesamtsumme", "anzahl", "standardabweichung", "stabw", "ø", "σ"),
 }
 """Words in place of a scan's path, in rows that sum up a column."""
+BESIDE_TOTALS = {"grand", "dev", "deviation"}
+"""Words beside these, which alone may be the name of a scan."""
 NONE_PRESENT = ("none", "nothing", "-", "0")
 """Words in a column of tags for a scan without any structure."""
 HEADER_WORD = re.compile(
@@ -78,7 +81,7 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
         if number == 2 and (words := _second_header(columns, cells)):
             problems.append(f"row 2 looks like a second row of names or units ({words}), expected a scan. Delete it.")
             continue
-        if isinstance(name, str) and name.lower().strip(" :.=∑Σ") in TOTALS:
+        if isinstance(name, str) and _is_total(name):
             doubts.append(f"row {number} is '{name}', not a scan: it was left out.")
             continue
         num_cells, num_columns = len(entered.rows[number - 1]), len(entered.rows[0])
@@ -105,6 +108,12 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
         named = tuple(SizeRow(number, image) for number, image in images.items() if image is not None)
         raise SizeTableError(path, problems, replace(table, rows=named) if len(named) == len(images) else None)
     return table
+
+
+def _is_total(name: str) -> bool:
+    """Return whether all words of a name in place of a scan's path are those of rows that sum up a column."""
+    words = re.findall(r"[^\W\d_]+|[\d_/]", name.lower())
+    return not TOTALS.isdisjoint(words) and (TOTALS | BESIDE_TOTALS).issuperset(words)
 
 
 def _with_tags(rows: Sequence[list[Cell]]) -> list[list[Cell]]:

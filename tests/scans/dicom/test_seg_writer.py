@@ -132,12 +132,15 @@ def test_the_segments_say_what_they_are_and_belong_to_the_study(tmp_path: Path) 
     assert referenced.SeriesInstanceUID == source.SeriesInstanceUID
 
 
-def test_a_scan_in_which_nothing_was_found_gets_empty_segments(tmp_path: Path) -> None:
+def test_a_scan_in_which_nothing_was_found_gets_empty_segments(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_series(tmp_path / "scan")
     (scan,) = find_scans(tmp_path / "scan")
     image = read_scan(scan)
     write_dicom_seg(SimpleITK.Cast(image * 0, SimpleITK.sitkUInt8), scan, STRUCTURES, tmp_path / "seg.dcm", "x", "0a")
     assert not SimpleITK.GetArrayFromImage(place_masks(tmp_path / "seg.dcm", image, STRUCTURES).labels).any()
+    assert not caplog.records
 
 
 def test_labels_on_other_voxels_and_headers_without_a_study_are_refused(tmp_path: Path) -> None:

@@ -142,6 +142,13 @@ def test_hidden_and_struck_rows_and_totals_are_named(tmp_path: Path) -> None:
     assert total == "row 6 is 'TOTAL:', not a scan: it was left out."
 
 
+@pytest.mark.parametrize("name", ["Gesamtsumme", "Mittelwert ± SD", "Grand Total", "∑ Summe:", "Std. dev.", "Ø"])
+def test_totals_are_left_out_whatever_their_cells_hold(tmp_path: Path, name: str) -> None:
+    table = read_size_table(write_xlsx(tmp_path / "sizes.xlsx", LIVER, ["Grand", 3], ["mean_1", 4], [name, "3,5 ± 1"]))
+    assert [row.image for row in table.rows] == ["Grand", "mean_1"]
+    assert table.doubts == (f"row 4 is '{name}', not a scan: it was left out.",)
+
+
 @pytest.mark.parametrize("cells", [["path", "mL"], ["", "(mm^3)"], ["case", "volume in mL"]])
 def test_a_second_row_of_names_is_refused(tmp_path: Path, cells: list[str]) -> None:
     (problem,) = problems_of(write_csv(tmp_path / "sizes.csv", LIVER, cells, ["a.nii.gz", 1]))
@@ -229,7 +236,10 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
         [["image", "liver volume_ml", "error_percent"], ["a", 3, 100]],
         "row 2, column 'error_percent' (C) is '100', expected less than 100",
     ),
-    "scan twice": ([LIVER, ["a", 1], ["./a", 2]], "row 3, column 'image' (A): row 2 is of the same scan, 'a'"),
+    "scan twice": (
+        [LIVER, ["a", 1], ["./a", 2]],
+        "row 3, column 'image' (A): row 2 is of the same scan, 'a'. Delete one of them; of two measurements, write",
+    ),
     "slice twice": (
         [["image", "slice", "liver area_mm2"], ["a", 1, 2], ["a", 1, 2]],
         "row 3, column 'image' (A): row 2 is of the same slice 1 of the scan, 'a'",
@@ -335,6 +345,7 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "misspelt column": ([[*LIVER, "subjet"], ["a", 2, "A"]], "'subjet' (C) is not known. Did you mean 'subject'?"),
     "column as others name it": ([[*LIVER, "Patient ID"], ["a", 2, 7]], "not known. Did you mean 'subject'?"),
     "second name of the image": ([[*LIVER, "filename"], ["a", 2, "b"]], "'filename' (C) is not known. Delete it"),
+    "cm of a diameter": ([["image", "liver diameter (cm)"], ["a", 2]], "name it 'liver diameters_mm'. 1 cm is 10 mm."),
     "cc": ([["image", "liver (cc)"], ["a", 2]], "unknown unit 'cc'. Convert its numbers where necessary, and name it"),
     "neither present nor absent": ([["image", "cat present"], ["a", "maybe"]], "is 'maybe': it is neither yes nor no"),
     "no structure": ([["image", "volume_ml", "liver fraction"], ["a", 2, 0.1]], "(B) names no structure. Rename it"),
