@@ -35,7 +35,8 @@ class MeanRelativeSizeError(_MeanSizeError):
     Args:
         output_transform: takes ``(y_pred, y)`` from ``engine.state.output``, see
             :class:`medsize.metrics.RelativeSizeError`; for example
-            ``monai.handlers.from_engine(["pred", "given_volume_mm3"])``.
+            ``monai.handlers.from_engine(["pred", "given_volume_mm3"])``, where the evaluator's postprocessing ends with
+            ``CopyItemsd("volume_mm3", names="given_volume_mm3")``: an output has no sizes else.
         reduction: see :class:`medsize.metrics.RelativeSizeError`.
         save_details: keep each case's values in ``engine.state.metric_details``. Defaults to True.
     """
