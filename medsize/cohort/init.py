@@ -38,7 +38,7 @@ class Prepared:
 
     cohort: Cohort
     counted: str
-    """Number of its scans, as words."""
+    """Number of its scans and subjects, as words."""
     report: Path
     problems: list[str]
     """Scans, masks and rows that were left out, and faults of the others."""
@@ -112,7 +112,7 @@ def _prepare(
     converted = matched.convert(converter)
     if options.keep_identifiers and converted.rows:
         converted.write_identifiers(output_dir)
-    report(converted.summary())
+    report(converted.summary(with_subjects=False))  # a table may state others
 
     sized = size_scans(matched, converted, converter, options.roi_margin_mm, length_unit)
     if sized.num_unknown:
@@ -165,9 +165,11 @@ def _prepare(
     page = write_report(
         output_dir / "report.html", cohort, proposal.settings, told, doubted, commands, names, left_out=left
     )
+    scans = counted([converted.scans[image] for image in sized.images])
+    subjects = len({item["subject"] for item in cohort.items})
     return Prepared(
         cohort,
-        counted([converted.scans[image] for image in sized.images]),
+        f"{scans} of {subjects} subject{'' if subjects == 1 else 's'}",
         page,
         [renamed(problem, at_terminal) for problem in problems],
         [renamed(doubt, at_terminal) for doubt in doubtful],

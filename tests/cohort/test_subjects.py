@@ -60,6 +60,8 @@ def test_subjects_and_scans_of_a_table_are_joined_and_shown(tmp_path: Path) -> N
     assert groups(json.loads((tmp_path / "out" / "datalist.json").read_text())) == [1, 1, 2]
     assert "row 4, column 'image' (A) is 'Scan_2': taken for 'scan_002.nii.gz', which is alike" in result.output
     assert "'Ann7' and 'ann 07' count as one subject" in result.output
+    assert "datalist.json with 4 scans of 3 subjects" in result.output
+    assert "4 subjects" not in result.output
     assert result.exit_code == 1  # a row without a scan stops no other
     assert "row 6, column 'image' (A): there is no scan 'scan_77.nii.gz'" in result.output
     page = (tmp_path / "out" / "report.html").read_text()
