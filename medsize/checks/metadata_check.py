@@ -49,8 +49,9 @@ def metadata_findings(
             yield Finding(
                 source,
                 f"it says that '{output}' has {channels} channels ({names}), but "
-                f"the data list has {len(class_names)} classes ({', '.join(class_names)}). Before you share the "
-                f"trained bundle, state them in num_channels and channel_def of network_data_format#outputs#{output}.",
+                f"the data list has {len(class_names)} classes ({', '.join(class_names)}). That does not matter until "
+                "you share the bundle: medsize export states yours. By hand, state them in num_channels and channel_def "
+                f"of network_data_format#outputs#{output}.",
                 is_warning=True,
             )
 
