@@ -50,8 +50,8 @@ def metadata_findings(
                 source,
                 f"it says that '{output}' has {channels} channels ({names}), but "
                 f"the data list has {len(class_names)} classes ({', '.join(class_names)}). That does not matter until "
-                "you share the bundle: medsize export states yours. By hand, state them in num_channels and channel_def "
-                f"of network_data_format#outputs#{output}.",
+                "you share the bundle: medsize export states yours. By hand, state them in num_channels and "
+                f"channel_def of network_data_format#outputs#{output}.",
                 is_warning=True,
             )
 
