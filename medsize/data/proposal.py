@@ -148,9 +148,23 @@ class Proposal:
         )
         return True
 
-    def first_label_level(self, size_level: str) -> str:
-        """Return the level of sizes by which first labels are asked for: ``"picture"``, or else that of the sizes."""
-        return "picture" if self.are_pictures() else size_level
+    def first_label_level(self, size_level: str, supervision: str = "size") -> str:
+        """
+        Return the level of sizes by which first labels are asked for.
+
+        Args:
+            size_level: level of the sizes, ``"slice"`` or ``"volume"``.
+            supervision: labels to train from, see ``supervision`` in train.yaml. Defaults to sizes.
+
+        Returns:
+            ``"picture"``, ``"clicked slice"`` for sizes of slices beside clicks, or else the level of the sizes; empty
+            if sizes are not learned from.
+        """
+        if "size" not in supervision.split("+"):
+            return ""
+        if self.are_pictures():
+            return "picture"
+        return "clicked slice" if size_level == "slice" and "scribble" in supervision else size_level
 
     def are_pictures(self) -> bool:
         """Return whether each scan has one slice."""

@@ -143,7 +143,7 @@ def test_an_expression_for_first_labels_is_evaluated_or_said_to_be_unknown(
 
 
 def test_first_labels_can_be_asked_for() -> None:
-    made = plan({"with_scribble": 90}, overrides={"first_labels_for": "[slice]"})
+    made = plan({"with_scribble": 90}, overrides={"first_labels_for": "[clicked slice]"})
     assert [stage.kind for stage in made.stages[1:3]] == ["first labels", "training"]
     assert "learns from size and scribble and first labels" in made.trainings[0].reason
     masks = {"with_mask": 90, "with_volume": 0, "with_slice_sizes": 0}
