@@ -15,7 +15,7 @@ from medsize.losses.composite import IGNORE_INDEX
 from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
 from medsize.scans.space.orientation import axis_codes
-from medsize.sizes.region import FULLEST
+from medsize.sizes.region import FULLEST, total_size
 from medsize.transforms.draw_clicks import voxels_of_click
 from medsize.units import lps_to_ras, size_text
 
@@ -158,7 +158,7 @@ def _size_faults(
         if is_per_slice(key) and size.shape[-1] != image.shape[-1]:
             yield f"{path}: sizes are given for {size.shape[-1]} slices, but the image has {image.shape[-1]}."
             continue
-        total = float(torch.as_tensor(size)[0].sum(dim=0).max())
+        total = total_size(size)
         view = float(extent[:axes].prod())
         if total > view:
             yield (

@@ -135,19 +135,19 @@ def _area_rows(
     """
     shown = _shown_areas(masks)
     for name, mask in masks.items():
-        for index, structure in enumerate(structures, start=1):
+        for index, (structure, found) in enumerate(zip(structures, mask.structures, strict=True), start=1):
             pixels = int(mask.counts[index])
             area = pixels * math.prod(mask.spacing_mm or (math.nan,))
             entry: dict[str, Any] = {"image": new.paths[name], "mask": mask.file, "structure": structure}
             entry |= {"area_mm2": area, "area_px": pixels, "fraction": pixels / int(mask.counts.sum())}
             entry["circumference_mm"] = mask.circumferences_mm[index] if mask.circumferences_mm else math.nan
-            entry["lower_bound"] = index in mask.at_edge
+            entry["lower_bound"] = found.at_edge
             if stated is not None:
                 low, high = stated.get(name, {}).get(structure, (math.nan, math.nan))
                 entry |= {shown.low: low, shown.high: high}
                 entry["relative_size_error"] = float(relative_size_error(entry[shown.column], low, high))
-            sure = mask.structures[index - 1].confidence
-            yield entry | {"confidence": math.nan if sure is None else sure} | flags[name].as_row()
+            sure = math.nan if found.confidence is None else found.confidence
+            yield entry | {"confidence": sure} | flags[name].as_row()
 
 
 def _stated_areas(

@@ -6,15 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 
 from medsize.bundle.overlay import Setting
 from medsize.data.cohort import Cohort
 from medsize.data.proposal import Proposal, fitting_window
-from medsize.items import SIZE_KEYS, CohortItem, SizeKey, is_per_slice
+from medsize.items import SIZE_KEYS, CohortItem, is_per_slice
 from medsize.scans.scan_facts import image_place
 from medsize.scans.space.orientation import order_of_axes
-from medsize.sizes.region import FULLEST, region_measure
+from medsize.sizes.region import FULLEST, region_measure, total_size
 
 __all__ = ["window_settings"]
 
@@ -59,18 +58,13 @@ def window_settings(
     ]
 
 
-def _together(item: CohortItem, key: SizeKey) -> float:
-    """Return the size of all structures; of sizes of slices, that of the slice that shows most of them."""
-    return float(torch.as_tensor(item[key])[0].sum(dim=0).max())
-
-
 def _diameter(item: CohortItem) -> float:
     """Return the diameter of a disc in a slice, or of a ball, as large as all structures of a scan; 0 if unknown."""
     diameters = [0.0]
     if "slice_area_mm2" in item:
-        diameters.append(2 * math.sqrt(_together(item, "slice_area_mm2") / math.pi))
+        diameters.append(2 * math.sqrt(total_size(item["slice_area_mm2"]) / math.pi))
     if "volume_mm3" in item:
-        diameters.append((6 * _together(item, "volume_mm3") / math.pi) ** (1 / 3))
+        diameters.append((6 * total_size(item["volume_mm3"]) / math.pi) ** (1 / 3))
     return max(diameters)
 
 
@@ -79,5 +73,5 @@ def _too_small(item: CohortItem, window_mm: Sequence[float]) -> Iterator[float]:
     region = [*window_mm, -1.0][:3]
     for key in SIZE_KEYS:
         if key in item:
-            ratio = _together(item, key) / (FULLEST * region_measure(item, key, region))
+            ratio = total_size(item[key]) / (FULLEST * region_measure(item, key, region))
             yield ratio ** (1 / (2 if is_per_slice(key) else len(window_mm)))

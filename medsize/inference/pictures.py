@@ -57,8 +57,6 @@ class PictureMask:
     """Width and height of a pixel; ``None`` if unknown."""
     counts: np.ndarray
     """Pixels of each class."""
-    at_edge: frozenset[int]
-    """Classes at the edge of the picture."""
     panel: Panel
     structures: tuple[StructureFacts, ...]
     """Values of the classes 1, 2, …"""
@@ -139,20 +137,16 @@ def small_mask(
     write_picture_mask(labels, output.folder / file, orientation)
     pixels = np.asarray(nibabel.load(output.images / f"{name}.nii.gz").dataobj)[:, :, 0].swapaxes(0, 1)
     every = max(1, -(-max(labels.shape) // SHOWN))
-    edges = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     counts = np.bincount(labels.ravel(), minlength=num_classes)
-    at_edge = frozenset(np.unique(edges).tolist())
-    of_structures = (
-        of_class._replace(confidence=confidences.get(structure))
-        for structure, of_class in zip(structures, _structures(labels, counts, at_edge), strict=True)
-    )
     return PictureMask(
         file,
         spacing_mm,
         counts,
-        at_edge,
         _panel(name, pixels[::every, ::every], labels[::every, ::every], spacing_mm),
-        tuple(of_structures),
+        tuple(
+            found._replace(confidence=confidences.get(structure))
+            for structure, found in zip(structures, _structures(labels, counts), strict=True)
+        ),
         record.get("facts", {}),
         _circumferences(labels, num_classes, spacing_mm),
     )
@@ -185,24 +179,25 @@ def large_mask(segmentation: Segmentation, name: str, scan: FoundScan, pixel_mm:
         panel = _panel(name, pixels, summary.small, rows.spacing_mm)
         spacing = None if rows.spacing_mm is None else (every * rows.spacing_mm[0], every * rows.spacing_mm[1])
         lengths = _circumferences(summary.small, len(segmentation.structures) + 1, spacing)  # exact enough
-        structures = tuple(_structures(summary.small, summary.counts, summary.at_edge))
+        structures = tuple(
+            found._replace(at_edge=index in summary.at_edge)
+            for index, found in enumerate(_structures(summary.small, summary.counts), start=1)
+        )
         facts = _facts(pixels, segmentation.settings)
-        return PictureMask(file, rows.spacing_mm, summary.counts, summary.at_edge, panel, structures, facts, lengths)
+        return PictureMask(file, rows.spacing_mm, summary.counts, panel, structures, facts, lengths)
 
 
-def _structures(labels: np.ndarray, counts: np.ndarray, at_edge: frozenset[int]) -> Iterator[StructureFacts]:
+def _structures(labels: np.ndarray, counts: np.ndarray) -> Iterator[StructureFacts]:
     """
     Yield the values of each class but the background.
 
     Args:
         labels: ``(H, W)``; of a large picture, every n-th pixel.
         counts: pixels of each class in the whole picture.
-        at_edge: classes at the edge of the whole picture.
     """
     for index in range(1, len(counts)):
         found = structure_facts(labels == index, 1 / MM3_PER_ML)
-        fraction = float(counts[index] / counts.sum())
-        yield found._replace(volume_ml=counts[index] / MM3_PER_ML, at_edge=index in at_edge, fraction=fraction)
+        yield found._replace(volume_ml=counts[index] / MM3_PER_ML, fraction=float(counts[index] / counts.sum()))
 
 
 def _facts(pixels: np.ndarray, settings: Mapping[str, Any]) -> dict[str, float]:

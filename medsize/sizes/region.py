@@ -10,7 +10,7 @@ import torch
 from medsize.items import SizeKey, TrainingItem, is_per_slice
 from medsize.scans.space.scan_header import scan_header
 
-__all__ = ["FULLEST", "fit_into_region", "region_measure"]
+__all__ = ["FULLEST", "fit_into_region", "region_measure", "total_size"]
 
 FULLEST = 0.7
 """Largest part of the region that structures may fill together; a random zoom by 10 % leaves 0.73 of three axes."""
@@ -31,6 +31,11 @@ def region_measure(item: TrainingItem, key: SizeKey, region_mm: Sequence[float])
     zooms, shape = scan_header(item["image"])
     extents = [n * zoom for n, zoom in zip(shape, zooms, strict=True)]
     return math.prod(mm if mm >= 0 else extents[axis] for axis, mm in enumerate(region_mm[:axes]))
+
+
+def total_size(size: torch.Tensor) -> float:
+    """Return the low end of all structures together; of sizes of slices, in the slice that shows most of them."""
+    return float(torch.as_tensor(size)[0].sum(dim=0).max())
 
 
 def fit_into_region(item: TrainingItem, key: SizeKey, region_mm: Sequence[float]) -> torch.Tensor:
