@@ -14,6 +14,7 @@ from medsize.bundle.run.settings import DERIVED, RunSettings, read_settings
 from medsize.bundle.run.workflow import running_workflow
 from medsize.checks.config_values import value_problems
 from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
+from medsize.checks.network import network_findings
 from medsize.checks.plausibility.cohort import nothing_to_learn, suspicions
 from medsize.checks.proposed_settings import proposed_settings, refers_to
 from medsize.checks.regions import organ_run_problems
@@ -106,7 +107,8 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
         findings += _unused_sizes(cohort, training, validation)
         wrong += nothing_to_learn(cohort.items, cohort.class_names)
     if workflow is not None and not wrong and all(finding.is_warning for finding in findings):
-        findings += weights_findings(workflow.parser, settings)
+        of_network = network_findings(workflow.parser, settings)
+        findings += of_network or weights_findings(workflow.parser, settings)
     if not wrong and all(finding.is_warning for finding in findings):
         region_mm = settings.region_mm or None
         wrong = check_scans(

@@ -12,13 +12,14 @@ from medsize.bundle.run.folder import CHECKPOINT, INFERENCE, WEIGHTS
 from medsize.bundle.run.inference_settings import inference_config
 from medsize.bundle.run.settings import RunSettings
 from medsize.checks.findings import Finding
+from medsize.checks.network import NETWORK, built_network
 from medsize.networks.weights import misfit, weights_in
 from medsize.suggest import first_few
 
 __all__ = ["check_weights", "weights_findings", "weights_problem"]
 
-NETWORK, TEACHER = "network_def", "teacher_def"
-"""Keys of a config that define networks."""
+TEACHER = "teacher_def"
+"""Key of a config that defines the teacher's network."""
 
 
 def weights_findings(parser: ConfigParser, settings: RunSettings) -> list[Finding]:
@@ -35,7 +36,7 @@ def weights_findings(parser: ConfigParser, settings: RunSettings) -> list[Findin
         taken.append((settings.checkpoint, TEACHER if of_teacher else NETWORK, settings.init == "checkpoint"))
     if settings.resume and settings.output_dir is not None:
         taken.append((settings.output_dir / CHECKPOINT, NETWORK, False))
-    found = ((file, weights_problem(file, _network(parser, key), key, partly)) for file, key, partly in taken)
+    found = ((file, weights_problem(file, built_network(parser, key), key, partly)) for file, key, partly in taken)
     return [Finding(str(file), problem) for file, problem in found if problem]
 
 
@@ -82,13 +83,3 @@ def _made_for(file: Path) -> str:
     settings = read_object(file.parent / INFERENCE)
     name = str(settings.get("network_def", {}).get("_target_", "network")).rpartition(".")[2]
     return f"a {name} for {first_few(list(map(str, settings.get('structures', []))))}"
-
-
-def _network(parser: ConfigParser, key: str) -> nn.Module:
-    """Return the network that a config defines, and let the config build it anew later, after the seed is set."""
-    resolved = parser.ref_resolver.resolved_content
-    is_built = key in resolved
-    network: nn.Module = parser.get_parsed_content(key)
-    if not is_built:
-        parser.ref_resolver.remove_resolved_content(key)
-    return network

@@ -13,7 +13,7 @@ from torch import nn
 from medsize.networks.output_bias import start_at_fractions
 from medsize.networks.weights import weights_in
 
-__all__ = ["INITS", "initialise"]
+__all__ = ["INITS", "initialise", "without_imagenet_weights"]
 
 INITS = ("random", "imagenet", "teacher", "checkpoint")
 
@@ -63,10 +63,7 @@ def initialise(
         if load_weights is None and init == "teacher":
             return network
         if load_weights is None:
-            raise ValueError(
-                f"init is 'imagenet', but {type(network).__name__} has no ImageNet weights: use a LeanUNet, as the "
-                "bundle's overlay imagenet.yaml does."
-            )
+            raise ValueError(without_imagenet_weights(network))
         load_weights()
         return network
     if checkpoint is None:
@@ -85,6 +82,16 @@ def initialise(
     if keep_statistics is not None and not any("running_" in name for name in kept):
         keep_statistics()
     return network
+
+
+def without_imagenet_weights(network: nn.Module) -> str:
+    """Return that a network has no ImageNet weights, and which one has; empty if it has them."""
+    if hasattr(network, "load_imagenet_weights"):
+        return ""
+    return (
+        f"init is 'imagenet', but {type(network).__name__} has no ImageNet weights: use a LeanUNet, as the bundle's "
+        "overlay imagenet.yaml does."
+    )
 
 
 def _share_of_parameters(network: nn.Module, names: Sequence[str]) -> float:

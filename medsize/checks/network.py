@@ -1,0 +1,81 @@
+"""Check that the network of a run can be built, takes the run's window and gives its classes."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from monai.bundle import ConfigParser
+from torch import nn
+
+from medsize.bundle.run.settings import RunSettings
+from medsize.checks.findings import Finding
+from medsize.networks.initialise import without_imagenet_weights
+
+__all__ = ["NETWORK", "built_network", "network_findings"]
+
+NETWORK = "network_def"
+"""Key of a config that defines the network."""
+
+
+def network_findings(parser: ConfigParser, settings: RunSettings) -> list[Finding]:
+    """
+    Find why a run's network cannot be built, or is not one for its window and classes.
+
+    Only the shapes of the network's layers are worked out, which costs neither memory nor time. A network whose shapes
+    follow from values is built, and not tried.
+
+    Args:
+        parser: config of the run.
+        settings: its settings.
+    """
+    try:
+        network = built_network(parser)
+    except RuntimeError as e:  # what MONAI makes of everything that a network says about its arguments
+        return [Finding(NETWORK, f"the network cannot be built: {_first_line(e)}. Correct its arguments.")]
+    problems = []
+    if settings.init == "imagenet" and (problem := without_imagenet_weights(network)):
+        problems.append(problem)
+    if settings.roi_size and settings.num_classes is not None and "in_channels" in parser:
+        channels = parser.get_parsed_content("in_channels")
+        problems += _shape_problems(network, channels, settings.roi_size, settings.num_classes)
+    return [Finding(NETWORK, problem) for problem in problems]
+
+
+def built_network(parser: ConfigParser, key: str = NETWORK) -> nn.Module:
+    """Return the network that a config defines, and let the config build it anew later, after the seed is set."""
+    resolved = parser.ref_resolver.resolved_content
+    is_built = key in resolved
+    network: nn.Module = parser.get_parsed_content(key)
+    if not is_built:
+        parser.ref_resolver.remove_resolved_content(key)
+    return network
+
+
+def _shape_problems(network: nn.Module, channels: int, window: tuple[int, ...], num_classes: int) -> list[str]:
+    """Return why a network does not fit a window ``(channels, *window)``, or the number of classes."""
+    name = type(network).__name__
+    shapes_only = copy.deepcopy(network).to("meta").eval()
+    try:
+        with torch.no_grad():
+            output = shapes_only(torch.empty((1, channels, *window), device="meta"))
+    except NotImplementedError:  # an operation that needs values
+        return []
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as e:  # what a layer says about a shape
+        return [
+            f"the {name} cannot take a window of {list(window)} voxels (roi_size) with {channels} channels: "
+            f"{_first_line(e)}. Change roi_size, or the network."
+        ]
+    if not isinstance(output, torch.Tensor) or output.shape[1] == num_classes:
+        return []
+    return [
+        f"the {name} gives {output.shape[1]} channels, expected {num_classes}: one for each structure of the cohort, "
+        "and one for the background. Set its out_channels to @num_classes."
+    ]
+
+
+def _first_line(error: Exception) -> str:
+    """Return what was said first, without what MONAI adds to it."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
