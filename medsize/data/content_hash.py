@@ -43,8 +43,8 @@ def content_hash(thing: Any) -> str:
         pickler.dump(thing)
     except (AttributeError, TypeError, pickle.PicklingError) as e:
         raise ValueError(
-            f"a transform has no value to compare, so its scans cannot be kept: {e}. Set cache_dir to null, or use a "
-            "function that has a name and a module."
+            f"a transform has no value to compare, so what it makes cannot be kept: {e}. Use a function that has a "
+            "name and a module, not a lambda. To keep no scans, set cache_dir to null."
         ) from e
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 

@@ -37,13 +37,15 @@ class SliceFeatures(nn.Module):
 
     Raises:
         FileNotFoundError: when the package that holds the ImageNet weights is not installed.
-        ValueError: when ``kind`` is not one of these.
+        ValueError: when ``kind`` is not one of these, or ``stride`` is below 1.
     """
 
     def __init__(self, in_channels: int = 1, kind: str = "imagenet", stride: int = 2) -> None:
         super().__init__()
         if kind not in FEATURES:
             raise ValueError(f"features is '{kind}', expected one of {', '.join(FEATURES)}.")
+        if stride < 1:
+            raise ValueError(f"stride must be at least 1, got {stride}.")
         self.kind = kind
         self.stride = stride
         self.encoder = None
@@ -66,7 +68,12 @@ class SliceFeatures(nn.Module):
 
         Returns:
             groups of features, each of shape ``(B, F, H // stride, W // stride)``.
+
+        Raises:
+            ValueError: when the slices do not have four axes.
         """
+        if slices.ndim != 4:
+            raise ValueError(f"slices must have the shape (B, C, H, W), got {tuple(slices.shape)}.")
         height, width = slices.shape[2:]
         grid = self.grid_size(height, width)
         if self.encoder is None:

@@ -60,6 +60,9 @@ class CompositeLoss(_Loss):
         outside_weight: weight of the background outside of Ω, where Ω is the organ that all structures lie in. Defaults
             to 0, as outside of Ω may be padding.
 
+    Raises:
+        ValueError: when a weight is negative.
+
     Examples:
         >>> import torch
         >>> from medsize.losses import CompositeLoss
@@ -98,6 +101,9 @@ class CompositeLoss(_Loss):
         self.soft_label_weight = soft_label_weight
         self.agreement_weight = agreement_weight
         self.outside_weight = outside_weight
+        for name, weight in vars(self).items():
+            if name.endswith("_weight") and weight < 0:
+                raise ValueError(f"{name} must not be negative, got {weight}.")
         self.terms: dict[str, torch.Tensor] = {}
         """The terms that the last call computed, by name: unweighted and detached."""
 

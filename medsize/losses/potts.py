@@ -44,7 +44,7 @@ class PottsLoss(ReducedLoss):
         reduction: {``"none"``, ``"mean"``, ``"sum"``}. Reduction over the items. Defaults to ``"mean"``.
 
     Raises:
-        ValueError: when ``radius`` is below 1, or ``contrast`` or ``spacing`` is not positive.
+        ValueError: when ``radius`` is not a whole number from 1 on, or ``contrast`` or ``spacing`` is not positive.
 
     Examples:
         >>> import torch
@@ -63,13 +63,13 @@ class PottsLoss(ReducedLoss):
         reduction: LossReduction | str = LossReduction.MEAN,
     ) -> None:
         super().__init__(reduction)
-        if radius < 1:
-            raise ValueError(f"radius must be at least 1, got {radius}.")
+        if radius < 1 or radius != int(radius):
+            raise ValueError(f"radius must be a whole number, at least 1, got {radius}.")
         if contrast <= 0:
             raise ValueError(f"contrast must be positive, got {contrast}.")
         if spacing is not None and min(spacing) <= 0:
             raise ValueError(f"spacing must be positive, got {tuple(spacing)}.")
-        self.radius = radius
+        self.radius = int(radius)
         self.contrast = contrast
         self.spacing = spacing
 

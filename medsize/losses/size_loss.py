@@ -51,6 +51,7 @@ class SizeLoss(ReducedLoss):
             the loss: a scalar, or for ``reduction="none"`` shape ``(B,)`` (``(G,)`` with G groups).
 
         Raises:
+            TypeError: when ``target`` is not a tensor.
             ValueError: when ``target`` is not a size target (the message names the item), ``known`` has a wrong shape,
                 ``mask`` does not fit or is empty, or the targets of one group differ.
         """
@@ -81,6 +82,7 @@ class SizeLoss(ReducedLoss):
             the loss: a scalar, or for ``reduction="none"`` shape ``(B,)`` (``(G,)`` with G groups).
 
         Raises:
+            TypeError: when ``target`` is not a tensor.
             ValueError: when ``target`` is not a size target (the message names the item), ``known`` has a wrong shape,
                 or the targets of one group differ.
         """

@@ -24,9 +24,12 @@ def check_size_target(target: torch.Tensor, num_items: int, num_classes: int) ->
         intervals, shape ``(B, 2, K)``; both ends of an interval are equal where ``target`` was ``(B, K)``.
 
     Raises:
+        TypeError: when ``target`` is not a tensor.
         ValueError: when the shape is wrong, or an item holds NaN, a negative fraction, a low end above its high end,
             or ends between which no distribution lies. The message names the item.
     """
+    if not isinstance(target, torch.Tensor):
+        raise TypeError(f"size target must be a torch.Tensor, got {type(target).__name__}.")
     if target.shape not in ((num_items, num_classes), (num_items, 2, num_classes)):
         raise ValueError(
             f"size target must have the shape (B, K) = {(num_items, num_classes)} or, for intervals, "

@@ -101,10 +101,16 @@ def calibrate(
         level: 1 − α. Where there are too few subjects, the largest level that they allow is taken, and noted.
 
     Raises:
-        ValueError: when the level is not between 0 and 1.
+        ValueError: when the level is not between 0 and 1, or the numbers of values differ.
     """
     if not 0 < level < 1:
         raise ValueError(f"level is {level}, expected a probability between 0 and 1.")
+    lengths = [np.size(found), np.size(low), np.size(high), len(subjects)]
+    if len(set(lengths)) > 1:
+        names = "found, low, high and subjects"
+        raise ValueError(
+            f"{names} have {', '.join(map(str, lengths))} values, expected as many of each, one for a scan."
+        )
     sizes = np.array([found, low, high], dtype=np.float64)
     known = np.asarray(np.isfinite(sizes).all(axis=0))
     predicted, smallest, largest = sizes[:, known]

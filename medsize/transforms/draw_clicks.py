@@ -39,7 +39,15 @@ class DrawClicks(Transform):
 
         Returns:
             uint8, shape ``(1, *spatial)``: the class on its voxels, 255 elsewhere, with the image's affine.
+
+        Raises:
+            TypeError: when the image is not a ``MetaTensor``, whose affine tells where its voxels lie.
+            ValueError: when it does not have three spatial axes.
         """
+        if not isinstance(image, MetaTensor):
+            raise TypeError(f"image must be a MetaTensor, as LoadImaged makes it, got {type(image).__name__}.")
+        if image.ndim != 4:
+            raise ValueError(f"image must have the shape (C, H, W, Z), got {tuple(image.shape)}.")
         shape = image.shape[1:]
         labels = torch.full(shape, IGNORE_INDEX, dtype=torch.uint8)
         if scribble is not None:

@@ -29,11 +29,18 @@ class HandDownSizesd(Transform):
         least_mm2: least area in a slice. Defaults to 60 mm².
         sure: probability in [0.5, 1] that bounds the interval; ``None`` for exact areas. Defaults to ``None``.
         soft_label_key: key of the soft label ``(K, H, W, Z)``. Defaults to ``"soft_label"``.
+
+    Raises:
+        ValueError: when ``least_mm2`` is negative, or ``sure`` is not in [0.5, 1].
     """
 
     backend = [TransformBackends.TORCH]
 
     def __init__(self, least_mm2: float = 60.0, sure: float | None = None, soft_label_key: str = "soft_label") -> None:
+        if least_mm2 < 0:
+            raise ValueError(f"least_mm2 must not be negative, got {least_mm2}.")
+        if sure is not None and not 0.5 <= sure <= 1:
+            raise ValueError(f"sure must be a probability from 0.5 to 1, got {sure}.")
         self.least_mm2 = least_mm2
         self.sure = sure
         self.soft_label_key = soft_label_key

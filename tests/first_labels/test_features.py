@@ -28,6 +28,13 @@ def test_three_channels_are_taken_and_a_kind_that_is_unknown_is_not() -> None:
         SliceFeatures(kind="edges")
 
 
+def test_a_stride_of_nothing_and_a_slice_without_its_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match="stride must be at least 1, got 0"):
+        SliceFeatures(kind="intensity", stride=0)
+    with pytest.raises(ValueError, match=r"slices must have the shape \(B, C, H, W\), got \(1, 32, 32\)"):
+        SliceFeatures(kind="intensity")(torch.rand(1, 32, 32))
+
+
 @pytest.mark.parametrize("stride", [2, 3, 4])
 @pytest.mark.parametrize("kind", ["imagenet", "intensity"])
 def test_features_answer_where_the_slice_changes(kind: str, stride: int) -> None:

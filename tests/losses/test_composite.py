@@ -80,6 +80,11 @@ def test_another_size_loss_takes_its_place() -> None:
     torch.testing.assert_close(loss.terms["size"], SizeL1Loss()(logits[:1], targets["fraction"][:1, 0]))
 
 
+def test_a_negative_weight_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"potts_weight must not be negative, got -0\.1"):
+        CompositeLoss(potts_weight=-0.1)
+
+
 def test_potts_without_an_image_is_refused() -> None:
     with pytest.raises(ValueError, match="the Potts term needs the image"):
         CompositeLoss(potts_weight=1.0)(torch.zeros(1, 3, 4, 4), {"fraction": UNKNOWN[None]})

@@ -109,7 +109,12 @@ def test_image_without_contrast_has_plain_weights() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"radius": 0}, "radius"), ({"contrast": 0.0}, "contrast"), ({"spacing": (1.0, -1.0)}, "spacing")],
+    [
+        ({"radius": 0}, "radius"),
+        ({"radius": 1.5}, "radius must be a whole number"),
+        ({"contrast": 0.0}, "contrast"),
+        ({"spacing": (1.0, -1.0)}, "spacing"),
+    ],
 )
 def test_bad_parameters_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -220,6 +220,11 @@ def test_bad_targets_are_refused_by_item(target: list, message: str) -> None:
         SizeKLLoss()(torch.zeros(2, 2, 4, 4), torch.tensor(target))
 
 
+def test_a_target_that_is_no_tensor_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"size target must be a torch\.Tensor, got list"):
+        SizeKLLoss()(torch.zeros(1, 2, 4, 4), [[0.5, 0.5]])
+
+
 def test_logits_without_space_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(B, K, \*spatial\)"):
         log_average_softmax(torch.zeros(2, 3))

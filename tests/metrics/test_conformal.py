@@ -108,4 +108,9 @@ def test_given_intervals_are_met() -> None:
 def test_a_level_that_is_not_a_probability_is_refused() -> None:
     with pytest.raises(ValueError, match=r"level is 90, expected a probability between 0 and 1"):
         calibrate([1], [1], [1], "a", 90)
+
+
+def test_values_that_are_not_of_the_same_scans_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"found, low, high and subjects have 2, 1, 1, 2 values, expected as many"):
+        calibrate([1, 2], [1], [1], "ab")
     assert score_interval([1.0, 2.0], ["a", "b"], 0.9)[1] == math.inf

@@ -86,3 +86,10 @@ def test_a_missing_image_is_refused_unless_allowed() -> None:
     with pytest.raises(KeyError, match="image"):
         DrawClicksd("image")({"clicks": ()})
     assert DrawClicksd("image", allow_missing_keys=True)({"clicks": ()}) == {}
+
+
+def test_an_image_that_does_not_tell_its_place_is_refused() -> None:
+    with pytest.raises(TypeError, match="image must be a MetaTensor, as LoadImaged makes it, got Tensor"):
+        DrawClicks()(torch.rand(1, 20, 30, 6), [point(1, 3, 3, 3)])
+    with pytest.raises(ValueError, match=r"image must have the shape \(C, H, W, Z\), got \(1, 20, 30\)"):
+        DrawClicks()(image()[..., 0], [point(1, 3, 3, 3)])

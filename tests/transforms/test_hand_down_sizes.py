@@ -81,3 +81,10 @@ def test_an_unknown_volume_stays_unknown_in_every_slice() -> None:
 def test_an_item_without_a_volume_or_a_soft_label_stays_as_it_is(missing: str) -> None:
     item = {key: value for key, value in item_of(soft_label()).items() if key != missing}
     assert HandDownSizesd()(item) == item
+
+
+@pytest.mark.parametrize("wrong", [{"sure": 2.0}, {"sure": 0.3}, {"least_mm2": -1.0}])
+def test_bad_parameters_are_refused(wrong: dict[str, float]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=rf"{name} must .*, got {value}"):
+        HandDownSizesd(**wrong)
