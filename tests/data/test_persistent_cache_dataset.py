@@ -158,7 +158,7 @@ def test_several_processes_may_write_at_once(items: list[dict[str, Any]], tmp_pa
 
 
 def test_a_lambda_function_is_refused(items: list[dict[str, Any]], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not a lambda. To keep no scans, set cache_dir to null"):
+    with pytest.raises(ValueError, match=r"not a lambda\. To keep no scans, set cache_dir to null"):
         dataset(items, tmp_path / "cache", preprocessing(1.0, Lambdad("image", lambda x: x)))
 
 
