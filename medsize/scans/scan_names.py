@@ -72,7 +72,7 @@ class ScanNames:
 
     def fitting(self, name: str) -> tuple[list[str], bool]:
         """
-        Return the paths of the scans that a name fits, and whether it fits but for case, spaces or leading zeros only.
+        Return the paths of the scans that a name fits, and whether it fits but for what :func:`comparable_subject` leaves out.
 
         These count only if no scan has exactly this name.
         """

@@ -21,10 +21,15 @@ VISIT = re.compile(
 
 
 def comparable_subject(name: str) -> str:
-    """Return a subject's name for comparison: people write ``P007``, ``p7`` and ``P 7``, and spreadsheets ``7.0``."""
+    """
+    Return a subject's name for comparison.
+
+    People write ``P007``, ``p7``, ``P 7`` and ``P_007`` for one subject, and spreadsheets ``7.0`` for ``7``.
+    """
     plain = "".join(unicodedata.normalize("NFKC", name).casefold().split())
     if re.fullmatch(r"\d+\.0+", plain):
         plain = plain.partition(".")[0]
+    plain = re.sub(r"(?<=[^\W\d_])[-_](?=\d)", "", plain)
     return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
 
 

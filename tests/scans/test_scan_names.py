@@ -37,6 +37,7 @@ def test_a_series_has_the_path_of_its_folder_unless_that_holds_others_too() -> N
         ("A", ["a/ct.nii.gz"], True),
         ("P007", ["b"], False),
         ("p7", ["b"], True),
+        ("P-7", ["b"], True),
         ("sub-08", ["sub-08/anat/sub-08_T1w.nii.gz"], False),
         ("both", ["both/0.dcm", "both/5.dcm"], False),
         ("cells.tif#2", ["cells.tif#2"], False),

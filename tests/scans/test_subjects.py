@@ -21,9 +21,9 @@ def test_the_same_label_in_two_data_sets_names_two_people(tmp_path: Path) -> Non
 
 
 def test_names_are_compared_as_people_write_them() -> None:
-    alike = ["P007", "p7", " P 07 "], ["007", "7", "7.0"], ["Müller", "Mu\u0308ller"]
+    alike = ["P007", "p7", " P 07 ", "P_007", "p-7"], ["007", "7", "7.0"], ["Müller", "Mu\u0308ller"]
     assert [{comparable_subject(name) for name in names} for names in alike] == [{"p7"}, {"7"}, {"müller"}]
-    assert len({comparable_subject(name) for name in ("10", "1", "100", "1.5", "P1", "0")}) == 6
+    assert len({comparable_subject(name) for name in ("10", "1", "100", "1.5", "P1", "0", "1-5", "p1-5", "p_a")}) == 9
 
 
 def test_folders_of_visits_alone_stay_as_they_are() -> None:

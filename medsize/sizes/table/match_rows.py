@@ -25,7 +25,7 @@ class MatchedRows:
     without_scan: list[str] = field(default_factory=list)
     """Problems of names that fit no scan."""
     joined: list[str] = field(default_factory=list)
-    """Names that fit a scan but for case, spaces or zeros, such as 7 for 007."""
+    """Names that fit a scan but for what people write differently, such as 7 for 007."""
 
 
 def match_rows(table: SizeTable, scans: Mapping[str, FoundScan]) -> MatchedRows:
