@@ -26,7 +26,7 @@ from medsize.measurements.outline import long_and_short
 from medsize.scans.pictures.mask import read_picture_mask
 from medsize.sizes.ellipse import circumference_area, ellipse_area, ellipse_circumference
 from medsize.sizes.ellipsoid import ELLIPSOID_ERROR, ellipsoid_volume
-from medsize.sizes.point_counting import cavalieri_volume, point_counting_interval
+from medsize.sizes.point_counting import cavalieri_volume, point_counting_interval, section_areas_interval
 
 __all__ = ["Read", "heads", "percentages", "read_area", "read_volume", "summary"]
 
@@ -37,6 +37,8 @@ GRIDS = ((5.0, 1), (10.0, 1), (10.0, 2), (10.0, 3), (20.0, 1), (20.0, 2), (20.0,
 PICTURE_GRIDS = (10, 20, 40)
 """Points along the width of a picture."""
 PERCENT_STEPS = (1, 5)
+SLICES_OF_PERCENT = (1, 2)
+"""Number of slices from one whose percentage is read to the next."""
 NOT_KNOWN = float("nan")
 
 
@@ -80,6 +82,10 @@ def read_volume(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator)
         first = int(rng.integers(every))
         counted = _counts(mask[..., first::every], step / spacing[:2], rng)
         yield _counted(name.replace("2th", "2nd").replace("3th", "3rd"), counted, step**2, spacing[2] * every, true)
+    parts = mask.mean(axis=(0, 1))
+    (own,) = rng.spawn(1)  # the grids of points stay where they were
+    for every in SLICES_OF_PERCENT:
+        yield _of_slices(parts, every, int(own.integers(every)), mask, spacing)
 
 
 def read_area(mask: np.ndarray, rng: np.random.Generator) -> Iterator[Read]:
@@ -178,6 +184,18 @@ def _counted(method: str, counts: list[int], point_area: float, distance: float,
     low, high = point_counting_interval(counts, point_area, distance, all_sections="each slice" in method)
     ratio = cavalieri_volume(counts, point_area, distance) / true
     return Read(method, ratio, low / true, high / true, sum(counts))
+
+
+def _of_slices(parts: np.ndarray, every: int, first: int, mask: np.ndarray, spacing: np.ndarray) -> Read:
+    """Return what whole percentages of each n-th slice give, one at least where the structure is shown."""
+    method = f"percent, in steps of 1, each {'slice' if every == 1 else '2nd slice'}"
+    read = [max(round(100 * part), 1) / 100 if part else 0.0 for part in parts[first::every].tolist()]
+    if not sum(read):
+        return Read(method, NOT_KNOWN)
+    areas = [part * mask[..., 0].size * float(np.prod(spacing[:2])) for part in read]
+    distance, true = float(spacing[2]) * every, float(mask.sum() * np.prod(spacing))
+    low, high = section_areas_interval(areas, distance, PERCENT_ERROR, all_sections=every == 1)
+    return Read(method, cavalieri_volume(areas, 1.0, distance) / true, low / true, high / true)
 
 
 def _counts(mask: np.ndarray, step: np.ndarray, rng: np.random.Generator) -> list[int]:

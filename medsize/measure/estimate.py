@@ -9,11 +9,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from medsize.measure.geometry import Absent, CannotTell, Click, Ellipses, Geometry, Lines, Percent, PointCounts
+from medsize.measure.geometry import (
+    Absent,
+    CannotTell,
+    Click,
+    Ellipses,
+    Geometry,
+    Lines,
+    Percent,
+    PointCounts,
+    SlicePercents,
+)
 from medsize.measure.shown_scan import ShownScan
 from medsize.sizes.ellipse import ellipse_area
 from medsize.sizes.ellipsoid import ELLIPSOID_ERROR, ellipsoid_volume
-from medsize.sizes.point_counting import cavalieri_volume, point_counting_interval
+from medsize.sizes.point_counting import cavalieri_volume, point_counting_interval, section_areas_interval
 
 __all__ = ["Estimate", "estimate"]
 
@@ -25,7 +35,10 @@ slices where the organs are largest.
 ELLIPSE_ERROR = (0.85, 1.15)
 """Area over that of an ellipse that a reader has fitted: assumed, until readers are measured."""
 PERCENT_ERROR = (0.7, 1.4)
-"""Area over that of a percentage: assumed, as :data:`ELLIPSE_ERROR`."""
+"""
+Area over that of a percentage, or volume over that of the percentages of all slices: assumed, as
+:data:`ELLIPSE_ERROR`.
+"""
 WITHIN = 0.8
 """Part of a diameter, around its middle, that is taken for inside of the structure."""
 
@@ -81,8 +94,10 @@ def estimate(geometry: Geometry, scan: ShownScan) -> Estimate:
             return _of_points(geometry, scan)
         case Percent():
             if not scan.is_picture:
-                raise ValueError("found a percentage of one slice of a scan, expected one of a picture. Draw lines.")
+                raise ValueError("found a percentage without a slice, expected those of a scan's slices.")
             return Estimate("fraction", geometry.percent / 100).times(PERCENT_ERROR)
+        case SlicePercents():
+            return _of_slice_percents(geometry, scan)
     raise TypeError(f"{type(geometry).__name__} is no geometry")
 
 
@@ -128,10 +143,7 @@ def _of_ellipses(geometry: Ellipses, scan: ShownScan) -> Estimate:
 
 def _of_points(geometry: PointCounts, scan: ShownScan) -> Estimate:
     points = np.array(geometry.points)
-    slices = np.round(scan.indices(points)[:, scan.slice_axis]).astype(int)
-    if len({int(number) % geometry.every for number in slices}) > 1:
-        raise ValueError(f"found points between each {geometry.every}-th slice, expected none. Count them again.")
-    counted = Counter(((slices - slices.min()) // geometry.every).tolist())
+    counted = Counter(_sections(points, geometry.every, scan))
     counts = [counted.get(number, 0) for number in range(max(counted) + 1)]
     middle = points[int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmin())]
     clicks = (tuple(middle.tolist()),)
@@ -139,13 +151,40 @@ def _of_points(geometry: PointCounts, scan: ShownScan) -> Estimate:
     distance = 1.0 if scan.is_picture else float(scan.spacing[scan.slice_axis]) * geometry.every
     low, high = point_counting_interval(counts, area, distance, all_sections=geometry.every == 1)
     value = cavalieri_volume(counts, area, distance)
-    numbers = {"point": len(points), "slice": sum(count > 0 for count in counts)}
-    told = [f"{number} {name}{'s' * (number > 1)}" for name, number in numbers.items()]
+    told = [_number(len(points), "point"), _number(sum(count > 0 for count in counts), "slice")]
     detail = told[0] if scan.is_picture else " on ".join(told)
     if scan.is_picture:
         part, low, high = (min(size / scan.slice_area, 1.0) for size in (value, low, high))
         return Estimate("fraction", part, low, high, clicks=clicks, detail=detail)
     return Estimate("volume_mm3", value, low, high, clicks=clicks, detail=detail)
+
+
+def _of_slice_percents(geometry: SlicePercents, scan: ShownScan) -> Estimate:
+    if scan.is_picture:
+        raise ValueError("found percentages of slices on a picture, expected one of the picture. Draw it again.")
+    sections = _sections(np.array([disc.at for disc in geometry.discs]), geometry.every, scan)
+    if len(set(sections)) < len(sections):
+        raise ValueError("found two discs on one slice, expected one. Take one away.")
+    areas = [0.0] * (max(sections) + 1)
+    for section, disc in zip(sections, geometry.discs, strict=True):
+        areas[section] = disc.percent / 100 * scan.slice_area
+    distance = float(scan.spacing[scan.slice_axis]) * geometry.every
+    low, high = section_areas_interval(areas, distance, PERCENT_ERROR, all_sections=geometry.every == 1)
+    detail = f"discs on {_number(len(sections), 'slice')}"
+    return Estimate("volume_mm3", cavalieri_volume(areas, 1.0, distance), low, high, detail=detail)
+
+
+def _sections(places: np.ndarray, every: int, scan: ShownScan) -> list[int]:
+    """Return the number of each place's section, from 0; sections are ``every`` slices apart."""
+    slices = np.round(scan.indices(places)[:, scan.slice_axis]).astype(int)
+    if len({int(number) % every for number in slices}) > 1:
+        raise ValueError(f"found places between each {every}-th slice, expected none. Draw them again.")
+    sections: list[int] = ((slices - slices.min()) // every).tolist()
+    return sections
+
+
+def _number(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count > 1)}"
 
 
 def _places(geometry: Geometry) -> np.ndarray:
@@ -157,6 +196,8 @@ def _places(geometry: Geometry) -> np.ndarray:
             places = [[ellipse.long, ellipse.short] for ellipse in geometry.ellipses]
         case PointCounts():
             places = geometry.points
+        case SlicePercents():
+            places = [disc.at for disc in geometry.discs]
         case Percent():
             return np.empty((0, 3))  # the disc may be anywhere
         case Click():

@@ -10,7 +10,19 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Absent", "CannotTell", "Click", "Ellipse", "Ellipses", "Geometry", "Lines", "Percent", "PointCounts"]
+__all__ = [
+    "Absent",
+    "CannotTell",
+    "Click",
+    "Disc",
+    "Ellipse",
+    "Ellipses",
+    "Geometry",
+    "Lines",
+    "Percent",
+    "PointCounts",
+    "SlicePercents",
+]
 
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e7, le=1e7)]
 Place = tuple[Number, Number, Number]
@@ -62,6 +74,22 @@ class Percent(_Geometry):
     at: Place
 
 
+class Disc(_Geometry):
+    """Part of a slice, in percent, and the place of the reference disc."""
+
+    percent: float = Field(gt=0, le=100, allow_inf_nan=False)
+    at: Place
+
+
+class SlicePercents(_Geometry):
+    """Parts of a scan's slices, on each n-th slice that shows the structure."""
+
+    method: Literal["percent_of_slices"] = "percent_of_slices"
+    every: int = Field(ge=1, le=1000)
+    """Number of slices from one to the next."""
+    discs: list[Disc] = Field(min_length=1, max_length=5000)
+
+
 class Click(_Geometry):
     """A place inside the structure, without a size."""
 
@@ -82,5 +110,6 @@ class CannotTell(_Geometry):
 
 
 Geometry = Annotated[
-    Lines | Ellipses | PointCounts | Percent | Click | Absent | CannotTell, Field(discriminator="method")
+    Lines | Ellipses | PointCounts | Percent | SlicePercents | Click | Absent | CannotTell,
+    Field(discriminator="method"),
 ]

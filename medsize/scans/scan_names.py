@@ -72,9 +72,9 @@ class ScanNames:
 
     def fitting(self, name: str) -> tuple[list[str], bool]:
         """
-        Return the paths of the scans that a name fits, and whether it fits but for what :func:`comparable_subject` leaves out.
+        Return the paths of the scans that a name fits, and whether it is only alike, see :func:`comparable_subject`.
 
-        These count only if no scan has exactly this name.
+        Names that are alike count only if no scan has exactly this name.
         """
         key = comparable_path(name)
         if fitting := next((by_name[key] for by_name in self.named if key in by_name), []):

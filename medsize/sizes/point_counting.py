@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["cavalieri_volume", "coefficient_of_error", "point_counting_interval"]
+__all__ = ["cavalieri_volume", "coefficient_of_error", "point_counting_interval", "section_areas_interval"]
 
 SHAPE_FACTOR = 5.0
 """Boundary over the square root of the area of a section: 3.5 for a disc, 5 for a moderately elongated shape."""
@@ -17,7 +17,7 @@ BETWEEN_SECTIONS = 12.0
 """Divisor of the variance between sections of any shape; 240 holds for smooth ones."""
 
 
-def cavalieri_volume(counts: Sequence[int], point_area_mm2: float, distance_mm: float) -> float:
+def cavalieri_volume(counts: Sequence[float], point_area_mm2: float, distance_mm: float) -> float:
     """
     Return the volume by the points inside on parallel sections at equal distances, the first at a random place.
 
@@ -27,7 +27,7 @@ def cavalieri_volume(counts: Sequence[int], point_area_mm2: float, distance_mm: 
     Microscopy 1987.
 
     Args:
-        counts: points inside the structure on each section.
+        counts: points inside the structure on each section; or areas, with a point area of 1.
         point_area_mm2: area that a point of the grid stands for.
         distance_mm: distance of two sections.
     """
@@ -35,7 +35,7 @@ def cavalieri_volume(counts: Sequence[int], point_area_mm2: float, distance_mm: 
 
 
 def coefficient_of_error(
-    counts: Sequence[int], shape_factor: float = SHAPE_FACTOR, all_sections: bool = False
+    counts: Sequence[float], shape_factor: float = SHAPE_FACTOR, all_sections: bool = False
 ) -> float:
     """
     Return the standard error of the volume, over the volume.
@@ -47,8 +47,8 @@ def coefficient_of_error(
     stereology, reconsidered". Journal of Microscopy 1999.
 
     Args:
-        counts: points inside on each section, in the order of the sections.
-        shape_factor: mean boundary over the square root of the area of a section, b/√a.
+        counts: points inside on each section, in the order of the sections; or areas, with a shape factor of 0.
+        shape_factor: mean boundary over the square root of the area of a section, b/√a. 0: counting has no error.
         all_sections: whether the sections are all that there are, as all slices of a scan. Then none are between them.
 
     Raises:
@@ -86,3 +86,25 @@ def point_counting_interval(
     volume = cavalieri_volume(counts, point_area_mm2, distance_mm)
     error = 2 * coefficient_of_error(counts, all_sections=all_sections)
     return volume * max(1 - error, LEAST), volume * (1 + error)
+
+
+def section_areas_interval(
+    areas_mm2: Sequence[float], distance_mm: float, area_error: tuple[float, float], all_sections: bool = False
+) -> tuple[float, float]:
+    """
+    Return the ends of the volume's interval by the areas of parallel sections, which may all be wrong alike.
+
+    Two standard errors of the sections' choice are added to the error of the areas.
+
+    Args:
+        areas_mm2: area of the structure on each section, in the order of the sections.
+        distance_mm: see :func:`cavalieri_volume`.
+        area_error: lowest and highest true area, over the one that was read.
+        all_sections: see :func:`coefficient_of_error`.
+
+    Raises:
+        ValueError: when all areas are 0.
+    """
+    error = 2 * coefficient_of_error(areas_mm2, shape_factor=0.0, all_sections=all_sections)
+    volume, (least, most) = cavalieri_volume(areas_mm2, 1.0, distance_mm), area_error
+    return volume * least * max(1 - error, LEAST), volume * most * (1 + error)

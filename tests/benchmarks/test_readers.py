@@ -25,6 +25,9 @@ def test_of_an_ellipsoid_three_diameters_tell_the_volume_and_points_are_without_
     assert (counted["mre"] < 0.2).all()
     assert (abs(counted["bias"] - 1) < 0.08).all()
     assert (counted["in_interval"] >= 0.8).all()
+    for read in table.loc[table.index.str.startswith("percent")].itertuples():
+        assert read.mre < 0.2
+        assert read.in_interval == 1
     assert table.loc["points, 5 mm, each slice", "points"] > table.loc["points, 20 mm, each 3rd slice", "points"]
 
 

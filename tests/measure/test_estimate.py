@@ -11,7 +11,18 @@ import pytest
 import tifffile
 
 from medsize.measure.estimate import estimate
-from medsize.measure.geometry import Absent, CannotTell, Click, Ellipse, Ellipses, Lines, Percent, PointCounts
+from medsize.measure.geometry import (
+    Absent,
+    CannotTell,
+    Click,
+    Disc,
+    Ellipse,
+    Ellipses,
+    Lines,
+    Percent,
+    PointCounts,
+    SlicePercents,
+)
 from medsize.measure.shown_scan import ShownScan
 from medsize.scans.find_scans import find_scans
 
@@ -105,9 +116,37 @@ def test_a_click_absent_and_cannot_tell(scan: ShownScan) -> None:
     assert estimate(CannotTell(), scan).kind == "none"
 
 
-def test_a_percentage_of_one_slice_of_a_scan_is_refused(scan: ShownScan) -> None:
-    with pytest.raises(ValueError, match="expected one of a picture"):
+@pytest.mark.parametrize("every", [1, 3])
+def test_percentages_of_slices_give_the_volume(scan: ShownScan, every: int) -> None:
+    along = scan.slice_axis
+    parts = (scan.voxels > 0).mean(axis=tuple(axis for axis in range(3) if axis != along))
+    discs = [
+        Disc(percent=100 * parts[at], at=tuple((scan.affine @ [*at * np.eye(3)[along], 1])[:3].tolist()))
+        for at in range(1, scan.shape[along], every)
+        if parts[at]
+    ]
+    size = estimate(SlicePercents(every=every, discs=discs), scan)
+    assert size.value == pytest.approx(VOLUME, rel=0.03)
+    assert size.low <= 0.7 * size.value
+    assert size.high >= 1.4 * size.value
+    assert (size.high / size.low == pytest.approx(2)) == (
+        every == 1
+    )  # no slices in between, and the reader's error alone
+    assert size.detail == f"discs on {len(discs)} slices"
+    assert size.clicks == ()
+
+
+def test_percentages_that_are_not_of_a_slice_each_are_refused(scan: ShownScan, picture: ShownScan) -> None:
+    step = scan.affine[:3, scan.slice_axis]
+    here, next_one = (Disc(percent=5, at=tuple((CENTRE + move).tolist())) for move in (0 * X, step))
+    with pytest.raises(ValueError, match="percentage without a slice"):
         estimate(Percent(percent=12, at=tuple(CENTRE)), scan)
+    with pytest.raises(ValueError, match="between each 2-th slice"):
+        estimate(SlicePercents(every=2, discs=[here, next_one]), scan)
+    with pytest.raises(ValueError, match="two discs on one slice"):
+        estimate(SlicePercents(every=1, discs=[here, here]), scan)
+    with pytest.raises(ValueError, match="percentages of slices on a picture"):
+        estimate(SlicePercents(every=1, discs=[Disc(percent=5, at=(-1, -1, 0))]), picture)
 
 
 def test_a_place_outside_is_refused(scan: ShownScan) -> None:

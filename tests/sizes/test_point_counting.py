@@ -7,7 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from medsize.sizes.point_counting import cavalieri_volume, coefficient_of_error, point_counting_interval
+from medsize.sizes.point_counting import (
+    cavalieri_volume,
+    coefficient_of_error,
+    point_counting_interval,
+    section_areas_interval,
+)
 
 
 def test_the_volume_is_points_times_area_times_distance() -> None:
@@ -44,3 +49,14 @@ def test_the_interval_holds_the_volume_of_an_ellipsoid_nine_times_in_ten_at_leas
         low, high = point_counting_interval(counts, step**2, distance)
         inside.append(low <= 4 / 3 * math.pi * radii.prod() <= high)
     assert np.mean(inside) >= 0.9
+
+
+def test_areas_of_sections_have_the_error_of_the_reader_and_of_the_sections_between() -> None:
+    volume = 2.0 * (30 + 100 + 40)
+    variance = (3 * (30**2 + 100**2 + 40**2) - 4 * (30 * 100 + 100 * 40) + 30 * 40) / 12
+    error = 2 * math.sqrt(variance) / 170
+    assert section_areas_interval([30, 100, 40], 2.0, (1, 1)) == pytest.approx(
+        (volume * (1 - error), volume * (1 + error))
+    )
+    whole = section_areas_interval([30, 100, 40], 2.0, (0.7, 1.4), all_sections=True)
+    assert whole == pytest.approx((0.7 * volume, 1.4 * volume))

@@ -6,17 +6,16 @@ import { View } from "./view.js";
 
 const IDLE_MS = 60_000; // a pause longer than this is not time of the reading
 const element = (id) => document.getElementById(id);
-const METHOD_NAMES = { lines: "lines", ellipse: "ellipse", points: "point counting", percent: "percent", click: "click", absent: "absent", cannot_tell: "can’t tell" };
+const METHOD_NAMES = { lines: "lines", ellipse: "ellipse", points: "point counting", percent: "percent", percent_of_slices: "percent of slices", click: "click", absent: "absent", cannot_tell: "can’t tell" };
 
 class App {
   constructor() {
     this.view = new View(element("canvas"), () => this.showView());
     const changed = () => this.changed();
     this.tools = {
-      lines: new Lines(this.view, changed), ellipse: new Ellipse(this.view, changed), percent: new Percent(this.view, changed),
-      click: new Click(this.view, changed),
+      lines: new Lines(this.view, changed), ellipse: new Ellipse(this.view, changed), points: new Points(this.view, changed),
+      percent: new Percent(this.view, changed), click: new Click(this.view, changed),
     };
-    this.tools.points = new Points(this.view, changed);
     this.toolName = "lines";
     this.tasks = [];
     this.current = -1;
@@ -156,7 +155,7 @@ class App {
 
   /** Go on with an unfinished drawing, or show the reading that is to be corrected. */
   restore(task) {
-    this.tools.points.seed = `${this.reader} ${this.round} ${this.view.facts.name} ${task.structure}`;
+    this.tools.points.seed = this.tools.percent.seed = `${this.reader} ${this.round} ${this.view.facts.name} ${task.structure}`;
     for (const tool of Object.values(this.tools)) tool.reset();
     const draft = JSON.parse(localStorage.getItem(this.draftKey(task)) ?? "null");
     if (draft) {
@@ -169,14 +168,10 @@ class App {
 
   firstPlace(geometry) {
     if (geometry === null) return null;
-    return geometry.lines?.[0][0] ?? geometry.ellipses?.[0].long[0] ?? geometry.points?.[0] ?? geometry.at;
+    return geometry.lines?.[0][0] ?? geometry.ellipses?.[0].long[0] ?? geometry.points?.[0] ?? geometry.discs?.[0].at ?? geometry.at;
   }
 
   useTool(name, state = null) {
-    if (name === "percent" && this.view.facts?.picture === false) {
-      if (this.toolName !== "percent") return this.status("Percentages are for pictures: draw lines, or count points.", "warn");
-      name = "lines";
-    }
     this.toolName = name;
     if (state !== null) this.tool.reset(state);
     for (const button of document.querySelectorAll("[data-tool]")) {
@@ -184,13 +179,13 @@ class App {
       button.setAttribute("aria-checked", chosen);
       button.tabIndex = chosen ? 0 : -1;
     }
-    const noPercent = this.view.facts?.picture === false;
-    document.querySelector("[data-tool=percent]").hidden = element("help-percent").hidden = noPercent;
+    const isSampling = name === "points" || name === "percent";
     element("options-points").hidden = name !== "points";
     element("options-percent").hidden = name !== "percent";
     if (this.view.facts !== null) {
-      if (name === "points" || name === "percent") this.view.setPlane(this.view.facts.sliceAxis);
-      if (name === "points") this.tool.begin();
+      element("options-every").hidden = !isSampling || this.view.facts.picture;
+      element("percent-of").textContent = this.view.facts.picture ? "picture" : "slice";
+      if (isSampling) this.view.setPlane(this.view.facts.sliceAxis).then(() => this.tool.begin());
       this.changed(false);
     }
   }
@@ -203,19 +198,23 @@ class App {
     element("hint").textContent = tool.hint();
     if (this.toolName === "points") {
       if (document.activeElement !== element("step")) element("step").value = tool.state.step;
-      if (document.activeElement !== element("every")) element("every").value = tool.state.every;
-      element("every").disabled = this.view.facts.picture;
       document.querySelector("#options-points .unit").textContent = this.view.facts.lengthUnit;
     }
-    if (this.toolName === "percent") {
-      if (document.activeElement !== element("percent")) element("percent").value = tool.state.sized ? tool.state.percent : "";
-    }
+    if (tool.acquired !== null && document.activeElement !== element("every")) element("every").value = tool.state.every;
+    this.showPercent();
     if (isNew) {
       this.touch();
       if (isEmpty(tool)) localStorage.removeItem(this.draftKey(task));
       else localStorage.setItem(this.draftKey(task), JSON.stringify({ tool: this.toolName, state: tool.state, seconds: this.seconds }));
     }
     this.ask();
+  }
+
+  /** Show the percentage of the slice's disc, unless it is being typed. */
+  showPercent() {
+    if (this.toolName !== "percent" || document.activeElement === element("percent")) return;
+    const { percent, sized } = this.tool.disc;
+    element("percent").value = sized ? percent : "";
   }
 
   /** Ask for the size of the drawing; of several questions at once, only the last one counts. */
@@ -383,15 +382,18 @@ class App {
     element("slice-text").textContent = `${view.at[view.axis] + 1} of ${view.count}`;
     element("window").value = view.preset;
     for (const button of element("planes").children) button.setAttribute("aria-checked", +button.dataset.axis === view.axis);
-    if (this.task) element("hint").textContent = this.tool.hint();
+    if (this.task) {
+      element("hint").textContent = this.tool.hint();
+      this.showPercent();
+    }
   }
 
-  /** Go to another slice: in point counting, to the next one that is counted. */
+  /** Go to another slice: where each n-th slice is counted, to the next of them. */
   step(direction) {
     const { view } = this;
     if (view.facts === null) return;
     let at = view.at[view.axis] + direction;
-    if (this.toolName === "points" && view.axis === this.tool.acquired) {
+    if (view.axis === this.tool.acquired) {
       while (at >= 0 && at < view.count && !this.tool.isCounted(at)) at += direction;
       if (at < 0 || at >= view.count) return;
     }
@@ -518,9 +520,8 @@ function listen() {
   element("zoom-in").onclick = () => view.zoomBy(1.25);
   element("zoom-out").onclick = () => view.zoomBy(0.8);
   element("zoom-fit").onclick = () => view.fit();
-  for (const id of ["step", "every"]) {
-    element(id).onchange = () => app.tools.points.setGrid(+element("step").value, +element("every").value);
-  }
+  element("step").onchange = (event) => app.tools.points.setStep(+event.target.value);
+  element("every").onchange = (event) => app.tool.setEvery(+event.target.value);
   element("percent").oninput = (event) => app.tools.percent.set(+event.target.value);
   element("help-button").onclick = () => element("help").showModal();
   document.querySelector("#sign-in form").onsubmit = (event) => {

@@ -4,7 +4,7 @@
 // `release` and `hover` of a pointer; `place` by the keyboard's cursor; `undo`, false if there is nothing to undo.
 
 import {
-  add, COLOUR, cross, cross2d, distance, dot, ellipse, handle, label, line, middle, norm, OTHER, subtract, times, unit,
+  add, COLOUR, cross, cross2d, distance, dot, ellipse, handle, label, line, middle, OTHER, subtract, times, unit,
 } from "./drawing.js";
 
 const SHORTEST_PX = 4;
@@ -41,6 +41,8 @@ class Tool {
   hover() {}
   place() {}
   get cursorStep() { return null; }
+  get acquired() { return null; }
+  isCounted() { return true; }
   resize() {}
 }
 
@@ -276,32 +278,32 @@ export class Ellipse extends Tool {
   }
 }
 
-/** Points of a square grid on each n-th slice; the grid begins at a random place. */
-export class Points extends Tool {
+/** A tool that is used on each n-th slice, the first of them at a random place. */
+class Sampling extends Tool {
   empty() {
-    const { facts, spacing } = this.view;
-    const extents = this.inPlane().map((axis) => facts.shape[axis] * spacing[axis]);
+    const { facts } = this.view;
     return {
-      step: round(Math.min(...extents) / 24),
       every: facts.picture ? 1 : Math.max(1, Math.round(facts.shape[facts.sliceAxis] / 16)),
       start: [0, 1, 2].map((axis) => randomOf(`${this.seed} ${axis}`)),
-      inside: [],
     };
   }
 
   reset(state = null) {
     if (this.view.facts !== null) super.reset(state);
     else this.state = null;
-    this.inside = new Set(this.state?.inside);
-    this.painting = null;
   }
 
   get acquired() {
     return this.view.facts.sliceAxis;
   }
 
+  /** Number of the slice that is shown. */
+  get at() {
+    return this.view.at[this.acquired];
+  }
+
   inPlane() {
-    return [0, 1, 2].filter((axis) => axis !== this.view.facts.sliceAxis);
+    return [0, 1, 2].filter((axis) => axis !== this.acquired);
   }
 
   get first() {
@@ -312,31 +314,66 @@ export class Points extends Tool {
     return (at - this.first) % this.state.every === 0;
   }
 
+  /** Whether a slice is shown that is counted. */
+  get isHere() {
+    return this.state !== null && this.view.axis === this.acquired && this.isCounted(this.at);
+  }
+
   hint() {
-    if (this.view.axis !== this.acquired) return "Points are counted in the plane of the slices.";
-    const at = this.view.at[this.acquired];
-    if (!this.isCounted(at)) return `This slice is not counted. Go to the next with Page Up or Page Down.`;
-    return "Click or drag over all points inside, on each counted slice. 20 to 200 in all are enough.";
+    if (this.state === null) return ""; // the last scan could not be read
+    if (this.view.axis !== this.acquired) return "Sizes are read in the plane of the slices.";
+    if (!this.isCounted(this.at)) return "This slice is not counted. Go to the next with Page Up or Page Down.";
+    return this.hintHere();
   }
 
   /** Show a slice that is counted. */
   begin() {
-    const at = this.view.at[this.acquired];
-    const near = [...Array(this.state.every).keys()].flatMap((n) => [at + n, at - n]);
+    const near = [...Array(this.state.every).keys()].flatMap((n) => [this.at + n, this.at - n]);
     const counted = near.find((number) => number >= 0 && number < this.view.facts.shape[this.acquired] && this.isCounted(number));
     if (counted !== undefined) this.view.setSlice(counted);
   }
 
-  setGrid(step, every) {
-    if (!(step > 0) || !(every >= 1)) return;
-    Object.assign(this.state, { step, every: Math.round(every), inside: [] });
+  /** Begin anew, on one slice in so many. */
+  setEvery(every) {
+    if (!(every >= 1)) return;
+    this.clear({ every: Math.round(every) });
+    this.begin();
+    this.changed();
+  }
+}
+
+/** Points of a square grid on each n-th slice; the grid begins at a random place. */
+export class Points extends Sampling {
+  empty() {
+    const { facts, spacing } = this.view;
+    const extents = this.inPlane().map((axis) => facts.shape[axis] * spacing[axis]);
+    return { ...super.empty(), step: round(Math.min(...extents) / 24), inside: [] };
+  }
+
+  reset(state = null) {
+    super.reset(state);
+    this.inside = new Set(this.state?.inside);
+    this.painting = null;
+  }
+
+  hintHere() {
+    return "Click or drag over all points inside, on each counted slice. 20 to 200 in all are enough.";
+  }
+
+  clear(settings) {
+    Object.assign(this.state, settings, { inside: [] });
     this.inside.clear();
+  }
+
+  setStep(step) {
+    if (!(step > 0)) return;
+    this.clear({ step });
     this.begin();
     this.changed();
   }
 
   resize(direction) {
-    this.setGrid(round(this.state.step * (direction > 0 ? 0.7 : 1.45)), this.state.every);
+    this.setStep(round(this.state.step * (direction > 0 ? 0.7 : 1.45)));
   }
 
   get cursorStep() {
@@ -363,8 +400,8 @@ export class Points extends Tool {
 
   /** The grid's point next to a place, null on slices that are not counted. */
   next(mm) {
-    const at = this.view.at[this.acquired];
-    if (this.view.axis !== this.acquired || !this.isCounted(at)) return null;
+    if (!this.isHere) return null;
+    const { at } = this;
     const index = this.view.toIndex(mm);
     const [i, j] = this.inPlane().map((axis, k) =>
       Math.round(((index[axis] + 0.5) * this.view.spacing[axis]) / this.state.step - this.state.start[k]));
@@ -414,9 +451,8 @@ export class Points extends Tool {
   }
 
   draw(context) {
-    const { view, acquired } = this;
-    const at = view.at[acquired];
-    if (view.axis !== acquired || !this.isCounted(at)) return;
+    const { view, at } = this;
+    if (!this.isHere) return;
     const [columns, rows] = this.inPlane().map((axis) => Math.ceil((view.facts.shape[axis] * view.spacing[axis]) / this.state.step));
     const arm = Math.min(Math.max((this.state.step * view.zoom) / 5, 2), 6);
     for (let i = 0; i < columns; i++) {
@@ -448,56 +484,88 @@ export class Points extends Tool {
   }
 }
 
-/** Part of a picture, with a disc of that area to compare. */
-export class Percent extends Tool {
+/** Part of a picture, or of each n-th slice, with a disc of that area to compare. */
+export class Percent extends Sampling {
   empty() {
-    return { percent: null, at: null, sized: false }; // sized: its reader has set the percentage
+    return { ...super.empty(), discs: [] }; // sized: its reader has set the percentage
   }
 
-  hint() {
-    const { percent, sized } = this.state;
-    if (percent === null) return "Type the percentage, or click the structure and drag the disc's edge until it is as large.";
-    return `Drag the disc’s edge, or [ and ], until it is as large as the structure${sized ? "." : "; then save."}`;
+  hintHere() {
+    const { picture } = this.view.facts;
+    const { percent, sized } = this.disc;
+    const where = picture ? "" : " So on each counted slice that shows it.";
+    if (percent === null) return `Type the percentage, or click the structure and drag the disc's edge until it is as large.${where}`;
+    if (!sized) return "Drag the disc’s edge, or [ and ], until it is as large as the structure; then save.";
+    const other = this.state.discs.find((disc) => !disc.sized);
+    if (other) return `The disc of slice ${other.slice + 1} has no size yet. Drag its edge, or take it back.`;
+    return `Drag the disc’s edge, or [ and ], until it is as large as the structure.${where}`;
+  }
+
+  clear(settings) {
+    Object.assign(this.state, settings, { discs: [] });
   }
 
   get area() {
     const { facts, spacing } = this.view;
-    return [0, 1, 2].filter((axis) => axis !== facts.sliceAxis).reduce((area, axis) => area * facts.shape[axis] * spacing[axis], 1);
+    return this.inPlane().reduce((area, axis) => area * facts.shape[axis] * spacing[axis], 1);
+  }
+
+  /** The disc of the slice that is shown. */
+  get disc() {
+    return this.state?.discs.find((disc) => disc.slice === this.at) ?? { slice: this.at, percent: null, at: null, sized: false };
   }
 
   get radius() {
-    return Math.sqrt(((this.state.percent / 100) * this.area) / Math.PI);
+    return Math.sqrt(((this.disc.percent / 100) * this.area) / Math.PI);
+  }
+
+  /** Percentage that a new disc begins with: that of the last one. */
+  get usual() {
+    return this.state.discs.at(-1)?.percent ?? 5;
+  }
+
+  put(changes) {
+    const { discs } = this.state;
+    const disc = { ...this.disc, ...changes };
+    const known = discs.findIndex(({ slice }) => slice === disc.slice);
+    if (known < 0) discs.push(disc);
+    else discs[known] = disc;
   }
 
   set(percent) {
-    this.state.percent = percent > 0 ? Math.min(percent, 100) : null;
-    this.state.sized = percent > 0;
-    this.state.at ??= this.view.toMm(this.view.facts.shape.map((n, axis) => (axis === this.view.axis ? this.view.at[axis] : (n - 1) / 2)));
+    if (!this.isHere) return;
+    if (percent > 0) this.put({ percent: Math.min(percent, 100), sized: true, at: this.disc.at ?? this.middle });
+    else this.state.discs = this.state.discs.filter(({ slice }) => slice !== this.at);
     this.changed();
   }
 
+  get middle() {
+    return this.view.toMm(this.view.facts.shape.map((n, axis) => (axis === this.acquired ? this.at : (n - 1) / 2)));
+  }
+
   geometry() {
-    const { percent, at, sized } = this.state;
-    return sized && at !== null ? { method: "percent", percent, at } : null;
+    const discs = this.state?.discs ?? [];
+    if (!discs.length || discs.some(({ sized }) => !sized)) return null;
+    const drawn = discs.map(({ percent, at }) => ({ percent, at }));
+    return this.view.facts.picture ? { method: "percent", ...drawn[0] } : { method: "percent_of_slices", every: this.state.every, discs: drawn };
   }
 
   press(at, mm) {
-    const { percent } = this.state;
-    const away = this.state.at === null ? Infinity : distance(mm, this.state.at);
-    if (percent !== null && Math.abs(this.view.away(this.state.at)) < 1 && Math.abs(away - this.radius) * this.view.zoom < 12) this.held = "edge";
+    if (!this.isHere) return;
+    const { percent, at: centre } = this.disc;
+    const away = centre === null ? Infinity : distance(mm, centre);
+    if (percent !== null && Math.abs(away - this.radius) * this.view.zoom < 12) this.held = "edge";
     else {
-      this.state.at = mm;
-      if (percent === null) this.state.percent = 5;
+      this.put({ at: mm, percent: percent ?? this.usual });
       this.held = "middle";
     }
   }
 
   drag(at, mm) {
-    if (this.held === "middle") this.state.at = mm;
+    if (this.held === "middle") this.put({ at: mm });
     if (this.held === "edge") {
-      const area = Math.PI * distance(mm, this.state.at) ** 2;
-      this.state.percent = +Math.min(Math.max((100 * area) / this.area, 0.01), 100).toPrecision(3);
-      this.state.sized = true;
+      const area = Math.PI * distance(mm, this.disc.at) ** 2;
+      this.put({ percent: +Math.min(Math.max((100 * area) / this.area, 0.01), 100).toPrecision(3), sized: true });
     }
   }
 
@@ -507,29 +575,26 @@ export class Percent extends Tool {
   }
 
   place(mm) {
-    this.state.at = mm;
-    this.state.percent ??= 5;
+    if (this.isHere) this.put({ at: mm, percent: this.disc.percent ?? this.usual });
     this.changed();
   }
 
   resize(direction) {
-    this.set(+((this.state.percent ?? 5) * (direction > 0 ? 1.1 : 1 / 1.1)).toPrecision(3));
+    this.set(+((this.disc.percent ?? this.usual) * (direction > 0 ? 1.1 : 1 / 1.1)).toPrecision(3));
   }
 
   undo() {
-    const had = this.state.percent !== null;
-    this.reset();
-    return had;
+    return this.state.discs.pop() !== undefined;
   }
 
   draw(context) {
-    const { percent, at } = this.state;
-    if (percent === null || at === null || this.view.axis !== this.view.facts.sliceAxis || Math.abs(this.view.away(at)) > 0.51) return;
+    const { percent, at, sized } = this.disc;
+    if (percent === null || !this.isHere) return;
     const r = this.radius * this.view.zoom;
     const middleOnScreen = this.view.screenOfMm(at);
     ellipse(context, middleOnScreen, [r, 0], [0, r]);
     handle(context, [middleOnScreen[0] + r, middleOnScreen[1]]);
-    if (this.state.sized) label(context, `${percent} %`, [middleOnScreen[0] + r, middleOnScreen[1]]);
+    if (sized) label(context, `${percent} %`, [middleOnScreen[0] + r, middleOnScreen[1]]);
   }
 }
 
@@ -592,7 +657,8 @@ function round(value) {
   return +(nearest * power).toPrecision(3);
 }
 
-/** The part of an unfinished reading that is kept with the browser. */
+/** Whether nothing is drawn that is worth keeping with the browser. */
 export function isEmpty(tool) {
-  return tool.geometry() === null && norm([tool.state?.lines?.length ?? 0, tool.state?.ellipses?.length ?? 0]) === 0;
+  const { lines = [], ellipses = [], discs = [] } = tool.state ?? {};
+  return tool.geometry() === null && lines.length + ellipses.length + discs.length === 0;
 }
