@@ -15,24 +15,21 @@ Licence of the data: CC BY-SA 4.0.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import nibabel
 import numpy as np
 import SimpleITK
 import typer
 from PIL import Image
 
+from data_prep.clicks import clicks_in
 from data_prep.folds import folds_from
 from data_prep.ibsi_sts import only_scan
 from medsize.cohort.proposal import propose_run
 from medsize.data import DataListError, describe_scans, load_cohort
 from medsize.scans.find_scans import read_scan
 from medsize.scans.image_file import write_nifti
-from medsize.sizes.mask_sizes import read_mask
-from medsize.transforms import ClickFromMask
 
 CLASSES = ("background", "liver", "right kidney", "left kidney", "spleen")
 GREY_VALUES = ((55, 70), (110, 135), (175, 200), (240, 255))
@@ -61,7 +58,7 @@ def main(
             "fold": fold_of[name],
         }
         if name in training[:clicks]:
-            scan["clicks"] = _clicks(dataset_dir / scan["label"])
+            scan["clicks"] = clicks_in(dataset_dir / scan["label"], CLASSES)
         scans.append(scan)
     data_list = output_dir / "datalist.json"
     describe_scans(
@@ -139,18 +136,6 @@ def _classes(png: Path) -> np.ndarray:
     if (other := np.unique(grey[(classes == 0) & (grey > 0)])).size:
         raise ValueError(f"{png}: found the values {other[:5].tolist()}, expected 0 and those of the four organs.")
     return classes
-
-
-def _clicks(mask_file: Path) -> dict[str, list[Sequence[float]]]:
-    """Return the place deep inside each organ, scanner mm."""
-    mask = read_mask(mask_file)
-    clicked = np.asarray(ClickFromMask(radius=0, include_background=False)(mask)[0])
-    affine = nibabel.load(mask_file).affine
-    return {
-        CLASSES[k]: [[round(float(x), 2) for x in (affine @ [*np.argwhere(clicked == k)[0], 1])[:3]]]
-        for k in range(1, len(CLASSES))
-        if (clicked == k).any()
-    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """
 Prepare a task of the Medical Segmentation Decathlon, or any folder in its layout.
 
-    python -m data_prep.msd FOLDER --output-dir OUT [--download] [--clicks]
+    python -m data_prep.msd FOLDER --output-dir OUT [--download] [--clicks | --one-click]
 
 FOLDER is a task's folder, with ``dataset.json``. OUT gets ``datalist.json``, with sizes measured in the masks and all
 scans of a subject in one fold, and ``cohort.yaml`` for ``medsize fit``. With ``--download``, MONAI first fetches the
@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from data_prep.clicks import clicks_in
 from medsize.cohort.proposal import propose_run
 from medsize.cohort.structures import decathlon_labels
 from medsize.data import assign_folds, describe_scans, load_cohort
@@ -30,6 +31,7 @@ def main(
     download: Annotated[bool, typer.Option(help="Fetch the task through MONAI if FOLDER does not exist.")] = False,
     folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
     clicks: Annotated[bool, typer.Option(help="Simulate one click per class and slice.")] = False,
+    one_click: Annotated[bool, typer.Option(help="Simulate one click in each structure of each scan.")] = False,
     roi_shift_mm: Annotated[
         float | None,
         typer.Option(help="Also state a region of interest, shifted at random by up to so many mm."),
@@ -55,6 +57,10 @@ def main(
         }
         for scan in task["training"]
     ]
+    if one_click and clicks:
+        raise typer.BadParameter("got both --clicks and --one-click. Choose one.", param_hint="--one-click")
+    if one_click:
+        scans = [{**scan, "clicks": clicks_in(folder / scan["label"], class_names)} for scan in scans]
     fold_of = assign_folds([scan["subject"] for scan in scans], folds)
     data_list = output_dir / "datalist.json"
     describe_scans(

@@ -56,6 +56,27 @@ def test_labels_may_be_written_as_nnunet_does_and_faulty_ones_are_refused(comman
     assert "no usable labels (their values are 0, 2)" in " ".join(result.stderr.replace("│", " ").split())
 
 
+def test_one_click_a_structure_lies_inside_it(command: Callable, tmp_path: Path) -> None:
+    affine = np.diag([2.0, 1.0, 3.0, 1.0])
+    affine[:3, 3] = -10, 5, 7
+    mask = np.zeros((20, 20, 6), dtype=np.uint8)
+    mask[3:12, 4:9, 1:4], mask[14:18, 12:18, 2:5] = 1, 2
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+        nibabel.save(nibabel.Nifti1Image(mask, affine), tmp_path / folder / "a.nii.gz")
+    scan = {"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}
+    task = {"labels": {"0": "background", "1": "liver", "2": "spleen"}, "training": [scan]}
+    (tmp_path / "dataset.json").write_text(json.dumps(task))
+    command("data_prep.msd", tmp_path, "--output-dir", tmp_path / "out", "--one-click", cwd=PROJECT)
+    (item,) = json.loads((tmp_path / "out" / "datalist.json").read_text())["training"]
+    assert set(item["clicks"]) == {"liver", "spleen"}
+    for value, name in enumerate(item["clicks"], start=1):
+        (place,) = item["clicks"][name]
+        index = np.linalg.inv(affine) @ [*place, 1]
+        assert mask[tuple(np.round(index[:3]).astype(int))] == value
+    assert "scribble" not in item
+
+
 def test_what_is_no_task_is_refused(command: Callable, tmp_path: Path) -> None:
     result = command("data_prep.msd", tmp_path, "--output-dir", tmp_path / "out", cwd=PROJECT, check=False)
     assert result.returncode != 0
