@@ -185,7 +185,10 @@ class App {
     if (this.view.facts !== null) {
       element("options-every").hidden = !isSampling || this.view.facts.picture;
       element("percent-of").textContent = this.view.facts.picture ? "picture" : "slice";
-      if (isSampling) this.view.setPlane(this.view.facts.sliceAxis).then(() => this.tool.begin());
+      if (isSampling) {
+        this.view.setPlane(this.view.facts.sliceAxis);
+        this.tool.begin();
+      }
       this.changed(false);
     }
   }
