@@ -487,7 +487,7 @@ export class Points extends Sampling {
 /** Part of a picture, or of each n-th slice, with a disc of that area to compare. */
 export class Percent extends Sampling {
   empty() {
-    return { ...super.empty(), discs: [] }; // sized: its reader has set the percentage
+    return { ...super.empty(), discs: [] }; // each with its slice, percent, place, and whether its reader has sized it
   }
 
   hintHere() {
