@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from monai.bundle import ConfigParser
+from monai.networks.nets import UNet
 
 from medsize.bundle.run.settings import RunSettings
 from medsize.checks import RunRefused, check_bundle
@@ -55,7 +57,23 @@ def test_a_window_that_the_network_cannot_take_is_told(
     assert told.startswith(
         f"the {network['_target_']} cannot take a window of {window} voxels (roi_size) with {channels}"
     )
-    assert told.endswith("Change roi_size, or the network.")
+    assert told.endswith("Change roi_size, in_channels, or the network.")
+
+
+class NeedsValues(UNet):
+    """A network that looks at its input, which cannot be done by shapes alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert float(x.max()) < 100
+        output: torch.Tensor = super().forward(x)
+        return output
+
+
+def test_a_network_that_does_not_run_without_values_is_tried_with_them() -> None:
+    network = UNET | {"_target_": "tests.checks.test_network.NeedsValues"}
+    assert found(network, roi_size=[64, 64]) == []
+    (told,) = found(network | {"out_channels": 7}, roi_size=[64, 64])
+    assert told.startswith("the NeedsValues gives 7 channels")
 
 
 def test_imagenet_weights_of_a_network_without_any_are_told() -> None:
