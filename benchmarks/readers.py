@@ -39,6 +39,7 @@ PICTURE_GRIDS = (10, 20, 40)
 PERCENT_STEPS = (1, 5)
 SLICES_OF_PERCENT = (1, 2)
 """Number of slices from one whose percentage is read to the next."""
+EACH = {1: "each slice", 2: "each 2nd slice", 3: "each 3rd slice"}
 NOT_KNOWN = float("nan")
 
 
@@ -78,10 +79,9 @@ def read_volume(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generator)
         number = len(lengths)
         yield _read(f"{number} diameter{'s' * (number > 1)}", ellipsoid_volume(lengths), ELLIPSOID_ERROR[number], true)
     for step, every in GRIDS:
-        name = f"points, {step:g} mm, each {'slice' if every == 1 else f'{every}th slice'}"
         first = int(rng.integers(every))
         counted = _counts(mask[..., first::every], step / spacing[:2], rng)
-        yield _counted(name.replace("2th", "2nd").replace("3th", "3rd"), counted, step**2, spacing[2] * every, true)
+        yield _counted(f"points, {step:g} mm, {EACH[every]}", counted, step**2, spacing[2] * every, true)
     parts = mask.mean(axis=(0, 1))
     (own,) = rng.spawn(1)  # the grids of points stay where they were
     for every in SLICES_OF_PERCENT:
@@ -188,7 +188,7 @@ def _counted(method: str, counts: list[int], point_area: float, distance: float,
 
 def _of_slices(parts: np.ndarray, every: int, first: int, mask: np.ndarray, spacing: np.ndarray) -> Read:
     """Return what whole percentages of each n-th slice give, one at least where the structure is shown."""
-    method = f"percent, in steps of 1, each {'slice' if every == 1 else '2nd slice'}"
+    method = f"percent, in steps of 1, {EACH[every]}"
     read = [max(round(100 * part), 1) / 100 if part else 0.0 for part in parts[first::every].tolist()]
     if not sum(read):
         return Read(method, NOT_KNOWN)

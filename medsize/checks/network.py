@@ -6,6 +6,7 @@ import copy
 
 import torch
 from monai.bundle import ConfigParser
+from monai.networks import eval_mode
 from torch import nn
 
 from medsize.bundle.run.settings import RunSettings
@@ -74,9 +75,9 @@ def _shape_problems(network: nn.Module, channels: int, window: tuple[int, ...], 
 
 
 def _output(network: nn.Module, window: torch.Tensor) -> object:
-    """Return what a network gives for a window, as in an evaluation."""
-    with torch.no_grad():
-        return network.eval()(window)
+    """Return what a network gives for a window in an evaluation; its mode stays as it was."""
+    with eval_mode(network):
+        return network(window)
 
 
 def _first_line(error: Exception) -> str:
