@@ -9,7 +9,7 @@ import torch
 from monai.bundle import ConfigComponent
 from pydantic import AfterValidator, BaseModel, Field
 
-from medsize.bundle.run.settings import Number, Switch, Whole, read_settings
+from medsize.bundle.run.settings import AtLeast1, Number, Switch, Whole, read_settings
 
 __all__ = ["value_problems"]
 
@@ -32,7 +32,6 @@ def _axes(codes: str) -> str:
 
 SAME_AXIS = str.maketrans("RAS", "LPI")
 AtLeast0 = Annotated[Number, Field(ge=0)]
-AtLeast1 = Annotated[Whole, Field(ge=1)]
 MoreThan0 = Annotated[Number, Field(gt=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
 Ramp = tuple[Fraction, Fraction]
@@ -50,7 +49,7 @@ class ConfigValues(BaseModel):
     learning_rate: MoreThan0 = 1
     decay: MoreThan0 = 1
     spacing: tuple[MoreThan0, ...] = ()
-    roi_size: tuple[Whole, ...] = ()
+    roi_size: tuple[AtLeast1, ...] = ()
     orientation: Annotated[str, AfterValidator(_axes)] = ""
     size_weight: AtLeast0 = 1
     mask_weight: AtLeast0 = 1

@@ -24,6 +24,7 @@ def _not_as_text(value: Any) -> Any:
 # The config goes on with the values that it was given: none is accepted here that means something else there.
 Switch = Annotated[bool, BeforeValidator(_not_as_text)]
 Whole = Annotated[int, Strict()]
+AtLeast1 = Annotated[Whole, Field(ge=1)]
 Number = Annotated[float, Strict()]
 DERIVED: dict[str, tuple[str, ...]] = {"num_classes": (), "region_mm": ("spacing", "roi_size")}
 """Settings that follow from the cohort or from other settings, and are faulty with these."""
@@ -61,7 +62,7 @@ class RunSettings(BaseModel):
     """Codes of the axes that scans are turned to; empty: they stay as they are stored."""
     spacing: tuple[Number, ...] = ()
     """Spacing of the voxels that the network sees, mm."""
-    roi_size: tuple[Whole, ...] = ()
+    roi_size: tuple[AtLeast1, ...] = ()
     """Size of the network's window, in these voxels."""
     halo: tuple[Whole, ...] = Field((), exclude=True)
     """Margin of a patch of a whole scan, in these voxels."""
