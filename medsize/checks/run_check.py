@@ -107,7 +107,7 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
         findings += _unused_sizes(cohort, training, validation)
         wrong += nothing_to_learn(cohort.items, cohort.class_names)
     if workflow is not None and not wrong and all(finding.is_warning for finding in findings):
-        of_network = network_findings(workflow.parser, settings)
+        of_network = network_findings(workflow.parser, settings, [*training, *validation])
         findings += of_network or weights_findings(workflow.parser, settings)
     if not wrong and all(finding.is_warning for finding in findings):
         region_mm = settings.region_mm or None
