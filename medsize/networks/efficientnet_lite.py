@@ -92,10 +92,10 @@ class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
         Return the features at each resolution.
 
         Args:
-            x: scans with intensities in [0, 1], ``(B, C, *spatial)``, each spatial size a multiple of 32.
+            x: scans with intensities in [0, 1], ``(B, C, *spatial)``, sides 32 or more, best multiples of 32.
 
         Returns:
-            features ``(B, 16 | 24 | 40 | 112 | 320, *spatial / (2 | 4 | 8 | 16 | 32))``.
+            features ``(B, 16 | 24 | 40 | 112 | 320, *spatial // (2 | 4 | 8 | 16 | 32))``.
         """
         x = self._act(self._bn0(self._conv_stem(self._conv_stem_padding(2 * x - 1))))
         features = []

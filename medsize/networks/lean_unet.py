@@ -82,7 +82,7 @@ class LeanUNet(nn.Module):
         Return the logits of scans.
 
         Args:
-            x: scans ``(B, C, H, W)``; H and W multiples of 32.
+            x: scans ``(B, C, H, W)``; H and W 32 or more, best multiples of 32.
 
         Returns:
             logits ``(B, K, H, W)``.

@@ -75,9 +75,10 @@ def test_a_one_channel_scan_gives_what_its_grey_picture_gives() -> None:
         torch.testing.assert_close(one, three, rtol=1e-4, atol=1e-3)
 
 
-def test_is_a_backbone_of_monais_flexible_unet() -> None:
+@pytest.mark.parametrize("window", [(64, 64), (32, 50)])
+def test_is_a_backbone_of_monais_flexible_unet(window: tuple[int, int]) -> None:
     network = FlexibleUNet(in_channels=1, out_channels=3, backbone="efficientnet-lite0", pretrained=True).eval()
-    assert network(torch.rand(1, 1, 64, 64)).shape == (1, 3, 64, 64)
+    assert network(torch.rand(1, 1, *window)).shape == (1, 3, *window)
 
 
 def test_pretrained_weights_are_for_two_dimensions() -> None:
@@ -97,9 +98,10 @@ def pretrained_lean_unet() -> LeanUNet:
     return network
 
 
-def test_lean_unet_gives_logits_of_the_input_size() -> None:
-    logits = LeanUNet(in_channels=2, out_channels=3)(torch.rand(2, 2, 64, 96))
-    assert logits.shape == (2, 3, 64, 96)
+@pytest.mark.parametrize("window", [(64, 96), (32, 47)])
+def test_lean_unet_gives_logits_of_the_input_size(window: tuple[int, int]) -> None:
+    logits = LeanUNet(in_channels=2, out_channels=3)(torch.rand(2, 2, *window))
+    assert logits.shape == (2, 3, *window)
     logits.sum().backward()
 
 
