@@ -25,9 +25,10 @@ from medsize.data.cohort import Cohort
 from medsize.data.data_list import DataListError
 from medsize.data.load_cohort import load_cohort
 from medsize.first_labels import FEATURES
-from medsize.items import TrainingItem, ValidationItem, size_key
+from medsize.items import SIZE_KEYS, TrainingItem, ValidationItem, size_key
 from medsize.networks import lite0_file
 from medsize.networks.initialise import INITS
+from medsize.sizes.estimate import middle_of_estimates
 from medsize.suggest import did_you_mean_path, first_few
 
 __all__ = ["check_run", "items_with_roi", "open_cohort"]
@@ -120,6 +121,7 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
             length_unit=cohort.length_unit,
             class_names=cohort.class_names,
             orientation=settings.orientation,
+            middles=_estimated(cohort),
         )
         used = {item["image"] for item in (*training, *validation)}
         checked = [item for item in cohort.items if item["image"] in used]
@@ -202,6 +204,12 @@ def _unused_sizes(
         "scan, and size_level: slice learns from slice_size. Set size_level to volume to use the sizes of all scans."
     )
     return [Finding(str(cohort.source), text, is_warning=True)]
+
+
+def _estimated(cohort: Cohort) -> set[str]:
+    """Return the images with a size of which training takes the middle, not what is stated."""
+    sizes = [(item["image"], item[key]) for item in cohort.items for key in SIZE_KEYS if key in item]
+    return {image for image, size in sizes if bool((middle_of_estimates(size)[0] > size[0]).any())}
 
 
 def _setup_findings(settings: RunSettings, faults: Sequence[str]) -> list[Finding]:

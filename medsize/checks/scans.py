@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ def check_scans(
     length_unit: Literal["mm", "px"] = "mm",
     class_names: Sequence[str] = (),
     orientation: str = "",
+    middles: Collection[str] = (),
 ) -> list[str]:
     """
     Read the scans that were not read before, and list the problems of all.
@@ -51,13 +52,14 @@ def check_scans(
         length_unit: ``px`` for pictures whose pixels have no known size.
         class_names: names of the classes for messages, the background first. Default: their indices.
         orientation: codes of the axes that scans are turned to; empty: they stay as they are stored.
+        middles: images whose sizes are middles of the intervals that are stated. Default: none.
 
     Returns:
         one message per problem, naming the file. Empty if there is none.
     """
     names = class_names or [f"class {index}" for index in range(num_classes)]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        options = (names, scribble_unlabelled, region_mm, mask_ignored, length_unit, orientation)
+        options = (names, scribble_unlabelled, region_mm, mask_ignored, length_unit, orientation, middles)
         found = pool.map(lambda item: list(_faults(item, *options)), items)
         return [fault for faults in with_progress(found, "checking scans", len(items)) for fault in faults]
 
@@ -70,6 +72,7 @@ def _faults(
     mask_ignored: int | None,
     length_unit: Literal["mm", "px"],
     orientation: str,
+    middles: Collection[str],
 ) -> Iterator[str]:
     item: Mapping[str, Any] = scan
     path = item["image"]
@@ -93,7 +96,7 @@ def _faults(
             is_sized = any(bool((torch.as_tensor(item[k])[0] > 0).any()) for k in size_keys if k in item)
             name = key.removeprefix("true_")
             yield from _label_faults(item[key], name, image, path, len(class_names), ignored, is_sized)
-    yield from _size_faults(item, image, region_mm, length_unit)
+    yield from _size_faults(item, image, region_mm, length_unit, path in middles)
     codes = axis_codes(np.asarray(image.affine)) if orientation and not image.faults else orientation
     if "slice_area_mm2" in item and codes[2:] != orientation[2:]:
         yield (
@@ -143,7 +146,11 @@ def _unit(key: str, length_unit: Literal["mm", "px"]) -> str:
 
 
 def _size_faults(
-    item: Mapping[str, Any], image: ImageFacts, region_mm: Sequence[float] | None, length_unit: Literal["mm", "px"]
+    item: Mapping[str, Any],
+    image: ImageFacts,
+    region_mm: Sequence[float] | None,
+    length_unit: Literal["mm", "px"],
+    are_middles: bool,
 ) -> Iterator[str]:
     path = item["image"]
     extent = np.asarray(image.extent_mm)
@@ -159,20 +166,20 @@ def _size_faults(
             yield f"{path}: sizes are given for {size.shape[-1]} slices, but the image has {image.shape[-1]}."
             continue
         total = total_size(size)
+        found = f"{path}: sizes sum to {size_text(total, 6)} {unit}"
+        if are_middles and key in SIZE_KEYS:
+            found += " (intervals count by their middle)"
         view = float(extent[:axes].prod())
         if total > view:
-            yield (
-                f"{path}: sizes sum to {size_text(total, 6)} {unit}, above the field of view "
-                f"({size_text(view, 6)} {unit}). Is size_unit right?"
-            )
+            yield f"{found}, above the field of view ({size_text(view, 6)} {unit}). Is size_unit right?"
         elif region is not None:
             shown = float(region[:axes].prod())
             is_zoomed = key in SIZE_KEYS  # of training scans; true_volume_mm3 is compared with whole ones
             if total >= shown or (is_zoomed and total > FULLEST * shown):
                 zoomed = f", and {FULLEST} of that where it is zoomed into" if is_zoomed else ""
                 yield (
-                    f"{path}: sizes sum to {size_text(total, 6)} {unit}, but the region given to the network has only "
-                    f"{size_text(shown, 6)} {unit}{zoomed}. Is size_unit right? Else raise roi_size or spacing."
+                    f"{found}, but the region given to the network has only {size_text(shown, 6)} {unit}{zoomed}. "
+                    "Is size_unit right? Else raise roi_size or spacing."
                 )
 
 

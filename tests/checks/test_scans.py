@@ -191,6 +191,19 @@ def test_sizes_above_the_network_region_are_found(item: dict) -> None:
     assert faults(item, [5.0, 5.0, -1]) == ""
 
 
+def test_the_middle_of_an_interval_that_does_not_fit_is_told_as_such(phantoms: Path, tmp_path: Path) -> None:
+    """The view has 3,538,944 mm³."""
+    content = json.loads((phantoms / "datalist.json").read_text())
+    content["training"][1]["size"]["liver"] = [1e6, 9e6]
+    (tmp_path / "datalist.json").write_text(json.dumps(content))
+    cohort = load_cohort(tmp_path / "datalist.json", phantoms)
+    with pytest.raises(SystemExit) as refused:
+        check_run(cohort, {"supervision": "size", "size_level": "volume", "num_classes": 4, "val_fold": 0})
+    (told,) = [line for line in str(refused.value).splitlines() if "sizes sum to" in line]
+    assert content["training"][1]["image"] in told
+    assert "(intervals count by their middle), above the field of view" in told
+
+
 def test_sizes_that_a_zoom_would_cut_off_are_found(item: dict) -> None:
     """360 mm³ are 0.72 of the first region, and 0.69 of the second."""
     assert "and 0.7 of that where it is zoomed into" in faults(item, [5.0, 5.0, -1])
