@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 from monai.networks import eval_mode
-from monai.transforms import Compose
 from torch import nn
 
 from medsize.bundle.run.settings import RunSettings
@@ -100,8 +99,7 @@ def _channel_problems(parser: ConfigParser, items: Sequence[Mapping[str, Any]], 
 def _reaches_network(parser: ConfigParser, item: Mapping[str, Any], channels: int) -> bool:
     """Return whether a scan keeps its channels when it is prepared: a transform of an overlay may repeat them."""
     try:
-        prepare = Compose(parser.get_parsed_content("deterministic_transforms"))
-        return len(prepare(dict(item))["image"]) == channels
+        return len(parser.get_parsed_content("validate#preprocessing")(dict(item))["image"]) == channels
     except Exception:  # noqa: BLE001 - then it is not known, and other checks have the word
         return False
 

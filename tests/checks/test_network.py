@@ -224,6 +224,10 @@ def written(folder: Path, name: str, channels: int) -> dict[str, Any]:
 LOADED = {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True}
 
 
+def validate(*transforms: dict[str, Any]) -> dict[str, Any]:
+    return {"validate": {"preprocessing": {"_target_": "Compose", "transforms": list(transforms)}}}
+
+
 @pytest.mark.parametrize(
     ("scans", "in_channels", "told"),
     [
@@ -239,15 +243,15 @@ def test_channels_that_the_scans_do_not_have_are_told(
     items = [written(tmp_path, f"scan_{number}", channels) for number, channels in enumerate(scans)]
     config = {"network_def": UNET | {"in_channels": "@in_channels"}, "in_channels": in_channels}
     settings = RunSettings(num_classes=3, supervision="size", roi_size=(8, 8))
-    findings = network_findings(ConfigParser(config | {"deterministic_transforms": [LOADED]}), settings, items)
+    findings = network_findings(ConfigParser(config | validate(LOADED)), settings, items)
     assert [finding.source for finding in findings] == ["in_channels"] * bool(told)
     assert all(finding.text.startswith(told.format(*(item["image"] for item in items))) for finding in findings)
 
 
 def test_channels_that_a_transform_makes_are_those_of_the_network(tmp_path: Path) -> None:
     items = [written(tmp_path, "scan", 1)]
-    repeated = [LOADED, {"_target_": "RepeatChanneld", "keys": "image", "repeats": 3}]
-    config = {"network_def": UNET | {"in_channels": 3}, "in_channels": 3, "deterministic_transforms": repeated}
+    repeated = validate(LOADED, {"_target_": "RepeatChanneld", "keys": "image", "repeats": 3})
+    config = {"network_def": UNET | {"in_channels": 3}, "in_channels": 3, **repeated}
     settings = RunSettings(num_classes=3, supervision="size", roi_size=(8, 8))
     assert network_findings(ConfigParser(config), settings, items) == []
 
