@@ -248,6 +248,13 @@ def test_channels_that_the_scans_do_not_have_are_told(
     assert all(finding.text.startswith(told.format(*(item["image"] for item in items))) for finding in findings)
 
 
+def test_an_evaluation_asks_for_scans_like_those_of_the_training(tmp_path: Path) -> None:
+    config = {"network_def": UNET | {"in_channels": 3}, "in_channels": 3, **validate(LOADED)}
+    settings = RunSettings(num_classes=3, roi_size=(8, 8))
+    (finding,) = network_findings(ConfigParser(config), settings, [written(tmp_path, "scan", 1)])
+    assert finding.text.endswith("Name scans of 3, as the network was trained on.")
+
+
 def test_channels_that_a_transform_makes_are_those_of_the_network(tmp_path: Path) -> None:
     items = [written(tmp_path, "scan", 1)]
     repeated = validate(LOADED, {"_target_": "RepeatChanneld", "keys": "image", "repeats": 3})
