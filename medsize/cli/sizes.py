@@ -43,8 +43,8 @@ def measure(
     with refusals():
         server = measure_cohort(cohort, structure or (), output, modality or (), port, max_bytes=int(max_gib * 2**30))
     session = server.session
-    for problem in session.cohort.problems:
-        echo(f"left out: {problem}")
+    for reason in (*session.cohort.left_out, *session.cohort.problems):
+        echo(f"left out: {reason}")
     found = counted([scan.scan for scan in session.scans])
     echo(f"{found}, {', '.join(session.structures)}. Readings: {session.output_dir}")
     echo(f"The page, until Ctrl+C: {server.address}")

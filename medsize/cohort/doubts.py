@@ -85,7 +85,7 @@ def _of_sizes(cohort: Cohort, matched: Matched) -> Iterator[str]:
     yield from suspicions(cohort.items, cohort.class_names, cohort.length_unit, fractions)
     volumes = np.array([size_volumes(item) for item in cohort.items])
     for structure in (name for k, name in enumerate(matched.structures) if np.isnan(volumes[:, k]).all()):
-        yield f"the size of '{structure}' is not known in any scan. State it in some, or leave the structure out."
+        yield f"the size of '{structure}' is not known in any scan. State it in some, or delete its columns."
     yield from _of_one_structure(matched.structures, volumes)
 
 

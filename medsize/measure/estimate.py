@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,8 @@ from medsize.measure.shown_scan import ShownScan
 from medsize.sizes.ellipse import ellipse_area
 from medsize.sizes.ellipsoid import ELLIPSOID_ERROR, ellipsoid_volume
 from medsize.sizes.point_counting import cavalieri_volume, point_counting_interval, section_areas_interval
+from medsize.suggest import first_few
+from medsize.units import MM3_PER_ML
 
 __all__ = ["Estimate", "estimate"]
 
@@ -41,6 +43,8 @@ Area over that of a percentage, or volume over that of the percentages of all sl
 """
 WITHIN = 0.8
 """Part of a diameter, around its middle, that is taken for inside of the structure."""
+LEAST_PERCENT = 0.01
+ROUNDING = 1 + 1e-6
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,22 @@ def estimate(geometry: Geometry, scan: ShownScan) -> Estimate:
     places = _places(geometry)
     if len(places) and not scan.holds(places):
         raise ValueError("found a place outside of the scan, expected all within it. Draw it again.")
+    size = _size(geometry, scan)
+    return size if size.kind != "volume_mm3" else _within(size, scan)
+
+
+def _within(size: Estimate, scan: ShownScan) -> Estimate:
+    """Return a volume whose interval ends with the field of view; refuse a volume that exceeds it."""
+    assert size.value is not None
+    assert size.high is not None
+    most = scan.slice_area * float(scan.spacing[scan.slice_axis]) * scan.shape[scan.slice_axis]
+    if size.value > most * ROUNDING:
+        found, expected = (f"{volume / MM3_PER_ML:,.4g} mL" for volume in (size.value, most))
+        raise ValueError(f"found a volume of {found}, expected at most the scan's, {expected}. Draw it again.")
+    return replace(size, high=min(size.high, most))
+
+
+def _size(geometry: Geometry, scan: ShownScan) -> Estimate:
     match geometry:
         case Absent():
             return Estimate("fraction" if scan.is_picture else "volume_mm3", 0.0, 0.0, 0.0)
@@ -95,6 +115,7 @@ def estimate(geometry: Geometry, scan: ShownScan) -> Estimate:
         case Percent():
             if not scan.is_picture:
                 raise ValueError("found a percentage without a slice, expected those of a scan's slices.")
+            _refuse_no_percentage(geometry.percent)
             return Estimate("fraction", geometry.percent / 100).times(PERCENT_ERROR)
         case SlicePercents():
             return _of_slice_percents(geometry, scan)
@@ -143,7 +164,8 @@ def _of_ellipses(geometry: Ellipses, scan: ShownScan) -> Estimate:
 
 def _of_points(geometry: PointCounts, scan: ShownScan) -> Estimate:
     points = np.array(geometry.points)
-    counted = Counter(_sections(points, geometry.every, scan))
+    sections = _sections(points, geometry.every, scan)
+    counted = Counter(sections.numbers)
     counts = [counted.get(number, 0) for number in range(max(counted) + 1)]
     middle = points[int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmin())]
     clicks = (tuple(middle.tolist()),)
@@ -151,11 +173,11 @@ def _of_points(geometry: PointCounts, scan: ShownScan) -> Estimate:
     distance = 1.0 if scan.is_picture else float(scan.spacing[scan.slice_axis]) * geometry.every
     low, high = point_counting_interval(counts, area, distance, all_sections=geometry.every == 1)
     value = cavalieri_volume(counts, area, distance)
-    told = [_number(len(points), "point"), _number(sum(count > 0 for count in counts), "slice")]
-    detail = told[0] if scan.is_picture else " on ".join(told)
+    detail = _number(len(points), "point")
     if scan.is_picture:
         part, low, high = (min(size / scan.slice_area, 1.0) for size in (value, low, high))
         return Estimate("fraction", part, low, high, clicks=clicks, detail=detail)
+    detail += f" on {sections.told()}"
     return Estimate("volume_mm3", value, low, high, clicks=clicks, detail=detail)
 
 
@@ -163,24 +185,57 @@ def _of_slice_percents(geometry: SlicePercents, scan: ShownScan) -> Estimate:
     if scan.is_picture:
         raise ValueError("found percentages of slices on a picture, expected one of the picture. Draw it again.")
     sections = _sections(np.array([disc.at for disc in geometry.discs]), geometry.every, scan)
-    if len(set(sections)) < len(sections):
+    if len(set(sections.numbers)) < len(sections.numbers):
         raise ValueError("found two discs on one slice, expected one. Take one away.")
-    areas = [0.0] * (max(sections) + 1)
-    for section, disc in zip(sections, geometry.discs, strict=True):
-        areas[section] = disc.percent / 100 * scan.slice_area
+    areas = [0.0] * (max(sections.numbers) + 1)
+    for number, disc in zip(sections.numbers, geometry.discs, strict=True):
+        _refuse_no_percentage(disc.percent)
+        areas[number] = disc.percent / 100 * scan.slice_area
     distance = float(scan.spacing[scan.slice_axis]) * geometry.every
     low, high = section_areas_interval(areas, distance, PERCENT_ERROR, all_sections=geometry.every == 1)
-    detail = f"discs on {_number(len(sections), 'slice')}"
-    return Estimate("volume_mm3", cavalieri_volume(areas, 1.0, distance), low, high, detail=detail)
+    value = cavalieri_volume(areas, 1.0, distance)
+    return Estimate("volume_mm3", value, low, high, detail=f"discs on {sections.told()}")
 
 
-def _sections(places: np.ndarray, every: int, scan: ShownScan) -> list[int]:
-    """Return the number of each place's section, from 0; sections are ``every`` slices apart."""
+@dataclass(frozen=True)
+class _Sections:
+    """Sections of a structure, every so many slices."""
+
+    numbers: list[int]
+    """Number of each place's section, from 0."""
+    first: int
+    """Slice of section 0."""
+    every: int
+
+    def told(self) -> str:
+        """Return the number of slices with places, and those between that have none, as the page counts them."""
+        filled = set(self.numbers)
+        empty = [str(self.first + n * self.every + 1) for n in range(max(filled)) if n not in filled]
+        slices = f"slice{'s' * (len(empty) > 1)} {first_few(empty)}"
+        return _number(len(filled), "slice") + (f"; none between, on {slices}" if empty else "")
+
+
+def _sections(places: np.ndarray, every: int, scan: ShownScan) -> _Sections:
+    """
+    Return the sections of places.
+
+    Raises:
+        ValueError: when they are not those of one slice in ``every``, or lie past the scan's slices.
+    """
     slices = np.round(scan.indices(places)[:, scan.slice_axis]).astype(int)
-    if len({int(number) % every for number in slices}) > 1:
-        raise ValueError(f"found places between each {every}-th slice, expected none. Draw them again.")
-    sections: list[int] = ((slices - slices.min()) // every).tolist()
-    return sections
+    first, last, count = int(slices.min()), int(slices.max()), scan.shape[scan.slice_axis]
+    if not 0 <= first <= last < count:
+        raise ValueError("found a place past the first or last slice, expected all on slices. Draw it again.")
+    if every > count:
+        raise ValueError(f"found one slice in {every}, expected one in {count} at most. Draw it again.")
+    if ((slices - first) % every).any():
+        raise ValueError(f"found places between the slices, expected all on one slice in {every}. Draw them again.")
+    return _Sections(((slices - first) // every).tolist(), first, every)
+
+
+def _refuse_no_percentage(percent: float) -> None:
+    if percent < LEAST_PERCENT:
+        raise ValueError(f"found {percent:g} %, expected {LEAST_PERCENT:g} % at least. Draw it again, or say absent.")
 
 
 def _number(count: int, name: str) -> str:

@@ -24,7 +24,9 @@ __all__ = [
     "SlicePercents",
 ]
 
-Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e7, le=1e7)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e7, le=1e7)]
+Every = Annotated[int, Field(strict=True, ge=1)]
+"""Number of slices from one counted slice to the next."""
 Place = tuple[Number, Number, Number]
 Line = tuple[Place, Place]
 
@@ -58,10 +60,9 @@ class PointCounts(_Geometry):
     """Points of a square grid inside the structure, on each n-th slice."""
 
     method: Literal["points"] = "points"
-    step: float = Field(gt=0, le=1e4, allow_inf_nan=False)
+    step: Number = Field(gt=0, le=1e4)
     """Distance of the grid's points."""
-    every: int = Field(ge=1, le=1000)
-    """Number of slices from one counted slice to the next."""
+    every: Every
     points: list[Place] = Field(min_length=1, max_length=20000)
     """The points inside."""
 
@@ -70,14 +71,14 @@ class Percent(_Geometry):
     """Part of a picture, in percent; the place is that of the reference disc."""
 
     method: Literal["percent"] = "percent"
-    percent: float = Field(gt=0, le=100, allow_inf_nan=False)
+    percent: Number = Field(gt=0, le=100)
     at: Place
 
 
 class Disc(_Geometry):
     """Part of a slice, in percent, and the place of the reference disc."""
 
-    percent: float = Field(gt=0, le=100, allow_inf_nan=False)
+    percent: Number = Field(gt=0, le=100)
     at: Place
 
 
@@ -85,8 +86,7 @@ class SlicePercents(_Geometry):
     """Parts of a scan's slices, on each n-th slice that shows the structure."""
 
     method: Literal["percent_of_slices"] = "percent_of_slices"
-    every: int = Field(ge=1, le=1000)
-    """Number of slices from one to the next."""
+    every: Every
     discs: list[Disc] = Field(min_length=1, max_length=5000)
 
 

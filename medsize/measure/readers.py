@@ -23,6 +23,7 @@ from medsize.measure.readings import Reading, latest_readings
 from medsize.scans.find_scans import read_scan
 from medsize.scans.masks import place_masks
 from medsize.scans.scan import ScanKind
+from medsize.suggest import first_few
 
 __all__ = ["report_readers"]
 
@@ -131,6 +132,11 @@ def _volumes_of_masks(
     values = label_map_values(found, structures)
     volumes: dict[tuple[str, str], float] = {}
     problems = []
+    if unnamed := sorted({reading.structure for reading in readings} - set(structures)):
+        problems.append(
+            f"{', '.join(unnamed)}: the masks show {first_few(structures)}. Where label maps do not name their "
+            "classes, name each in the order of their values: --structure NAME."
+        )
     for scan in found.scans:
         if scan.name in measured and scan.has_masks and scan.scan.kind is not ScanKind.PICTURE:
             try:

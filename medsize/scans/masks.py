@@ -201,7 +201,10 @@ def _read_label_map(file: Path, structures: Sequence[str], max_bytes: int, value
         named = ", ".join(
             f"{value} {name}" for value, name in ((0, "background"), *zip(values, structures, strict=True))
         )
-        raise ValueError(f"{file}: it holds the values {wrong[:5]}, expected the classes {named}.")
+        raise ValueError(
+            f"{file}: it holds the values {wrong[:5]}, expected the classes {named}. Name a structure for each "
+            "value, in their order: --structure NAME, once for each."
+        )
     classes = np.zeros(labels.shape, dtype=np.uint8)
     for index, value in enumerate(values, start=1):
         classes[labels == value] = index

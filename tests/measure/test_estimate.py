@@ -106,8 +106,45 @@ def test_points_count_the_volume(scan: ShownScan, every: int) -> None:
 def test_points_on_slices_between_are_refused(scan: ShownScan) -> None:
     step = scan.affine[:3, scan.slice_axis]
     points = [tuple((CENTRE + n * step).tolist()) for n in (0, 1)]
-    with pytest.raises(ValueError, match="between each 2-th slice"):
+    with pytest.raises(ValueError, match="expected all on one slice in 2"):
         estimate(PointCounts(step=5, every=2, points=points), scan)
+
+
+def on_slices(scan: ShownScan, *slices: float, percent: float = 1) -> SlicePercents:
+    """Discs in the middle of slices."""
+    index = (np.array(scan.shape) - 1) / 2
+    places = []
+    for number in slices:
+        index[scan.slice_axis] = number
+        places.append(tuple((scan.affine @ [*index, 1])[:3].tolist()))
+    return SlicePercents(every=1, discs=[Disc(percent=percent, at=place) for place in places])
+
+
+def test_a_slice_left_out_between_others_is_told(scan: ShownScan) -> None:
+    assert estimate(on_slices(scan, 3, 4, 6), scan).detail == "discs on 3 slices; none between, on slice 6"
+    points = PointCounts(step=5, every=2, points=[disc.at for disc in on_slices(scan, 1, 7).discs])
+    assert estimate(points, scan).detail == "2 points on 2 slices; none between, on slices 4, 6"
+
+
+def test_no_volume_exceeds_the_field_of_view(scan: ShownScan) -> None:
+    count = scan.shape[scan.slice_axis]
+    whole = scan.voxels.size * float(np.prod(scan.spacing))
+    size = estimate(on_slices(scan, *range(count), percent=100), scan)
+    assert (size.value, size.high) == pytest.approx((whole, whole))
+    discs = on_slices(scan, *range(0, count, 2), percent=100).discs  # they stand for one slice more than there are
+    with pytest.raises(ValueError, match=r"found a volume of .* mL, expected at most the scan's"):
+        estimate(SlicePercents(every=2, discs=discs), scan)
+    with pytest.raises(ValueError, match=f"found one slice in {count + 1}, expected one in {count} at most"):
+        estimate(SlicePercents(every=count + 1, discs=discs[:1]), scan)
+
+
+def test_what_no_page_draws_is_refused(scan: ShownScan, picture: ShownScan) -> None:
+    with pytest.raises(ValueError, match="past the first or last slice"):
+        estimate(on_slices(scan, scan.shape[scan.slice_axis] - 0.1), scan)
+    with pytest.raises(ValueError, match=r"found 1e-300 %, expected 0\.01 % at least"):
+        estimate(on_slices(scan, 3, percent=1e-300), scan)
+    with pytest.raises(ValueError, match=r"found 0\.001 %, expected 0\.01 % at least"):
+        estimate(Percent(percent=0.001, at=(0, 0, 0)), picture)
 
 
 def test_a_click_absent_and_cannot_tell(scan: ShownScan) -> None:
@@ -141,7 +178,7 @@ def test_percentages_that_are_not_of_a_slice_each_are_refused(scan: ShownScan, p
     here, next_one = (Disc(percent=5, at=tuple((CENTRE + move).tolist())) for move in (0 * X, step))
     with pytest.raises(ValueError, match="percentage without a slice"):
         estimate(Percent(percent=12, at=tuple(CENTRE)), scan)
-    with pytest.raises(ValueError, match="between each 2-th slice"):
+    with pytest.raises(ValueError, match="expected all on one slice in 2"):
         estimate(SlicePercents(every=2, discs=[here, next_one]), scan)
     with pytest.raises(ValueError, match="two discs on one slice"):
         estimate(SlicePercents(every=1, discs=[here, here]), scan)

@@ -87,6 +87,10 @@ def test_the_report_compares_with_masks_rounds_and_readers(phantoms: Path, tmp_p
     assert (model.method, model.readings) == ("lines", 3 * len(present))
     assert (model.bias, model.spread) == pytest.approx((float(row["bias"]), float(row["spread"])), rel=1e-3)
     assert "Against masks" in (tmp_path / "readers.html").read_text()
+    assert "not compared" not in result.output
+    unnamed = CliRunner().invoke(app, ["readers", str(phantoms), "--measurements", str(tmp_path)])
+    assert "not compared: liver: the masks show structure_1, structure_2, structure_3." in unnamed.output
+    assert "--structure NAME" in unnamed.output
 
 
 def test_no_readings_are_refused(phantoms: Path, tmp_path: Path) -> None:

@@ -124,6 +124,9 @@ def test_scans_are_numbers_of_the_cohort(serve: Callable[..., MeasureServer], qu
         {"geometry": {"method": "lines", "lines": []}},
         {"geometry": {"method": "lines", "lines": [[[0, 0, 0], [float("nan"), 0, 0]]]}},
         {"geometry": {"method": "draw"}},
+        {"geometry": {"method": "points", "step": 5, "every": True, "points": [[0, 0, 0]]}},
+        {"geometry": {"method": "points", "step": 5, "every": 1000, "points": [[0, 0, 0]]}},
+        {"geometry": {"method": "percent_of_slices", "every": 1, "discs": [{"percent": True, "at": [0, 0, 0]}]}},
         {"structure": "spleen"},
         {"scan": 7},
         {"seconds": -1},
@@ -305,6 +308,8 @@ def test_structures_must_be_named_and_the_output_is_outside(cohort: Path) -> Non
 def test_the_command_prints_the_address_and_what_to_do_next(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (cohort / "screenshot.png").write_bytes(b"")
+
     def interrupted(server: MeasureServer) -> None:
         raise KeyboardInterrupt
 
@@ -314,6 +319,7 @@ def test_the_command_prints_the_address_and_what_to_do_next(
     result = CliRunner().invoke(app, ["measure", str(cohort), *options])
     assert result.exit_code == 0
     assert "2 scans, liver." in result.output
+    assert "screenshot.png: it is a picture beside volumes" in result.output
     assert "http://127.0.0.1:" in result.output
     refused = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["measure", str(cohort), "--output", str(cohort / "in")])
     assert refused.exit_code == 2

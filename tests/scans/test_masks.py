@@ -213,7 +213,7 @@ def beyond_classes(image: SimpleITK.Image, file: Path) -> None:
         ),
         (without_a_place, "states no place in space: it has 4 × 4 × 4 voxels of 1 × 1 × 1 mm .* the image has 12 × 10"),
         (beyond, "reaches out of the image. Was it drawn on another series"),
-        (with_other_values, r"holds the values \[3, 6\], expected the classes 0 background, 1 liver, 2 lesion"),
+        (with_other_values, r"holds the values \[3, 6\], expected the classes 0 background, 1 liver, 2 lesion. Name a"),
         (with_nan, "NaN or infinite, expected class indices"),
         (beyond_classes, r"holds values up to 2e\+30, expected class indices"),
     ],

@@ -89,7 +89,10 @@ def match_cohort(
     except ValueError as e:
         others.append(str(e))
     if table is not None and structures and (unknown := sorted(set(table.structures) - set(structures))):
-        of_table.append(f"it has sizes of {', '.join(unknown)}, which --structure does not name. Name them, too.")
+        of_table.append(
+            f"it has sizes of {', '.join(unknown)}, which --structure does not name. Name them, too, or delete their "
+            "columns."
+        )
     if of_table or not structures:
         source = f"{table.source}, {found.folder}" if table is not None and of_table else found.folder
         raise ProblemsError(source, [*of_table, *others])
