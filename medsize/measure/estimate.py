@@ -211,8 +211,8 @@ class _Sections:
         """Return the number of slices with places, and those between that have none, as the page counts them."""
         filled = set(self.numbers)
         empty = [str(self.first + n * self.every + 1) for n in range(max(filled)) if n not in filled]
-        slices = f"slice{'s' * (len(empty) > 1)} {first_few(empty)}"
-        return _number(len(filled), "slice") + (f"; none between, on {slices}" if empty else "")
+        gap = f", none on slice{'s' * (len(empty) > 1)} {first_few(empty)} between them" if empty else ""
+        return _number(len(filled), "slice") + gap
 
 
 def _sections(places: np.ndarray, every: int, scan: ShownScan) -> _Sections:

@@ -121,9 +121,9 @@ def on_slices(scan: ShownScan, *slices: float, percent: float = 1) -> SlicePerce
 
 
 def test_a_slice_left_out_between_others_is_told(scan: ShownScan) -> None:
-    assert estimate(on_slices(scan, 3, 4, 6), scan).detail == "discs on 3 slices; none between, on slice 6"
+    assert estimate(on_slices(scan, 3, 4, 6), scan).detail == "discs on 3 slices, none on slice 6 between them"
     points = PointCounts(step=5, every=2, points=[disc.at for disc in on_slices(scan, 1, 7).discs])
-    assert estimate(points, scan).detail == "2 points on 2 slices; none between, on slices 4, 6"
+    assert estimate(points, scan).detail == "2 points on 2 slices, none on slices 4, 6 between them"
 
 
 def test_no_volume_exceeds_the_field_of_view(scan: ShownScan) -> None:

@@ -392,6 +392,9 @@ def test_pictures_have_ellipses_and_percentages(browser: Any, tmp_path: Path) ->
         page.sized()
         page.press("]", "[")
         page.save()
+        assert "All 2 are measured" in page.page.inner_text("#status")
+        assert page.page.evaluate("app.tool.geometry()") is None
+        assert page.page.is_enabled("#absent")
         context.close()
     finally:
         running.kill()
@@ -431,7 +434,7 @@ def test_a_scan_has_percentages_of_its_slices(page: Page, measuring: Measuring) 
     page.page.reload()
     page.ready()
     page.sized()
-    page.press("z")  # the last disc
+    page.press("z", "z")  # the last disc: its size, and its place
     page.until("document.getElementById('detail').textContent == " + repr(f"discs on {len(through) - 1} slices"))
     page.page.evaluate("async at => { await app.view.setSlice(at); }", through[-1][0])
     page.page.fill("#percent", str(100 * math.pi * through[-1][1] ** 2 / page.page.evaluate("app.tool.area")))
@@ -443,6 +446,107 @@ def test_a_scan_has_percentages_of_its_slices(page: Page, measuring: Measuring) 
     assert reading["value"] == pytest.approx(VOLUMES["ball"], rel=0.08)
     row = next(row for row in measuring.table.rows if row.image == reading["scan"])
     assert row.sizes["ball"].low <= VOLUMES["ball"] <= row.sizes["ball"].high
+
+
+def test_the_boxes_show_what_is_recorded_and_say_why_a_number_is_refused(page: Page) -> None:
+    def shown() -> dict[str, Any]:
+        return page.page.evaluate(
+            """() => { const of = (id) => document.getElementById(id), { tool, view } = app; return { disc: tool.disc,
+            slice: view.at[2], hint: of("hint").textContent, box: of("percent").value, every: of("every").value }; }"""
+        )
+
+    page.sign_in("anna")
+    page.press("r")
+    first = shown()["slice"]
+    page.press("Shift+ArrowLeft", "Enter")
+    place = shown()["disc"]["at"]
+    for typed in ("12", "", "15"):
+        page.page.fill("#percent", typed)
+    page.press("Enter")
+    assert (shown()["box"], shown()["disc"]) == ("15", {"slice": first, "percent": 15, "at": place, "sized": True})
+    for typed in ("150", "0", "-3", "1e-9", ""):
+        page.page.fill("#percent", typed)
+        assert "from 0.01 to 100" in shown()["hint"]
+        page.press("Enter")
+        assert (shown()["box"], shown()["disc"]["percent"]) == ("15", 15)
+    for typed in ("1000", "0"):
+        page.page.fill("#every", typed)
+        page.press("Enter")
+        assert f"from 1 to {SHAPE[2]}" in shown()["hint"]
+        assert shown()["every"] == "2"
+
+    page.page.evaluate("async () => { await app.view.setSlice(app.view.at[2] + 1); }")
+    page.page.fill("#percent", "20")
+    assert "not counted" in shown()["hint"]
+    page.press("Enter")
+    assert shown()["box"] == ""
+
+    page.press("PageDown")
+    page.page.fill("#percent", "18")
+    box = page.page.locator("#percent").bounding_box()
+    page.page.mouse.move(box["x"] + 9, box["y"] + 9)
+    page.page.mouse.wheel(0, -60)
+    page.until(f"app.view.at[2] == {first + 2}")
+    assert shown()["box"] == ""
+    page.page.mouse.wheel(0, 60)
+    page.until(f"app.view.at[2] == {first}")
+    assert (shown()["box"], shown()["disc"]["at"]) == ("18", place)
+
+    page.press("Enter", "Enter", "PageUp", "Enter", "PageUp")
+    assert f"The disc of slice {first + 3} has no size yet" in shown()["hint"]
+    assert page.page.is_disabled("#save")
+    page.press("PageDown", "Delete", "PageUp", "]")
+    page.until("document.getElementById('detail').textContent.includes('2 slices, none on slice')")
+    held = page.page.evaluate(
+        """() => { const { tool, view } = app, [x, ...others] = tool.disc.at;
+        tool.press([0, 0], [x + tool.radius + 18 / view.zoom, ...others], 26); // by a finger
+        const { held } = tool; tool.release(); return held; }"""
+    )
+    assert held == "edge"
+    page.save()
+    page.press("b")
+    page.ready()
+    assert page.page.evaluate(OVERLAPS) == []
+
+
+def test_undo_takes_the_last_change_back_and_drafts_keep_each_method(page: Page) -> None:
+    slices = "app.tools.percent.state.discs.map(({ slice }) => slice)"
+    page.sign_in("anna")
+    page.press("r", "]", "PageUp", "]", "PageUp", "]", "]")
+    drawn = page.page.evaluate(slices)
+    assert len(drawn) == 3
+    page.page.fill("#every", "4")
+    page.press("Enter")
+    assert page.page.evaluate(slices) in (drawn[::2], drawn[1::2])
+    page.press("z")
+    assert page.page.evaluate(f"[{slices}, document.getElementById('every').value]") == [drawn, "2"]
+
+    page.press("l", "1")
+    page.show(CENTRES["ball"])
+    page.drag(*ends("ball", 0))
+    page.page.reload()
+    page.ready()
+    assert page.page.evaluate("[app.toolName, app.tool.geometry().lines.length]") == ["lines", 1]
+    page.press("r", "2", "z")
+    size, slice_shown = page.page.evaluate("[app.tool.state.discs[2].percent, app.view.at[app.view.axis]]")
+    assert (size, slice_shown) == (pytest.approx(5 * 1.1**3, rel=0.01), drawn[2])
+    page.press("z")
+    assert page.page.evaluate(slices) == drawn[:2]
+    page.press("l", "z")
+    assert page.page.evaluate("app.tool.geometry()") is None
+
+    for unfit in (
+        "draft.of = draft.of.replace('80', '81')",
+        "draft = { tool: 'lines', state: { lines: [] }, seconds: 1 }",
+    ):
+        page.press("r", "]")
+        page.page.evaluate(
+            f"""() => {{ const key = app.draftKey(app.task); let draft = JSON.parse(localStorage.getItem(key));
+            {unfit}; localStorage.setItem(key, JSON.stringify(draft)); }}"""
+        )
+        page.page.reload()
+        page.ready()
+        assert page.page.evaluate("Object.values(app.tools).every((tool) => tool.geometry() === null)")
 
 
 def test_a_name_that_measures_elsewhere_and_a_scan_that_cannot_be_read(
@@ -462,6 +566,12 @@ def test_a_name_that_measures_elsewhere_and_a_scan_that_cannot_be_read(
         page.page.wait_for_selector("#trouble:visible")
         assert "Is the file complete?" in page.page.inner_text("#trouble")
         assert page.page.is_disabled("#absent")
+        page.page.locator("#canvas").focus()
+        page.page.evaluate("async () => { window.app = (await import('./app.js')).app; }")
+        for key, tool in (("p", "points"), ("r", "percent"), ("e", "ellipse")):
+            page.press(key, "[", "]", "w", "ArrowLeft", "Enter", "Delete", "PageUp", "1", "2", "0")
+            assert page.page.evaluate("app.toolName") == tool
+        assert page.page.locator("main :is(input, select):enabled").count() == 0
         page.page.tap("#cannot-tell")
         page.measured(1)
         other.page.fill("#reader", "Anna")
@@ -469,6 +579,7 @@ def test_a_name_that_measures_elsewhere_and_a_scan_that_cannot_be_read(
         other.page.wait_for_selector("#sign-in-note:visible")
         assert "is measuring already" in other.page.inner_text("#sign-in-note")
         context.close()
+        assert page.errors == other.errors == []
     finally:
         running.kill()
         second.kill()
@@ -491,6 +602,12 @@ def test_touch_draws_and_colours_have_contrast(browser: Any, measuring: Measurin
     context.close()
     assert page.errors == []
 
+
+OVERLAPS = """() => {
+  const shown = [...document.querySelectorAll(".panel > *")].filter((e) => e.checkVisibility());
+  return shown.filter((e, i) => e.scrollHeight > e.clientHeight + 1 ||
+    shown[i + 1]?.getBoundingClientRect().top < e.getBoundingClientRect().bottom).map((e) => e.id || e.className);
+}"""
 
 FIRST_IS_LEFT = """() => {
   const text = document.getElementById("scan-name").firstChild, left = (at) => {

@@ -5,6 +5,7 @@ import { Click, Ellipse, isEmpty, Lines, Percent, Points } from "./tools.js";
 import { View } from "./view.js";
 
 const IDLE_MS = 60_000; // a pause longer than this is not time of the reading
+const DRAFT_VERSION = 2; // of the tools' states
 const element = (id) => document.getElementById(id);
 const METHOD_NAMES = { lines: "lines", ellipse: "ellipse", points: "point counting", percent: "percent", percent_of_slices: "percent of slices", click: "click", absent: "absent", cannot_tell: "can’t tell" };
 
@@ -100,6 +101,33 @@ class App {
     return `medsize-draft ${this.start.output} ${this.key(task)}`;
   }
 
+  /** What a draft must be of: states as this page has them, and the scan that is shown. */
+  get draftOf() {
+    const { name, shape, affine } = this.view.facts;
+    return JSON.stringify([DRAFT_VERSION, name, shape, affine]);
+  }
+
+  /** The drawings of a task that is not finished, by each method; null if there are none that fit. */
+  draft(task) {
+    try {
+      const draft = JSON.parse(localStorage.getItem(this.draftKey(task)));
+      return draft?.of === this.draftOf ? draft : null;
+    } catch {
+      return null;
+    }
+  }
+
+  keepDraft() {
+    const drawn = Object.entries(this.tools).filter(([, tool]) => !isEmpty(tool) || tool.past.length > 0);
+    if (drawn.length === 0) return this.forget(this.task);
+    const tools = Object.fromEntries(drawn.map(([name, tool]) => [name, tool.draft]));
+    try {
+      localStorage.setItem(this.draftKey(this.task), JSON.stringify({ of: this.draftOf, tool: this.toolName, tools, seconds: this.seconds }));
+    } catch { // the browser's storage is full
+      this.status("The browser cannot keep this drawing: save it before you reload the page.", "warn");
+    }
+  }
+
   /** The next task without a reading, after one; the same one if it is the only one, -1 if there is none. */
   nextUnmeasured(after) {
     const n = this.tasks.length;
@@ -113,8 +141,10 @@ class App {
   async open(at) {
     if (at < 0) {
       if (this.current < 0) await this.open(0);
+      this.changed(false);
+      this.showResult();
       element("hint").textContent = "";
-      return this.status(`All ${this.tasks.length} are measured. Go back with B to correct one; Ctrl+C in the terminal ends it.`);
+      return this.status(`All ${this.tasks.length} are measured. Go back with B to correct one; Ctrl+C in the terminal ends it.`, "done");
     }
     const before = this.task;
     this.current = at;
@@ -122,7 +152,7 @@ class App {
     sessionStorage.setItem("medsize-task", this.key(task));
     this.seconds = 0;
     this.lastInput = performance.now();
-    this.size = null;
+    this.clear();
     this.status("");
     element("structure").textContent = task.structure;
     element("task-number").textContent = `Scan ${new Set(this.tasks.slice(0, at + 1).map(({ scan }) => scan)).size} of ${this.start.scans}`;
@@ -130,6 +160,7 @@ class App {
     this.showResult();
     if (before?.scan !== task.scan || this.view.facts?.scan !== task.scan) {
       this.view.facts = null;
+      this.showOptions();
       this.view.context.clearRect(0, 0, element("canvas").width, element("canvas").height);
       element("scan-name").textContent = "";
       try {
@@ -156,14 +187,20 @@ class App {
   /** Go on with an unfinished drawing, or show the reading that is to be corrected. */
   restore(task) {
     this.tools.points.seed = this.tools.percent.seed = `${this.reader} ${this.round} ${this.view.facts.name} ${task.structure}`;
-    for (const tool of Object.values(this.tools)) tool.reset();
-    const draft = JSON.parse(localStorage.getItem(this.draftKey(task)) ?? "null");
-    if (draft) {
-      this.seconds = draft.seconds;
-      this.useTool(draft.tool, draft.state);
-      const first = this.firstPlace(this.tool.geometry());
-      if (first) this.view.show(first);
-    } else this.useTool(this.toolName);
+    const draft = this.draft(task);
+    for (const [name, tool] of Object.entries(this.tools)) tool.load(draft?.tools[name]);
+    this.useTool(draft?.tool ?? this.toolName);
+    if (draft === null) return this.forget(task);
+    this.seconds = draft.seconds;
+    const first = this.firstPlace(this.tool.geometry());
+    if (first) this.view.show(first);
+  }
+
+  /** Leave nothing drawn. */
+  clear() {
+    for (const tool of Object.values(this.tools)) tool.load();
+    this.size = null;
+    this.question = null;
   }
 
   firstPlace(geometry) {
@@ -171,9 +208,8 @@ class App {
     return geometry.lines?.[0][0] ?? geometry.ellipses?.[0].long[0] ?? geometry.points?.[0] ?? geometry.discs?.[0].at ?? geometry.at;
   }
 
-  useTool(name, state = null) {
+  useTool(name) {
     this.toolName = name;
-    if (state !== null) this.tool.reset(state);
     for (const button of document.querySelectorAll("[data-tool]")) {
       const chosen = button.dataset.tool === name;
       button.setAttribute("aria-checked", chosen);
@@ -198,26 +234,31 @@ class App {
     const { tool, task } = this;
     if (this.view.facts === null || task === undefined) return;
     this.view.draw();
-    element("hint").textContent = tool.hint();
-    if (this.toolName === "points") {
-      if (document.activeElement !== element("step")) element("step").value = tool.state.step;
-      document.querySelector("#options-points .unit").textContent = this.view.facts.lengthUnit;
-    }
-    if (tool.acquired !== null && document.activeElement !== element("every")) element("every").value = tool.state.every;
-    this.showPercent();
+    this.showHint();
+    this.showOptions(document.activeElement);
     if (isNew) {
       this.touch();
-      if (isEmpty(tool)) localStorage.removeItem(this.draftKey(task));
-      else localStorage.setItem(this.draftKey(task), JSON.stringify({ tool: this.toolName, state: tool.state, seconds: this.seconds }));
+      this.keepDraft();
     }
     this.ask();
   }
 
-  /** Show the percentage of the slice's disc, unless it is being typed. */
-  showPercent() {
-    if (this.toolName !== "percent" || document.activeElement === element("percent")) return;
-    const { percent, sized } = this.tool.disc;
-    element("percent").value = sized ? percent : "";
+  /** Say what to do, or why something was refused. */
+  showHint(refusal = "") {
+    element("hint").textContent = refusal || this.tool.hint();
+    element("hint").classList.toggle("warn", Boolean(refusal));
+  }
+
+  /** Show in the boxes what is recorded, except in the one that is being typed in. */
+  showOptions(typed = null) {
+    const { facts } = this.view;
+    for (const id of ["options", "bar"]) element(id).disabled = facts === null;
+    if (facts === null) return;
+    const { points, percent } = this.tools;
+    const recorded = { step: points.state?.step, every: this.tool.state?.every, percent: percent.disc.sized ? percent.disc.percent : "" };
+    for (const [id, value] of Object.entries(recorded)) if (element(id) !== typed) element(id).value = value ?? "";
+    element("every").max = facts.shape[facts.sliceAxis];
+    document.querySelector("#options-points .unit").textContent = facts.lengthUnit;
   }
 
   /** Ask for the size of the drawing; of several questions at once, only the last one counts. */
@@ -282,7 +323,8 @@ class App {
     try {
       const answer = await save(reading, (message) =>
         this.status(message || "Not saved yet: medsize does not answer. Start it again; this page goes on by itself.", "warn"));
-      localStorage.removeItem(this.draftKey(task));
+      this.forget(task);
+      this.clear();
       this.measured(reading, answer);
       this.channel.postMessage({ reader: this.reader, round: this.round });
       this.busy = false;
@@ -310,7 +352,7 @@ class App {
     this.progress(answer);
   }
 
-  /** Undo the last mark of the drawing; without one, take the last reading back. */
+  /** Undo the last change of the drawing; without one, take the last reading back. */
   async undo() {
     if (this.view.facts !== null && this.tool.undo()) return this.changed();
     if (this.busy) return;
@@ -385,22 +427,24 @@ class App {
     element("slice-text").textContent = `${view.at[view.axis] + 1} of ${view.count}`;
     element("window").value = view.preset;
     for (const button of element("planes").children) button.setAttribute("aria-checked", +button.dataset.axis === view.axis);
-    if (this.task) {
-      element("hint").textContent = this.tool.hint();
-      this.showPercent();
-    }
+    if (this.task === undefined) return;
+    this.showHint();
+    this.showOptions();
   }
 
   /** Go to another slice: where each n-th slice is counted, to the next of them. */
   step(direction) {
     const { view } = this;
     if (view.facts === null) return;
+    const typed = document.activeElement.matches("input[type=number]") ? document.activeElement : null;
+    typed?.blur(); // what was typed is of the slice that is left
     let at = view.at[view.axis] + direction;
     if (view.axis === this.tool.acquired) {
       while (at >= 0 && at < view.count && !this.tool.isCounted(at)) at += direction;
-      if (at < 0 || at >= view.count) return;
     }
-    view.setSlice(at);
+    if (at >= 0 && at < view.count) view.setSlice(at);
+    typed?.focus();
+    typed?.select();
   }
 }
 
@@ -495,7 +539,7 @@ function listen() {
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
 
   let turned = 0;
-  canvas.addEventListener("wheel", (event) => {
+  const turn = (event) => {
     event.preventDefault();
     if (view.facts === null) return;
     if (event.ctrlKey) return view.zoomBy(Math.exp(-event.deltaY / 300), ...place(event));
@@ -504,7 +548,8 @@ function listen() {
     if (Math.abs(turned) < step) return;
     app.step(turned > 0 ? -1 : 1);
     turned = 0;
-  }, { passive: false });
+  };
+  canvas.addEventListener("wheel", turn, { passive: false });
 
   for (const button of document.querySelectorAll("[data-tool]")) button.onclick = () => app.useTool(button.dataset.tool);
   element("save").onclick = () => app.keep(app.tool.geometry());
@@ -523,9 +568,19 @@ function listen() {
   element("zoom-in").onclick = () => view.zoomBy(1.25);
   element("zoom-out").onclick = () => view.zoomBy(0.8);
   element("zoom-fit").onclick = () => view.fit();
-  element("step").onchange = (event) => app.tools.points.setStep(+event.target.value);
-  element("every").onchange = (event) => app.tool.setEvery(+event.target.value);
-  element("percent").oninput = (event) => app.tools.percent.set(+event.target.value);
+  element("step").onchange = (event) => app.showHint(app.tools.points.setStep(+event.target.value));
+  element("every").onchange = (event) => app.showHint(app.tool.setEvery(+event.target.value));
+  element("percent").oninput = (event) => app.showHint(app.tools.percent.set(+event.target.value));
+  element("percent").onchange = (event) => {
+    app.tools.percent.commit();
+    if (event.target.value) app.showHint(app.tools.percent.set(+event.target.value));
+  };
+  for (const id of ["step", "every", "percent"]) {
+    element(id).onblur = () => app.showOptions();
+    element(id).addEventListener("wheel", (event) => { // over a box that is typed in, it would change the number, too
+      if (document.activeElement === event.target) turn(event);
+    }, { passive: false });
+  }
   element("help-button").onclick = () => element("help").showModal();
   document.querySelector("#sign-in form").onsubmit = (event) => {
     event.preventDefault();
@@ -563,32 +618,32 @@ function onKey(event) {
 /** Do what a key stands for; return false if it stands for nothing. */
 function act(key, isShifted) {
   const { view } = app;
-  if (key in ARROWS) {
-    const [dx, dy] = ARROWS[key];
-    const fine = Math.min(...view.spacing ?? [1]);
-    view.moveCursor(dx, dy, (app.tool.cursorStep ?? fine) * (isShifted ? 10 : 1));
-    if (view.cursor && app.tool.hover(view.screenOf(view.cursor), view.toMm(view.cursor))) view.draw();
-  } else if (key === "Enter" || key === " ") {
-    if (view.facts === null) return true;
-    if (view.cursor === null) view.moveCursor(0, 0, 0);
-    app.tool.place(view.toMm(view.cursor));
-  } else if (key === "PageUp") app.step(1);
-  else if (key === "PageDown") app.step(-1);
-  else if (key in TOOL_KEYS) app.useTool(TOOL_KEYS[key]);
+  if (key in TOOL_KEYS) app.useTool(TOOL_KEYS[key]);
   else if (key === "a") element("absent").click();
   else if (key === "t") element("cannot-tell").click();
   else if (key === "s") element("save").click();
   else if (key === "z" || key === "Backspace") app.undo();
   else if (key === "n") element("next").click();
   else if (key === "b") element("back").click();
+  else if (key === "?") element("help").showModal();
+  else if (view.facts === null) return false; // the scan cannot be read
+  else if (key in ARROWS) {
+    const [dx, dy] = ARROWS[key];
+    view.moveCursor(dx, dy, (app.tool.cursorStep ?? Math.min(...view.spacing)) * (isShifted ? 10 : 1));
+    if (app.tool.hover(view.screenOf(view.cursor), view.toMm(view.cursor))) view.draw();
+  } else if (key === "Enter" || key === " ") {
+    if (view.cursor === null) view.moveCursor(0, 0, 0);
+    app.tool.place(view.toMm(view.cursor));
+  } else if (key === "PageUp") app.step(1);
+  else if (key === "PageDown") app.step(-1);
   else if (key === "w") view.nextWindow(isShifted ? -1 : 1);
   else if (key === "0") view.fit();
   else if (key === "+" || key === "=") view.zoomBy(1.25);
   else if (key === "-") view.zoomBy(0.8);
-  else if (key === "[") app.tool.resize(-1);
-  else if (key === "]") app.tool.resize(1);
+  else if (key === "[") app.showHint(app.tool.resize(-1));
+  else if (key === "]") app.showHint(app.tool.resize(1));
+  else if (key === "Delete") app.tool.remove();
   else if (["1", "2", "3"].includes(key)) view.setPlane(3 - key).then(() => app.changed(false));
-  else if (key === "?") element("help").showModal();
   else return false;
   return true;
 }

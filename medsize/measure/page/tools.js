@@ -1,7 +1,7 @@
 // The methods: what a reader draws, by mouse, finger or keyboard. Places are in scanner mm (RAS+).
 //
-// A tool has `state`, which is kept with a draft; `geometry()`, null until something is drawn; `press`, `drag`,
-// `release` and `hover` of a pointer; `place` by the keyboard's cursor; `undo`, false if there is nothing to undo.
+// A tool has `state`; `geometry()`, null until something is drawn; `press`, `drag`, `release` and `hover` of a pointer;
+// `place` by the keyboard's cursor; `undo`, false if there is nothing to undo; and a `draft` of all this.
 
 import {
   add, COLOUR, cross, cross2d, distance, dot, ellipse, handle, label, line, middle, OTHER, subtract, times, unit,
@@ -9,19 +9,63 @@ import {
 
 const SHORTEST_PX = 4;
 const FIRST_WIDTH = 0.7;
+const LEAST_PERCENT = 0.01;
+const PAST_CHARACTERS = 300_000; // the browser keeps some millions for all drafts
+const OFFSETS = 720_720; // a multiple of 1 to 16, so that of the slices of one in two, those of one in four are a part
 
 class Tool {
   constructor(view, changed) {
     this.view = view;
     this.changed = changed;
-    this.held = null;
-    this.reset();
+    this.load();
   }
 
-  /** Begin anew, with a state of before if there is one. */
+  /** Begin anew, or go on with a draft. */
+  load(draft = null) {
+    this.reset(draft?.state);
+    this.settled = draft?.settled ?? JSON.stringify(this.state);
+    this.past = draft?.past ?? [];
+  }
+
+  get draft() {
+    const { state, settled, past } = this;
+    return { state, settled, past };
+  }
+
   reset(state = null) {
     this.state = state ?? this.empty();
     this.held = null;
+  }
+
+  /** Whether a mark is drawn of which a part is missing. */
+  get isOpen() { return false; }
+
+  /** Show a change. Undo comes back to what was before, unless a part of the mark is missing. */
+  commit() {
+    const state = JSON.stringify(this.state);
+    if (!this.isOpen && state !== this.settled) {
+      this.past.push({ state: this.settled, place: this.view.place });
+      this.settled = state;
+      while (this.past.reduce((sum, { state: { length } }) => sum + length, 0) > PAST_CHARACTERS) this.past.shift();
+    }
+    this.changed();
+  }
+
+  /** Forget what is not settled: a mark of which a part is missing, or a number that is being typed. */
+  revert() {
+    this.reset(JSON.parse(this.settled));
+  }
+
+  /** Take the last change back, and show where it was; return false if there was none. */
+  undo() {
+    if (JSON.stringify(this.state) === this.settled) {
+      const before = this.past.pop();
+      if (before === undefined) return false;
+      this.settled = before.state;
+      this.view.go(before.place);
+    }
+    this.revert();
+    return true;
   }
 
   near([x, y], mm, reach) {
@@ -44,12 +88,17 @@ class Tool {
   get acquired() { return null; }
   isCounted() { return true; }
   resize() {}
+  remove() {}
 }
 
 /** One to three diameters. */
 export class Lines extends Tool {
   empty() {
     return { lines: [], open: false };
+  }
+
+  get isOpen() {
+    return this.state.open;
   }
 
   get most() {
@@ -101,7 +150,7 @@ export class Lines extends Tool {
     if (open) lines.at(-1)[1] = mm;
     if (open && this.pixels(...lines.at(-1)) >= SHORTEST_PX) this.state.open = false;
     this.held = null;
-    this.changed();
+    this.commit();
   }
 
   place(mm) {
@@ -111,12 +160,7 @@ export class Lines extends Tool {
       this.state.open = false;
     }
     this.held = null;
-    this.changed();
-  }
-
-  undo() {
-    this.state.open = false;
-    return this.state.lines.pop() !== undefined;
+    this.commit();
   }
 
   draw(context) {
@@ -139,6 +183,10 @@ export class Lines extends Tool {
 export class Ellipse extends Tool {
   empty() {
     return { ellipses: [], stage: "" };
+  }
+
+  get isOpen() {
+    return this.state.stage !== "";
   }
 
   hint() {
@@ -234,7 +282,7 @@ export class Ellipse extends Tool {
       if (this.pixels(...this.state.ellipses[last].long) >= SHORTEST_PX) this.state.stage = dragged ? "" : "short";
     }
     this.held = null;
-    this.changed();
+    this.commit();
   }
 
   place(mm) {
@@ -247,12 +295,7 @@ export class Ellipse extends Tool {
       if (distance(...this.state.ellipses[last].long) > 0) this.state.stage = "short";
     } else this.begin(mm);
     this.held = null;
-    this.changed();
-  }
-
-  undo() {
-    this.state.stage = "";
-    return this.state.ellipses.pop() !== undefined;
+    this.commit();
   }
 
   draw(context) {
@@ -306,24 +349,34 @@ class Sampling extends Tool {
     return [0, 1, 2].filter((axis) => axis !== this.acquired);
   }
 
+  /** Width and height of a slice, mm. */
+  get extents() {
+    const { facts, spacing } = this.view;
+    return this.inPlane().map((axis) => facts.shape[axis] * spacing[axis]);
+  }
+
   get first() {
-    return Math.floor(this.state.start[2] * this.state.every);
+    return Math.floor(this.state.start[2] * OFFSETS) % this.state.every;
   }
 
   isCounted(at) {
     return (at - this.first) % this.state.every === 0;
   }
 
-  /** Whether a slice is shown that is counted. */
+  /** Why nothing can be measured on the slice that is shown; "" if it can. */
+  get obstacle() {
+    if (this.view.axis !== this.acquired) return `Sizes are read in the plane of the slices: press ${3 - this.acquired}.`;
+    if (!this.isCounted(this.at)) return "This slice is not counted. Go to the next with Page Up or Page Down.";
+    return "";
+  }
+
   get isHere() {
-    return this.state !== null && this.view.axis === this.acquired && this.isCounted(this.at);
+    return this.state !== null && this.obstacle === "";
   }
 
   hint() {
     if (this.state === null) return ""; // the last scan could not be read
-    if (this.view.axis !== this.acquired) return "Sizes are read in the plane of the slices.";
-    if (!this.isCounted(this.at)) return "This slice is not counted. Go to the next with Page Up or Page Down.";
-    return this.hintHere();
+    return this.obstacle || this.hintHere();
   }
 
   /** Show a slice that is counted. */
@@ -333,21 +386,28 @@ class Sampling extends Tool {
     if (counted !== undefined) this.view.setSlice(counted);
   }
 
-  /** Begin anew, on one slice in so many. */
+  /** Count one slice in so many, and keep what lies on these. Return why that is refused, "" if it is not. */
   setEvery(every) {
-    if (!(every >= 1)) return;
-    this.clear({ every: Math.round(every) });
+    const most = this.view.facts.shape[this.acquired];
+    if (!(every >= 1 && every <= most)) return `Type a number of slices from 1 to ${most}.`;
+    this.state.every = Math.round(every);
+    this.keep((slice) => this.isCounted(slice));
+    this.commit();
     this.begin();
-    this.changed();
+    return "";
+  }
+
+  /** Take away what lies on the slice that is shown. */
+  remove() {
+    if (this.isHere) this.keep((slice) => slice !== this.at);
+    this.commit();
   }
 }
 
 /** Points of a square grid on each n-th slice; the grid begins at a random place. */
 export class Points extends Sampling {
   empty() {
-    const { facts, spacing } = this.view;
-    const extents = this.inPlane().map((axis) => facts.shape[axis] * spacing[axis]);
-    return { ...super.empty(), step: round(Math.min(...extents) / 24), inside: [] };
+    return { ...super.empty(), step: round(Math.min(...this.extents) / 24), inside: [] };
   }
 
   reset(state = null) {
@@ -360,20 +420,22 @@ export class Points extends Sampling {
     return "Click or drag over all points inside, on each counted slice. 20 to 200 in all are enough.";
   }
 
-  clear(settings) {
-    Object.assign(this.state, settings, { inside: [] });
-    this.inside.clear();
+  keep(isKept) {
+    this.reset({ ...this.state, inside: this.state.inside.filter((key) => isKept(parseInt(key))) });
   }
 
+  /** Lay another grid, without points yet. Return why that is refused, "" if it is not. */
   setStep(step) {
-    if (!(step > 0)) return;
-    this.clear({ step });
+    const [least, most] = [round(Math.max(...this.extents) / 500), round(Math.min(...this.extents))]; // finer ones take long
+    if (!(step >= least && step <= most)) return `Type a distance from ${least} to ${most} ${this.view.facts.lengthUnit}.`;
+    if (step !== this.state.step) this.reset({ ...this.state, step, inside: [] });
+    this.commit();
     this.begin();
-    this.changed();
+    return "";
   }
 
   resize(direction) {
-    this.setStep(round(this.state.step * (direction > 0 ? 0.7 : 1.45)));
+    return this.setStep(round(this.state.step * (direction > 0 ? 0.7 : 1.45)));
   }
 
   get cursorStep() {
@@ -435,25 +497,19 @@ export class Points extends Sampling {
 
   release() {
     this.painting = null;
-    this.changed();
+    this.commit();
   }
 
   place(mm) {
     const key = this.next(mm);
     this.set(key, !this.inside.has(key));
-    this.changed();
-  }
-
-  undo() {
-    const last = this.state.inside.at(-1);
-    if (last !== undefined) this.set(last, false);
-    return last !== undefined;
+    this.commit();
   }
 
   draw(context) {
     const { view, at } = this;
     if (!this.isHere) return;
-    const [columns, rows] = this.inPlane().map((axis) => Math.ceil((view.facts.shape[axis] * view.spacing[axis]) / this.state.step));
+    const [columns, rows] = this.extents.map((extent) => Math.ceil(extent / this.state.step));
     const arm = Math.min(Math.max((this.state.step * view.zoom) / 5, 2), 6);
     for (let i = 0; i < columns; i++) {
       for (let j = 0; j < rows; j++) {
@@ -490,24 +546,28 @@ export class Percent extends Sampling {
     return { ...super.empty(), discs: [] }; // each with its slice, percent, place, and whether its reader has sized it
   }
 
+  hint() {
+    const unsized = this.state?.discs.find(({ sized, slice }) => !sized && !(this.isHere && slice === this.at));
+    if (unsized) return `The disc of slice ${unsized.slice + 1} has no size yet. Drag its edge there, or take it away with Delete.`;
+    return super.hint();
+  }
+
   hintHere() {
     const { picture } = this.view.facts;
     const { percent, sized } = this.disc;
-    const where = picture ? "" : " So on each counted slice that shows it.";
-    if (percent === null) return `Type the percentage, or click the structure and drag the disc's edge until it is as large.${where}`;
+    const where = picture ? "" : ", on each counted slice";
+    if (percent === null) return `Type the percentage, or click the structure and drag the disc’s edge until it is as large${where}.`;
     if (!sized) return "Drag the disc’s edge, or [ and ], until it is as large as the structure; then save.";
-    const other = this.state.discs.find((disc) => !disc.sized);
-    if (other) return `The disc of slice ${other.slice + 1} has no size yet. Drag its edge, or take it back.`;
-    return `Drag the disc’s edge, or [ and ], until it is as large as the structure.${where}`;
+    return `Drag the disc’s edge, or [ and ], until it is as large as the structure${where}.`;
   }
 
-  clear(settings) {
-    Object.assign(this.state, settings, { discs: [] });
+  keep(isKept) {
+    this.state.discs = this.state.discs.filter(({ slice }) => isKept(slice));
   }
 
   get area() {
-    const { facts, spacing } = this.view;
-    return this.inPlane().reduce((area, axis) => area * facts.shape[axis] * spacing[axis], 1);
+    const [width, height] = this.extents;
+    return width * height;
   }
 
   /** The disc of the slice that is shown. */
@@ -532,11 +592,14 @@ export class Percent extends Sampling {
     else discs[known] = disc;
   }
 
+  /** Take a percentage that is being typed. Return why it is refused, "" if it is not. */
   set(percent) {
-    if (!this.isHere) return;
-    if (percent > 0) this.put({ percent: Math.min(percent, 100), sized: true, at: this.disc.at ?? this.middle });
-    else this.state.discs = this.state.discs.filter(({ slice }) => slice !== this.at);
+    if (!this.isHere) return this.obstacle;
+    const isTaken = percent >= LEAST_PERCENT && percent <= 100;
+    if (isTaken) this.put({ percent, sized: true, at: this.disc.at ?? this.middle });
+    else this.revert(); // the 10 of 101 was not meant
     this.changed();
+    return isTaken ? "" : `Type a percentage from ${LEAST_PERCENT} to 100.`;
   }
 
   get middle() {
@@ -550,11 +613,11 @@ export class Percent extends Sampling {
     return this.view.facts.picture ? { method: "percent", ...drawn[0] } : { method: "percent_of_slices", every: this.state.every, discs: drawn };
   }
 
-  press(at, mm) {
+  press(at, mm, reach) {
     if (!this.isHere) return;
     const { percent, at: centre } = this.disc;
     const away = centre === null ? Infinity : distance(mm, centre);
-    if (percent !== null && Math.abs(away - this.radius) * this.view.zoom < 12) this.held = "edge";
+    if (percent !== null && Math.abs(away - this.radius) * this.view.zoom <= reach) this.held = "edge";
     else {
       this.put({ at: mm, percent: percent ?? this.usual });
       this.held = "middle";
@@ -564,27 +627,24 @@ export class Percent extends Sampling {
   drag(at, mm) {
     if (this.held === "middle") this.put({ at: mm });
     if (this.held === "edge") {
-      const area = Math.PI * distance(mm, this.disc.at) ** 2;
-      this.put({ percent: +Math.min(Math.max((100 * area) / this.area, 0.01), 100).toPrecision(3), sized: true });
+      this.put({ percent: percentage((100 * Math.PI * distance(mm, this.disc.at) ** 2) / this.area), sized: true });
     }
   }
 
   release() {
     this.held = null;
-    this.changed();
+    this.commit();
   }
 
   place(mm) {
     if (this.isHere) this.put({ at: mm, percent: this.disc.percent ?? this.usual });
-    this.changed();
+    this.commit();
   }
 
   resize(direction) {
-    this.set(+((this.disc.percent ?? this.usual) * (direction > 0 ? 1.1 : 1 / 1.1)).toPrecision(3));
-  }
-
-  undo() {
-    return this.state.discs.pop() !== undefined;
+    const refusal = this.set(percentage((this.disc.percent ?? this.usual) * (direction > 0 ? 1.1 : 1 / 1.1)));
+    if (!refusal) this.commit();
+    return refusal;
   }
 
   draw(context) {
@@ -621,18 +681,12 @@ export class Click extends Tool {
   }
 
   release() {
-    this.changed();
+    this.commit();
   }
 
   place(mm) {
     this.state.at = mm;
-    this.changed();
-  }
-
-  undo() {
-    const had = this.state.at !== null;
-    this.reset();
-    return had;
+    this.commit();
   }
 
   draw(context) {
@@ -657,7 +711,12 @@ function round(value) {
   return +(nearest * power).toPrecision(3);
 }
 
-/** Whether nothing is drawn that is worth keeping with the browser. */
+/** A percentage of three digits that can be saved. */
+function percentage(value) {
+  return +Math.min(Math.max(value, LEAST_PERCENT), 100).toPrecision(3);
+}
+
+/** Whether nothing is drawn. */
 export function isEmpty(tool) {
   const { lines = [], ellipses = [], discs = [] } = tool.state ?? {};
   return tool.geometry() === null && lines.length + ellipses.length + discs.length === 0;

@@ -68,6 +68,16 @@ export class View {
     return this.load();
   }
 
+  /** Plane and slice that are shown. */
+  get place() {
+    return { axis: this.axis, at: this.at[this.axis] };
+  }
+
+  go({ axis, at }) {
+    this.setPlane(axis);
+    return this.setSlice(at);
+  }
+
   setWindow(low, high, preset = -1) {
     if (this.facts === null || this.facts.colour) return;
     this.low = low;
