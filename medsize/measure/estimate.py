@@ -78,16 +78,16 @@ def estimate(geometry: Geometry, scan: ShownScan) -> Estimate:
         scan: the scan that it was drawn on.
 
     Raises:
-        ValueError: when it lies outside of the scan, or states no size.
+        ValueError: when it lies outside of the scan, or states no size, or one that exceeds the field of view.
     """
     places = _places(geometry)
     if len(places) and not scan.holds(places):
         raise ValueError("found a place outside of the scan, expected all within it. Draw it again.")
     size = _size(geometry, scan)
-    return size if size.kind != "volume_mm3" else _within(size, scan)
+    return size if size.kind != "volume_mm3" else _bounded(size, scan)
 
 
-def _within(size: Estimate, scan: ShownScan) -> Estimate:
+def _bounded(size: Estimate, scan: ShownScan) -> Estimate:
     """Return a volume whose interval ends with the field of view; refuse a volume that exceeds it."""
     assert size.value is not None
     assert size.high is not None

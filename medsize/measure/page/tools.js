@@ -617,7 +617,8 @@ export class Percent extends Sampling {
     if (!this.isHere) return;
     const { percent, at: centre } = this.disc;
     const away = centre === null ? Infinity : distance(mm, centre);
-    if (percent !== null && Math.abs(away - this.radius) * this.view.zoom <= reach) this.held = "edge";
+    const toEdge = Math.abs(away - this.radius);
+    if (percent !== null && toEdge * this.view.zoom <= reach && toEdge < away) this.held = "edge";
     else {
       this.put({ at: mm, percent: percent ?? this.usual });
       this.held = "middle";
