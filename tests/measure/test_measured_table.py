@@ -59,7 +59,10 @@ def test_scans_that_were_clicked_alone_absent_or_not_told_reach_the_plan(command
     assert sum(item["size"]["cube mask"] == 0 for item in listed) == 2
     source = json.loads((tmp_path / "out" / "datalist.json").read_text())["size_source"]
     assert "medsize measure (click, cannot_tell); medsize measure (lines, absent, cannot_tell)" in source
-    assert sum("the size of 'never' is not known in any scan. State it in some" in doubt for doubt in doubts) == 1
+    assert (
+        sum("the size of 'never' is not known in any scan. State it in some, or delete" in doubt for doubt in doubts)
+        == 1
+    )
     command("medsize.cli", "fit", "out", "--plan-only", "--output-dir", "fit", cwd=tmp_path)
 
 
