@@ -8,6 +8,7 @@ from medsize.first_labels.first_label import FirstLabelD, FirstLabeld, FirstLabe
 from medsize.first_labels.first_labels import FirstLabels
 from medsize.first_labels.label_folder import label_file, make_first_labels
 from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture
+from medsize.first_labels.own_intensities import intensity_levels, level_likelihood
 from medsize.first_labels.separability import rank_of_fractions, separability, separability_of_pairs
 from medsize.first_labels.words import Words
 
@@ -26,7 +27,9 @@ __all__ = [
     "choose_iterations",
     "click_evidence",
     "fit_mixture",
+    "intensity_levels",
     "label_file",
+    "level_likelihood",
     "look_closer",
     "make_first_labels",
     "rank_of_fractions",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from medsize.first_labels.features import blur_slices
+from medsize.first_labels.features import blur_across, blur_slices
+from medsize.first_labels.own_intensities import level_likelihood
 from medsize.losses.size_target import nearest_in_box
 from medsize.transforms.soft_label import ABSENT
 
@@ -18,6 +19,8 @@ FEW = 1e-3
 """Count that is added to each word of each class, so that no word is impossible."""
 SMOOTHNESS = 5.0
 """Weight of the neighbours of a point."""
+BLUR, BLUR_ACROSS = 1.0, 0.7
+"""Standard deviation of the neighbourhood of a point, points of the slice, and slices."""
 FIRST_MOVE = 3
 """Round from which on the atlas is moved: before, it does not show enough."""
 
@@ -36,6 +39,8 @@ class AtlasScan:
     """Share of each class at each point, where a mask is known: ``(K, Z, h, w)``."""
     inside: torch.Tensor | None = None
     """Points whose words count, bool, ``(Z, h, w)``. Default: all."""
+    levels: torch.Tensor | None = None
+    """Level of intensity of each point, see :func:`medsize.first_labels.intensity_levels`. Default: not used."""
 
 
 def atlas_rounds(
@@ -45,7 +50,9 @@ def atlas_rounds(
     trust: float = 0.7,
     smoothness: float = SMOOTHNESS,
     bands: int = 8,
+    position_weight: float = 0.7,
     position_blur: float = 1.5,
+    own_weight: float = 0.7,
     reach: float = 0.2,
     shift_steps: int = 10,
     learn_positions: bool = True,
@@ -53,14 +60,16 @@ def atlas_rounds(
     """
     Alternate between the labels of all scans and the atlas that follows from them.
 
-    The class at a point follows from its words (φ), its position (ψ), its neighbours and clicks: ln p_k = trust ·
-    (ln φ_kw + ln ψ_k + smoothness · q̄_k + evidence_k). ln φ is the mean over the vocabularies, q̄ the last round's
-    labels, blurred within the slice. It is shifted so that each region has its sizes. φ and ψ are then counted anew
-    from the result, q. Positions are relative to the scan, and from the third round on to where its structures lie: the
-    atlas is moved within the slice to the place where it fits the scan best.
+    The class at a point follows from its words (φ), its position (ψ), its intensity (ι), its neighbours and clicks:
+    ln p_k = trust · (ln φ_kw + position_weight · ln ψ_k + own_weight · ln ι_k + smoothness · q̄_k + evidence_k). ln φ is
+    the mean over the vocabularies, q̄ the last round's labels, blurred. It is shifted so that each region has its sizes.
+    φ and ψ are then counted anew from the labels of all scans, q, and ι from those of the scan itself. Positions are
+    relative to the scan, and from the third round on to where its structures lie: the atlas is moved within the slice
+    to the place where it fits the scan best.
 
     Source: Van Leemput et al. "Automated model-based tissue classification of MR images of the brain" 1999 (EM with an
-    atlas and neighbours); here the atlas is made from the scans at hand, and the sizes are given.
+    atlas, neighbours, and each scan's own intensities); here the atlas is made from the scans at hand, and the sizes
+    are given.
 
     Args:
         scans: the training scans.
@@ -68,8 +77,10 @@ def atlas_rounds(
         rounds: number of alternations. Defaults to 8: with many more, errors of the first rounds confirm themselves.
         trust: factor of the log-probabilities, below 1 since neighbours are not independent. Defaults to 0.7.
         smoothness: weight of the neighbours. Defaults to 5.
-        bands: parts of the last axis with a position map each. Defaults to 8.
+        bands: parts of the last axis with a position map each; slices between two of them have a mix. Defaults to 8.
+        position_weight: weight of ψ, below 1 since positions differ from scan to scan. Defaults to 0.7.
         position_blur: standard deviation of the blur of ψ, points of the grid. Defaults to 1.5.
+        own_weight: weight of the scan's own intensities, where the scan has levels of them. Defaults to 0.7.
         reach: how far the atlas may be moved, as a part of the grid's extent. 0 holds it in place. Defaults to 0.2.
         shift_steps: steps towards the sizes in each round. Defaults to 10.
         learn_positions: learn ψ; without it, classes follow from words, neighbours and clicks. Defaults to True.
@@ -94,9 +105,12 @@ def atlas_rounds(
             else:
                 score = _appearance(scan, log_words)
                 if done:
-                    score = score + smoothness * blur_slices(labels[number].float(), 1.0)
+                    before = labels[number].float()
+                    score = score + smoothness * blur_across(blur_slices(before, BLUR), BLUR_ACROSS)
+                    if scan.levels is not None:
+                        score = score + own_weight * level_likelihood(scan.levels, before)
                 if positions is not None:
-                    here = _resized(positions, scan.words[0].shape[1:])[:, band]
+                    here = position_weight * _of_slices(_resized(positions, scan.words[0].shape[1:]), len(band))
                     if reach > 0 and done >= FIRST_MOVE:
                         seen, _ = shift_on_grid(trust * score, scan.fraction, steps=3)
                         offsets[number] = best_offset(seen, here, reach)
@@ -113,7 +127,7 @@ def atlas_rounds(
             words = [(count + FEW) / (count + FEW).sum(dim=1, keepdim=True) for count in counts]
             if not learn_positions:
                 continue
-            average = blur_slices(mass / depth.clamp_min(1).view(-1, 1, 1), position_blur)
+            average = blur_across(blur_slices(mass / depth.clamp_min(1).view(-1, 1, 1), position_blur), BLUR_ACROSS)
             average = average / average.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-9)
             positions = average.clamp_min(1e-6).log()
     return labels
@@ -193,6 +207,15 @@ def _common_size(scans: Sequence[AtlasScan]) -> list[int]:
     """Return the median size of the scans' grids, within a slice."""
     sizes = torch.tensor([scan.words[0].shape[1:] for scan in scans])
     return [int(n) for n in sizes.median(dim=0).values]
+
+
+def _of_slices(maps: torch.Tensor, num_slices: int) -> torch.Tensor:
+    """Return maps of the bands ``(K, bands, h, w)`` as those of slices: between two bands, a mix."""
+    bands = maps.shape[1]
+    place = ((torch.arange(num_slices) + 0.5) / num_slices * bands - 0.5).clamp(0, bands - 1)
+    below = place.long()
+    part = (place - below).view(-1, 1, 1)
+    return maps[:, below] * (1 - part) + maps[:, (below + 1).clamp_max(bands - 1)] * part
 
 
 def _resized(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -177,7 +177,10 @@ class FirstLabels:
         ]
         self._judge_sizes(histograms, low, high)
         labels = atlas_rounds(
-            [AtlasScan(scan.words, scan.of_grid, scan.evidence, scan.label, scan.inside) for scan in scans],
+            [
+                AtlasScan(scan.words, scan.of_grid, scan.evidence, scan.label, scan.inside, scan.levels)
+                for scan in scans
+            ],
             [mixture.words for mixture in self.mixtures],
             rounds=self.rounds,
             learn_positions=self.positions,

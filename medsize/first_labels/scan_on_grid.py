@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from medsize.first_labels.clicks import CERTAIN, FAR, click_evidence
 from medsize.first_labels.features import as_volume
+from medsize.first_labels.own_intensities import intensity_levels
 from medsize.first_labels.words import Words
 from medsize.items import SIZE_KEYS, size_key
 from medsize.losses.composite import IGNORE_INDEX
@@ -41,6 +42,8 @@ class ScanOnGrid:
     """Share of each class at each point, where a mask is known, ``(K, Z, h, w)``."""
     inside: torch.Tensor | None = None
     """Points of Ω, where it is the organs that structures lie in, bool, ``(Z, h, w)``."""
+    levels: torch.Tensor | None = None
+    """Level of intensity of each point, see :func:`medsize.first_labels.intensity_levels`."""
 
     @property
     def states_something(self) -> bool:
@@ -93,6 +96,7 @@ def put_on_grid(
         )
     sides = (image.shape[1], image.shape[2])
     scan = ScanOnGrid(source, str(item.get("subject", source)), sides, maps, fraction, fraction)
+    scan.levels = intensity_levels(as_volume(image), (grid[0], grid[1]))
     possible = None if organs is None else _points_of_organs(as_volume(organs), grid)
     if possible is not None:
         scan.inside = possible[1:].any(dim=0)
