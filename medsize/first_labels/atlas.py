@@ -50,7 +50,6 @@ def atlas_rounds(
     trust: float = 0.7,
     smoothness: float = SMOOTHNESS,
     bands: int = 8,
-    position_weight: float = 0.7,
     position_blur: float = 1.5,
     own_weight: float = 0.7,
     reach: float = 0.2,
@@ -61,7 +60,7 @@ def atlas_rounds(
     Alternate between the labels of all scans and the atlas that follows from them.
 
     The class at a point follows from its words (φ), its position (ψ), its intensity (ι), its neighbours and clicks:
-    ln p_k = trust · (ln φ_kw + position_weight · ln ψ_k + own_weight · ln ι_k + smoothness · q̄_k + evidence_k). ln φ is
+    ln p_k = trust · (ln φ_kw + ln ψ_k + own_weight · ln ι_k + smoothness · q̄_k + evidence_k). ln φ is
     the mean over the vocabularies, q̄ the last round's labels, blurred. It is shifted so that each region has its sizes.
     φ and ψ are then counted anew from the labels of all scans, q, and ι from those of the scan itself. Positions are
     relative to the scan, and from the third round on to where its structures lie: the atlas is moved within the slice
@@ -78,7 +77,6 @@ def atlas_rounds(
         trust: factor of the log-probabilities, below 1 since neighbours are not independent. Defaults to 0.7.
         smoothness: weight of the neighbours. Defaults to 5.
         bands: parts of the last axis with a position map each; slices between two of them have a mix. Defaults to 8.
-        position_weight: weight of ψ, below 1 since positions differ from scan to scan. Defaults to 0.7.
         position_blur: standard deviation of the blur of ψ, points of the grid. Defaults to 1.5.
         own_weight: weight of the scan's own intensities, where the scan has levels of them. Defaults to 0.7.
         reach: how far the atlas may be moved, as a part of the grid's extent. 0 holds it in place. Defaults to 0.2.
@@ -110,7 +108,7 @@ def atlas_rounds(
                     if scan.levels is not None:
                         score = score + own_weight * level_likelihood(scan.levels, before)
                 if positions is not None:
-                    here = position_weight * _of_slices(_resized(positions, scan.words[0].shape[1:]), len(band))
+                    here = _of_slices(_resized(positions, scan.words[0].shape[1:]), len(band))
                     if reach > 0 and done >= FIRST_MOVE:
                         seen, _ = shift_on_grid(trust * score, scan.fraction, steps=3)
                         offsets[number] = best_offset(seen, here, reach)
