@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from medsize.first_labels.features import blur_across, blur_slices
+from medsize.first_labels.features import blur_slices
 from medsize.first_labels.own_intensities import level_likelihood
 from medsize.losses.size_target import nearest_in_box
 from medsize.transforms.soft_label import ABSENT
@@ -19,8 +19,6 @@ FEW = 1e-3
 """Count that is added to each word of each class, so that no word is impossible."""
 SMOOTHNESS = 5.0
 """Weight of the neighbours of a point."""
-BLUR, BLUR_ACROSS = 1.0, 0.7
-"""Standard deviation of the neighbourhood of a point, points of the slice, and slices."""
 FIRST_MOVE = 3
 """Round from which on the atlas is moved: before, it does not show enough."""
 
@@ -51,7 +49,7 @@ def atlas_rounds(
     smoothness: float = SMOOTHNESS,
     bands: int = 8,
     position_blur: float = 1.5,
-    own_weight: float = 0.7,
+    own_weight: float = 1.0,
     reach: float = 0.2,
     shift_steps: int = 10,
     learn_positions: bool = True,
@@ -61,7 +59,8 @@ def atlas_rounds(
 
     The class at a point follows from its words (φ), its position (ψ), its intensity (ι), its neighbours and clicks:
     ln p_k = trust · (ln φ_kw + ln ψ_k + own_weight · ln ι_k + smoothness · q̄_k + evidence_k). ln φ is
-    the mean over the vocabularies, q̄ the last round's labels, blurred. It is shifted so that each region has its sizes.
+    the mean over the vocabularies, q̄ the last round's labels, blurred within
+    the slice. It is shifted so that each region has its sizes.
     φ and ψ are then counted anew from the labels of all scans, q, and ι from those of the scan itself. Positions are
     relative to the scan, and from the third round on to where its structures lie: the atlas is moved within the slice
     to the place where it fits the scan best.
@@ -78,7 +77,7 @@ def atlas_rounds(
         smoothness: weight of the neighbours. Defaults to 5.
         bands: parts of the last axis with a position map each; slices between two of them have a mix. Defaults to 8.
         position_blur: standard deviation of the blur of ψ, points of the grid. Defaults to 1.5.
-        own_weight: weight of the scan's own intensities, where the scan has levels of them. Defaults to 0.7.
+        own_weight: weight of the scan's own intensities, where the scan has levels of them. Defaults to 1.
         reach: how far the atlas may be moved, as a part of the grid's extent. 0 holds it in place. Defaults to 0.2.
         shift_steps: steps towards the sizes in each round. Defaults to 10.
         learn_positions: learn ψ; without it, classes follow from words, neighbours and clicks. Defaults to True.
@@ -97,35 +96,35 @@ def atlas_rounds(
         counts = [torch.zeros_like(phi) for phi in words]
         mass, depth = torch.zeros(num_classes, bands, *size), torch.zeros(bands)
         for number, scan in enumerate(scans):
-            band = _band(scan.words[0].shape[0], bands)
+            parts = _parts_of_bands(scan.words[0].shape[0], bands)
             if scan.label is not None:
                 q = scan.label.float()
             else:
                 score = _appearance(scan, log_words)
                 if done:
                     before = labels[number].float()
-                    score = score + smoothness * blur_across(blur_slices(before, BLUR), BLUR_ACROSS)
+                    score = score + smoothness * blur_slices(before, 1.0)
                     if scan.levels is not None:
-                        score = score + own_weight * level_likelihood(scan.levels, before)
+                        score = score + own_weight * level_likelihood(scan.levels, _counted(before, scan))
                 if positions is not None:
-                    here = _of_slices(_resized(positions, scan.words[0].shape[1:]), len(band))
+                    here = torch.einsum("kbhw,zb->kzhw", _resized(positions, scan.words[0].shape[1:]), parts)
                     if reach > 0 and done >= FIRST_MOVE:
                         seen, _ = shift_on_grid(trust * score, scan.fraction, steps=3)
                         offsets[number] = best_offset(seen, here, reach)
                     score = score + _moved(here, offsets[number])
                 q, biases[number] = shift_on_grid(trust * score, scan.fraction, biases[number], shift_steps)
-            counted = q if scan.inside is None else q * scan.inside
+            counted = _counted(q, scan)
             for count, word in zip(counts, scan.words, strict=True):
                 count.index_add_(1, word.reshape(-1).long(), counted.reshape(num_classes, -1))
             back = _moved(q, (-offsets[number][0], -offsets[number][1]))
-            mass.index_add_(1, band, _resized(back, size))
-            depth.index_add_(0, band, torch.ones(len(band)))
+            mass += torch.einsum("kzhw,zb->kbhw", _resized(back, size), parts)
+            depth += parts.sum(dim=0)
             labels[number] = q.half()
         if done < rounds:
             words = [(count + FEW) / (count + FEW).sum(dim=1, keepdim=True) for count in counts]
             if not learn_positions:
                 continue
-            average = blur_across(blur_slices(mass / depth.clamp_min(1).view(-1, 1, 1), position_blur), BLUR_ACROSS)
+            average = blur_slices(mass / depth.clamp_min(1e-9).view(-1, 1, 1), position_blur)
             average = average / average.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-9)
             positions = average.clamp_min(1e-6).log()
     return labels
@@ -136,6 +135,11 @@ def _appearance(scan: AtlasScan, log_words: Sequence[torch.Tensor]) -> torch.Ten
     parts = [log_phi[:, word.long()] for log_phi, word in zip(log_words, scan.words, strict=True)]
     score = torch.stack(parts).mean(dim=0)
     return score if scan.evidence is None else score + scan.evidence
+
+
+def _counted(labels: torch.Tensor, scan: AtlasScan) -> torch.Tensor:
+    """Return labels without the points that do not count."""
+    return labels if scan.inside is None else labels * scan.inside
 
 
 def shift_on_grid(
@@ -207,21 +211,13 @@ def _common_size(scans: Sequence[AtlasScan]) -> list[int]:
     return [int(n) for n in sizes.median(dim=0).values]
 
 
-def _of_slices(maps: torch.Tensor, num_slices: int) -> torch.Tensor:
-    """Return maps of the bands ``(K, bands, h, w)`` as those of slices: between two bands, a mix."""
-    bands = maps.shape[1]
-    place = ((torch.arange(num_slices) + 0.5) / num_slices * bands - 0.5).clamp(0, bands - 1)
-    below = place.long()
-    part = (place - below).view(-1, 1, 1)
-    return maps[:, below] * (1 - part) + maps[:, (below + 1).clamp_max(bands - 1)] * part
-
-
 def _resized(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     if list(maps.shape[2:]) == list(size):
         return maps
     return F.interpolate(maps, size=list(size), mode="bilinear")
 
 
-def _band(num_slices: int, bands: int) -> torch.Tensor:
-    """Return the band of each slice."""
-    return ((torch.arange(num_slices) + 0.5) / num_slices * bands).long().clamp_max(bands - 1)
+def _parts_of_bands(num_slices: int, bands: int) -> torch.Tensor:
+    """Return the part of each band in each slice, ``(Z, bands)``: a slice lies between the middles of two bands."""
+    place = ((torch.arange(num_slices) + 0.5) / num_slices * bands - 0.5).clamp(0, bands - 1)
+    return (1 - (place.unsqueeze(1) - torch.arange(bands)).abs()).clamp_min(0)

@@ -105,24 +105,10 @@ def as_volume(image: torch.Tensor) -> torch.Tensor:
 
 def blur_slices(x: torch.Tensor, sigma: float) -> torch.Tensor:
     """Return a Gaussian blur over the last two axes of ``(…, H, W)``, with ``sigma`` in points; borders repeat."""
-    kernel = _gaussian(sigma, x.device)
-    radius = len(kernel) // 2
+    radius = max(int(3 * sigma + 0.5), 1)
+    kernel = torch.exp(-torch.arange(-radius, radius + 1, device=x.device).float().square() / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
     y = x.reshape(-1, 1, *x.shape[-2:])
     y = F.conv2d(F.pad(y, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
     y = F.conv2d(F.pad(y, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
     return y.reshape(x.shape)
-
-
-def blur_across(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Return a Gaussian blur over the slices of ``(K, Z, H, W)``, with ``sigma`` in slices; the ends repeat."""
-    kernel = _gaussian(sigma, x.device)
-    slices = torch.arange(x.shape[1], device=x.device)
-    steps = torch.arange(len(kernel), device=x.device) - len(kernel) // 2
-    neighbours = [x[:, (slices + step).clamp(0, x.shape[1] - 1)] for step in steps]
-    return torch.stack([weight * part for weight, part in zip(kernel, neighbours, strict=True)]).sum(dim=0)
-
-
-def _gaussian(sigma: float, device: torch.device) -> torch.Tensor:
-    radius = max(int(3 * sigma + 0.5), 1)
-    kernel = torch.exp(-torch.arange(-radius, radius + 1, device=device).float().square() / (2 * sigma**2))
-    return kernel / kernel.sum()

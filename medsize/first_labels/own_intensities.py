@@ -23,11 +23,11 @@ def intensity_levels(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor
         size: points of the grid within a slice, ``(h, w)``.
 
     Returns:
-        levels, int16, ``(C, Z, h, w)``.
+        levels, uint8, ``(C, Z, h, w)``.
     """
     points = F.interpolate(image.movedim(-1, 1).float(), size=list(size), mode="area")
     parts = torch.linspace(0, 1, LEVELS + 1)[1:-1].to(points)
-    return torch.stack([_level(channel.contiguous(), parts) for channel in points]).to(torch.int16)
+    return torch.stack([_level(channel.contiguous(), parts) for channel in points]).to(torch.uint8)
 
 
 def level_likelihood(levels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
