@@ -36,7 +36,7 @@ JUDGED_ITERATIONS = 20
 """Regions and EM iterations that tell how well sizes are told apart: more cost minutes and change little."""
 CLICKED_ITERATIONS = 20
 """Most EM iterations where clicks or masks point at structures in some scans: these say where the atlas begins, and
-many iterations fit the noise of few scans. Abdomen, 12 scans, clicks in 3: Dice 0.69 after 20, 0.59 after 100."""
+many iterations fit the noise of few scans. Abdomen, 12 scans, clicks in 3: Dice 0.82 after 20, 0.78 after 100."""
 
 
 class FirstLabels:
