@@ -105,10 +105,16 @@ def as_volume(image: torch.Tensor) -> torch.Tensor:
 
 def blur_slices(x: torch.Tensor, sigma: float) -> torch.Tensor:
     """Return a Gaussian blur over the last two axes of ``(…, H, W)``, with ``sigma`` in points; borders repeat."""
-    radius = max(int(3 * sigma + 0.5), 1)
-    kernel = torch.exp(-torch.arange(-radius, radius + 1, device=x.device).float().square() / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
+    kernel = gaussian(sigma, x.device)
+    radius = len(kernel) // 2
     y = x.reshape(-1, 1, *x.shape[-2:])
     y = F.conv2d(F.pad(y, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
     y = F.conv2d(F.pad(y, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
     return y.reshape(x.shape)
+
+
+def gaussian(sigma: float, device: torch.device) -> torch.Tensor:
+    """Return the weights of a Gaussian blur, ``(2 · radius + 1,)``, with sum 1; ``sigma`` is in points."""
+    radius = max(int(3 * sigma + 0.5), 1)
+    weights = torch.exp(-torch.arange(-radius, radius + 1, device=device).float().square() / (2 * sigma**2))
+    return weights / weights.sum()

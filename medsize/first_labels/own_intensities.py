@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from medsize.first_labels.features import gaussian
+
 __all__ = ["intensity_levels", "level_likelihood"]
 
 LEVELS = 16
-SPREAD = 3
-"""Levels on both sides that a point counts for, too: neighbouring levels look alike."""
+SPREAD = 1.0
+"""Standard deviation of the blur over levels: neighbouring ones look alike."""
 UNSEEN = 0.5
 """Count that is added to each level of each class."""
 
@@ -44,12 +46,12 @@ def level_likelihood(levels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
     Returns:
         ln p of each point's level, ``(K, Z, h, w)``.
     """
-    weights = torch.exp(-torch.arange(-SPREAD, SPREAD + 1).float().square() / 2)
-    kernel = (weights / weights.sum()).to(labels).view(1, 1, -1)
+    kernel = gaussian(SPREAD, labels.device).to(labels).view(1, 1, -1)
+    radius = kernel.shape[-1] // 2
     likelihood = torch.zeros_like(labels)
     for channel in levels.long():
         counts = labels.new_zeros(len(labels), LEVELS).index_add_(1, channel.flatten(), labels.flatten(1))
-        blurred = F.conv1d(F.pad(counts.unsqueeze(1), (SPREAD, SPREAD), mode="replicate"), kernel).squeeze(1) + UNSEEN
+        blurred = F.conv1d(F.pad(counts.unsqueeze(1), (radius, radius), mode="replicate"), kernel).squeeze(1) + UNSEEN
         likelihood += (blurred / blurred.sum(dim=1, keepdim=True)).log()[:, channel]
     return likelihood / len(levels)
 
