@@ -11,12 +11,14 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 
-__all__ = ["MM2_PER_UM2", "MM3_PER_ML", "lps_to_ras", "size_text"]
+__all__ = ["FARTHEST_MM", "MM2_PER_UM2", "MM3_PER_ML", "lps_to_ras", "size_text"]
 
 MM3_PER_ML = 1000.0
 """mm³ in 1 mL, which is 1 cm³."""
 MM2_PER_UM2 = 1e-6
 """mm² in 1 µm²."""
+FARTHEST_MM = 1e5
+"""Largest scanner coordinate: no scan is 100 m wide, and a line to a place beyond would take all memory."""
 
 
 def lps_to_ras(point: Sequence[float]) -> tuple[float, float, float]:

@@ -38,7 +38,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    FiniteFloat,
     NonNegativeFloat,
     PositiveFloat,
     Tag,
@@ -51,7 +50,7 @@ from medsize.files import atomic_write
 from medsize.model_errors import found_and_expected
 from medsize.sizes.ellipse import ellipse_area
 from medsize.sizes.ellipsoid import ellipsoid_volume
-from medsize.units import lps_to_ras
+from medsize.units import FARTHEST_MM, lps_to_ras
 
 __all__ = [
     "DataList",
@@ -70,9 +69,20 @@ class DataListError(ProblemsError):
     """Error that lists all problems of a data list."""
 
 
-PARTS_OF_TYPES = ("tuple[", "float", "list[", "one", "several", "constrained-float")
+PARTS_OF_TYPES = ("tuple[", "float", "list[", "one", "several", "a point", "a line", "constrained-float")
 """Beginnings of pydantic's names of types, in the places of errors."""
-Point = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+
+
+def _kind_of_place(place: object) -> str:
+    return "a line" if isinstance(place, list | tuple) and place and isinstance(place[0], list | tuple) else "a point"
+
+
+Coordinate = Annotated[float, Field(ge=-FARTHEST_MM, le=FARTHEST_MM, allow_inf_nan=False)]
+Point = tuple[Coordinate, Coordinate, Coordinate]
+Place = Annotated[
+    Annotated[Point, Tag("a point")] | Annotated[tuple[Point, Point], Tag("a line")],
+    Discriminator(_kind_of_place),
+]
 SizeValue = float | tuple[float, float] | None
 """A size; its low and high end; or None if it is unknown."""
 
@@ -142,7 +152,7 @@ class Item(BaseModel):
     image: str
     label: str | None = None
     scribble: str | None = None
-    clicks: dict[str, list[Point | tuple[Point, Point]]] | None = None
+    clicks: dict[str, list[Place]] | None = None
     size: dict[str, VolumeValue] | None = None
     slice_size: dict[str, list[SizeValue]] | None = None
     circumference_mm: dict[str, PositiveFloat] | None = None

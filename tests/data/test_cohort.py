@@ -109,8 +109,16 @@ def test_clicks_are_points_and_lines_in_ras_of_some_scans(phantoms: Path, tmp_pa
     ("clicks", "message"),
     [
         ({"livre": [[1, 2, 3]]}, "clicks names 'livre', which is not a class of 'labels'"),
-        ({"background": [[1, 2]]}, "clicks"),
-        ({"background": [[1, 2, float("nan")]]}, "clicks"),
+        ({"background": [[1, 2]]}, r"1 problem\n.* found no key 'clicks.background.0.2'"),
+        (
+            {"background": [[1, 2, float("nan")]]},
+            r"1 problem\n.*clicks.background.0.2 is nan, expected a finite number",
+        ),
+        (
+            {"background": [[[0, 0, 0], [1e9, 2, 3]]]},
+            r"1 problem\n.*clicks.background.0.1.0 is 1.*expected 100000 or less",
+        ),
+        ({"background": [7]}, r"1 problem\n.*clicks.background.0 is 7, expected a list"),
     ],
 )
 def test_clicks_that_say_nothing_are_refused(phantoms: Path, tmp_path: Path, clicks: Any, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -335,13 +336,18 @@ def train_by_two_processes(rank: int, address: str, folder: Path) -> None:
     """One of two processes: with a scan of its own, then with a half of the patches of the same scan."""
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     for split_scans in (False, True):
-        network, batches = network_and_batches()
-        parallel, loss = nn.parallel.DistributedDataParallel(network), CompositeLoss(potts_weight=0.3)
-        two_passes(parallel, batches[0 if split_scans else rank], loss, roi_size=8, halo=1, split_scans=split_scans)
-        if rank == 0:
-            torch.save({"gradients": gradients(network), "terms": loss.terms}, folder / f"{split_scans}.pt")
+        save_gradients(rank, split_scans, folder)
+    gc.collect()  # networks that outlive their group may abort the process
     torch.distributed.barrier()  # as in multi_gpu_train.yaml
     torch.distributed.destroy_process_group()
+
+
+def save_gradients(rank: int, split_scans: bool, folder: Path) -> None:
+    network, batches = network_and_batches()
+    parallel, loss = nn.parallel.DistributedDataParallel(network), CompositeLoss(potts_weight=0.3)
+    two_passes(parallel, batches[0 if split_scans else rank], loss, roi_size=8, halo=1, split_scans=split_scans)
+    if rank == 0:
+        torch.save({"gradients": gradients(network), "terms": loss.terms}, folder / f"{split_scans}.pt")
 
 
 def network_and_batches() -> tuple[nn.Module, list[dict[str, Any]]]:

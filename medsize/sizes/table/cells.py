@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 
 from medsize.model_errors import found_and_expected
 from medsize.sizes.table.spreadsheet import Cell, Shown, parse_number
-from medsize.units import lps_to_ras
+from medsize.units import FARTHEST_MM, lps_to_ras
 
 __all__ = [
     "AREA_KINDS",
@@ -163,7 +163,10 @@ def _point(text: str, info: ValidationInfo) -> list[float]:
         parts = parts[0].split(",")
     if len(parts) != 3:
         raise ValueError(f"'{text}' has {len(parts)} coordinates")
-    return [_number(part.strip(","), info) for part in parts]
+    point = [_number(part.strip(","), info) for part in parts]
+    if any(abs(mm) > FARTHEST_MM for mm in point):
+        raise ValueError(f"'{text}' is more than {FARTHEST_MM / 1000:.0f} m away")
+    return point
 
 
 def _one_region(places: list[Any]) -> Any:

@@ -603,6 +603,7 @@ def test_any_csv_is_read_or_refused(tmp_path: Path, further: list[str], cells: l
         ("here", "has 1 coordinates"),
         ("a b c", "it is not a number. Write x y z in mm"),
         ("0 0 0 to 1 1 1 to 2 2 2", "is a line with 3 ends"),
+        ("0 0 0 to 1e9 1 1", "'1e9 1 1' is more than 100 m away"),
     ],
 )
 def test_clicks_that_are_no_place_are_named(tmp_path: Path, cell: str, message: str) -> None:
