@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,11 @@ def folds_of_subjects(
     """
     Return the fold of each subject, by :func:`stratified_folds`; subjects that share a scan stay together.
 
+    Where few scans have clicks, fold 0 is one with the fewest of them: it validates unless another one is asked for,
+    and clicks teach, but do not validate.
+
     Args:
-        items: items of a data list, with ``size`` or, for pictures, ``slice_size``.
+        items: items of a data list, with ``size`` or, for pictures, ``slice_size``, and maybe ``clicks``.
         structures: names of all classes but the background.
         dataset_dir: folder that the items' paths start from.
         num_folds: number of folds, reduced to the number of subjects if that is smaller.
@@ -72,6 +76,11 @@ def folds_of_subjects(
         sizes.setdefault(leader[item["subject"]], []).append(middles)
     means = {subject: [_mean(column) for column in zip(*rows, strict=True)] for subject, rows in sizes.items()}
     folds = stratified_folds(means, min(num_folds, len(means)))
+    clicked = Counter(folds[subject] for subject in {leader[item["subject"]] for item in items if item.get("clicks")})
+    if 0 < sum(clicked.values()) < len(folds):
+        fewest = min(folds.values(), key=lambda fold: (clicked[fold], fold))
+        exchanged = {0: fewest, fewest: 0}
+        folds = {subject: exchanged.get(fold, fold) for subject, fold in folds.items()}
     return {subject: folds[of_it] for subject, of_it in leader.items()}
 
 

@@ -62,6 +62,8 @@ class CohortFacts(BaseModel):
     with_slice_sizes: int
     with_mask: int
     with_scribble: int
+    scribbles_of_folds: dict[int, int] = {}
+    """How many of these are in each fold: there they validate, and do not teach."""
     folds: tuple[int, ...] = ()
     """Folds to validate on; none if the data list has a section for validation."""
     training_scans: int
@@ -180,6 +182,7 @@ def cohort_facts(source: CohortSource, cohort: Cohort, dimensions: int | None = 
         raise ValueError(
             f"{source.data_list}: found all scans in {where}, expected some to train on. Add scans of other subjects."
         )
+    scribbled = [item for item in cohort.items if "scribble" in item or "clicks" in item]
     return CohortFacts(
         scans=len(cohort.items),
         subjects=len({item["subject"] for item in cohort.items}),
@@ -187,7 +190,8 @@ def cohort_facts(source: CohortSource, cohort: Cohort, dimensions: int | None = 
         with_volume=sum("volume_mm3" in item for item in cohort.items),
         with_slice_sizes=sum("slice_area_mm2" in item for item in cohort.items),
         with_mask=sum("label" in item for item in cohort.items),
-        with_scribble=sum("scribble" in item or "clicks" in item for item in cohort.items),
+        with_scribble=len(scribbled),
+        scribbles_of_folds={fold: sum(item.get("fold") == fold for item in scribbled) for fold in folds},
         folds=folds,
         training_scans=training_scans,
         dimensions=fitting,

@@ -187,10 +187,12 @@ def _cache_rate(facts: CohortFacts, machine: Machine) -> float:
 
 
 def _of_labels(facts: CohortFacts, chosen: Choices) -> Iterator[Decision]:
+    only_validate = max((facts.scribbles_of_folds.get(fold or 0, 0) for fold in chosen.folds), default=0)
+    some = f" ({only_validate} of them only to validate)" if only_validate and facts.with_scribble < facts.scans else ""
     of_slices = {"sizes of slices": facts.with_slice_sizes, "a size of the whole scan": facts.with_volume}
     counts = {
         **({"a size": max(of_slices.values())} if facts.are_pictures else of_slices),
-        "clicks or scribbles": facts.with_scribble,
+        f"clicks or scribbles{some}": facts.with_scribble,
         "a mask": facts.with_mask,
     }
     known = [f"{count} have {name}" for name, count in counts.items() if count]

@@ -51,6 +51,9 @@ MORE_APART = 0.1
 """Share of a volume outside the largest component, beyond the largest share of the cohort, that gives a doubt."""
 LEAST_SURE = 0.1
 """Share of scans like those of the cohort that have a doubt of the confidence, at most."""
+LEAST_CUT = 0.05
+"""Area of a structure in an outermost slice, relative to its largest one along that axis, above which it seems cut off.
+Fewer voxels are strays of a network."""
 LARGEST_Z = 5.0
 """Largest robust z-score of geometry and intensity without a doubt."""
 LEAST_SPREAD = 0.05
@@ -87,7 +90,7 @@ class StructureFacts(NamedTuple):
     volume_ml: float
     """Of pictures, the area as of a slice of 1 mm."""
     at_edge: bool
-    """True if it is in the outermost voxels of the scan."""
+    """True if the scan seems to cut it off, see :data:`LEAST_CUT`."""
     outside_largest: float
     """Share of its volume outside its largest component."""
     confidence: float | None = None
@@ -117,7 +120,7 @@ class StructureRange(NamedTuple):
     high_ml: float | None = None
     """Largest given volume."""
     at_edge: int | None = None
-    """Number of scans in which the prediction is in the outermost voxels."""
+    """Number of scans in which the prediction is cut off."""
     outside_largest: float | None = None
     """Largest share of a predicted volume outside its largest component."""
     confidence: float | None = None
@@ -181,12 +184,17 @@ def structure_facts(mask: NDArray[np.bool_], voxel_ml: float) -> StructureFacts:
     count = int(mask.sum())
     if count == 0:
         return StructureFacts(0.0, False, 0.0)
-    axes = [axis for axis, voxels in enumerate(mask.shape) if voxels > 1]
-    at_edge = any(bool(mask.take(end, axis=axis).any()) for axis in axes for end in (0, -1))
+    at_edge = any(_is_cut_off(mask, axis) for axis, voxels in enumerate(mask.shape) if voxels > 1)
     box = mask[ndimage.find_objects(mask.astype(np.uint8))[0]]
     components, _ = ndimage.label(box, np.ones((3,) * mask.ndim))
     largest = int(np.bincount(components.ravel())[1:].max())
     return StructureFacts(count * voxel_ml, at_edge, 1 - largest / count)
+
+
+def _is_cut_off(mask: NDArray[np.bool_], axis: int) -> bool:
+    """Return whether a structure reaches either end of an axis with more than stray voxels."""
+    areas = mask.sum(axis=tuple(other for other in range(mask.ndim) if other != axis))
+    return bool(max(areas[0], areas[-1]) > LEAST_CUT * areas.max())
 
 
 def image_facts(

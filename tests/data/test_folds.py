@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,20 @@ def test_a_subject_counts_by_the_mean_of_its_known_sizes() -> None:
     folds = folds_of_subjects(items, ["liver"], Path("nowhere"), 2)
     assert [folds[subject] for subject in by_size] == [0, 1, 1, 0, 0, 1, 1, 0]
     assert set(folds_of_subjects(items[:3], ["liver"], Path("nowhere"), 5).values()) == {0}
+
+
+@pytest.mark.parametrize("clicked", ["a", "abc", "adg", "fgh"])
+def test_the_first_fold_validates_without_the_few_scans_that_have_clicks(clicked: str) -> None:
+    items = [
+        {"image": f"{subject}.nii", "subject": subject, "size": {"liver": number}, "clicks": {"liver": [[1, 2, 3]]}}
+        for number, subject in enumerate("abcdefghij")
+    ]
+    few = [item if item["subject"] in clicked else {**item, "clicks": {}} for item in items]
+    folds = folds_of_subjects(few, ["liver"], Path("nowhere"), 5)
+    assert all(folds[subject] != 0 for subject in clicked)
+    assert sorted(folds.values()) == sorted([*range(5)] * 2)
+    everywhere = folds_of_subjects(items, ["liver"], Path("nowhere"), 5)
+    assert everywhere == folds_of_subjects([{**item, "clicks": None} for item in items], ["liver"], Path("nowhere"), 5)
 
 
 def test_subjects_that_share_a_scan_share_a_fold(tmp_path: Path) -> None:

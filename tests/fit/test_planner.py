@@ -157,6 +157,13 @@ def test_the_second_training_from_volumes_learns_from_sizes_of_slices_unless_cli
     assert "soft labels" in plan().trainings[1].reason
 
 
+def test_clicks_of_scans_that_only_validate_are_named() -> None:
+    few = VOLUMES | {"with_scribble": 3, "scribbles_of_folds": {0: 0, 1: 2, 2: 1}}
+    assert "3 have clicks or scribbles" in decisions(plan(few))
+    assert "only to validate" not in decisions(plan(few))
+    assert "3 have clicks or scribbles (2 of them only to validate)" in decisions(plan(few, fold="1"))
+
+
 def test_a_3d_network_learns_from_whole_scans() -> None:
     (training,) = plan(THIN, network="segresnet").trainings
     assert overlays(training) == ["segresnet.yaml"]

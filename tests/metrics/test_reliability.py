@@ -121,6 +121,15 @@ def test_components_and_edges_of_a_structure() -> None:
     assert structure_facts(np.zeros((8, 8, 1), dtype=bool), 0.5)[:3] == (0.0, False, 0.0)
 
 
+def test_stray_voxels_in_the_last_slice_do_not_cut_a_structure_off() -> None:
+    mask = np.zeros((12, 12, 8), dtype=bool)
+    mask[2:10, 2:10, 2:6] = True
+    mask[4, 4, 6:] = True
+    assert not structure_facts(mask, 1.0).at_edge
+    mask[4:6, 4:6, 7] = True
+    assert structure_facts(mask, 1.0).at_edge
+
+
 def test_intensities_are_those_that_the_network_sees() -> None:
     rng = np.random.default_rng(0)
     scan = rng.uniform(size=(20, 10, 5))
