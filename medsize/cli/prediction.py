@@ -58,7 +58,10 @@ def predict(
         ),
     ] = False,
     pixel_mm: Annotated[
-        float | None, typer.Option(help="Side of a pixel of the pictures, mm, whatever they state.", min=1e-6)
+        float | None,
+        typer.Option(
+            help="Side of a pixel of the pictures, mm, whatever they state, unless --sizes has it (pixel_mm).", min=1e-6
+        ),
     ] = None,
     modality: Modality = None,
     all_series: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -29,7 +30,7 @@ def predict_areas(
     segmentation: Segmentation,
     new: NewScans,
     table: SizeTable | None = None,
-    pixel_mm: float | None = None,
+    pixel_mm: Mapping[str, float] = MappingProxyType({}),
     large: int = LARGE,
 ) -> Predicted:
     """
@@ -39,7 +40,7 @@ def predict_areas(
         segmentation: the network.
         new: the pictures.
         table: sizes to compare with, by the pictures' paths.
-        pixel_mm: side of a pixel, mm, whatever the pictures state. Default: what they state.
+        pixel_mm: side of a pixel, mm, of the pictures by name, whatever they state. Default: what they state.
         large: number of pixels above which a picture is segmented row by row.
 
     Raises:
@@ -69,7 +70,7 @@ def predict_areas(
     if lacking and not in_pixels(segmentation.settings):
         segmentation.report(
             f"area_mm2 and circumference_mm are empty for {lacking} of {len(masks)} pictures: their files do not state "
-            "the size of a pixel. State it: --pixel-mm."
+            "the size of a pixel. State it: --pixel-mm, or a column pixel_mm of --sizes."
         )
     known = None
     if table is not None:
@@ -90,14 +91,14 @@ def predict_areas(
 
 
 def _large_masks(
-    pictures: Mapping[str, FoundScan], segmentation: Segmentation, pixel_mm: float | None
+    pictures: Mapping[str, FoundScan], segmentation: Segmentation, pixel_mm: Mapping[str, float]
 ) -> tuple[dict[str, PictureMask], list[str]]:
     """Segment large pictures row by row; return their masks, and the problems of those that cannot be read."""
     masks: dict[str, PictureMask] = {}
     problems: list[str] = []
     for name, scan in pictures.items():
         try:
-            masks[name] = large_mask(segmentation, name, scan, pixel_mm)
+            masks[name] = large_mask(segmentation, name, scan, pixel_mm.get(name))
         except ValueError as e:
             problems.append(str(e))
     return masks, problems

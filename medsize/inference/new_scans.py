@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from medsize.errors import ProblemsError
@@ -17,10 +18,10 @@ from medsize.scans.roles import roles_of, without_ending
 from medsize.scans.scan import UNUSABLE, VOLUMES, FoundScan, ScanKind, left_out_lines, said_once
 from medsize.scans.scan_names import comparable_path, scan_paths
 from medsize.sizes.table.match_rows import match_rows, rows_of
-from medsize.sizes.table.size_table import SizeTable
+from medsize.sizes.table.size_table import SizeTable, first_with
 from medsize.suggest import first_few
 
-__all__ = ["NewScans", "find_new_scans", "nothing_left", "scan_states", "with_paths"]
+__all__ = ["NewScans", "find_new_scans", "nothing_left", "scan_states", "stated_pixels", "with_paths"]
 
 IMAGES = (*VOLUMES, ScanKind.PICTURE)
 
@@ -110,7 +111,7 @@ def _file_names(scans: Sequence[FoundScan], paths: Sequence[str]) -> list[str]:
 
 
 def scan_states(
-    new: NewScans, regions: Mapping[str, Mapping[str, Any]], pixel_mm: float | None = None
+    new: NewScans, regions: Mapping[str, Mapping[str, Any]], pixel_mm: Mapping[str, float] = MappingProxyType({})
 ) -> dict[str, str]:
     """
     Return a hash of what decides on the mask of each scan beside the network: it tells whether the scan has changed.
@@ -118,15 +119,33 @@ def scan_states(
     Args:
         new: the scans.
         regions: stated regions of interest, by the scans' paths.
-        pixel_mm: stated side of a pixel, mm.
+        pixel_mm: stated sides of a pixel, mm, by the scans' names.
     """
     states = {}
     for name, scan in new.named.items():
         files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in scan.files]
         path = new.paths[name]
-        decides = [path, files, scan.frame, pixel_mm, regions.get(comparable_path(path))]
+        decides = [path, files, scan.frame, pixel_mm.get(name), regions.get(comparable_path(path))]
         states[name] = hashlib.sha256(json.dumps(decides, default=str).encode()).hexdigest()
     return states
+
+
+def stated_pixels(new: NewScans, table: SizeTable | None, pixel_mm: float | None = None) -> dict[str, float]:
+    """
+    Return the sides of a pixel that are stated beside the pictures, mm, by the pictures' names.
+
+    Args:
+        new: the pictures.
+        table: size table, whose images are paths from the folder.
+        pixel_mm: side of those that have no ``pixel_mm`` in the table.
+    """
+    sides: dict[str, float] = {}
+    for name, path in new.paths.items():
+        row = first_with("pixel_mm", table.rows_of(path)) if table is not None else None
+        side = pixel_mm if row is None else row.pixel_mm
+        if side is not None:
+            sides[name] = side
+    return sides
 
 
 def nothing_left(new: NewScans, message: str, problems: Sequence[str]) -> ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import nibabel
@@ -70,7 +71,7 @@ def convert_pictures(
     named: Mapping[str, FoundScan],
     output: OutputFolder,
     settings: Mapping[str, Any],
-    pixel_mm: float | None = None,
+    pixel_mm: Mapping[str, float] = MappingProxyType({}),
     large: int = LARGE,
 ) -> ConvertedPictures:
     """
@@ -80,7 +81,7 @@ def convert_pictures(
         named: pictures by name.
         output: folder to write to.
         settings: the run's ``inference.json``.
-        pixel_mm: side of a pixel, mm, whatever the files state. Default: what they state.
+        pixel_mm: side of a pixel, mm, of pictures by name, whatever the files state. Default: what they state.
         large: number of pixels above which a picture is not converted.
     """
     converted = ConvertedPictures({}, {}, [], [])
@@ -88,7 +89,7 @@ def convert_pictures(
         try:
             if scan.fault:
                 raise ValueError(scan.fault)
-            with open_rows(scan.files[0], scan.frame or 0, pixel_mm) as rows:
+            with open_rows(scan.files[0], scan.frame or 0, pixel_mm.get(name)) as rows:
                 _check_known(scan, rows.spacing_mm, settings)
                 if rows.height * rows.width > large:
                     converted.large[name] = scan
@@ -96,7 +97,7 @@ def convert_pictures(
                 if isinstance(rows, PictureRows):
                     picture = rows.picture
                 else:
-                    picture = read_picture(scan.files[0], scan.frame or 0, pixel_mm)
+                    picture = read_picture(scan.files[0], scan.frame or 0, pixel_mm.get(name))
         except ValueError as e:
             converted.problems.append(str(e))
             continue
@@ -160,7 +161,7 @@ def large_mask(segmentation: Segmentation, name: str, scan: FoundScan, pixel_mm:
         segmentation: the network, and the folder of all output.
         name: name of the picture.
         scan: the picture.
-        pixel_mm: see :func:`convert_pictures`.
+        pixel_mm: side of a pixel, mm, whatever the file states. Default: what it states.
 
     Raises:
         ValueError: naming the file, when it cannot be read.

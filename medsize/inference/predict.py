@@ -10,7 +10,7 @@ from medsize.bundle.run.summary import RunSummary, inference_bundle
 from medsize.checks.weights import check_weights
 from medsize.inference.areas import predict_areas
 from medsize.inference.dicom_output import check_dicom_output, write_dicom_segs, write_dicom_srs
-from medsize.inference.new_scans import find_new_scans, nothing_left, scan_states, with_paths
+from medsize.inference.new_scans import find_new_scans, nothing_left, scan_states, stated_pixels, with_paths
 from medsize.inference.output_folder import network_digest, open_output
 from medsize.inference.pictures import LARGE
 from medsize.inference.segmentation import Segmentation
@@ -69,7 +69,8 @@ def predict(
         data_list: data list with a ``roi`` or ``clicks`` for scans; its images are named like those of the table.
         locate_by: run on whole scans whose network finds the regions of the other scans. Default: the one that located
             the scans that the run was trained on, if any.
-        pixel_mm: side of a pixel of the pictures, mm, whatever they state. Default: what they state.
+        pixel_mm: side of a pixel of the pictures, mm, whatever they state, unless the table has it. Default: what they
+            state.
         large: number of pixels above which a picture is segmented row by row.
         dicom_sr: also write ``dicom_sr/``, see :func:`medsize.scans.dicom.sr_writer.write_dicom_sr`. The same holds.
         modalities: modalities of DICOM to segment. Default: that of the training, as its data list states it.
@@ -103,14 +104,15 @@ def predict(
         report(f"{size_table.source}: {doubt}")  # type: ignore[union-attr]
     check_weights(run, bundle)
     stated = look.stated if look is not None else {}
+    sides = stated_pixels(new, size_table, pixel_mm)
     with open_output(output_dir, run, network_digest(run, bundle, coarse), report) as output:
-        output.go_on(scan_states(new, stated, pixel_mm), report, noun_of(new.named.values()))
+        output.go_on(scan_states(new, stated, sides), report, noun_of(new.named.values()))
         for name, scan in new.named.items():
             if scan.subject:  # whose header tells the patient and the date, for a comparison with later scans
                 output.scans[name]["source"] = str(scan.files[0].resolve())
         segmentation = Segmentation(run, bundle, output, report, look)
         if new.has_pictures:
-            predicted = predict_areas(segmentation, new, size_table, pixel_mm, large)
+            predicted = predict_areas(segmentation, new, size_table, sides, large)
         else:
             predicted = predict_volumes(segmentation, new, size_table)
         table = predicted.write(output_dir, run, report, new.left_out)

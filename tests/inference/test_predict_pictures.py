@@ -18,6 +18,7 @@ from medsize.bundle.run.folder import INFERENCE, WEIGHTS
 from medsize.bundle.run.summary import RunSummary
 from medsize.inference.predict import predict
 from medsize.metrics.reliability import CohortFacts, StructureRange, Usual
+from medsize.sizes.table.read import read_size_table
 from tests.conftest import BUNDLE_2D
 
 
@@ -84,6 +85,22 @@ def test_masks_have_the_pictures_size_and_orientation_as_stored(command: Callabl
     assert "area, px<" in page
     assert " mL" not in page
     assert (output / "montage.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_picture_has_the_pixels_that_its_row_states(tmp_path: Path) -> None:
+    run = write_red_run(tmp_path / "run", length_unit="mm", spacing=[0.6, 0.6])
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("fine", "coarse"):
+        Image.fromarray(red_square()).save(folder / f"{name}.png")
+    (tmp_path / "sizes.csv").write_text("image,pixel_mm,lesion area_mm2\nfine,0.5,50\ncoarse,,100\n")
+    table = read_size_table(tmp_path / "sizes.csv")
+    assert predict(run, folder, tmp_path / "out", size_table=table, pixel_mm=1.0) == []
+    areas = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index(["image", "structure"])
+    for name, mm2, stated in (("fine.png", 0.25, 50), ("coarse.png", 1.0, 100)):
+        row = areas.loc[(name, "lesion")]
+        assert row["area_mm2"] == row["area_px"] * mm2
+        assert row["low_mm2"] == stated
 
 
 @pytest.mark.parametrize(
