@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,13 +15,17 @@ from medsize.data.cohort import Cohort
 from medsize.fit.plan import Plan
 from medsize.fit.stages import shortened_to
 from medsize.metrics.size_error import relative_size_error
+from medsize.scans.scan_facts import image_place
 from medsize.units import MM3_PER_ML
 
 __all__ = ["FinalError", "by_fold_or_case", "final_error", "validation_cases", "what_helps"]
 
+VIEW = "view of the scan"
+"""Column of sizes."""
+
 
 class FinalError(NamedTuple):
-    """Mean relative size error of the final network, and of the better of two predictors that look at no scan."""
+    """Mean relative size error of the final network, and of the best of the predictors that look at no scan."""
 
     network: float
     blind: float
@@ -43,9 +48,9 @@ class FinalError(NamedTuple):
 
 def final_error(cases: pd.DataFrame, cohort: Cohort, plan: Plan) -> FinalError | None:
     """
-    Compare the size error of the final network with the lower one of two predictors that look at no scan.
+    Compare the size error of the final network with the lowest one of predictors that look at no scan.
 
-    One says the training scans' mean size for every scan. The other finds nothing, so that its error is 1.
+    They say the training scans' mean size, or their mean fraction of the view, for every scan, or find nothing.
 
     Args:
         cases: from :func:`validation_cases`.
@@ -58,15 +63,22 @@ def final_error(cases: pd.DataFrame, cohort: Cohort, plan: Plan) -> FinalError |
     cases = cases[cases["relative_size_error"].notna()]
     if cases.empty:
         return None
-    means = pd.concat([_mean_sizes(cohort, stage.fold).rename(stage.folder) for stage in plan.results], axis=1)
-    said = [means.loc[row.structure, row.fold] for row in cases.itertuples()]
-    errors = relative_size_error(said, cases["true_low_ml"].tolist(), cases["true_high_ml"].tolist()).numpy()
-    averaged = by_fold_or_case(cases.assign(mean_size=errors), ["relative_size_error", "mean_size"])
-    network, mean_size = (float(values.mean()) for values in averaged.values())
-    scans = int(cases["image"].nunique())
-    if mean_size < 1:
-        return FinalError(network, mean_size, "the training scans' mean size, said for every scan", scans)
-    return FinalError(network, 1.0, "finding nothing", scans)
+    sizes = {stage.folder: _training_sizes(cohort, stage.fold) for stage in plan.results}
+    views = {image: _view_ml(image) for image in cases["image"].unique()}
+    rows = [(sizes[row.fold], row.structure, views[row.image]) for row in cases.itertuples()]
+    said = {
+        "the training scans' mean size, said for every scan": [known[name].mean() for known, name, _ in rows],
+        "the training scans' mean fraction of the view, said for every scan": [
+            (known[name] / known[VIEW]).mean() * view for known, name, view in rows
+        ],
+        "finding nothing": [0.0] * len(rows),
+    }
+    ends = cases["true_low_ml"].tolist(), cases["true_high_ml"].tolist()
+    errors = {name: relative_size_error(blind, *ends).numpy() for name, blind in said.items()}
+    averaged = by_fold_or_case(cases.assign(**errors), ["relative_size_error", *errors])
+    found = {name: float(values.mean()) for name, values in averaged.items()}
+    predictor = min(said, key=lambda name: (math.isnan(found[name]), round(found[name], 6)))
+    return FinalError(found["relative_size_error"], found[predictor], predictor, int(cases["image"].nunique()))
 
 
 def what_helps(plan: Plan, output_dir: Path) -> str:
@@ -95,8 +107,13 @@ def by_fold_or_case(cases: pd.DataFrame, metrics: Iterable[str]) -> dict[str, pd
     return {metric: cases.groupby(key, sort=False)[metric].mean() for metric in metrics}
 
 
-def _mean_sizes(cohort: Cohort, fold: int | None) -> pd.Series:
-    """Return the mean known size of each structure in the training scans of a fold, mL."""
+def _training_sizes(cohort: Cohort, fold: int | None) -> pd.DataFrame:
+    """Return the known sizes of the training scans of a fold, a column for each structure and one for the view, mL."""
     held_out = {item["image"] for item in cohort.validation_items(fold)}
     sized = [item for item in cohort.items if item["image"] not in held_out and "volume_mm3" in item]
-    return pd.DataFrame([size_volumes(item) for item in sized], columns=cohort.class_names[1:]).mean() / MM3_PER_ML
+    known = pd.DataFrame([size_volumes(item) for item in sized], columns=cohort.class_names[1:]) / MM3_PER_ML
+    return known.assign(**{VIEW: [_view_ml(item["image"]) for item in sized]})
+
+
+def _view_ml(image: str) -> float:
+    return math.prod(image_place(image).extent_mm) / MM3_PER_ML

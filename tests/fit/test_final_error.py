@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -38,3 +40,24 @@ def test_a_network_that_is_no_better_than_looking_at_no_scan_is_told_of(
     stage = Stage(kind="training", title="UNet", reason="", folder="run", fold=0, is_result=True)
     plan = Plan(bundle=tmp_path, network="unet", decisions=(), stages=(stage,))
     assert str(final_error(validation_cases(plan, tmp_path), cohort, plan)).startswith(expected)
+
+
+def test_pictures_of_many_scales_are_compared_with_the_mean_fraction(tmp_path: Path) -> None:
+    """Structures fill 30 % of each view, whatever its extent, so that the mean size is no guess."""
+    items = []
+    for number, side in enumerate((1.0, 2.0, 8.0)):
+        image = nibabel.Nifti1Image(np.zeros((10, 10, 1), dtype=np.int16), np.diag([side, side, 1, 1]))
+        nibabel.save(image, tmp_path / f"{number}.nii")
+        items.append({"image": f"{number}.nii", "size": {"head": 30 * side**2}, "fold": number // 2})
+    listed = {"labels": {"0": "background", "1": "head"}, "size_unit": "mm3", "training": items}
+    (tmp_path / "datalist.json").write_text(json.dumps(listed))
+    cohort = load_cohort(tmp_path / "datalist.json", tmp_path)
+    ml = items[2]["size"]["head"] / 1000
+    row = {"image": str(tmp_path / "2.nii"), "structure": "head", "true_low_ml": ml, "true_high_ml": ml}
+    stage = Stage(kind="training", title="UNet", reason="", folder="run", fold=1, is_result=True)
+    plan = Plan(bundle=tmp_path, network="unet", decisions=(), stages=(stage,))
+    error = final_error(pd.DataFrame([row | {"relative_size_error": 0.4, "fold": "run"}]), cohort, plan)
+    assert error is not None
+    assert error.predictor.startswith("the training scans' mean fraction of the view")
+    assert error.blind == pytest.approx(0, abs=1e-6)
+    assert error.is_useless
