@@ -10,18 +10,21 @@ from typing import NamedTuple
 import pandas as pd
 
 from medsize.bundle.run.folder import METRICS
+from medsize.bundle.run.summary import RunSummary
 from medsize.checks.plausibility.cohort import size_volumes
 from medsize.data.cohort import Cohort
-from medsize.fit.plan import Plan
+from medsize.fit.plan import Plan, Stage
 from medsize.fit.stages import shortened_to
 from medsize.metrics.size_error import relative_size_error
 from medsize.scans.scan_facts import image_place
 from medsize.units import MM3_PER_ML
 
-__all__ = ["FinalError", "by_fold_or_case", "final_error", "validation_cases", "what_helps"]
+__all__ = ["FinalError", "better_teacher", "by_fold_or_case", "final_error", "validation_cases", "what_helps"]
 
 VIEW = "view of the scan"
 """Column of sizes."""
+CLEARLY_BETTER = 0.8
+"""Size error of a teacher, relative to that of its student, below which the reader is told."""
 
 
 class FinalError(NamedTuple):
@@ -79,6 +82,30 @@ def final_error(cases: pd.DataFrame, cohort: Cohort, plan: Plan) -> FinalError |
     found = {name: float(values.mean()) for name, values in averaged.items()}
     predictor = min(said, key=lambda name: (math.isnan(found[name]), round(found[name], 6)))
     return FinalError(found["relative_size_error"], found[predictor], predictor, int(cases["image"].nunique()))
+
+
+def better_teacher(plan: Plan, output_dir: Path) -> tuple[Stage, float] | None:
+    """
+    Return the teacher of the first fold whose sizes are clearly better than those of the network that it taught.
+
+    Args:
+        plan: plan of the fit.
+        output_dir: folder of the fit, whose trainings have finished.
+
+    Returns:
+        the best such teacher and its mean relative size error; ``None`` if there is none.
+    """
+    result = plan.results[0]
+    errors = {
+        stage.folder: (stage, error)
+        for stage in plan.trainings
+        if stage.fold == result.fold
+        and (error := RunSummary.read(output_dir / stage.folder).results.relative_size_error.mean) is not None
+    }
+    if result.folder not in errors:
+        return None
+    best, error = min(errors.values(), key=lambda found: found[1])
+    return (best, error) if error < CLEARLY_BETTER * errors[result.folder][1] else None
 
 
 def what_helps(plan: Plan, output_dir: Path) -> str:

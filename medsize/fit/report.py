@@ -23,7 +23,7 @@ from medsize.data.size_unit import SizeUnit, size_unit
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource
 from medsize.fit.duration import as_text
-from medsize.fit.final_error import by_fold_or_case, final_error, validation_cases, what_helps
+from medsize.fit.final_error import better_teacher, by_fold_or_case, final_error, validation_cases, what_helps
 from medsize.fit.first_and_final import SUMMARY as FIRST_SUMMARY
 from medsize.fit.first_and_final import FirstAndFinal, first_labels_of
 from medsize.fit.plan import Plan, Stage
@@ -85,6 +85,7 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
         folds=len(plan.results),
         headline={key: mean_and_spread(values) for key, values in by_fold_or_case(cases, shown).items()},
         error=final_error(cases, cohort, plan),
+        better=better_teacher(plan, output_dir),
         measure=measure,
         unit=unit.name,
         titles=shown,

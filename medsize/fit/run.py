@@ -22,7 +22,7 @@ from medsize.data.content_hash import file_state
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource, cohort_facts, find_source
 from medsize.fit.duration import this_machine
-from medsize.fit.final_error import final_error, validation_cases, what_helps
+from medsize.fit.final_error import better_teacher, final_error, validation_cases, what_helps
 from medsize.fit.plan import Plan, Wishes
 from medsize.fit.planner import plan_fit
 from medsize.fit.stages import CLOCK, run_stages
@@ -134,6 +134,10 @@ def fit_cohort(
     error = final_error(validation_cases(plan, output_dir), scans, plan)
     if error is not None:
         report(f"{plan.results[0].title}: {error}")
+    if (better := better_teacher(plan, output_dir)) is not None:
+        teacher, its_error = better
+        segments = next_command(output_dir / teacher.folder, plan.locates)()
+        report(f"{teacher.title}: size error {its_error:.2f} on the same scans. It needs medsize: {segments}")
     if error is not None and error.is_useless:
         report(f"Next: {what_helps(plan, output_dir)}")
         return plan

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medsize.bundle.run.summary import MetricResult, RunResults, RunSummary
 from medsize.data.load_cohort import load_cohort
-from medsize.fit.final_error import final_error, validation_cases
+from medsize.fit.final_error import better_teacher, final_error, validation_cases
 from medsize.fit.plan import Plan, Stage
 
 
@@ -61,3 +62,20 @@ def test_pictures_of_many_scales_are_compared_with_the_mean_fraction(tmp_path: P
     assert error.predictor.startswith("the training scans' mean fraction of the view")
     assert error.blind == pytest.approx(0, abs=1e-6)
     assert error.is_useless
+
+
+@pytest.mark.parametrize(
+    ("errors", "better"), [((0.14, 0.16, 0.9), "first"), ((0.5, 0.14, 0.9), "second"), ((0.9, 0.3, 0.33), None)]
+)
+def test_a_teacher_that_is_clearly_better_is_named(
+    tmp_path: Path, errors: tuple[float, ...], better: str | None
+) -> None:
+    stages = [
+        Stage(kind="training", title=name, reason="", folder=name, fold=0, is_result=name == "student")
+        for name in ("first", "second", "student")
+    ]
+    for stage, error in zip(stages, errors, strict=True):
+        (tmp_path / stage.folder).mkdir()
+        RunSummary(results=RunResults(relative_size_error=MetricResult(mean=error))).write(tmp_path / stage.folder)
+    found = better_teacher(Plan(bundle=tmp_path, network="unet", decisions=(), stages=tuple(stages)), tmp_path)
+    assert (found and found[0].folder) == better
