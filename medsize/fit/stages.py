@@ -13,7 +13,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from medsize.bundle.run.folder import CHECKPOINT, EPOCHS, LOG, is_finished
+from medsize.bundle.run.folder import CHECKPOINT, EPOCHS, LOG, METRICS, is_finished
 from medsize.bundle.supervise import Outcome, outcome_of, start_supervised
 from medsize.files import atomic_write
 from medsize.fit.display import Display
@@ -29,6 +29,7 @@ __all__ = [
     "run_stages",
     "shortened_to",
     "stage_seconds",
+    "unfound_in",
     "warnings_in",
 ]
 
@@ -200,8 +201,22 @@ def _doubts(stage: Stage, log: Path) -> list[str]:
         return warnings_in(log, "first labels")
     if stage.kind == "locate":
         return missed_in(log)
+    if stage.kind == "training" and (names := unfound_in(log.parent)):
+        tail = "" if stage.is_result else ": what it teaches is of little use"
+        return [f"it finds no {' and no '.join(names)} in any scan never trained on{tail}"]
     number = len(warnings_in(log)) if stage.kind == "check" else 0
     return [f"{number} warning{'s' if number > 1 else ''}, see {log}"] if number else []
+
+
+def unfound_in(run: Path) -> list[str]:
+    """Return the structures of which a run's last evaluation found nothing, though scans have them."""
+    file = run / METRICS
+    if not file.is_file():
+        return []
+    with file.open(encoding="utf-8") as table:
+        rows = [row for row in csv.DictReader(table) if float(row["true_high_ml"] or 0) > 0]
+    found = {row["structure"] for row in rows if float(row["volume_ml"]) > 0}
+    return list(dict.fromkeys(row["structure"] for row in rows if row["structure"] not in found))
 
 
 def _seconds_of(stage: Stage, folder: Path) -> list[float]:

@@ -9,7 +9,7 @@ import pytest
 
 from medsize.fit import duration
 from medsize.fit.plan import Plan, Stage
-from medsize.fit.stages import StageFailed, last_error, run_stages, stage_seconds, warnings_in, with_epochs
+from medsize.fit.stages import StageFailed, last_error, run_stages, stage_seconds, unfound_in, warnings_in, with_epochs
 
 CHAIN = """2026-01-01 - INFO - epoch 3
 Traceback (most recent call last):
@@ -77,6 +77,13 @@ def test_warnings_about_the_cohort_are_found_in_the_log_of_its_check(tmp_path: P
     assert warnings_in(tmp_path / "log.txt", "datalist") == ["an outlier"]
     assert "it names other classes" not in warnings_in(tmp_path / "log.txt")
     assert warnings_in(tmp_path / "none.txt") == []
+
+
+def test_structures_that_no_scan_shows_are_told_of_when_a_training_ends(tmp_path: Path) -> None:
+    rows = ["structure,volume_ml,true_high_ml", "head,0,1.5", "head,0.0,2", "liver,0,1", "liver,3,1", "cyst,0,0"]
+    (tmp_path / "metrics.csv").write_text("\n".join([*rows, "bone,0,"]))
+    assert unfound_in(tmp_path) == ["head"]
+    assert unfound_in(tmp_path / "elsewhere") == []
 
 
 def test_the_number_of_epochs_is_replaced_or_added() -> None:
