@@ -21,6 +21,11 @@ from medsize.units import lps_to_ras, size_text
 
 __all__ = ["check_scans", "region_faults"]
 
+LPS_REMEDY = (
+    "It lies inside as LPS, as in DICOM. If it is that, name the column of the size table 'STRUCTURE click_lps_mm', or "
+    "set click_space to 'LPS' in a data list of your own."
+)
+
 
 def check_scans(
     items: Sequence[CohortItem | TrainingItem | ValidationItem],
@@ -234,7 +239,7 @@ def _click_faults(item: Mapping[str, Any], image: ImageFacts, class_names: Seque
         if not _is_inside(click, affine, image.shape):
             other = click._replace(start_mm=lps_to_ras(click.start_mm), end_mm=lps_to_ras(click.end_mm))
             is_lps = _is_inside(other, affine, image.shape)
-            remedy = "It lies inside as LPS: is click_space 'LPS'?" if is_lps else "Correct or delete it."
+            remedy = LPS_REMEDY if is_lps else "Correct or delete it."
             yield f"{path}: a click of {class_names[click.class_index]} at {place} lies outside the image. {remedy}"
             continue
         voxel = tuple(voxels_of_click(click, affine)[0].tolist())

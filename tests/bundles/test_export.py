@@ -53,6 +53,8 @@ def test_an_export_holds_network_weights_settings_and_figures(
     assert outputs["channel_def"] == {"0": "background", "1": "liver", "2": "Kidney: left"}
     assert outputs["num_channels"] == 3
     assert metadata["eval_metrics"]["mean_dice"] == 0.5
+    assert metadata["authors"] == "not stated"
+    assert {file.name for file in (output / "docs").iterdir()} == {"README.md", "data_license.txt"}
     readme = (output / "docs" / "README.md").read_text()
     assert "| liver | 0.60 ± 0.10 | 4.00 ± 1.00 | 15.00 ± 5.00 | 0.20 ± 0.10 |" in readme
     assert "| Kidney: left | 0.30 ± 0.10 | – | 1.00 ± 0.00 | – |" in readme

@@ -54,6 +54,7 @@ NOT_FOR_TRAINING = shutil.ignore_patterns(
 COLOURS = {"0": "R", "1": "G", "2": "B"}
 """Order of the channels of pictures in colour, for the metadata."""
 NEEDED = (*(f"configs/{name}" for name in ("train.yaml", "inference.yaml", "metadata.json")), "docs/README.md")
+OWN_PAGES = ("README.md", "data_license.txt")
 UNSTATED = """\
 The licence of the scans that the weights in models/model.pt were trained on is not stated yet: state it here.
 No data is part of this bundle.
@@ -130,6 +131,9 @@ def export_bundle(
             _write_metadata(folder / "configs" / "metadata.json", settings, summary.results, image_type)
             _write_model_card(card, settings, summary, cases)
             _write_data_license(folder / "docs" / "data_license.txt")
+            for study in (folder / "docs").iterdir():  # of other weights
+                if study.name not in OWN_PAGES:
+                    study.unlink()
         if vendor:
             shutil.copytree(Path(medsize.__file__).parent, folder / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)
 
@@ -261,6 +265,7 @@ def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults
         metadata["required_packages_version"]["pillow"] = version("pillow")
     output["num_channels"] = len(classes)
     output["channel_def"] = {str(index): name for index, name in enumerate(classes)}
+    metadata |= {"authors": "not stated", "data_source": "not stated, see docs/data_license.txt"}
     metadata["pred_classes"] = f"{len(classes)} channels: {', '.join(classes)}"
     means = [(metric, getattr(results, metric.column).mean) for metric in _metrics(settings)]
     metadata["eval_metrics"] = {f"mean_{m.name}": mean * m.factor for m, mean in means if mean is not None}

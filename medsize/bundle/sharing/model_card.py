@@ -151,7 +151,7 @@ def model_card(
         "Not tested": _not_tested(summary, cases),
         "Commands": _commands(settings, summary.roi),
         "References": "\n".join(f"{i}. {line}" for i, line in enumerate(metadata["references"], start=1)),
-        "Licence": f"Weights: {licence}, which follows from that of the scans; see `docs/data_license.txt`. "
+        "Licence": f"Weights: {licence}; see `docs/data_license.txt`. "
         "Configs and scripts: Apache License 2.0, in `LICENSE`.",
     }
     titles = [f"# {metadata['name']}", *(f"## {title}" for title in list(sections)[1:])]

@@ -191,7 +191,7 @@ def _complete_metadata(
         f"from {labels} of {summary.training_scans} scans",
         "authors": contribution.authors,
         "copyright": f"Copyright (c) {contribution.authors}",
-        "data_source": cohort.described or "not public",
+        "data_source": cohort.described or "not stated",
     }
     file.write_text(json.dumps(metadata, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
     return metadata
@@ -204,7 +204,7 @@ def _network(whole: Path) -> str:
 
 def _state_licence(file: Path, cohort: CohortStatement, licence: str) -> None:
     """State the licence of the weights; the list of data sets that the bundle was developed with goes."""
-    origin = f"trained on {cohort.described}" if cohort.described else "trained on scans that are not public"
+    origin = f"trained on {cohort.described}" if cohort.described else "trained on scans whose source is not stated"
     file.write_text(
         f"The weights in models/model.pt were {origin}.\nThey are shared under {LICENCES[licence]}. No data is part of "
         "this bundle.\n",
