@@ -139,6 +139,8 @@ def fit_cohort(
         segments = next_command(output_dir / teacher.folder, plan.locates)()
         report(f"{teacher.title}: size error {its_error:.2f} on the same scans. It needs medsize: {segments}")
     if error is not None and error.is_useless:
+        for run in results:  # for whoever applies or shares it later
+            RunSummary.read(run).model_copy(update={"doubt": str(error)}).write(run)
         report(f"Next: {what_helps(plan, output_dir)}")
         return plan
     if plan.network != "lean_unet":

@@ -85,7 +85,10 @@ def predict(
         subprocess.CalledProcessError: when the inference fails for another reason than a single scan.
     """
     bundle = inference_bundle(run, bundle)
-    on_regions = RunSummary.read(run).roi
+    summary = RunSummary.read(run)
+    on_regions = summary.roi
+    if summary.doubt:
+        report(f"{run}: {summary.doubt}")
     coarse = coarse_run(run, locate_by) if on_regions else None
     if not on_regions and (unused := data_list or locate_by):
         raise ValueError(f"{run} sees whole scans, so that {unused} has no effect. Leave it out.")
@@ -115,7 +118,7 @@ def predict(
             predicted = predict_areas(segmentation, new, size_table, sides, large)
         else:
             predicted = predict_volumes(segmentation, new, size_table)
-        table = predicted.write(output_dir, run, report, new.left_out)
+        table = predicted.write(output_dir, run, report, new.left_out, summary.doubt)
         problems = [*new.problems, *predicted.problems]
         if dicom_seg:
             problems += write_dicom_segs(segmentation, predicted.scans)

@@ -20,7 +20,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medsize.bundle.parts import read_object
-from medsize.bundle.sharing.export import export_bundle
+from medsize.bundle.run.summary import RunSummary
+from medsize.bundle.sharing.export import export_bundle, performance
 from medsize.cli import app
 from tests.bundles.conftest import BUNDLES, CALIBRATION, STRIDES, WINDOWS
 from tests.test_docs import commands_of
@@ -285,3 +286,13 @@ def test_a_bundle_of_pictures_segments_them_without_medsize(
     assert f"| structure | Dice | HD95 ({length}) | area error ({symbol}) | relative size error |" in card
     assert "| liver | 0.60 ± 0.10 | 4.00 ± 1.00 | 15000.00 ± 5000.00 |" in card
     monai.bundle.verify_net_in_out("network_def", meta_file=str(metadata), config_file=configs[0], device="cpu")
+
+
+def test_a_card_begins_its_results_with_what_a_fit_found_wrong() -> None:
+    case = {"image": "a.nii", "subject": "a", "structure": "liver", "dice": 0.1, "hd95_mm": 40.0}
+    cases = pd.DataFrame([case | {"volume_error_ml": 900.0, "relative_size_error": 0.9}])
+    settings = {"num_classes": 2, "structures": ["liver"]}
+    assert performance(RunSummary(doubt="size error 0.90"), cases, settings).startswith(
+        "**Size error 0.90**\n\n1 valid"
+    )
+    assert performance(RunSummary(), cases, settings).startswith("1 validation scans")

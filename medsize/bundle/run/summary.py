@@ -88,6 +88,8 @@ class RunSummary(BaseModel):
     results: RunResults = RunResults()
     calibration: dict[str, SizeCalibration] = {}
     """By structure, the interval of predicted volumes, from the validation cases."""
+    doubt: str = ""
+    """Why ``medsize fit`` advises against the use of the network."""
 
     size_detail: str = "given"
     """The defaults of this and the following keys are those of labels as given."""

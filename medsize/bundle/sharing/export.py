@@ -405,6 +405,7 @@ def performance(summary: RunSummary, cases: pd.DataFrame, settings: Mapping[str,
     """
     metrics = _metrics(settings)
     lines = [
+        *([f"**{summary.doubt[0].upper()}{summary.doubt[1:]}**", ""] if summary.doubt else []),
         f"{cases['image'].nunique()} validation scans of {cases['subject'].nunique()} subjects. Trained on "
         f"{summary.training_scans} scans, supervision: {summary.supervision}, seed {summary.seed}, "
         f"{summary.epochs} epochs. Mean ± standard deviation over the scans:",

@@ -65,8 +65,9 @@ def write_page(
     pictures: Mapping[str, bytes],
     left_out: Sequence[str] = (),
     unchecked: str = "",
+    doubt: str = "",
 ) -> None:
-    """Write the table and the pictures as a page of one file, with lines about what is left out and not checked."""
+    """Write table and pictures as a page of one file, with lines about what is left out, not checked and doubted."""
     rows = table.to_dict("records")
     of_image: dict[str, list[dict[str, Any]]] = {image: [] for image in pictures}
     for row in rows:
@@ -91,6 +92,7 @@ def write_page(
         intervals=intervals,
         left_out=left_out,
         unchecked=unchecked,
+        doubt=doubt,
         flag_order=FLAGS,
         ends=interval_columns(shown.column),
     )

@@ -39,7 +39,12 @@ class Predicted:
     """Line about checks that were not made."""
 
     def write(
-        self, output_dir: Path, run: Path, report: Callable[[str], None], left_out: Sequence[str] = ()
+        self,
+        output_dir: Path,
+        run: Path,
+        report: Callable[[str], None],
+        left_out: Sequence[str] = (),
+        doubt: str = "",
     ) -> pd.DataFrame:
         """
         Write ``predictions.csv``, ``.json`` and ``.html``, with the intervals of the sizes, and ``montage.png``.
@@ -49,6 +54,7 @@ class Predicted:
             run: run that has recorded the calibration.
             report: function that gets lines about lower bounds and flags.
             left_out: lines about series that were not segmented, for the page.
+            doubt: why the network should not be used, for the page.
 
         Returns:
             the table with the intervals.
@@ -68,6 +74,6 @@ class Predicted:
         for line in (*self.flags, *([self.unchecked] if self.unchecked else ())):
             report(line)
         intervals = list(told_intervals(calibration))
-        write_page(output_dir, table, shown, intervals, self.pictures, left_out, self.unchecked)
+        write_page(output_dir, table, shown, intervals, self.pictures, left_out, self.unchecked, doubt)
         draw_montage(output_dir, self.panels, list(dict.fromkeys(table["structure"])))
         return table
