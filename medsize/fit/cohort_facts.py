@@ -63,7 +63,7 @@ class CohortFacts(BaseModel):
     with_mask: int
     with_scribble: int
     scribbles_of_folds: dict[int, int] = {}
-    """How many of these are in each fold: there they validate, and do not teach."""
+    """Number of these in each fold: there they validate, and do not teach."""
     folds: tuple[int, ...] = ()
     """Folds to validate on; none if the data list has a section for validation."""
     training_scans: int

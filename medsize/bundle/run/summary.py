@@ -89,7 +89,7 @@ class RunSummary(BaseModel):
     calibration: dict[str, SizeCalibration] = {}
     """By structure, the interval of predicted volumes, from the validation cases."""
     doubt: str = ""
-    """Why ``medsize fit`` advises against the use of the network."""
+    """Finding of ``medsize fit`` against the use of the network; empty if there is none."""
 
     size_detail: str = "given"
     """The defaults of this and the following keys are those of labels as given."""
