@@ -28,6 +28,7 @@ def told_unchecked(flags: Iterable[Reliability], validated: int, noun: str = "sc
         validated: number of scans that the run was validated on; 0 if it has not recorded it.
         noun: word for a scan. Defaults to ``"scan"``.
     """
+    flags = list(flags)
     checks = dict.fromkeys(check for of_scan in flags for check in of_scan.not_checked)
     if not checks:
         return ""
@@ -38,4 +39,6 @@ def told_unchecked(flags: Iterable[Reliability], validated: int, noun: str = "sc
         reason = "the run has recorded no such values"
     elif validated < LEAST_SCANS:
         reason = f"the run was validated on {validated} {noun}s, and a check needs {LEAST_SCANS}"
+    if all(of_scan.flag == "unchecked" for of_scan in flags):
+        return f"no {noun} could be checked: {reason}."
     return f"could not be checked: {'; '.join(checks)}. {reason[0].upper()}{reason[1:]}."
