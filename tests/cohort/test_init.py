@@ -386,6 +386,17 @@ def test_faults_of_cells_come_with_rows_without_a_scan_and_scans_without_a_row(t
     assert f"{names[2]}: found no size: it has no row and no mask" in said
 
 
+def test_a_table_of_many_more_scans_names_the_first_and_proposes_no_other_number(tmp_path: Path) -> None:
+    names = write_images(tmp_path / "scans", 2)
+    rows = [f"{name},2" for name in names] + [f"scan {number}.nii.gz,3" for number in range(70, 90)]
+    table = write_table(tmp_path / "sizes.csv", "image,cube volume_ml", rows)
+    said = init(tmp_path / "scans", tmp_path / "out", "--sizes", table).output
+    assert "6 problems" in said
+    assert "15 more rows are of scans that are not there. Add these, or delete the rows." in said
+    assert "there is no scan 'scan 74.nii.gz'. Correct the path, or delete the row." in said
+    assert "Did you mean" not in said
+
+
 @pytest.mark.parametrize(
     ("header", "rows", "message"),
     [

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from medsize.scans.roles import without_ending
 from medsize.scans.scan import FoundScan
 from medsize.scans.scan_names import ScanNames
 from medsize.sizes.table.size_table import SizeTable
 from medsize.suggest import did_you_mean
 
 __all__ = ["MatchedRows", "match_rows", "rows_of"]
+
+MOST_NAMED = 5
+"""Rows without a scan that are named."""
+DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,18 @@ def match_rows(table: SizeTable, scans: Mapping[str, FoundScan]) -> MatchedRows:
             listed = ", ".join(f"'{path}'" for path in fitting[:5])
             problems.append(f"{where} is '{rows[0].image}': {len(fitting)} scans fit, {listed}. Write the path of one.")
         else:
-            hint = did_you_mean(key, scans) or " Correct the path, or delete the row."
+            hint = _similar(key, scans) or " Correct the path, or delete the row."
             result.without_scan.append(f"{where}: there is no scan '{rows[0].image}'.{hint}")
+    if (more := len(result.without_scan) - MOST_NAMED) > 1:
+        rest = f"{more} more rows are of scans that are not there. Add these, or delete the rows."
+        result.without_scan[MOST_NAMED:] = [rest]
     return result
+
+
+def _similar(name: str, scans: Mapping[str, FoundScan]) -> str:
+    """Suggest a scan of a similar name; one that differs by its number alone is another scan."""
+    text = DIGITS.sub("", without_ending(name))
+    return did_you_mean(name, [path for path in scans if DIGITS.sub("", without_ending(path)) != text])
 
 
 def rows_of(table: SizeTable, images: Mapping[str, str], folder: Path) -> SizeTable:
