@@ -12,6 +12,7 @@ from openpyxl.utils import get_column_letter
 
 from medsize.items import RoiMm
 from medsize.scans.pictures.file import PICTURE_ENDINGS
+from medsize.sizes.ellipse import circumference_area
 from medsize.sizes.ellipsoid import ELLIPSOID_ERROR
 from medsize.sizes.table.cells import CLICK_KINDS, NUMBERS, ROI_KINDS, as_text, in_ras, is_unknown, read_cell
 from medsize.sizes.table.columns import TAGS, Column, late_header, read_columns
@@ -102,6 +103,7 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
             doubts += [f"row {number}, {size.doubt}" for size in row.sizes.values() if size.doubt]
     if not are_pictures:
         doubts += _single_diameters(whole_scans)
+    doubts += _circumferences_alone([column for column in columns if column])
     table = SizeTable(path, tuple(column for column in columns if column), tuple(rows), tuple(doubts))
     problems += contradictions(table)
     if problems:
@@ -198,6 +200,19 @@ def _single_diameters(rows: Sequence[Mapping[Column, Any]]) -> Iterator[str]:
                 f"{column}: {number} of {sum(column in values for values in rows)} cells hold a single diameter, which "
                 f"is taken for that of a ball. Organs that were measured have {low:g} to {high:g} times its volume. "
                 "State three diameters, or the low and high end of the volume."
+            )
+
+
+def _circumferences_alone(columns: Sequence[Column]) -> Iterator[str]:
+    """Yield a doubt for each column with circumferences whose shape no other column tells."""
+    shaped = {column.structure for column in columns if column.kind in ("diameters_mm", "smallest_axis_ratio")}
+    low, high = circumference_area(1)
+    for column in columns:
+        if column.kind == "circumference_mm" and column.structure not in shaped:
+            yield (
+                f"{column} tells the area within {100 * low / high:.0f} to 100 % of a circle's. Where shapes are never "
+                f"as flat, a column '{column.structure} smallest_axis_ratio' narrows it: 0.7 gives "
+                f"{100 * circumference_area(1, (), 0.7)[0] / high:.0f} to 100 %."
             )
 
 

@@ -693,3 +693,19 @@ def test_an_ellipse_lies_within_the_interval_of_its_circumference(long: float, r
     low, high = stated.low, stated.high
     assert low * (1 - 1e-5) <= math.pi / 4 * long * short <= high * (1 + 1e-9)
     assert high == pytest.approx((columns["circumference_mm"] * (1 + error / 100)) ** 2 / (4 * math.pi))
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "doubted"),
+    [
+        (["image", "head circumference_mm"], ["a.png", "175"], True),
+        (["image", "head circumference_mm", "head smallest_axis_ratio"], ["a.png", "175", "0.7"], False),
+        (["image", "head circumference_mm", "head diameters_mm"], ["a.png", "175", "60 x 50"], False),
+    ],
+)
+def test_a_circumference_alone_says_how_it_could_tell_more(
+    tmp_path: Path, header: list[str], cells: list[str], doubted: bool
+) -> None:
+    doubts = read_size_table(write_csv(tmp_path / "sizes.csv", header, cells)).doubts
+    said = "tells the area within 84 to 100 % of a circle's. Where shapes are never as flat, a column 'head smallest"
+    assert any(said in doubt and doubt.endswith("0.7 gives 95 to 100 %.") for doubt in doubts) == doubted
