@@ -104,7 +104,7 @@ def test_scans_of_several_formats_are_segmented_and_compared(
     assert set(table["flag"]) == set(pd.read_csv(output / "masks" / "volumes.csv")["flag"]) == {"unchecked"}
     assert "scans: 3 unchecked" in result.stdout
     validated = json.loads((run / "inference.json").read_text())["cohort_facts"]["scans"]
-    reason = f"The run was validated on {validated} scans, and a check needs 5."
+    reason = f"scan could be checked: the run was validated on {validated} scans, and a check needs 5."
     assert reason in result.stdout
     assert reason in page
     assert "unlike those of the validation" not in page
