@@ -16,6 +16,7 @@ import torch
 from monai.data.utils import compute_importance_map, dense_patch_slices
 from monai.networks.layers.convutils import gaussian_1d
 
+from medsize.metrics.reliability import is_cut_off
 from medsize.scans.pictures.picture import to_channels
 
 __all__ = [
@@ -100,7 +101,7 @@ class MaskSummary(NamedTuple):
     counts: np.ndarray
     """Pixels of each class."""
     at_edge: frozenset[int]
-    """Classes at the edge of the picture."""
+    """Classes that the edge of the picture cuts off, see :func:`medsize.metrics.reliability.is_cut_off`."""
     small: np.ndarray
     """Every n-th pixel of the mask, along both axes."""
 
@@ -115,21 +116,18 @@ def mask_summary(rows: Rows, num_classes: int, every: int, strip: int = 256) -> 
         every: the n of ``small``.
         strip: number of rows that are read at a time. Defaults to 256.
     """
-    counts = np.zeros(num_classes, dtype=np.int64)
-    at_edge: set[int] = set()
+    down = np.zeros((num_classes, rows.height), dtype=np.int64)
+    across = np.zeros((num_classes, rows.width), dtype=np.int64)
     small: list[np.ndarray] = []
     for start in range(0, rows.height, strip):
         labels = rows.rows(start, min(start + strip, rows.height))[..., 0]
-        counts += np.bincount(labels.ravel(), minlength=num_classes)
-        edges = [
-            labels[:, 0],
-            labels[:, -1],
-            *[labels[0]] * (start == 0),
-            *[labels[-1]] * (start + strip >= rows.height),
-        ]
-        at_edge.update(np.unique(np.concatenate(edges)).tolist())
+        for k in range(num_classes):
+            here = labels == k
+            down[k, start : start + len(labels)] = here.sum(axis=1)
+            across[k] += here.sum(axis=0)
         small.append(labels[-start % every :: every, ::every])
-    return MaskSummary(counts, frozenset(at_edge), np.concatenate(small))
+    at_edge = frozenset(k for k in range(num_classes) if is_cut_off(down[k]) or is_cut_off(across[k]))
+    return MaskSummary(down.sum(axis=1), at_edge, np.concatenate(small))
 
 
 def spaced_blocks(rows: Rows, channels: int, x: Axis, y: Axis) -> Blocks:

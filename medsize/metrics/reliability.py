@@ -22,6 +22,7 @@ from medsize.units import MM3_PER_ML, size_text
 __all__ = [
     "FLAGS",
     "IMAGE_FACTS",
+    "LEAST_CUT",
     "LEAST_SCANS",
     "OF_PICTURES",
     "OF_SCANS",
@@ -34,6 +35,7 @@ __all__ = [
     "cohort_facts",
     "geometry_doubts",
     "image_facts",
+    "is_cut_off",
     "least_confidences",
     "reliability",
     "structure_facts",
@@ -184,16 +186,21 @@ def structure_facts(mask: NDArray[np.bool_], voxel_ml: float) -> StructureFacts:
     count = int(mask.sum())
     if count == 0:
         return StructureFacts(0.0, False, 0.0)
-    at_edge = any(_is_cut_off(mask, axis) for axis, voxels in enumerate(mask.shape) if voxels > 1)
+    others = [tuple(other for other in range(mask.ndim) if other != axis) for axis, n in enumerate(mask.shape) if n > 1]
+    at_edge = any(is_cut_off(mask.sum(axis=axes)) for axes in others)
     box = mask[ndimage.find_objects(mask.astype(np.uint8))[0]]
     components, _ = ndimage.label(box, np.ones((3,) * mask.ndim))
     largest = int(np.bincount(components.ravel())[1:].max())
     return StructureFacts(count * voxel_ml, at_edge, 1 - largest / count)
 
 
-def _is_cut_off(mask: NDArray[np.bool_], axis: int) -> bool:
-    """Return whether a structure reaches either end of an axis with more than stray voxels."""
-    areas = mask.sum(axis=tuple(other for other in range(mask.ndim) if other != axis))
+def is_cut_off(areas: NDArray[np.int_]) -> bool:
+    """
+    Return whether a structure reaches an end of an axis with more than stray voxels, see :data:`LEAST_CUT`.
+
+    Args:
+        areas: its area in each slice along the axis, in any unit.
+    """
     return bool(max(areas[0], areas[-1]) > LEAST_CUT * areas.max())
 
 

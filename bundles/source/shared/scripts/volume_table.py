@@ -13,6 +13,8 @@ import torch
 from ignite.engine import Engine, Events
 
 MM3_PER_ML = 1000.0
+LEAST_CUT = 0.05
+"""Area in an outermost slice, relative to the largest one, above which a structure seems cut off."""
 
 
 class ScanTable:
@@ -78,8 +80,8 @@ class VolumeTable(ScanTable):
     """
     Write a CSV with a row for each scan: its file, and the predicted volume of each structure in mL.
 
-    The last column names the structures in the first or last slice or at the edge of the view. They may be cut off
-    there: their volume is a lower bound.
+    The last column names the structures that the first or last slice or the edge of the view cuts off: their area there
+    is above 5 % of their largest area along that axis. Their volume is a lower bound.
 
     A JSON beside it, of the same name, also has each volume's interval: ``low_ml``, ``high_ml``, and ``level``, the
     probability with which it holds the true volume of a scan that is like those of the calibration. All are null for a
@@ -99,14 +101,14 @@ class VolumeTable(ScanTable):
         prediction = output["pred"]
         voxel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / MM3_PER_ML
         counts = torch.bincount(torch.as_tensor(prediction).long().flatten(), minlength=len(self.structures) + 1)
-        at_edges = classes_at_edges(prediction)
+        cut_off = classes_cut_off(prediction, len(self.structures) + 1)
         confidences = output["confidence"].tolist() if "confidence" in output else [math.nan] * len(self.structures)
         volumes = {}
         for k, (name, confidence) in enumerate(zip(self.structures, confidences, strict=True), start=1):
             volume = float(f"{float(counts[k]) * voxel_ml:.6g}")
             ends = interval(volume, self.calibration.get(name, {}), prediction.numel() * voxel_ml)
             sure = float(f"{confidence:.6g}") if math.isfinite(confidence) else None
-            volumes[name] = {"volume_ml": volume, **ends, "cut_off": k in at_edges, "confidence": sure}
+            volumes[name] = {"volume_ml": volume, **ends, "cut_off": k in cut_off, "confidence": sure}
         return volumes
 
     def _write_csv(self, lines: TextIO) -> None:
@@ -150,10 +152,21 @@ def replace_file(file: str, write: Callable[[TextIO], None]) -> None:
     os.replace(f"{file}.partial", file)
 
 
-def classes_at_edges(prediction: torch.Tensor) -> list[int]:
-    """Return the classes in the outermost voxels of class indices ``(1, *spatial)``, in order."""
+def classes_cut_off(prediction: torch.Tensor, num_classes: int) -> list[int]:
+    """
+    Return the classes of which an outermost slice holds more than stray voxels, in order.
+
+    Args:
+        prediction: class indices ``(1, *spatial)``.
+        num_classes: K, with the background, which is never cut off.
+    """
     labels = torch.as_tensor(prediction)[0]
     # An axis of one voxel, such as that of a picture, has no ends.
     axes = [axis for axis, voxels in enumerate(labels.shape) if voxels > 1]
-    ends = [labels.select(axis, end).flatten() for axis in axes for end in (0, -1)]
-    return [int(k) for k in torch.cat(ends).unique()] if ends else []
+    found = []
+    for k in range(1, num_classes):
+        mask = labels == k
+        along = [mask.movedim(axis, 0).flatten(1).sum(dim=1) for axis in axes]
+        if any(max(areas[0], areas[-1]) > LEAST_CUT * areas.max() for areas in along):
+            found.append(k)
+    return found
