@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import torch
 
-from scripts.volume_table import MM3_PER_ML, ScanTable, classes_at_edges, interval
+from scripts.volume_table import MM3_PER_ML, ScanTable, classes_cut_off, interval
 
 
 def pixel_side(pixel_mm: float | None, length_unit: str) -> float:
@@ -34,7 +34,7 @@ class AreaTable(ScanTable):
     Write a CSV with a row for each picture: its file, and the predicted area of each structure.
 
     Areas are in mm², or in pixels (px), and fractions of the picture. The last column names the structures at the
-    edge of the picture. They may be cut off there: their area is a lower bound.
+    edge of the picture cuts off, as in :class:`scripts.volume_table.VolumeTable`: their area is a lower bound.
 
     A JSON beside it, of the same name, also has each area's interval in the same unit, ``low_mm2`` and ``high_mm2`` or
     ``low_px`` and ``high_px``, and its ``level``, see :class:`scripts.volume_table.VolumeTable`.
@@ -65,7 +65,7 @@ class AreaTable(ScanTable):
         counts = torch.bincount(labels.flatten(), minlength=len(self.structures) + 1).tolist()
         # The calibration is of areas in the unit of the training, as volumes of slices of 1 mm.
         pixel_ml = float(torch.linalg.det(prediction.affine[:3, :3].double()).abs()) / MM3_PER_ML
-        at_edges = classes_at_edges(prediction)
+        cut_off = classes_cut_off(prediction, len(self.structures) + 1)
         areas = {}
         for k, name in enumerate(self.structures, start=1):
             ends = interval(counts[k] * pixel_ml, self.calibration.get(name, {}), labels.numel() * pixel_ml)
@@ -79,7 +79,7 @@ class AreaTable(ScanTable):
                 f"low_{self.unit}": low,
                 f"high_{self.unit}": high,
                 "level": ends["level"],
-                "cut_off": k in at_edges,
+                "cut_off": k in cut_off,
             }
         return areas
 
