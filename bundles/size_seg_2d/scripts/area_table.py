@@ -33,7 +33,7 @@ class AreaTable(ScanTable):
     """
     Write a CSV with a row for each picture: its file, and the predicted area of each structure.
 
-    Areas are in mm², or in pixels (px), and fractions of the picture. The last column names the structures at the
+    Areas are in mm², or in pixels (px), and fractions of the picture. The last column names the structures that the
     edge of the picture cuts off, as in :class:`scripts.volume_table.VolumeTable`: their area is a lower bound.
 
     A JSON beside it, of the same name, also has each area's interval in the same unit, ``low_mm2`` and ``high_mm2`` or
