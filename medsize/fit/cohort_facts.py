@@ -227,7 +227,7 @@ def _shares(cohort: Cohort) -> dict[str, float]:
     for item in cohort.items:
         if "volume_mm3" not in item:
             continue
-        view = math.prod(image_place(item["image"]).extent_mm)
+        view = image_place(item["image"]).view_mm3
         for name, size in zip(found, item["volume_mm3"].reshape(2, -1).mean(dim=0).tolist(), strict=True):
             if math.isfinite(size) and size > 0:  # an unknown size has no upper end
                 found[name].append(size / view)

@@ -143,4 +143,4 @@ def _training_sizes(cohort: Cohort, fold: int | None) -> pd.DataFrame:
 
 
 def _view_ml(image: str) -> float:
-    return math.prod(image_place(image).extent_mm) / MM3_PER_ML
+    return image_place(image).view_mm3 / MM3_PER_ML

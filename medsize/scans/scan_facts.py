@@ -63,6 +63,11 @@ class _Placed(BaseModel):
         """mm along the first three axes."""
         return [zoom * voxels for zoom, voxels in zip(self.zooms, self.shape, strict=False)]
 
+    @property
+    def view_mm3(self) -> float:
+        """mm³ of the whole grid."""
+        return math.prod(self.extent_mm)
+
 
 class ImagePlace(_Placed):
     """Grid of an image, from its header alone."""

@@ -54,7 +54,7 @@ NOT_FOR_TRAINING = shutil.ignore_patterns(
 COLOURS = {"0": "R", "1": "G", "2": "B"}
 """Order of the channels of pictures in colour, for the metadata."""
 NEEDED = (*(f"configs/{name}" for name in ("train.yaml", "inference.yaml", "metadata.json")), "docs/README.md")
-OWN_PAGES = ("README.md", "data_license.txt")
+KEPT_DOCS = ("README.md", "data_license.txt")
 UNSTATED = """\
 The licence of the scans that the weights in models/model.pt were trained on is not stated yet: state it here.
 No data is part of this bundle.
@@ -132,7 +132,7 @@ def export_bundle(
             _write_model_card(card, settings, summary, cases)
             _write_data_license(folder / "docs" / "data_license.txt")
             for study in (folder / "docs").iterdir():  # of other weights
-                if study.name not in OWN_PAGES:
+                if study.name not in KEPT_DOCS:
                     study.unlink()
         if vendor:
             shutil.copytree(Path(medsize.__file__).parent, folder / "scripts" / "medsize", ignore=NOT_FOR_TRAINING)

@@ -38,7 +38,6 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/(?P<name>[A-Za-z][A-Za-z0-9]*(_[A-Z
 VERSIONED = re.compile(r".*_v\d.*")
 """Names that the zoo would take for a name and a version."""
 VERSION = "0.1.0"
-KEPT_DOCS = ("README.md", "data_license.txt")
 OF_THE_HUB = (
     *("version", "changelog", "monai_version", "pytorch_version", "numpy_version", "required_packages_version"),
     *("name", "task", "description", "authors", "copyright", "data_source", "data_type", "image_classes"),
@@ -158,9 +157,6 @@ def export_for_zoo(
     with whole_folder(output_dir) as folder:
         whole = folder / "huggingface" / contribution.name
         export_bundle(bundle, whole, run, network, vendor, image_type)
-        for file in (whole / "docs").iterdir():
-            if file.name not in KEPT_DOCS:
-                file.unlink()
         metadata = _complete_metadata(whole, contribution, summary, cohort, image_type)
         _state_licence(whole / "docs" / "data_license.txt", cohort, licence)
         cases, settings = pd.read_csv(run / METRICS), inference_settings(run)

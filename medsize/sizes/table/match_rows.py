@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from medsize.scans.roles import without_ending
@@ -46,6 +47,7 @@ def match_rows(table: SizeTable, scans: Mapping[str, FoundScan]) -> MatchedRows:
     result = MatchedRows()
     matched, problems = result.scans, result.problems
     called: dict[str, str] = {}
+    missing: dict[str, str] = {}
     for key, rows in table.rows_by_image.items():
         where = table.where(rows[0], "image")
         fitting, is_alike = names.fitting(key)
@@ -60,11 +62,13 @@ def match_rows(table: SizeTable, scans: Mapping[str, FoundScan]) -> MatchedRows:
             listed = ", ".join(f"'{path}'" for path in fitting[:5])
             problems.append(f"{where} is '{rows[0].image}': {len(fitting)} scans fit, {listed}. Write the path of one.")
         else:
-            hint = _similar(key, scans) or " Correct the path, or delete the row."
-            result.without_scan.append(f"{where}: there is no scan '{rows[0].image}'.{hint}")
-    if (more := len(result.without_scan) - MOST_NAMED) > 1:
+            missing[key] = f"{where}: there is no scan '{rows[0].image}'."
+    more = len(missing) - MOST_NAMED
+    for key, line in islice(missing.items(), MOST_NAMED if more > 1 else None):
+        result.without_scan.append(line + (_similar(key, scans) or " Correct the path, or delete the row."))
+    if more > 1:
         rest = f"{more} more rows are of scans that are not there. Add these, or delete the rows."
-        result.without_scan[MOST_NAMED:] = [rest]
+        result.without_scan.append(rest)
     return result
 
 

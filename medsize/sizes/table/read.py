@@ -103,8 +103,9 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
             doubts += [f"row {number}, {size.doubt}" for size in row.sizes.values() if size.doubt]
     if not are_pictures:
         doubts += _single_diameters(whole_scans)
-    doubts += _circumferences_alone([column for column in columns if column])
-    table = SizeTable(path, tuple(column for column in columns if column), tuple(rows), tuple(doubts))
+    known = tuple(column for column in columns if column)
+    doubts += _circumferences_alone(known)
+    table = SizeTable(path, known, tuple(rows), tuple(doubts))
     problems += contradictions(table)
     if problems:
         named = tuple(SizeRow(number, image) for number, image in images.items() if image is not None)

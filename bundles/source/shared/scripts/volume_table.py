@@ -162,11 +162,11 @@ def classes_cut_off(prediction: torch.Tensor, num_classes: int) -> list[int]:
     """
     labels = torch.as_tensor(prediction)[0]
     # An axis of one voxel, such as that of a picture, has no ends.
-    axes = [axis for axis, voxels in enumerate(labels.shape) if voxels > 1]
+    others = [[b for b in range(labels.ndim) if b != a] for a, voxels in enumerate(labels.shape) if voxels > 1]
     found = []
     for k in range(1, num_classes):
         mask = labels == k
-        along = [mask.movedim(axis, 0).flatten(1).sum(dim=1) for axis in axes]
+        along = (mask.sum(dim=axes) for axes in others)
         if any(max(areas[0], areas[-1]) > LEAST_CUT * areas.max() for areas in along):
             found.append(k)
     return found
