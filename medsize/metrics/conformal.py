@@ -4,8 +4,10 @@ Intervals of predicted sizes, calibrated by given sizes of scans that were not t
 The score of a scan is the logarithm of predicted over given size, r = ln(v̂ / v). Its distance to the median of all
 scans' scores, the new one among them, has exchangeable ranks: the ⌈(n + 1)(1 − α)⌉-th smallest distance bounds that of
 the new scan with a probability of 1 − α at least. The median takes a network's bias out, and n = 9 scans allow 90 %, as
-without it. Sources: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005; Lei, G'Sell, Rinaldo,
-Tibshirani, Wasserman, "Distribution-Free Predictive Inference for Regression", 2018.
+without it. Where v is given as an interval, so is the score, and the distance is that of its farther end: then the
+bound holds wherever in the given interval the true size is. Sources: Vovk, Gammerman, Shafer, "Algorithmic Learning in
+a Random World", 2005; Lei, G'Sell, Rinaldo, Tibshirani, Wasserman, "Distribution-Free Predictive Inference for
+Regression", 2018.
 
 Scans of one subject are alike, so that subjects are counted: each has a weight of 1 / (n + 1), which its scans share,
 as in Lee, Barber, Willett, "Distribution-Free Inference with Hierarchical Data", arXiv 2306.06342. With one scan each
@@ -128,11 +130,12 @@ def calibrate(
         notes.append(f"{n} subjects allow {100 * n // (n + 1)} %, not {100 * level:g} %")
         level = allowed
     if (smallest < largest).any():
-        notes.append("given as intervals: at this level the interval meets the given one")
+        notes.append("given as intervals: wide enough for any size within them")
     middle = (smallest + largest) / 2
     least = LEAST_SHARE * float(np.median(middle[middle > 0]))
-    scores = log_ratio(predicted, smallest, largest, least)
-    bottom, top = score_interval(scores, groups, level)
+    bottom, top = score_interval(
+        log_ratio(predicted, largest, least), log_ratio(predicted, smallest, least), groups, level
+    )
     return SizeCalibration(
         low=_rounded(np.exp(-top)),
         high=_rounded(np.exp(-bottom)),
@@ -154,47 +157,48 @@ def whole_percent(level: float) -> int:
     return math.floor(100 * level + 1e-6)
 
 
-def log_ratio(found: ArrayLike, low: ArrayLike, high: ArrayLike, least: float) -> Values:
+def log_ratio(found: ArrayLike, size: ArrayLike, least: float) -> Values:
     """
-    Return the scores of sizes, ln(v̂ / v); of an interval, the signed distance of ln v̂ to it, 0 within.
+    Return the scores of sizes, ln(v̂ / v).
 
     Args:
         found: v̂.
-        low: v, or the low end of its interval.
-        high: v, or the high end.
+        size: v.
         least: size above 0; smaller ones count as equal to it, so that an absent structure has a score.
     """
-    size, smallest, largest = np.log(np.maximum(np.array([found, low, high], dtype=np.float64), least))
-    return np.maximum(size - largest, 0.0) - np.maximum(smallest - size, 0.0)
+    predicted, true = np.log(np.maximum(np.array([found, size], dtype=np.float64), least))
+    return np.asarray(predicted - true)
 
 
-def score_interval(scores: ArrayLike, subjects: Sequence[Hashable], level: float) -> tuple[float, float]:
+def score_interval(low: ArrayLike, high: ArrayLike, subjects: Sequence[Hashable], level: float) -> tuple[float, float]:
     """
     Return the interval that holds the score of a scan of a new subject.
 
     Args:
-        scores: of the scans that calibrate.
+        low: score of each scan that calibrates, or the low end of an interval of it.
+        high: the same, or the high end.
         subjects: subject of each.
         level: probability; infinite ends, if there are too few subjects for it.
     """
-    values = np.asarray(scores, dtype=np.float64)
+    smallest, largest = np.array([low, high], dtype=np.float64)
     _, index, counts = np.unique([str(subject) for subject in subjects], return_inverse=True, return_counts=True)
     weights = 1 / ((len(counts) + 1) * counts[index])
     # A new score far above the others moves the median as one at +∞ would.
-    above = _upper_end(values, weights, level)
-    below = -_upper_end(-values, weights, level)
+    above = _upper_end(smallest, largest, weights, level)
+    below = -_upper_end(-largest, -smallest, weights, level)
     return below, above
 
 
-def _upper_end(scores: Values, weights: Values, level: float) -> float:
-    order = np.argsort(scores)
+def _upper_end(smallest: Values, largest: Values, weights: Values, level: float) -> float:
+    middle = (smallest + largest) / 2
+    order = np.argsort(middle)
     share = np.cumsum(weights[order])
     # With the new score, whose weight is that of a subject, the weights add up to 1.
-    ends = [_first(scores[order], share >= 0.5 - ROUNDING), _first(scores[order], share > 0.5 + ROUNDING)]
+    ends = [_first(middle[order], share >= 0.5 - ROUNDING), _first(middle[order], share > 0.5 + ROUNDING)]
     median = sum(ends) / 2
     if not np.isfinite(median):
         return np.inf
-    distances = np.abs(scores - median)
+    distances = np.maximum(np.abs(smallest - median), np.abs(largest - median))
     order = np.argsort(distances)
     return median + _first(distances[order], np.cumsum(weights[order]) >= level - ROUNDING)
 

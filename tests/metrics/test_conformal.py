@@ -95,14 +95,36 @@ def test_absent_structures_have_intervals_down_to_nothing() -> None:
     assert 1.0 <= high < 1.2
 
 
-def test_given_intervals_are_met() -> None:
-    assert log_ratio([5, 10, 40], [10, 10, 10], [20, 20, 20], 0.1) == pytest.approx([math.log(0.5), 0, math.log(2)])
-    made = calibrate([5.0, 12, 15, 18, 40, 11, 14, 19, 16, 13], [10] * 10, [20] * 10, range(10), level=0.8)
-    assert made.note == "given as intervals: at this level the interval meets the given one"
-    low, high = made.interval(40.0)
-    assert low <= 20 <= high
-    known = calibrate([10.0, 12, 14], [10, 11, 12], [10, 11, 12], range(3), level=0.5)
-    assert known.note == ""
+@pytest.mark.parametrize("width", [1.1, 2.0, 10.0])
+def test_given_intervals_make_room_for_any_size_within_them(width: float) -> None:
+    rng, held = np.random.default_rng(0), []
+    for _ in range(400):
+        true = rng.lognormal(3, 1, size=21)
+        found = true * np.exp(0.2 * rng.normal(size=21))
+        # Whoever gives an interval may have the true size anywhere in it, here at the low end.
+        made = calibrate(found[:-1], true[:-1], width * true[:-1], range(20))
+        low, high = made.interval(found[-1])
+        held.append(low <= true[-1] <= high)
+        assert high >= width * low
+    assert np.mean(held) > 0.87
+    assert made.note == "given as intervals: wide enough for any size within them"
+
+
+def test_predictions_within_wide_given_intervals_do_not_make_a_sure_one() -> None:
+    found = np.array([5.0, 12, 15, 18, 40, 11, 14, 19, 16, 13])
+    made = calibrate(found, 0.1 * found, 20 * found, range(10))
+    low, high = made.interval(10.0)
+    assert low <= 1
+    assert high >= 200
+    assert made.tells_little
+
+
+def test_exact_sizes_have_no_note_on_intervals() -> None:
+    assert calibrate([10.0, 12, 14], [10, 11, 12], [10, 11, 12], range(3), level=0.5).note == ""
+
+
+def test_a_score_is_the_logarithm_of_the_ratio_and_absence_has_one() -> None:
+    assert log_ratio([5, 10, 0], [10, 10, 10], 0.1) == pytest.approx([math.log(0.5), 0, math.log(0.01)])
 
 
 def test_a_level_that_is_not_a_probability_is_refused() -> None:
@@ -113,4 +135,4 @@ def test_a_level_that_is_not_a_probability_is_refused() -> None:
 def test_values_that_are_not_of_the_same_scans_are_refused() -> None:
     with pytest.raises(ValueError, match=r"found, low, high and subjects have 2, 1, 1, 2 values, expected as many"):
         calibrate([1, 2], [1], [1], "ab")
-    assert score_interval([1.0, 2.0], ["a", "b"], 0.9)[1] == math.inf
+    assert score_interval([1.0, 2.0], [1.0, 2.0], ["a", "b"], 0.9)[1] == math.inf
