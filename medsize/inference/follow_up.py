@@ -41,9 +41,11 @@ class Scan:
     structures: Mapping[str, Mapping[str, Any]]
     """Rows of ``predictions.csv``."""
     patient: str
-    """PatientID of DICOM; else the label in BIDS; else the path without its ending."""
+    """Hash of the PatientID of DICOM; else the label in BIDS; else the path without its ending."""
     known: Mapping[str, str]
-    """``PatientID``, ``PatientBirthDate`` and ``StudyDate`` of DICOM, if they could be read."""
+    """What DICOM tells of the patient and the date, see :func:`medsize.inference.scanned_patient.scanned_patient`."""
+    is_by_path: bool
+    """True if only the path tells the patient."""
 
 
 @dataclass
@@ -104,7 +106,8 @@ def compare(earlier: Path, later: Path, pairs: Mapping[str, str] | None = None) 
     """
     if pairs is None and earlier.resolve() == later.resolve():
         raise ValueError(f"{earlier}: found one folder, expected two, or the scans of each patient. Name them: --pairs")
-    before, after = _read_scans(earlier), _read_scans(later)
+    before = _read_scans(earlier)
+    after = before if earlier.resolve() == later.resolve() else _read_scans(later)
     result = FollowUp(folders=(earlier, later))
     networks = {_record(folder).get("network") for folder in (earlier, later)}
     if len(networks) > 1:
@@ -113,6 +116,9 @@ def compare(earlier: Path, later: Path, pairs: Mapping[str, str] | None = None) 
         found = list(_by_patient(earlier, before, later, after, result))
     else:
         found = [(_named(earlier, before, first), _named(later, after, second)) for first, second in pairs.items()]
+    undated = [second.image for first, second in found if second.known and _days(first, second) is None]
+    if undated:
+        result.notes.append(f"no StudyDate in both: the order of the folders is taken as it is: {first_few(undated)}")
     for first, second in found:
         if problem := _problem(first, second):
             result.problems.append(problem)
@@ -172,28 +178,19 @@ def _read_scans(folder: Path) -> dict[str, Scan]:
             f"{file}: found no column {', '.join(missing)}, expected the table of medsize predict. {AGAIN}"
         )
     recorded = _record(folder).get("scans", {})
+    if any("source" in scan and "patient" not in scan for scan in recorded.values()):
+        raise ValueError(
+            f"{folder / RECORD}: found DICOM scans without their patients, as earlier versions of medsize wrote them, "
+            "expected these. The same medsize predict adds them, without segmenting again."
+        )
     scans = {}
     for image, rows in table.groupby("image", sort=False):
         name = Path(rows["mask"].iloc[0]).name.removesuffix("_seg.nii.gz")
-        known = _header(recorded.get(name, {}).get("source"))
-        patient = known.get("PatientID") or bids_subject(image, folder) or without_ending(image)
+        known = recorded.get(name, {}).get("patient", {})
+        named = known.get("id") or bids_subject(image, folder)
         structures = {row["structure"]: row for row in rows.to_dict("records")}
-        scans[str(image)] = Scan(str(image), structures, patient, known)
+        scans[str(image)] = Scan(str(image), structures, named or without_ending(image), known, is_by_path=not named)
     return scans
-
-
-def _header(source: str | None) -> dict[str, str]:
-    """Return what a DICOM file says of its patient and date; nothing if it is not where it was."""
-    if source is None or not Path(source).is_file():
-        return {}
-    from medsize.scans.dicom.header import PYDICOM_ERRORS, read_header
-
-    try:
-        header = read_header(Path(source))
-    except PYDICOM_ERRORS:
-        return {}
-    keywords = ("PatientID", "PatientBirthDate", "StudyDate")
-    return {keyword: text for keyword in keywords if (text := str(header.get(keyword) or "").strip())}
 
 
 def _by_patient(
@@ -210,11 +207,17 @@ def _by_patient(
     if not common:
         raise ValueError(
             f"{later}: found no scan of a patient of {earlier} ({first_few(list(before))}), but of others "
-            f"({first_few(list(after))}). Different patients are not compared. If the names differ only: --pairs"
+            f"({first_few(list(after))}), by PatientID, else by BIDS or the path. Different patients are not compared. "
+            "If the names differ only: --pairs"
         )
     for folder, by_patient in ((earlier, of[0]), (later, of[1])):
         if alone := [scan.image for patient in by_patient if patient not in common for scan in by_patient[patient]]:
             result.notes.append(f"{folder}: left out: no scan of the same patient in the other: {first_few(alone)}")
+    if by_path := [scan.image for patient in common for scan in of[1][patient] if scan.is_by_path]:
+        result.notes.append(
+            f"paired by their paths alone, since the files name no patient: {first_few(by_path)}. "
+            "Is each pair one patient?"
+        )
     for patient in common:
         several = [
             f"{folder}: found {len(by_patient[patient])} scans of one patient, "
@@ -240,9 +243,11 @@ def _named(folder: Path, scans: Mapping[str, Scan], name: str) -> Scan:
 def _problem(earlier: Scan, later: Scan) -> str:
     """Return the reason why two scans are not compared."""
     both = f"{earlier.image} and {later.image}"
-    for keyword in ("PatientID", "PatientBirthDate"):
-        if len({scan.known[keyword] for scan in (earlier, later) if keyword in scan.known}) > 1:
-            return f"{both}: found two patients, by their {keyword}, expected one. Different patients are not compared."
+    for key, name in (("id", "PatientID"), ("born", "PatientBirthDate")):
+        if len({scan.known[key] for scan in (earlier, later) if key in scan.known}) > 1:
+            return f"{both}: found two patients, by their {name}, expected one. Different patients are not compared."
+    if earlier is later:
+        return f"{both}: found one scan as both dates, expected two. Correct the pair."
     days = _days(earlier, later)
     if days is not None and days < 0:
         return f"{both}: the second is {-days} days before the first by StudyDate. Name the earlier one first."
@@ -253,7 +258,7 @@ def _days(earlier: Scan, later: Scan) -> int | None:
     try:
         first, second = (
             date(int(text[:4]), int(text[4:6]), int(text[6:8]))
-            for text in (earlier.known["StudyDate"], later.known["StudyDate"])
+            for text in (earlier.known["study_date"], later.known["study_date"])
         )
     except (KeyError, ValueError):
         return None

@@ -66,8 +66,9 @@ class OutputFolder:
     network: Mapping[str, str]
     """Its run and its digest, as the record holds them."""
     scans: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name: ``state`` of the scan's files; ``facts``, see :func:`medsize.metrics.reliability.image_facts`; and
-    ``confidence`` by structure, see :class:`medsize.transforms.SoftDiceConfidence`."""
+    """By name: ``state`` of the scan's files; ``facts``, see :func:`medsize.metrics.reliability.image_facts`;
+    ``confidence`` by structure, see :class:`medsize.transforms.SoftDiceConfidence`; of DICOM the ``patient``, see
+    :func:`medsize.inference.scanned_patient.scanned_patient`."""
 
     @property
     def images(self) -> Path:

@@ -13,11 +13,12 @@ from medsize.inference.dicom_output import check_dicom_output, write_dicom_segs,
 from medsize.inference.new_scans import find_new_scans, nothing_left, scan_states, stated_pixels, with_paths
 from medsize.inference.output_folder import network_digest, open_output
 from medsize.inference.pictures import LARGE
+from medsize.inference.scanned_patient import scanned_patient
 from medsize.inference.segmentation import Segmentation
 from medsize.inference.series_choice import SeriesChoice
 from medsize.inference.volumes import predict_volumes
 from medsize.inference.where_to_look import WhereToLook, coarse_run, stated_regions
-from medsize.scans.scan import noun_of
+from medsize.scans.scan import ScanKind, noun_of
 from medsize.sizes.table.size_table import SizeTable
 
 __all__ = ["predict"]
@@ -111,8 +112,8 @@ def predict(
     with open_output(output_dir, run, network_digest(run, bundle, coarse), report) as output:
         output.go_on(scan_states(new, stated, sides), report, noun_of(new.named.values()))
         for name, scan in new.named.items():
-            if scan.subject:  # whose header tells the patient and the date, for a comparison with later scans
-                output.scans[name]["source"] = str(scan.files[0].resolve())
+            if scan.kind in (ScanKind.SERIES, ScanKind.MULTIFRAME):
+                output.scans[name]["patient"] = scanned_patient(scan.files[0])
         segmentation = Segmentation(run, bundle, output, report, look)
         if new.has_pictures:
             predicted = predict_areas(segmentation, new, size_table, sides, large)

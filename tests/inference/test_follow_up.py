@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,65 @@ def test_patients_and_dates_of_dicom_decide(tmp_path: Path, monkeypatch: pytest.
     assert result.exit_code == 1
     assert "found two patients, by their PatientID, expected one" in result.output
     assert "the second is 31 days before the first by StudyDate" in compared(second, first).output
+
+
+def predict_series(folder: Path, place: Path, **header: str) -> Path:
+    """Predict a series of DICOM, and remove it: what the predictions know of the patient must suffice."""
+
+    def change(dataset: Any, _: int) -> None:
+        for keyword, text in header.items():
+            setattr(dataset, keyword, text)
+
+    write_series(place / "ST0" / "SE0", change)
+    run = folder / "run"
+    predict(run if run.exists() else write_bright_run(run), place, folder / f"of {place.name}")
+    shutil.rmtree(place)
+    return folder / f"of {place.name}"
+
+
+def test_two_patients_are_told_apart_when_their_scans_have_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference("none"))
+    first = predict_series(tmp_path, tmp_path / "january", PatientID="A", StudyDate="20200101")
+    second = predict_series(tmp_path, tmp_path / "june", PatientID="B", StudyDate="20200601")
+    same = predict_series(tmp_path, tmp_path / "july", PatientID="A", StudyDate="20200701")
+    assert "found no scan of a patient of" in " ".join(compared(first, second).output.split())
+    assert ", 182 days later" in compared(first, same).output
+    for file in tmp_path.glob("of */made_by.json"):
+        assert "PatientID" not in file.read_text()
+        assert "january" not in file.read_text()
+
+
+def test_scans_that_name_no_patient_or_date_are_compared_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference("none"))
+    first, second = (predict_series(tmp_path, tmp_path / day, PatientID="", StudyDate="") for day in ("one", "two"))
+    result = compared(first, second)
+    assert result.exit_code == 0, result.output
+    assert "paired by their paths alone, since the files name no patient: ST0/SE0" in result.output
+    third, fourth = (predict_series(tmp_path, tmp_path / day, PatientID="A", StudyDate="") for day in ("a", "b"))
+    result = compared(third, fourth)
+    assert "no StudyDate in both: the order of the folders is taken as it is: ST0/SE0" in result.output
+    assert "paired by their paths" not in result.output
+
+
+def test_predictions_that_do_not_know_their_patients_are_refused(tmp_path: Path) -> None:
+    earlier = write_predictions(tmp_path / "a", ("SE0", "liver", 1000.0))
+    later = write_predictions(tmp_path / "b", ("SE0", "liver", 1000.0))
+    (later / "made_by.json").write_text(json.dumps({"scans": {"SE0": {"state": "", "source": "gone/0.dcm"}}}))
+    said = " ".join(compared(earlier, later).output.split())
+    assert "found DICOM scans without their patients" in said
+    assert "The same medsize predict adds them, without segmenting again" in said
+
+
+def test_a_scan_is_not_compared_with_itself(tmp_path: Path) -> None:
+    folder = write_predictions(tmp_path / "a", ("p1.nii", "liver", 1000.0), ("p2.nii", "liver", 900.0))
+    (tmp_path / "pairs.csv").write_text("earlier,later\np1,p1\n")
+    result = compared(folder, folder, "--pairs", tmp_path / "pairs.csv")
+    assert result.exit_code == 1
+    assert "found one scan as both dates, expected two" in result.output
 
 
 def test_several_scans_of_a_patient_need_named_pairs(tmp_path: Path) -> None:
