@@ -25,6 +25,7 @@ __all__ = [
     "in_ras",
     "is_unknown",
     "read_cell",
+    "read_tags",
 ]
 
 AREA_KINDS = ("area_mm2", "area_um2", "area_px")
@@ -37,13 +38,16 @@ ROI_KINDS = ("roi_mm", "roi_lps_mm")
 """Regions of interest, likewise."""
 NUMBERS = {*SIZE_KINDS, "count", "smallest_axis_ratio", "error_percent", "pixel_mm"} - {"mask", "present"}
 """Kinds whose cells hold numbers."""
-MAY_BE_UNKNOWN = {*NUMBERS, "mask", *CLICK_KINDS, *ROI_KINDS}
-UNKNOWN = {"", "n/a", "na", "n.a.", "-", "\N{EN DASH}", "\N{EM DASH}", "?", "unknown"}
+DASHES = {"-", "\N{EN DASH}", "\N{EM DASH}"}
+MAY_BE_UNKNOWN = {*NUMBERS, "mask", "present", "tags", *CLICK_KINDS, *ROI_KINDS}
+UNKNOWN = {"", "n/a", "na", "n.a.", "?", "unknown", *DASHES}
 """Cells that say that nothing is known. Words such as "none" may mean that the structure is absent."""
 LARGEST = 1e15
 """Number above all sizes and lengths in any unit; products of three are still finite."""
-PRESENT = {"1": True, "yes": True, "true": True, "x": True, "0": False, "no": False, "false": False, "-": False}
+PRESENT = {"1": True, "yes": True, "true": True, "x": True, "0": False, "no": False, "false": False}
 """Words that say whether a structure is present."""
+NONE_PRESENT = ("none", "nothing", "no", "0")
+"""Words in a column of tags for a scan without any structure."""
 WITH_UNIT = re.compile(r"(?P<number>\S*\d)\s*(?P<unit>[^\W\d_].*)")
 BETWEEN_LESIONS = re.compile(r"\s*(?:\n|(?<!\de)\+)\s*", re.IGNORECASE)
 """A plus, other than the sign of an exponent, or a new line."""
@@ -51,6 +55,8 @@ BETWEEN_LESIONS = re.compile(r"\s*(?:\n|(?<!\de)\+)\s*", re.IGNORECASE)
 
 def is_unknown(cell: Cell, kind: str = "") -> bool:
     """Return whether a cell is empty or, unless its column must have a value, says that it is unknown."""
+    if kind in ("present", "tags") and cell in DASHES:  # beside x or names, it may mean that nothing is there
+        return False
     return cell == "" or (kind in MAY_BE_UNKNOWN and isinstance(cell, str) and cell.lower() in UNKNOWN)
 
 
@@ -146,27 +152,34 @@ def _diameters_of_one(part: str | int | float, info: ValidationInfo) -> list[flo
     return [_number(diameter, info) for diameter in parts]
 
 
-def _places(cell: str | int | float, info: ValidationInfo) -> list[Any]:
+def _places(cell: str | int | float) -> list[Any]:
     """Return the points ``[x, y, z]`` and lines ``[[x, y, z], [x, y, z]]`` of a cell."""
     places: list[Any] = []
     for place in filter(None, (part.strip() for part in as_text(cell).split(";"))):
-        ends = [_point(end, info) for end in re.split(r"\s+to\s+|\s*(?:->|→)\s*", place)]
+        ends = [_point(end) for end in re.split(r"\s+to\s+|\s*(?:->|→)\s*", place)]
         if len(ends) > 2:
             raise ValueError(f"'{place}' is a line with {len(ends)} ends")
         places.append(ends if len(ends) == 2 else ends[0])
+    if not places:
+        raise ValueError("it holds no point")
     return places
 
 
-def _point(text: str, info: ValidationInfo) -> list[float]:
+def _point(text: str) -> list[float]:
     parts = text.strip("()[] ").split()
     if len(parts) == 1:
         parts = parts[0].split(",")
     if len(parts) != 3:
         raise ValueError(f"'{text}' has {len(parts)} coordinates")
-    point = [_number(part.strip(","), info) for part in parts]
+    point = [_coordinate(part.strip(",")) for part in parts]
     if any(abs(mm) > FARTHEST_MM for mm in point):
         raise ValueError(f"'{text}' is more than {FARTHEST_MM / 1000:.0f} m away")
     return point
+
+
+def _coordinate(text: str) -> float:
+    # No scanner is so large that its mm are written with a thousands separator: one sign is that of decimals.
+    return parse_number(text.replace(",", ".") if text.count(",") + text.count(".") == 1 else text)
 
 
 def _one_region(places: list[Any]) -> Any:
@@ -194,9 +207,30 @@ def in_ras(place: Any, kind: str) -> Any:
 
 def _is_present(cell: str | int | float) -> bool:
     word = as_text(cell).lower()
+    if word in DASHES:
+        raise ValueError("it may mean absent or unknown")
     if word not in PRESENT:
         raise ValueError("it is neither yes nor no")
     return PRESENT[word]
+
+
+def read_tags(cell: str | int | float) -> list[str]:
+    """
+    Return the structures that a cell lists.
+
+    Raises:
+        ValueError: when it says something else.
+    """
+    text = as_text(cell).strip()
+    if text in DASHES:
+        raise ValueError("it may mean that none is present, or that this is unknown")
+    names = [name for name in re.split(r"\s*[;,+|\n]\s*", text.strip(" ;,+|")) if name]
+    if len(names) == 1 and names[0].lower() in NONE_PRESENT:
+        return []
+    no_names = {*PRESENT, *NONE_PRESENT, *DASHES, *UNKNOWN}
+    if wrong := [name for name in names if name.lower() in no_names]:
+        raise ValueError(f"'{wrong[0]}' is no structure")
+    return names
 
 
 def _path_below(cell: str | int | float) -> str:
@@ -219,7 +253,7 @@ CELLS: dict[str, TypeAdapter] = {
     "slice": TypeAdapter(Annotated[int, BeforeValidator(_number), Field(ge=0)]),
     "lesion": TypeAdapter(Annotated[str, BeforeValidator(as_text)]),
     "comment": TypeAdapter(Any),
-    "tags": TypeAdapter(Any),
+    "tags": TypeAdapter(Annotated[list[str], BeforeValidator(read_tags)]),
     "source": TypeAdapter(Annotated[str, BeforeValidator(as_text)]),
     "present": TypeAdapter(Annotated[bool, BeforeValidator(_is_present)]),
     "error_percent": TypeAdapter(Annotated[float, BeforeValidator(_percentage), Field(ge=0, lt=100)]),
@@ -279,6 +313,8 @@ EXPECTED = {
     "mask": PATH,
     "present": "Write 1 or yes where the structure is present, 0 or no where it is absent; leave the cell empty where "
     "that is unknown.",
+    "tags": "Name all structures that are there, with semicolons between them; write none where none is; leave the "
+    "cell empty where that is unknown.",
     **dict.fromkeys(
         CLICK_KINDS,
         "Write x y z in mm, as in 12.5 -30 44; several points with semicolons between them; a line as 0 1 2 to 3 4 2.",

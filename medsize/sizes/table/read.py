@@ -14,7 +14,15 @@ from medsize.items import RoiMm
 from medsize.scans.pictures.file import PICTURE_ENDINGS
 from medsize.sizes.ellipse import circumference_area
 from medsize.sizes.ellipsoid import ELLIPSOID_ERROR
-from medsize.sizes.table.cells import CLICK_KINDS, NUMBERS, ROI_KINDS, as_text, in_ras, is_unknown, read_cell
+from medsize.sizes.table.cells import (
+    CLICK_KINDS,
+    NUMBERS,
+    ROI_KINDS,
+    in_ras,
+    is_unknown,
+    read_cell,
+    read_tags,
+)
 from medsize.sizes.table.columns import TAGS, Column, late_header, read_columns
 from medsize.sizes.table.contradictions import contradictions
 from medsize.sizes.table.measurements import misfits, of_other_extent, stated_size
@@ -31,8 +39,6 @@ TOTALS = {
 """Words in place of a scan's path, in rows that sum up a column."""
 BESIDE_TOTALS = {"grand", "dev", "deviation"}
 """Words beside these, which alone may be the name of a scan."""
-NONE_PRESENT = ("none", "nothing", "-", "0")
-"""Words in a column of tags for a scan without any structure."""
 HEADER_WORD = re.compile(
     r"(volume|size|diameters?|fraction|area|circumference|count|error|percent|in|m[lL]|px|pixels?|[uµμm]m\^?[23²³]?|"
     r"cm\^?[23²³]?|cc|[%_()\[\]^ ])+",
@@ -138,13 +144,13 @@ def _with_tags(rows: Sequence[list[Cell]]) -> list[list[Cell]]:
 
 
 def _tags(cell: Cell) -> list[str] | None:
-    """Return the structures that a cell lists; ``None`` if it is empty or faulty."""
-    text = "" if isinstance(cell, ValueError) else as_text(cell)
-    if not text:
+    """Return the structures that a cell lists; ``None`` if they are unknown, or it is faulty, which is told later."""
+    if isinstance(cell, ValueError) or is_unknown(cell, "tags"):
         return None
-    return [
-        name for name in re.split(r"\s*[;,+|\n]\s*", text.strip(" ;,+|")) if name.lower() not in ("", *NONE_PRESENT)
-    ]
+    try:
+        return read_tags(cell)
+    except ValueError:
+        return None
 
 
 def _index(header: Sequence[Cell], names: Sequence[str]) -> int | None:

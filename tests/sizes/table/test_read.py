@@ -404,6 +404,26 @@ def test_rows_of_other_lengths_are_refused_beside_a_column_of_tags(tmp_path: Pat
     assert shorter.startswith("row 4 has 1 cells, but row 1 has 2")
 
 
+@pytest.mark.parametrize(
+    ("cell", "fault"),
+    [
+        ("-", "it may mean that none is present, or that this is unknown"),
+        ("yes", "'yes' is no structure"),
+        ("cat; ?", "'?' is no structure"),
+        ("cat; none", "'none' is no structure"),
+    ],
+)
+def test_words_that_are_no_structures_are_refused_as_tags(tmp_path: Path, cell: str, fault: str) -> None:
+    (problem,) = problems_of(write_csv(tmp_path / "sizes.csv", ["image", "classes"], ["a.png", "cat"], ["b.png", cell]))
+    assert problem.startswith(f"row 3, column 'classes' (B) is '{cell}': {fault}")
+    assert "write none where none is; leave the cell empty where that is unknown." in problem
+
+
+def test_a_dash_says_not_whether_a_structure_is_present(tmp_path: Path) -> None:
+    (problem,) = problems_of(write_csv(tmp_path / "sizes.csv", ["image", "cat present"], ["a.png", "-"]))
+    assert "is '-': it may mean absent or unknown. Write 1 or yes" in problem
+
+
 def test_a_faulty_cell_of_tags_is_named(tmp_path: Path) -> None:
     path = write_xlsx(tmp_path / "sizes.xlsx", ["image", "tags"], ["a.png", "cat"], ["b.png", "#REF!"])
     assert "row 3, column 'tags' (B) holds the error #REF!" in problems_of(path)[0]
@@ -604,6 +624,7 @@ def test_any_csv_is_read_or_refused(tmp_path: Path, further: list[str], cells: l
         ("a b c", "it is not a number. Write x y z in mm"),
         ("0 0 0 to 1 1 1 to 2 2 2", "is a line with 3 ends"),
         ("0 0 0 to 1e9 1 1", "'1e9 1 1' is more than 100 m away"),
+        (" ; ", "it holds no point. Write x y z in mm"),
     ],
 )
 def test_clicks_that_are_no_place_are_named(tmp_path: Path, cell: str, message: str) -> None:

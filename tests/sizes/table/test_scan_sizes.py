@@ -76,10 +76,10 @@ def test_a_cell_says_so_many_mm3(tmp_path: Path, column: str, cell: Any, mm3: fl
 @pytest.mark.parametrize(
     "rows",
     [
-        [["image", "classes"], ["a.png", "cat; dog"], ["b.png", "none"], ["c.png", ""], ["d.png", "Dog"]],
+        [["image", "classes"], ["a.png", "cat; dog"], ["b.png", "none"], ["c.png", "n/a"], ["d.png", "Dog"]],
         [
             ["image", "cat present", "dog present"],
-            *(["a.png", 1, "yes"], ["b.png", 0, "no"], ["c.png", "", ""], ["d.png", "-", "x"]),
+            *(["a.png", 1, "yes"], ["b.png", 0, "no"], ["c.png", "", "?"], ["d.png", 0, "x"]),
         ],
     ],
 )
@@ -393,6 +393,14 @@ def test_sizes_of_slices_come_back_from_fractions_of_any_scan(
 def test_clicks_are_points_and_lines_in_ras(tmp_path: Path, column: str, cell: str, places: list[Any]) -> None:
     file = write_csv(tmp_path / "sizes.csv", ["image", "liver volume_ml", column], ["a.nii", "2", cell])
     assert scan_sizes(read_size_table(file), "a.nii") == {"size": {"liver": 2000.0}, "clicks": {"liver": places}}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("cell", ["12.345 -30.125 44.001", "12,345 -30,125 44,001", "(12.345, -30.125, 44.001)"])
+def test_places_may_have_three_decimals_in_any_table(tmp_path: Path, separator: str, cell: str) -> None:
+    rows = [["image", "liver volume_ml", "liver click_mm"], ["a.nii", "2,5", cell]]
+    file = write_csv(tmp_path / "sizes.csv", *rows, separator=separator)
+    assert scan_sizes(read_size_table(file), "a.nii")["clicks"] == {"liver": [[12.345, -30.125, 44.001]]}
 
 
 @pytest.mark.parametrize(
