@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import torch
 from monai.bundle import ConfigComponent
 from pydantic import AfterValidator, BaseModel, Field
 
-from medsize.bundle.run.settings import AtLeast1, Number, Switch, Whole, read_settings
+from medsize.bundle.run.settings import AtLeast1, Number, RunSettings, Switch, Whole, read_settings
 
 __all__ = ["value_problems"]
 
@@ -30,6 +30,8 @@ def _axes(codes: str) -> str:
     return codes
 
 
+TEXTS = {"false": "False", "null": "None"}
+"""Texts that a command line leaves as they are, though YAML reads them as values."""
 SAME_AXIS = str.maketrans("RAS", "LPI")
 AtLeast0 = Annotated[Number, Field(ge=0)]
 MoreThan0 = Annotated[Number, Field(gt=0)]
@@ -91,6 +93,11 @@ def value_problems(config: Mapping[str, Any]) -> list[str]:
     """
     stated = {key: config[key] for key in ConfigValues.model_fields if key in config and _is_plain(config[key])}
     problems = read_settings(ConfigValues, stated)[1]
+    problems += [
+        f"{key} is the text '{text}', which counts as true. Write {TEXTS[text.lower()]}, as Python does."
+        for key, text in _texts(config)
+        if text.lower() in TEXTS and key not in {*stated, *RunSettings.model_fields}
+    ]
     proposal = config.get("proposal")
     axes = proposal.get("spatial_dims") if isinstance(proposal, Mapping) else None
     for key in ("spacing", "roi_size"):
@@ -101,6 +108,19 @@ def value_problems(config: Mapping[str, Any]) -> list[str]:
     if isinstance(axes, int) and isinstance(fixed, int) and fixed >= axes:
         problems.append(f"fixed_axis is {fixed}, expected an axis of the network, 0 to {axes - 1}, or null.")
     return problems
+
+
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the texts in a config, with their ids."""
+    parts: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, list | tuple):
+        parts = enumerate(value)
+    for name, part in parts:
+        yield from _texts(part, f"{key}::{name}" if key else str(name))
 
 
 def _is_plain(value: Any) -> bool:

@@ -268,7 +268,7 @@ def _output_problems(output_dir: Path, resume: bool, overwrite: bool) -> list[st
         return [f"resume is true, but there is no checkpoint at {last}. Set resume to false."]
     if last.is_file() and not resume and not overwrite:
         return [
-            f"output_dir {output_dir} already holds a run. Give another output_dir, go on with it by --resume true, "
-            "or replace it by --overwrite true."
+            f"output_dir {output_dir} already holds a run. Give another output_dir, go on with it by --resume True, "
+            "or replace it by --overwrite True."
         ]
     return _unwritable("output_dir", output_dir)

@@ -19,7 +19,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser, ReferenceResolver
 
-from medsize.bundle.run.folder import CONFIG, EPOCHS, INFERENCE
+from medsize.bundle.run.folder import CONFIG, EPOCHS, INFERENCE, METRICS, SUMMARY
 from medsize.bundle.run.settings import RunSettings
 from medsize.bundle.run.summary import RunSummary
 from medsize.bundle.run.workflow import running_workflow
@@ -42,7 +42,8 @@ class RunRecord:
       seconds that training waited for the loader;
     - ``inference.json``: an overlay for the bundle's inference config: the values of ``inference``, the network and, at
       the end, the calibration of its volumes and the values of the scans that it was validated on (``cohort_facts``);
-    - ``summary.json``: a :class:`medsize.bundle.run.summary.RunSummary`, written by :meth:`write_summary`.
+    - ``summary.json``: a :class:`medsize.bundle.run.summary.RunSummary`, written by :meth:`write_summary`. That of a
+      training before, whose weights are being replaced, is removed when training starts, with its ``metrics.csv``.
 
     Of several processes, the first one writes; losses are the means over all.
 
@@ -157,6 +158,9 @@ class RunRecord:
         RunSummary.model_validate(summary).write(self.output_dir)
 
     def _start(self, _: Engine) -> None:
+        if idist.get_rank() == 0:
+            for name in (SUMMARY, METRICS):  # of weights that this training replaces
+                (self.output_dir / name).unlink(missing_ok=True)
         self.write_config()
         if self.inference is not None and idist.get_rank() == 0:
             overlay = {**self.inference, **_definitions()}

@@ -67,11 +67,14 @@ def test_what_is_given_is_not_proposed_and_the_window_follows_the_spacing(
         ({"num_slices": 0}, "num_slices is 0, expected 1 or more"),
         ({"fixed_axis": 2}, "fixed_axis is 2, expected an axis of the network, 0 to 1, or null"),
         ({"fixed_axis": -1}, "fixed_axis is -1, expected 0 or more"),
+        ({"use_first_labels": "false"}, "use_first_labels is the text 'false', which counts as true. Write False, as"),
+        ({"network_def::act": "null"}, "network_def::act is the text 'null', which counts as true. Write None, as"),
     ],
     ids=[
         *("too small", "no spacing", "neither true nor false", "a word", "no epoch", "no rate", "perhaps"),
         *("no device", "letters", "an axis twice", "an axis too many"),
         *("no slice", "no axis of the network", "an axis before the first"),
+        *("a word that counts as its opposite", "no word of Python"),
     ],
 )
 def test_a_bad_value_is_refused_as_ever(phantoms: Path, given: dict, message: str) -> None:

@@ -15,6 +15,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.metrics import compute_hausdorff_distance
 
+from medsize.bundle.run.folder import is_finished
 from medsize.handlers import (
     CaseTable,
     OverlayHandler,
@@ -205,6 +206,19 @@ def test_record_of_a_run_resumed_after_its_last_epoch_keeps_its_epochs(tmp_path:
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["epochs"] == 2
     assert summary["training_seconds"] is not None
+
+
+def test_a_run_that_is_being_replaced_is_not_finished_any_more(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("of the training before")
+    RunRecord(str(tmp_path), {}).write_summary()
+    assert is_finished(tmp_path)
+    trainer = Engine(lambda *_: {"loss": torch.tensor(2.0)})
+    RunRecord(str(tmp_path), {}).attach(trainer)
+    found = []
+    trainer.add_event_handler(Events.EPOCH_STARTED, lambda: found.append(is_finished(tmp_path)))
+    trainer.run(range(3), max_epochs=1)
+    assert found == [False]
+    assert not (tmp_path / "metrics.csv").exists()
 
 
 AFFINE = torch.diag(torch.tensor([2.0, 2.0, 5.0, 1.0]))
