@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from medsize.scans.scan import UNUSABLE, VOLUMES, FoundScan, ScanKind, left_out_
 from medsize.scans.scan_names import comparable_path, scan_paths
 from medsize.sizes.table.match_rows import match_rows, rows_of
 from medsize.sizes.table.size_table import SizeTable, first_with
-from medsize.suggest import first_few
+from medsize.suggest import closest_or_all, first_few
 
 __all__ = ["NewScans", "find_new_scans", "nothing_left", "scan_states", "stated_pixels", "with_paths"]
 
@@ -160,18 +160,34 @@ def nothing_left(new: NewScans, message: str, problems: Sequence[str]) -> ValueE
     return ValueError("\n".join([f"{new.place}: {message}", *new.problems, *problems]))
 
 
-def with_paths(table: SizeTable, new: NewScans, report: Callable[[str], None]) -> SizeTable:
+def with_paths(
+    table: SizeTable, new: NewScans, structures: Collection[str], report: Callable[[str], None]
+) -> SizeTable:
     """
     Return the rows of a table that are of new scans, with their paths in place of the names that it has for them.
 
     Args:
         table: the table.
         new: the scans.
-        report: function that gets a line for each name that fits a scan nearly, such as 7 for 007.
+        structures: those of the network.
+        report: function that gets a line for each name that fits a scan nearly, such as 7 for 007; and for each row
+            and structure that nothing is compared with.
 
     Raises:
-        ValueError: when a name fits several scans, several names fit one, or no row is of a scan.
+        ValueError: when a name fits several scans, several names fit one, no row is of a scan, or the network knows
+            none of the structures.
     """
+    unknown = [name for name in table.structures if name not in structures]
+    for name in unknown:
+        report(
+            f"{table.source}: the network does not know '{name}': its sizes are left out."
+            + closest_or_all(name, structures, "It knows")
+        )
+    if unknown and len(unknown) == len(table.structures):
+        raise ValueError(
+            f"{table.source}: found sizes of {first_few(unknown)}, expected some of {first_few(list(structures))}, "
+            "which the network knows. Correct the names of the columns."
+        )
     matched = match_rows(table, new.by_path)
     if matched.problems:
         raise ProblemsError(table.source, matched.problems)
@@ -180,6 +196,6 @@ def with_paths(table: SizeTable, new: NewScans, report: Callable[[str], None]) -
             f"{table.source}: no row is of a scan in {new.folder}, expected paths such as "
             f"'{next(iter(new.paths.values()))}', but its first row is of '{table.rows[0].image}'."
         )
-    for line in matched.joined:
+    for line in (*matched.joined, *matched.without_scan):
         report(f"{table.source}: {line}")
     return rows_of(table, matched.scans, new.folder)

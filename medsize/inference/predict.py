@@ -100,7 +100,7 @@ def predict(
     for kind in ["SEG"] * dicom_seg + ["SR"] * dicom_sr:
         check_dicom_output(kind, new.named.values(), structures)
     if size_table is not None:
-        size_table = with_paths(size_table, new, report)
+        size_table = with_paths(size_table, new, structures, report)
     look = WhereToLook(stated_regions(data_list, size_table, new), coarse) if on_regions else None
     if look is not None and not look.knows_any:
         raise ValueError(f"{run} was cropped to regions of interest (use_roi), but found none of {NAME_REGIONS}")

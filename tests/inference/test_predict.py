@@ -246,6 +246,26 @@ def test_a_size_table_of_other_scans_is_refused(run: Path, phantoms: Path, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+def test_sizes_that_nothing_is_compared_with_are_told(
+    run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference("none"))
+    rows = "phantom_000.nii.gz,100,3\nelsewhere.nii.gz,90,\n"
+    (tmp_path / "sizes.csv").write_text(f"image,liver volume_ml,livr volume_ml\n{rows}")
+    said: list[str] = []
+    predict(run, phantoms / "images", tmp_path / "out", read_size_table(tmp_path / "sizes.csv"), report=said.append)
+    told = "\n".join(said)
+    assert "the network does not know 'livr': its sizes are left out. Did you mean 'liver'?" in told
+    assert "row 3, column 'image' (A): there is no scan 'elsewhere.nii.gz'." in told
+
+
+def test_a_size_table_of_other_structures_is_refused(run: Path, phantoms: Path, tmp_path: Path) -> None:
+    (tmp_path / "sizes.csv").write_text("image,heart volume_ml\nphantom_000.nii.gz,100\n")
+    table = read_size_table(tmp_path / "sizes.csv")
+    with pytest.raises(ValueError, match=r"found sizes of heart, expected some of liver, .*which the network knows"):
+        predict(run, phantoms / "images", tmp_path / "out", table)
+
+
 def test_fractions_of_scans_in_other_formats_than_nifti_are_compared(
     run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
