@@ -177,7 +177,9 @@ def _as_pictures(scan: FoundScan, headers: Sequence[DicomFile]) -> list[FoundSca
         fault = picture_fault(of_file[file]) if file in of_file else None
         if fault is None:
             return [scan]
-        picture = replace(scan, kind=ScanKind.PICTURE, files=(file,), fault=f"{file}: {fault}" if fault else "")
+        picture = replace(
+            scan, kind=ScanKind.PICTURE, files=(file,), fault=f"{file}: {fault}" if fault else "", note=""
+        )
         found += [picture] if fault else _pictures_in(file, picture)
     return found
 

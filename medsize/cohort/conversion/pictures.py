@@ -235,8 +235,13 @@ def picture_masks(
 
 
 def _read(file: Path, scan: FoundScan, colours: Mapping[Colour, int], threshold: int | None) -> np.ndarray:
-    frame = scan.frame if scan.frame and num_pictures(file) > 1 else 0
-    return read_picture_mask(file, colours, threshold, frame)
+    expected = 1 if scan.frame is None else num_pictures(scan.files[0])
+    if (pages := num_pictures(file)) != expected:
+        raise ValueError(
+            f"{file}: found {pages} page{'s' if pages > 1 else ''}, expected the {expected} of {scan.files[0].name}, a "
+            "mask for each. Save them in the order of the picture's."
+        )
+    return read_picture_mask(file, colours, threshold, scan.frame or 0)
 
 
 def _index(name: str, structures: Sequence[str]) -> int:

@@ -30,12 +30,14 @@ def read_picture_mask(
     """
     Read a mask that is a picture.
 
-    Grey values and the indices of a palette are class indices. The file's EXIF orientation is applied.
+    Grey values and the indices of a palette are class indices. The file's EXIF orientation is applied. Transparent
+    pixels are background.
 
     Args:
         file: PNG, TIFF, BMP or GIF; JPEG only with a threshold.
         colours: class index of each colour, for a mask in colour; black, or the colour of index 0, is the background.
-        threshold: grey value from which a pixel is 1, and below 0, for a mask with soft edges. Default: none.
+        threshold: grey value from which a pixel is 1, and below 0, for a mask with soft edges. Default: none. Class
+            indices below it, as beside masks with soft edges, stay as they are.
         frame: number of the page of a TIFF.
         max_bytes: memory that its pixels may take.
 
@@ -52,12 +54,12 @@ def read_picture_mask(
             pixels = pixels.max(axis=-1)
         else:
             return _by_colour(file, pixels, colours or {})
-    if threshold is not None:
+    values = np.unique(pixels)
+    is_jpeg = file.name.lower().endswith(JPEG_ENDINGS)
+    if threshold is not None and (is_jpeg or len(values) > SOFT_EDGES or values[-1] >= threshold):
         return (pixels >= threshold).astype(np.uint8)
     if colours and not np.isin(np.unique(pixels), [0, *colours.values()]).all():
         return _by_colour(file, np.repeat(pixels[..., None], 3, axis=-1), colours)
-    values = np.unique(pixels)
-    is_jpeg = file.name.lower().endswith(JPEG_ENDINGS)
     if (is_jpeg and len(values) > 2) or (len(values) > SOFT_EDGES and values[-1] > 250 and pixels.dtype == np.uint8):
         listed = first_few([str(value) for value in values.tolist()], 5)
         raise ValueError(
@@ -141,7 +143,16 @@ def _indices(file: Path, frame: int, max_bytes: int) -> np.ndarray:
 
         if (indices := page_indices(file, frame)) is not None:
             return indices
-    return read_picture(file, frame, max_bytes=max_bytes).pixels
+    picture = read_picture(file, frame, max_bytes=max_bytes)
+    if picture.alpha is None:
+        return picture.pixels
+    if len(levels := np.unique(picture.alpha)) > SOFT_EDGES:
+        raise ValueError(
+            f"{file}: found {len(levels)} values of opacity (alpha), expected pixels that are drawn or not. Save the "
+            "mask without smoothing, or without transparency."
+        )
+    drawn: np.ndarray = picture.alpha > 0
+    return np.where(drawn if picture.pixels.ndim == 2 else drawn[..., None], picture.pixels, 0)
 
 
 def _by_colour(file: Path, pixels: np.ndarray, colours: Mapping[Colour, int]) -> np.ndarray:

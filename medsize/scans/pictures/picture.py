@@ -28,6 +28,8 @@ class Picture:
     """Remarks on how it was read where its file leaves a choice, without a full stop at the end."""
     orientation: int = 1
     """EXIF orientation that was applied, 1 to 8; 1: none."""
+    alpha: np.ndarray | None = None
+    """The opacity that was dropped, ``(H, W)``, if it differs between pixels."""
 
     @property
     def pixel_mm(self) -> float | None:
@@ -59,9 +61,11 @@ def as_picture(
         ValueError: without the file's name, when the pixels are of another kind.
     """
     pixels = _as_stored(pixels)
+    alpha = None
     if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
-        alpha = pixels[..., -1]
-        if (alpha != alpha.max(initial=0)).any():
+        opacity = pixels[..., -1]
+        if (opacity != opacity.max(initial=0)).any():
+            alpha = opacity
             notes += ("its alpha channel (transparency) was dropped",)
         pixels = pixels[..., :-1]
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
@@ -74,7 +78,7 @@ def as_picture(
         x, y = spacing_mm
         if abs(x - y) <= SQUARE * min(x, y):
             spacing_mm = ((x * y) ** 0.5,) * 2
-    return Picture(np.ascontiguousarray(pixels), spacing_mm, "; ".join(notes), orientation)
+    return Picture(np.ascontiguousarray(pixels), spacing_mm, "; ".join(notes), orientation, alpha)
 
 
 def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:

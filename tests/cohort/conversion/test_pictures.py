@@ -141,6 +141,18 @@ def test_a_mixed_cohort_has_three_channels_and_pages_are_pictures(tmp_path: Path
     assert len(set(subjects)) == 5  # the pages of a file are of one subject
 
 
+@pytest.mark.parametrize(
+    ("pages", "masks", "found"),
+    [(3, 1, "found 1 page, expected the 3"), (1, 3, "found 3 pages, expected the 1"), (3, 2, "found 2 pages")],
+)
+def test_a_mask_has_as_many_pages_as_its_picture(tmp_path: Path, pages: int, masks: int, found: str) -> None:
+    folder = tmp_path / "pictures"
+    write_pictures(folder, count=3)
+    tifffile.imwrite(folder / "images" / "t.tif", np.stack([shown(1)] * pages), photometric="minisblack")
+    tifffile.imwrite(folder / "masks" / "t.tif", np.stack([drawn(1)] * masks), photometric="minisblack")
+    assert f"masks/t.tif: {found}" in init(tmp_path).output.replace("\n", "")
+
+
 def test_sizes_in_mm_need_the_size_of_a_pixel(tmp_path: Path) -> None:
     names = write_pictures(tmp_path / "pictures", masks=False)
     table = write_table(tmp_path / "sizes.csv", "image,head area_mm2", [f"{name},60" for name in names])

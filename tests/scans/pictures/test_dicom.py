@@ -101,6 +101,14 @@ def test_colours_inverted_and_deep_pictures(tmp_path: Path) -> None:
     assert np.array_equal(read_picture(write(tmp_path / "c.dcm", deep, RADIOGRAPH, BitsStored=12)).pixels, deep)
 
 
+def test_a_picture_is_not_said_to_be_read_as_a_volume_would_be(tmp_path: Path) -> None:
+    write(tmp_path / "a.dcm", COLOUR)
+    write(tmp_path / "b.dcm", GREY, RADIOGRAPH, PhotometricInterpretation="MONOCHROME1")
+    found = find_scans(tmp_path)
+    assert {scan.kind for scan in found} == {ScanKind.PICTURE}
+    assert [scan.note for scan in found] == ["", ""]
+
+
 def test_frames_of_ultrasound_are_pictures_and_a_page_says_its_number(tmp_path: Path) -> None:
     frames = np.stack([GREY, GREY[::-1], GREY[:, ::-1]])
     file = write(tmp_path / "a.dcm", frames, MANY_FRAMES)

@@ -56,6 +56,30 @@ def test_a_mask_saved_as_jpeg_is_refused_or_cut_at_a_threshold(tmp_path: Path) -
         read_picture_mask(tmp_path / "b.png")
 
 
+def test_transparent_pixels_of_a_mask_are_background(tmp_path: Path) -> None:
+    inside = LABELS > 0
+    white = np.full((*LABELS.shape, 4), 255, dtype=np.uint8)
+    white[..., 3] = 128 * inside
+    painted = np.dstack([PAINTED, 255 * (LABELS == 1).astype(np.uint8)])
+    Image.fromarray(white).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", white, photometric="rgb", extrasamples=["unassalpha"])
+    Image.fromarray(painted).save(tmp_path / "b.png")
+    for name in ("a.png", "a.tif"):
+        assert np.array_equal(read_picture_mask(tmp_path / name), 255 * inside)
+    assert np.array_equal(read_picture_mask(tmp_path / "b.png", COLOURS), LABELS == 1)
+    white[..., 3] = np.arange(LABELS.size).reshape(LABELS.shape) % 200
+    Image.fromarray(white).save(tmp_path / "c.png")
+    with pytest.raises(
+        ValueError, match=r"c\.png: found 200 values of opacity \(alpha\), expected pixels that are drawn"
+    ):
+        read_picture_mask(tmp_path / "c.png")
+
+
+def test_a_threshold_for_others_keeps_the_classes_of_a_mask_without_soft_edges(tmp_path: Path) -> None:
+    Image.fromarray(LABELS).save(tmp_path / "a.png")
+    assert np.array_equal(read_picture_mask(tmp_path / "a.png", threshold=128), LABELS)
+
+
 def test_a_mask_is_turned_as_exif_shows_it() -> None:
     for orientation in range(1, 9):
         image = Image.fromarray(LABELS)
