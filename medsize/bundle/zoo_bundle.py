@@ -11,44 +11,17 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from medsize.bundle.parts import read_object, read_weights
+from medsize.bundle.parts import read_weights
+from medsize.bundle.zoo_config import ZooConfig, first_reason, is_plain, open_zoo_config
+from medsize.bundle.zoo_preprocessing import Preprocessing, read_preprocessing
 from medsize.networks.weights import misfit, weights_in
 from medsize.scans.structure_name import matching_structures
 
-__all__ = ["AdaptedWeights", "Preprocessing", "ZooBundle", "read_zoo_bundle", "window_divisors"]
+__all__ = ["AdaptedWeights", "ZooBundle", "read_zoo_bundle", "window_divisors"]
 
 IN, OUTS = "in_channels", ("out_channels", "num_classes")
-TRAINED_ELSEWHERE = ("LoadImaged", "EnsureChannelFirstd", "AddChanneld", "AsChannelFirstd", "EnsureTyped", "ToTensord")
-"""Transforms that a training of medsize has itself; their names may end in another form of the dictionary suffix."""
-OF_INTENSITIES = (
-    *("ScaleIntensityRanged", "ScaleIntensityRangePercentilesd", "ScaleIntensityd", "NormalizeIntensityd"),
-    *("ClipIntensityPercentilesd", "ThresholdIntensityd", "ShiftIntensityd", "AdjustContrastd", "HistogramNormalized"),
-)
-OF_SPACE = ("CropForegroundd", "SpatialPadd", "CenterSpatialCropd", "ResizeWithPadOrCropd", "DivisiblePadd", "Resized")
 DIVISOR = 32
 """Number that sides of a window are divided by in networks that state neither strides nor blocks."""
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """Preprocessing of a bundle, as far as a training of medsize can have the same."""
-
-    orientation: str = ""
-    spacing: tuple[float, ...] | None = None
-    intensities: tuple[Mapping[str, Any], ...] = ()
-    """Transforms of the image's intensities, as a config has them."""
-    left_out: tuple[str, ...] = ()
-    """Names of other transforms, with the reason."""
-
-    @property
-    def window(self) -> tuple[float, float] | None:
-        """Intensities that become 0 and 1, if that is all that is done to them."""
-        if len(self.intensities) != 1 or self.intensities[0]["_target_"] != "ScaleIntensityRanged":
-            return None
-        of_one = self.intensities[0]
-        if (of_one.get("b_min"), of_one.get("b_max"), of_one.get("clip")) != (0, 1, True):
-            return None
-        return float(of_one["a_min"]), float(of_one["a_max"])
 
 
 @dataclass(frozen=True)
@@ -180,92 +153,82 @@ def read_zoo_bundle(folder: Path) -> ZooBundle:
         ValueError: when it is no such bundle, its metadata and its network disagree, or it does not segment by a
             softmax.
     """
-    config = next(
-        (f for ending in ("json", "yaml", "yml") if (f := folder / f"configs/inference.{ending}").is_file()), None
-    )
-    metadata = folder / "configs" / "metadata.json"
-    if config is None or not metadata.is_file():
-        raise ValueError(
-            f"{folder}: found no configs/inference.json or .yaml with a metadata.json, expected a bundle of the zoo."
-        )
-    image, pred = _network_data(metadata)
-    read_object(config)
-    parser = ConfigParser()
-    parser.read_config(str(config))
-    parser.read_meta(str(metadata))
-    parser["bundle_root"] = str(folder)
-    _check_softmax(parser, config)
-    definition = _network_definition(parser, config)
+    config = open_zoo_config(folder)
+    _check_segmentation(config)
+    _check_softmax(config)
+    definition = _network_definition(config)
     out_key = next((key for key in OUTS if key in definition), None)
-    if out_key is None or IN not in definition or "spatial_dims" not in definition:
+    if out_key is None or not all(isinstance(definition.get(key), int) for key in (IN, out_key, "spatial_dims")):
         raise ValueError(
-            f"{config}: network_def is a {definition['_target_']}, whose channels, classes or dimensions it does not "
-            "state. Expected a network with in_channels, out_channels and spatial_dims."
+            f"{config.file}: network_def is a {definition['_target_']}, whose channels, classes or dimensions it does "
+            "not state as numbers. Expected a network with in_channels, out_channels and spatial_dims."
         )
-    for key, name, stated in ((IN, "inputs", image), (out_key, "outputs", pred)):
-        if definition[key] != stated["num_channels"]:
+    for key, name, stated in ((IN, "inputs", config.image), (out_key, "outputs", config.pred)):
+        if stated.num_channels not in (None, definition[key]):
             raise ValueError(
-                f"{metadata}: found num_channels {stated['num_channels']} in {name}, expected {definition[key]}, as "
-                f"network_def has {key} {definition[key]} in {config.name}. Correct the one that is wrong."
+                f"{config.metadata}: found num_channels {stated.num_channels} in {name}, expected {definition[key]}, "
+                f"as network_def has {key} {definition[key]} in {config.file.name}. Correct the one that is wrong."
             )
-    classes = [str(pred.get("channel_def", {}).get(str(i), f"class {i}")) for i in range(definition[out_key])]
-    weights = _weights(folder / "models" / "model.pt", definition)
-    return ZooBundle(folder, definition, out_key, tuple(classes), weights, _preprocessing(parser))
-
-
-def _network_data(metadata: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what metadata states of the only image and the only segmentation."""
-    content = read_object(metadata).get("network_data_format", {})
-    inputs, outputs = content.get("inputs", {}), content.get("outputs", {})
-    if len(inputs) != 1 or len(outputs) != 1:
+    if definition[out_key] < 2:
         raise ValueError(
-            f"{metadata}: found the inputs {', '.join(inputs) or 'none'} and outputs {', '.join(outputs) or 'none'}, "
-            "expected one image and one segmentation."
-        )
-    (image,), (pred,) = inputs.values(), outputs.values()
-    found = (pred.get("type"), pred.get("format"))
-    if found[1] not in ("segmentation", "labels") or found[0] not in ("image", "probability"):
-        raise ValueError(
-            f"{metadata}: found the output '{found[0]}' in the format '{found[1]}', expected an image of the format "
-            "'segmentation'. A detection, regression or classification has no sizes to learn from."
-        )
-    if pred["num_channels"] < 2:
-        raise ValueError(
-            f"{metadata}: found an output of one channel, expected one for each class, with the background. A size "
+            f"{config.file}: found an output of one channel, expected one for each class, with the background. A size "
             "target is a distribution over them."
         )
-    return image, pred
+    classes = [config.pred.channel_def.get(str(i), f"class {i}") for i in range(definition[out_key])]
+    if "background" in (name.strip().lower() for name in classes[1:]):
+        raise ValueError(
+            f"{config.metadata}: found the channels {', '.join(classes)}, expected the background as the first. Such a "
+            "network cannot be adapted."
+        )
+    weights = _weights(folder / "models" / "model.pt", definition)
+    preprocessing = read_preprocessing(config, definition["spatial_dims"])
+    return ZooBundle(folder, definition, out_key, tuple(classes), weights, preprocessing)
 
 
-def _check_softmax(parser: ConfigParser, config: Path) -> None:
+def _check_segmentation(config: ZooConfig) -> None:
+    """Refuse a bundle whose output is no segmentation of several classes."""
+    found = config.pred
+    if found.format not in ("segmentation", "labels") or found.type not in ("image", "probability"):
+        raise ValueError(
+            f"{config.metadata}: found the output '{found.type}' in the format '{found.format}', expected an image of "
+            "the format 'segmentation'. A detection, regression or classification has no sizes to learn from."
+        )
+
+
+def _check_softmax(config: ZooConfig) -> None:
     """Refuse a bundle whose channels are not classes that exclude each other."""
-    steps = _plain(parser, "postprocessing")
-    found = [step for step in (steps or {}).get("transforms", []) if isinstance(step, dict)]
+    found = config.transforms("postprocessing")
     if any(step.get("sigmoid") or step.get("threshold") is not None for step in found):
         raise ValueError(
-            f"{config}: found a sigmoid or a threshold in its postprocessing, expected softmax or argmax. Its channels "
-            "may overlap; a size target is a distribution over classes that do not."
+            f"{config.file}: found a sigmoid or a threshold in its postprocessing, expected softmax or argmax. Its "
+            "channels may overlap; a size target is a distribution over classes that do not."
         )
     if not any(step.get("softmax") or step.get("argmax") for step in found):
-        raise ValueError(f"{config}: found neither softmax nor argmax in its postprocessing, expected one of them.")
+        raise ValueError(
+            f"{config.file}: found neither softmax nor argmax in its postprocessing, expected one of them."
+        )
 
 
-def _network_definition(parser: ConfigParser, config: Path) -> dict[str, Any]:
+def _network_definition(config: ZooConfig) -> dict[str, Any]:
     """Return ``network_def`` with plain values, those of the network's defaults among them."""
-    definition = _plain(parser, "network_def")
+    definition = config.plain("network_def")
     if not isinstance(definition, dict) or "_target_" not in definition:
-        raise ValueError(f"{config}: found no network_def with a _target_, expected one of MONAI's networks.")
+        raise ValueError(f"{config.file}: found no network_def with a _target_, expected one of MONAI's networks.")
     target = str(definition["_target_"])
-    unknown = [key for key, value in definition.items() if not _is_plain(value)]
+    unknown = [key for key, value in definition.items() if not is_plain(value)]
     if target.startswith("scripts.") or unknown:
         why = f"its argument {unknown[0]} is made by code" if unknown else "it is the bundle's own code"
-        raise ValueError(f"{config}: network_def is {target}: {why}. Expected a network of MONAI with plain arguments.")
+        raise ValueError(
+            f"{config.file}: network_def is {target}: {why}. Expected a network of MONAI with plain arguments."
+        )
     if definition.get("deep_supervision"):
-        raise ValueError(f"{config}: network_def has deep supervision, so several outputs in training. Expected one.")
+        raise ValueError(
+            f"{config.file}: network_def has deep supervision, so several outputs in training. Expected one."
+        )
     try:
         network = ConfigParser({"of": {"_target_": target, "_mode_": "callable"}}).get_parsed_content("of")
     except ModuleNotFoundError as e:
-        raise ValueError(f"{config}: found network_def {target}, which is not installed or does not exist.") from e
+        raise ValueError(f"{config.file}: found network_def {target}, which is not installed or does not exist.") from e
     known = inspect.signature(network).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
         definition = {key: value for key, value in definition.items() if key in known or key == "_target_"}
@@ -280,52 +243,16 @@ def _weights(file: Path, definition: Mapping[str, Any]) -> Mapping[str, torch.Te
             "python -m monai.bundle download, or the files in its large_files.yml."
         )
     state = weights_in(read_weights(file))
-    if why := misfit(ConfigParser({"of": definition}).get_parsed_content("of"), state):
+    try:
+        network = ConfigParser({"of": definition}).get_parsed_content("of")
+    except Exception as e:  # of any network
+        raise ValueError(
+            f"network_def of configs/inference, a {definition['_target_']}, cannot be made: {first_reason(e)}. Correct "
+            "it."
+        ) from e
+    if why := misfit(network, state):
         raise ValueError(f"{file} does not fit network_def of configs/inference, a {definition['_target_']}: {why}.")
     return dict(state)
-
-
-def _preprocessing(parser: ConfigParser) -> Preprocessing:
-    steps = (_plain(parser, "preprocessing") or {}).get("transforms", [])
-    orientation, spacing, left_out = "", None, []
-    intensities: list[Mapping[str, Any]] = []
-    for step in (step for step in steps if isinstance(step, dict) and not step.get("_disabled_")):
-        target = str(step.get("_target_", ""))
-        name = target.rpartition(".")[2]
-        name = f"{name.removesuffix('Dict').removesuffix('D').removesuffix('d')}d"
-        if name in TRAINED_ELSEWHERE:
-            continue
-        if name == "Orientationd" and isinstance(step.get("axcodes"), str):
-            orientation = step["axcodes"]
-        elif name == "Spacingd" and _is_plain(step.get("pixdim")):
-            spacing = tuple(float(mm) for mm in step["pixdim"])
-        elif name in OF_INTENSITIES and _is_plain({k: v for k, v in step.items() if k != "keys"}):
-            intensities.append({**step, "_target_": name, "keys": "image"})
-        elif name in OF_SPACE:
-            left_out.append(f"{name}: the window of the cohort stands for it")
-        else:
-            left_out.append(f"{target or step}: medsize knows no place for it")
-    return Preprocessing(orientation, spacing, tuple(intensities), tuple(left_out))
-
-
-def _plain(parser: ConfigParser, where: str) -> Any:
-    """Return a part of a config with its references and expressions resolved, and no component made."""
-    value = parser.get(where)
-    if isinstance(value, str) and value.startswith("@") and value[1:].replace("::", "#") in parser:
-        return _plain(parser, value[1:])
-    if isinstance(value, dict):
-        return {key: _plain(parser, f"{where}#{key}") for key in value}
-    if isinstance(value, list):
-        return [_plain(parser, f"{where}#{i}") for i in range(len(value))]
-    return parser.get_parsed_content(where) if isinstance(value, str) and value.startswith("$") else value
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(_is_plain(of_one) for of_one in value.values())
-    if isinstance(value, list | tuple):
-        return all(_is_plain(of_one) for of_one in value)
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _channels(

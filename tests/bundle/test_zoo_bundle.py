@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,36 @@ def test_orientation_spacing_and_intensities_are_read_as_the_bundle_has_them(tmp
     assert [text.split(":")[0] for text in other.left_out] == ["CropForegroundd"]
 
 
+@pytest.mark.parametrize(
+    ("pixdim", "spacing"),
+    [(1.5, (1.5, 1.5, 1.5)), ([2], (2.0, 2.0, 2.0)), ([1.5, 1.5, -1], None), ([1.5, 1.5], None), ([1, 1, 0], None)],
+)
+def test_a_spacing_is_understood_as_monai_does(tmp_path: Path, pixdim: Any, spacing: Any) -> None:
+    steps = [{**CT[1], "pixdim": pixdim}]
+    found = read_zoo_bundle(write_zoo_bundle(tmp_path / "zoo", preprocessing=steps)).preprocessing
+    assert found.spacing == spacing
+    assert bool(found.left_out) == (spacing is None)
+
+
+def test_metadata_need_not_state_what_the_network_does(tmp_path: Path) -> None:
+    folder = write_zoo_bundle(tmp_path / "zoo", output={"num_channels": None})
+    assert read_zoo_bundle(folder).classes == CLASSES
+
+
+def test_a_network_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    folder = write_zoo_bundle(tmp_path / "zoo")
+    config = json.loads((folder / "configs" / "inference.json").read_text())
+    config["network_def"]["channels"] = [4]
+    config["preprocessing"]["transforms"] = None
+    (folder / "configs" / "inference.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="a UNet, cannot be made: the length of `channels` should be no less than 2"):
+        read_zoo_bundle(folder)
+    config["network_def"]["channels"] = UNET["channels"]
+    (folder / "configs" / "inference.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"preprocessing is .*, expected a Compose with a list of transforms"):
+        read_zoo_bundle(folder)
+
+
 def test_arguments_that_monai_has_removed_are_left_out(tmp_path: Path) -> None:
     known = {key: value for key, value in SWIN.items() if key != "img_size"}
     folder = write_zoo_bundle(tmp_path / "zoo", SWIN, with_weights=False)
@@ -80,7 +111,20 @@ def test_arguments_that_monai_has_removed_are_left_out(tmp_path: Path) -> None:
         ({"postprocessing": []}, "found neither softmax nor argmax"),
         ({"output": {"type": "object", "format": "dict"}}, "found the output 'object' in the format 'dict'"),
         ({"output": {"format": "regression"}}, "A detection, regression or classification has no sizes"),
-        ({"output": {"num_channels": 1}}, "found an output of one channel"),
+        ({"output": {"num_channels": None}, "network": {**UNET, "out_channels": 1}}, "found an output of one channel"),
+        ({"output": {"num_channels": "3"}}, "outputs.pred.num_channels is '3', expected a whole number"),
+        ({"output": {"channel_def": ["a"]}}, r"channel_def is \['a'\], expected keys with values"),
+        ({"classes": ["liver", "kidney", "background"]}, "expected the background as the first"),
+        (
+            {"preprocessing": [{**CT[0], "axcodes": "XYZ"}]},
+            "Orientationd has the axcodes 'XYZ', expected three such as",
+        ),
+        ({"preprocessing": [{**CT[2], "a_min": None}]}, "ScaleIntensityRanged fails with the arguments .'a_min': None"),
+        ({"preprocessing": [{**CT[1], "pixdim": "$1/0"}]}, r"pixdim is '\$1/0', which fails: division by zero"),
+        (
+            {"network": {**UNET, "in_channels": "@nothing"}, "in_channels": 1},
+            "channels, classes or dimensions it does not state as numbers",
+        ),
         ({"with_weights": False}, "found no weights.* large_files.yml"),
         ({"network": {**UNET, "_target_": "scripts.net.Net"}}, "it is the bundle's own code"),
         ({"network": {**UNET, "act": "$torch.nn.ReLU"}}, "its argument act is made by code"),

@@ -1,0 +1,110 @@
+"""Preprocessing of a bundle of MONAI's model zoo, as far as a training of medsize can have the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from nibabel.orientations import axcodes2ornt
+
+from medsize.bundle.zoo_config import ZooConfig, is_plain
+
+__all__ = ["Preprocessing", "read_preprocessing"]
+
+TRAINED_ELSEWHERE = ("LoadImaged", "EnsureChannelFirstd", "AddChanneld", "AsChannelFirstd", "EnsureTyped", "ToTensord")
+"""Transforms that a training of medsize has itself; their names may end in another form of the dictionary suffix."""
+OF_INTENSITIES = (
+    *("ScaleIntensityRanged", "ScaleIntensityRangePercentilesd", "ScaleIntensityd", "NormalizeIntensityd"),
+    *("ClipIntensityPercentilesd", "ThresholdIntensityd", "ShiftIntensityd", "AdjustContrastd", "HistogramNormalized"),
+)
+OF_SPACE = ("CropForegroundd", "SpatialPadd", "CenterSpatialCropd", "ResizeWithPadOrCropd", "DivisiblePadd", "Resized")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Orientation, spacing and intensities; and what was left out."""
+
+    orientation: str = ""
+    spacing: tuple[float, ...] | None = None
+    intensities: tuple[Mapping[str, Any], ...] = ()
+    """Transforms of the image's intensities, as a config has them."""
+    left_out: tuple[str, ...] = ()
+    """Names of other transforms, with the reason."""
+
+    @property
+    def window(self) -> tuple[float, float] | None:
+        """Intensities that become 0 and 1, if that is all that is done to them."""
+        if len(self.intensities) != 1 or self.intensities[0]["_target_"] != "ScaleIntensityRanged":
+            return None
+        of_one = self.intensities[0]
+        if (of_one.get("b_min"), of_one.get("b_max"), of_one.get("clip")) != (0, 1, True):
+            return None
+        return float(of_one["a_min"]), float(of_one["a_max"])
+
+
+def read_preprocessing(config: ZooConfig, dimensions: int) -> Preprocessing:
+    """
+    Read the preprocessing of a bundle.
+
+    Args:
+        config: its config.
+        dimensions: spatial dimensions of its network.
+
+    Raises:
+        ValueError: when a transform has arguments that it fails with.
+    """
+    orientation, spacing, left_out = "", None, []
+    intensities: list[Mapping[str, Any]] = []
+    for step in config.transforms("preprocessing"):
+        target = str(step.get("_target_", ""))
+        name = target.rpartition(".")[2]
+        name = f"{name.removesuffix('Dict').removesuffix('D').removesuffix('d')}d"
+        if name in TRAINED_ELSEWHERE:
+            continue
+        if name == "Orientationd" and isinstance(step.get("axcodes"), str):
+            orientation = _axes(config, step["axcodes"])
+        elif name == "Spacingd" and is_plain(step.get("pixdim")):
+            spacing = _spacing(step["pixdim"], dimensions)
+            if spacing is None:
+                left_out.append(f"{name}: its pixdim {step['pixdim']} keeps spacings as they are stored")
+        elif name in OF_INTENSITIES and is_plain({k: v for k, v in step.items() if k != "keys"}):
+            intensities.append(_tried(config, {**step, "_target_": name, "keys": "image"}))
+        elif name in OF_SPACE:
+            left_out.append(f"{name}: the window of the cohort stands for it")
+        else:
+            left_out.append(f"{target or step}: medsize knows no place for it")
+    return Preprocessing(orientation, spacing, tuple(intensities), tuple(left_out))
+
+
+def _axes(config: ZooConfig, codes: str) -> str:
+    try:
+        known = len({axis for axis, _ in axcodes2ornt(codes)}) == len(codes) == 3
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(
+            f"{config.file}: Orientationd has the axcodes '{codes}', expected three such as RAS. Correct it."
+        )
+    return codes
+
+
+def _spacing(pixdim: Any, dimensions: int) -> tuple[float, ...] | None:
+    """Return the mm along each axis as ``Spacing`` understands them; ``None`` if an axis keeps its own."""
+    stated = list(pixdim) if isinstance(pixdim, list | tuple) else [pixdim]
+    stated = stated * dimensions if len(stated) == 1 else stated
+    known = all(isinstance(mm, int | float) and math.isfinite(mm) and mm > 0 for mm in stated)
+    return tuple(map(float, stated)) if known and len(stated) >= dimensions else None
+
+
+def _tried(config: ZooConfig, step: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the definition of a transform of intensities that works on a scan."""
+    try:
+        ConfigParser({"of": dict(step)}).get_parsed_content("of")({"image": torch.rand(1, 4, 4, 4)})
+    except Exception as e:  # of any transform
+        told = {key: value for key, value in step.items() if key not in ("_target_", "keys")}
+        raise ValueError(f"{config.file}: {step['_target_']} fails with the arguments {told}. Correct these.") from e
+    return step
