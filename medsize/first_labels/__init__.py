@@ -6,6 +6,7 @@ from medsize.first_labels.closer_look import look_closer
 from medsize.first_labels.features import FEATURES, SliceFeatures
 from medsize.first_labels.first_label import FirstLabelD, FirstLabeld, FirstLabelDict
 from medsize.first_labels.first_labels import FirstLabels
+from medsize.first_labels.growth import growth_distance
 from medsize.first_labels.label_folder import label_file, make_first_labels
 from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture
 from medsize.first_labels.own_intensities import intensity_levels, level_likelihood
@@ -27,6 +28,7 @@ __all__ = [
     "choose_iterations",
     "click_evidence",
     "fit_mixture",
+    "growth_distance",
     "intensity_levels",
     "label_file",
     "level_likelihood",

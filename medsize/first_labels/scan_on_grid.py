@@ -106,7 +106,7 @@ def put_on_grid(
         average = scan.label.mean(dim=(1, 2, 3))
         scan.fraction = scan.of_grid = torch.stack([average, average])
     elif "scribble" in item:
-        scan.evidence = _clicked(scan, as_volume(item["scribble"])[0], [*(float(mm) for mm in image.pixdim), 1.0][:3])
+        scan.evidence = _clicked(scan, image, as_volume(item["scribble"])[0], possible)
     if possible is not None:
         evidence = torch.zeros(possible.shape) if scan.evidence is None else scan.evidence
         scan.evidence = evidence.masked_fill(~possible, FAR).half()
@@ -166,15 +166,18 @@ def _shares(label: torch.Tensor, num_classes: int, grid: Sequence[int]) -> torch
     return F.interpolate(one_hot.permute(3, 2, 0, 1).float(), size=list(grid), mode="area")
 
 
-def _clicked(scan: ScanOnGrid, scribble: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
-    """Return the evidence of a scan's clicks and scribbles, ``(H, W, Z)`` with voxels of ``spacing`` mm."""
+def _clicked(scan: ScanOnGrid, image: Any, scribble: torch.Tensor, possible: torch.Tensor | None) -> torch.Tensor:
+    """Return the evidence of a scan's clicks and scribbles, ``(H, W, Z)``; see :func:`click_evidence`."""
     grid = scan.words[0].shape[1:]
+    spacing = [*(float(mm) for mm in image.pixdim), 1.0][:3]
     height, width = scribble.shape[:2]
     point_mm = (spacing[2], spacing[0] * height / grid[0], spacing[1] * width / grid[1])
     grid_mm3 = scribble.numel() * math.prod(spacing)
     part = 1.0 if scan.inside is None else float(scan.inside.float().mean())
     volumes = _volumes(scan.of_grid, grid_mm3, part)
-    return click_evidence(scribble.as_subclass(torch.Tensor), volumes, grid, point_mm).half()
+    slices = as_volume(image).as_subclass(torch.Tensor).permute(0, 3, 1, 2).float()
+    seen = F.interpolate(slices, size=list(grid), mode="area")
+    return click_evidence(seen, scribble.as_subclass(torch.Tensor), volumes, point_mm, possible).half()
 
 
 def _volumes(fraction: torch.Tensor, grid_mm3: float, part: float) -> list[float]:

@@ -103,30 +103,61 @@ def clicked(**classes: tuple[int, int, int]) -> torch.Tensor:
     return scribble
 
 
-def test_a_click_is_certain_and_a_ball_around_it_likelier() -> None:
+EVEN = torch.zeros(1, 3, 10, 8)
+
+
+def test_in_a_scan_of_one_intensity_a_click_is_certain_and_a_ball_around_it_likelier() -> None:
     volume = 4 / 3 * math.pi * 10**3
-    evidence = click_evidence(clicked(k1=(10, 8, 1)), [volume, math.nan], (10, 8), POINT_MM)
+    evidence = click_evidence(EVEN, clicked(k1=(10, 8, 1)), [volume, math.nan], POINT_MM)
     assert evidence.shape == (3, 3, 10, 8)
     assert float(evidence[1, 1, 5, 4]) == 50
-    for step, mm in (((0, 1, 0), 2.0), ((0, 0, 2), 8.0), ((1, 0, 0), 8.0), ((-1, 2, -1), math.sqrt(64 + 16 + 16))):
+    falls = {}
+    for step, mm in (((0, 1, 0), 2.0), ((0, 0, 2), 8.0), ((1, 0, 0), 8.0), ((-1, 1, -1), math.sqrt(64 + 4 + 16))):
         at = tuple(a + b for a, b in zip((1, 5, 4), step, strict=True))
-        assert float(evidence[(1, *at)]) == pytest.approx(1 - 1.5 * mm**2 / (2 * 10**2), abs=1e-4)
+        falls[step] = mm / math.sqrt((1 - float(evidence[(1, *at)])) / 1.5)
+    assert list(falls.values()) == pytest.approx([falls[0, 1, 0]] * 4, rel=1e-3)
+    assert 10 <= falls[0, 1, 0] < 12  # the radius of the ball, on a grid of points up to 8 mm apart
     assert float(evidence[[0, 2]].abs().max()) == 0
 
 
-def test_clicks_on_several_lesions_share_their_volume() -> None:
-    volume = 2 * 4 / 3 * math.pi * 5**3
+def test_a_click_grows_along_its_intensity_to_its_volume() -> None:
+    """A bent structure of the click's intensity: a ball would hold what is beside it."""
+    structure = torch.zeros(1, 24, 24, dtype=torch.bool)
+    structure[0, 4:14, 4:7] = structure[0, 11:14, 4:14] = True
+    noise = 0.02 * torch.randn(1, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    scribble = torch.full((24, 24, 1), 255)
+    scribble[5, 6, 0] = 1
+    count = int(structure.sum())
+    evidence = click_evidence(structure.float() + noise, scribble, [count * 4.0], (1.0, 2.0, 2.0))
+    grown = torch.zeros(24 * 24, dtype=torch.bool)
+    grown[evidence[1].flatten().topk(count).indices] = True
+    assert float((grown.view(1, 24, 24) & structure).sum()) / count > 0.95
+    # It neither gains nor loses at two thirds of the squared distance that holds its volume.
+    assert 0.5 * count < int((evidence[1] > 0).sum()) < count
+
+
+def test_clicks_on_several_lesions_grow_at_once_to_their_volume() -> None:
     scribble = clicked(k1=(10, 2, 1))
     scribble[10, 12, 1] = 1
-    evidence = click_evidence(scribble, [volume, math.nan], (10, 8), POINT_MM)
-    assert float(evidence[1, 1, 5, 2]) == pytest.approx(1 - 1.5 * 4**2 / (2 * 5**2), abs=1e-4)
-    assert float(evidence[1, 1, 6, 6]) == pytest.approx(1 - 1.5 * 2**2 / (2 * 5**2), abs=1e-4)
+    volume = 10 * math.prod(POINT_MM)
+    evidence = click_evidence(EVEN, scribble, [volume, math.nan], POINT_MM)
+    assert float(evidence[1, 1, 5, 1]) == float(evidence[1, 1, 5, 6]) == 50
+    assert float(evidence[1, 1, 6, 1]) == float(evidence[1, 1, 6, 6]) > 0
+
+
+def test_a_structure_in_an_organ_grows_to_its_volume_there() -> None:
+    possible = torch.ones(3, 3, 10, 8, dtype=torch.bool)
+    possible[1, :, :, 4:] = False
+    volumes = [100 * math.prod(POINT_MM), math.nan]
+    free, inside = (click_evidence(EVEN, clicked(k1=(10, 2, 1)), volumes, POINT_MM, p) for p in (None, possible))
+    assert (inside >= free).all()
+    assert float(inside[1][possible[1]].mean()) > float(free[1][possible[1]].mean()) + 0.1
 
 
 def test_the_background_and_an_unknown_volume_are_certain_at_their_points_only() -> None:
-    evidence = click_evidence(clicked(k0=(0, 0, 0), k2=(19, 15, 2)), [100.0, math.nan], (10, 8), POINT_MM)
+    evidence = click_evidence(EVEN, clicked(k0=(0, 0, 0), k2=(19, 15, 2)), [100.0, math.nan], POINT_MM)
     assert evidence.nonzero().tolist() == [[0, 0, 0, 0], [2, 2, 9, 7]]
-    assert float(click_evidence(UNLABELLED, [100.0, 1.0], (10, 8), POINT_MM).abs().max()) == 0
+    assert float(click_evidence(EVEN, UNLABELLED, [100.0, 1.0], POINT_MM).abs().max()) == 0
 
 
 def test_a_click_decides_between_structures_that_words_do_not_tell_apart() -> None:

@@ -1,0 +1,46 @@
+"""Growth from points: the distance in mm where nothing is seen, and a longer way across edges."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from medsize.first_labels.growth import EDGE, UNLIKE, growth_distance
+
+POINT_MM = (5.0, 2.0, 1.0)
+
+
+def test_where_nothing_is_seen_it_is_the_distance_in_mm() -> None:
+    distance = growth_distance(torch.full((2, 3, 6, 7), 3.0), torch.tensor([[1, 2, 3]]), POINT_MM)
+    assert distance.shape == (3, 6, 7)
+    assert float(distance[1, 2, 3]) == 0
+    for step in ((1, 0, 0), (0, 3, 0), (0, 0, -3), (1, 1, 1), (0, -2, 2)):
+        at = tuple(a + b for a, b in zip((1, 2, 3), step, strict=True))
+        assert float(distance[at]) == pytest.approx(math.hypot(*(n * mm for n, mm in zip(step, POINT_MM, strict=True))))
+
+
+def test_steps_to_another_intensity_are_long() -> None:
+    row = torch.tensor([0.0, 0, 1, 1]).reshape(1, 1, 1, 4)
+    distance = growth_distance(row, torch.tensor([[0, 0, 0]]), POINT_MM).flatten()
+    difference = 1 / float(row.double().std(correction=0))
+    across = 1 + EDGE * difference + UNLIKE * difference / 2
+    beyond = 1 + UNLIKE * difference
+    assert distance.tolist() == pytest.approx([0, 1, 1 + across, 1 + across + beyond], rel=1e-5)
+
+
+def test_the_scale_of_intensities_does_not_count() -> None:
+    scan = torch.rand(1, 4, 6, 5, generator=torch.Generator().manual_seed(0))
+    start = torch.tensor([[1, 2, 3], [2, 2, 2]])
+    torch.testing.assert_close(
+        growth_distance(scan, start, POINT_MM), growth_distance(100 * scan - 7, start, POINT_MM), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_more_points_are_nearer_than_each_alone() -> None:
+    scan = torch.rand(1, 4, 6, 5, generator=torch.Generator().manual_seed(0)).round()
+    both = torch.tensor([[0, 0, 0], [3, 5, 4]])
+    torch.testing.assert_close(growth_distance(scan.zero_(), both, POINT_MM)[0, 0, 0], torch.tensor(0.0))
+    alone = torch.stack([growth_distance(scan, point[None], POINT_MM) for point in both]).amin(dim=0)
+    torch.testing.assert_close(growth_distance(scan, both, POINT_MM), alone)
