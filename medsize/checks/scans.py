@@ -16,6 +16,7 @@ from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
 from medsize.scans.space.orientation import axis_codes
 from medsize.sizes.region import FULLEST, total_size
+from medsize.suggest import first_few
 from medsize.transforms.draw_clicks import voxels_of_click
 from medsize.units import lps_to_ras, size_text
 
@@ -242,18 +243,25 @@ def _click_faults(item: Mapping[str, Any], image: ImageFacts, class_names: Seque
             remedy = LPS_REMEDY if is_lps else "Correct or delete it."
             yield f"{path}: a click of {class_names[click.class_index]} at {place} lies outside the image. {remedy}"
             continue
-        voxel = tuple(voxels_of_click(click, affine)[0].tolist())
-        if clicked.setdefault(voxel, click.class_index) != click.class_index:
+        name, voxels = class_names[click.class_index], voxels_of_click(click, affine).tolist()
+        others = (clicked.setdefault(tuple(voxel), click.class_index) for voxel in voxels)
+        other = next((index for index in others if index != click.class_index), None)
+        if other is not None:
             yield (
-                f"{path}: clicks of {class_names[clicked[voxel]]} and {class_names[click.class_index]} are both at "
-                f"{place}, expected one. Delete one of them."
+                f"{path}: clicks of {class_names[other]} and {name} are both at {place}, or on the line from there, "
+                "expected one. Delete one of them."
             )
         sizes = [torch.as_tensor(item[key]) for key in SIZE_KEYS if key in item]
         if click.class_index > 0 and any(bool((s[1, click.class_index - 1] <= 0).all()) for s in sizes):
-            yield (
-                f"{path}: found a click of {class_names[click.class_index]} at {place}, but its size is 0. Delete "
-                "the click, or state the size."
-            )
+            yield f"{path}: found a click of {name} at {place}, but its size is 0. Delete the click, or state the size."
+        elif click.class_index > 0 and "slice_size" in item:
+            largest = torch.as_tensor(item["slice_size"])[1, click.class_index - 1]
+            empty = sorted({z for *_, z in voxels if z < len(largest) and largest[z] <= 0})
+            if empty:
+                yield (
+                    f"{path}: found a click of {name} at {place}, but its size is 0 in the slices "
+                    f"{first_few([str(z) for z in empty])}. Delete the click, or state the size."
+                )
 
 
 def _is_inside(click: Click, affine: torch.Tensor, shape: Sequence[int]) -> bool:

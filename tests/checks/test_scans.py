@@ -314,6 +314,7 @@ def on(k: int, *place: float) -> Click:
         ([on(1, 4, 6, 99)], "at [4, 6, 99] mm lies outside the image. Correct or delete it."),
         ([Click(1, (4, 6, 10), (4, 60, 10))], "lies outside the image"),
         ([on(1, 4, 6, 10), on(0, 4.5, 6, 10)], "clicks of class 1 and class 0 are both at [4.5, 6, 10] mm"),
+        ([on(0, 4, 6, 10), Click(1, (4, 2, 10), (4, 12, 10))], "class 1 are both at [4, 2, 10] mm, or on the line"),
     ],
 )
 def test_clicks_that_cannot_be_are_named(item: dict, clicks: list[Click], message: str) -> None:
@@ -325,6 +326,15 @@ def test_a_click_on_an_absent_structure_is_named_and_sound_ones_are_not(item: di
     assert faults(item) == ""
     item["volume_mm3"] = torch.zeros(2, 1)
     assert "found a click of class 1 at [4, 6, 10] mm, but its size is 0" in faults(item)
+
+
+def test_a_click_in_a_slice_whose_size_is_0_is_named(item: dict) -> None:
+    item["clicks"] = (on(1, 4, 6, 10),)
+    item["slice_size"] = torch.full((2, 1, 4), 40.0)
+    assert "click" not in faults(item)
+    slice_of_click = round(10 / 5)
+    item["slice_size"][:, 0, slice_of_click] = 0
+    assert f"its size is 0 in the slices {slice_of_click}. Delete the click, or state the size." in faults(item)
 
 
 def test_faults_of_organs_are_named(item: dict, tmp_path: Path) -> None:
