@@ -35,19 +35,20 @@ def mask_volumes(mask: str, num_classes: int) -> np.ndarray:
 
 def nothing_to_learn(items: Sequence[CohortItem], class_names: Sequence[str]) -> list[str]:
     """
-    Return a problem if all known sizes of all structures are 0.
+    Return a problem if no size of any structure is known, or all known ones are 0.
 
     Args:
         items: items of a :class:`medsize.data.Cohort`. With clicks or scribbles, there is something to learn.
         class_names: all classes, the background first.
     """
     ends = [item["volume_mm3"] for item in items if "volume_mm3" in item]
-    known = [high[torch.isfinite(high)] for _, high in ends]
-    if not any(len(high) for high in known) or any(bool((high > 0).any()) for high in known):
-        return []
-    if any(item.get("clicks") or "scribble" in item for item in items):
+    known = [(low > 0) | torch.isfinite(high) for low, high in ends]
+    above = any(bool((high[of_one] > 0).any()) for of_one, (_, high) in zip(known, ends, strict=True))
+    if not ends or above or any(item.get("clicks") or "scribble" in item for item in items):
         return []
     named = " and ".join(f"'{name}'" for name in class_names[1:])
+    if not any(bool(of_one.any()) for of_one in known):
+        return [f"found no known size of {named} in any scan, expected some: there is nothing to learn. Fill them in."]
     return [
         f"found the size 0 of {named} in every scan, expected larger ones in some: there is nothing to learn. Fill in "
         "sizes above 0; leave out those that are unknown."

@@ -223,13 +223,22 @@ def test_the_check_before_a_run_warns(phantoms: Path, tmp_path: Path, capsys: py
     assert "Is it mL, read as mm³" in printed
 
 
-def test_a_cohort_without_any_structure_stops_a_run_on_sizes(phantoms: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (0.0, r"found the size 0 of .* in every scan, expected larger ones in some"),
+        (None, r"found no known size of 'liver' and .* in any scan, expected some: there is nothing to learn"),
+    ],
+)
+def test_a_cohort_without_any_size_of_a_structure_stops_a_run_on_sizes(
+    phantoms: Path, tmp_path: Path, size: float | None, message: str
+) -> None:
     content = json.loads((phantoms / "datalist.json").read_text())
     for item in content["training"]:
-        item["size"] = dict.fromkeys(item["size"], 0.0)
+        item["size"] = dict.fromkeys(item["size"], size)
         del item["slice_size"], item["label"], item["scribble"]
     cohort = cohort_of(content, phantoms, tmp_path)
-    with pytest.raises(RunRefused, match=r"found the size 0 of .* in every scan, expected larger ones in some"):
+    with pytest.raises(RunRefused, match=message):
         check_run(cohort, run_settings("size", "volume"))
 
 
