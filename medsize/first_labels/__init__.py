@@ -9,7 +9,7 @@ from medsize.first_labels.first_labels import FirstLabels
 from medsize.first_labels.growth import growth_distance
 from medsize.first_labels.label_folder import label_file, make_first_labels
 from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture
-from medsize.first_labels.own_intensities import intensity_levels, level_likelihood
+from medsize.first_labels.own_intensities import explained_by_levels, intensity_levels, level_likelihood
 from medsize.first_labels.separability import rank_of_fractions, separability, separability_of_pairs
 from medsize.first_labels.words import Words
 
@@ -27,6 +27,7 @@ __all__ = [
     "ball_radius",
     "choose_iterations",
     "click_evidence",
+    "explained_by_levels",
     "fit_mixture",
     "growth_distance",
     "intensity_levels",

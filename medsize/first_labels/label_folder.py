@@ -119,6 +119,7 @@ def _make(
         "rank": first_labels.rank,
         "iterations": first_labels.iterations,
         "window": first_labels.window,
+        "explained_by_own_intensities": round(first_labels.explained, 4),
         "classes": len(class_names),
         "told_apart": {
             name: None if math.isnan(value) else round(value, 2)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn import functional as F
 
 from medsize.first_labels.features import gaussian
 
-__all__ = ["intensity_levels", "level_likelihood"]
+__all__ = ["explained_by_levels", "intensity_levels", "level_likelihood"]
 
 LEVELS = 16
 SPREAD = 1.0
@@ -54,6 +56,29 @@ def level_likelihood(levels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
         blurred = F.conv1d(F.pad(counts.unsqueeze(1), (radius, radius), mode="replicate"), kernel).squeeze(1) + UNSEEN
         likelihood += (blurred / blurred.sum(dim=1, keepdim=True)).log()[:, channel]
     return likelihood / len(levels)
+
+
+def explained_by_levels(levels: torch.Tensor, labels: torch.Tensor) -> float:
+    """
+    Return how much of the classes a scan's intensities explain: their mutual information over the classes' entropy.
+
+    Args:
+        levels: see :func:`intensity_levels`, ``(C, Z, h, w)``.
+        labels: soft labels of the scan, ``(K, Z, h, w)``.
+
+    Returns:
+        0 to 1, the mean over the channels; NaN where the labels hold one class alone.
+    """
+    classes = labels.double().flatten(1)
+    entropy = float(torch.special.entr(classes.sum(dim=1) / classes.sum()).sum())
+    if entropy < 1e-4:
+        return math.nan
+    found = []
+    for channel in levels.long():
+        joint = classes.new_zeros(len(labels), LEVELS).index_add_(1, channel.flatten(), classes) / classes.sum()
+        apart = torch.special.entr(joint.sum(dim=0)).sum() + entropy - torch.special.entr(joint).sum()
+        found.append(float(apart) / entropy)
+    return sum(found) / len(found)
 
 
 def _level(points: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:

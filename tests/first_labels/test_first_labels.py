@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from monai.transforms import Compose, Flipd, LoadImaged, RandFlipd, ScaleIntensi
 
 from medsize.checks import RunRefused, open_first_labels
 from medsize.data import load_cohort, write_phantom_cohort
-from medsize.first_labels import FirstLabeld, FirstLabels, label_file, make_first_labels
+from medsize.first_labels import AtlasScan, FirstLabeld, FirstLabels, atlas_rounds, label_file, make_first_labels
 from medsize.first_labels import first_labels as module
 from medsize.first_labels.report import advice, write_report
 from medsize.pictures import class_colours
@@ -220,6 +221,23 @@ def labels_of(items: list[dict[str, Any]], **options: Any) -> FirstLabels:
     assert len(labels) == len(items)
     assert all(bool(label.isfinite().all()) for label in labels)
     return first
+
+
+@pytest.mark.parametrize(("supervision", "are_used"), [("size+scribble", True), ("size", False)])
+def test_own_intensities_count_only_where_they_explain_the_first_rounds(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch, supervision: str, are_used: bool
+) -> None:
+    """The first rounds find the structures of six small phantoms by their clicks, and hardly by their volumes alone."""
+    asked: list[bool] = []
+
+    def rounds(scans: Sequence[AtlasScan], *words: Any, **options: Any) -> list[torch.Tensor]:
+        asked.append(all(scan.levels is not None for scan in scans))
+        return atlas_rounds(scans, *words, **options)
+
+    monkeypatch.setattr(module, "atlas_rounds", rounds)
+    first = labels_of(items_of(cohort, supervision), look_closer=False)
+    assert (first.explained >= 0.05) == are_used
+    assert asked == [False, are_used]
 
 
 def test_masks_clicks_slices_and_unknown_sizes_mix_in_a_cohort(cohort: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from medsize.first_labels import AtlasScan, atlas_rounds, intensity_levels, level_likelihood
+from medsize.first_labels import AtlasScan, atlas_rounds, explained_by_levels, intensity_levels, level_likelihood
 
 
 def test_levels_are_equally_frequent_and_do_not_depend_on_the_scale_of_intensities() -> None:
@@ -34,6 +36,23 @@ def test_each_class_expects_the_intensities_of_its_labels() -> None:
     both = level_likelihood(torch.cat([levels, torch.zeros_like(levels)]), torch.stack([1 - bright, bright]))
     dark = level_likelihood(torch.zeros_like(levels), torch.stack([1 - bright, bright]))
     torch.testing.assert_close(both, (likelihood + dark) / 2)
+
+
+def test_intensities_explain_all_nothing_or_a_part_of_the_classes() -> None:
+    image = torch.linspace(0, 1, 1024).view(1, 32, 32, 1)
+    levels = intensity_levels(image, (32, 32))
+    bright = (levels[0] >= 8).float()
+    assert explained_by_levels(levels, torch.stack([1 - bright, bright])) == pytest.approx(1)
+    columns = torch.arange(32).expand(1, 32, 32) % 2.0
+    assert explained_by_levels(levels, torch.stack([1 - columns, columns])) == pytest.approx(0, abs=0.01)
+    uneven = 0.2 + 0.6 * bright
+    entropy = math.log(2) + 0.8 * math.log(0.8) + 0.2 * math.log(0.2)
+    assert explained_by_levels(levels, torch.stack([1 - uneven, uneven])) == pytest.approx(
+        entropy / math.log(2), rel=1e-4
+    )
+    both = torch.cat([levels, torch.zeros_like(levels)])
+    assert explained_by_levels(both, torch.stack([1 - bright, bright])) == pytest.approx(0.5)
+    assert math.isnan(explained_by_levels(levels, torch.stack([torch.ones_like(bright), torch.zeros_like(bright)])))
 
 
 @pytest.mark.parametrize(("is_told", "least", "most"), [(True, 0.85, 1.0), (False, 0.0, 0.8)])
