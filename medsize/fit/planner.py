@@ -15,8 +15,10 @@ import yaml
 from monai.bundle import ConfigParser
 
 from medsize.bundle.bundle_choice import bundle_name
+from medsize.bundle.parts import read_object
 from medsize.bundle.run.command import as_options, existing_config, training_command
 from medsize.bundle.run.folder import FIRST_LABELS, SUMMARY, WEIGHTS
+from medsize.data.cohort import SUPERVISIONS
 from medsize.data.proposal import SIDE_STEP, Proposal
 from medsize.data.sampling import enough_epochs
 from medsize.fit.cohort_facts import DATA_LIST, OVERLAY, CohortFacts, CohortSource
@@ -24,6 +26,7 @@ from medsize.fit.decisions import Choices, choose, reasons
 from medsize.fit.duration import CLEARLY_LONGER, LEAST_EPOCHS, START_SECONDS, Machine, as_text, guess_seconds, shortened
 from medsize.fit.plan import Decision, Plan, Stage, Wishes
 from medsize.fit.recipe import NETWORKS, RECIPES, Lesson, Recipe, chain, lessons
+from medsize.suggest import did_you_mean
 
 __all__ = ["plan_fit"]
 
@@ -60,6 +63,7 @@ def plan_fit(
     Raises:
         ValueError: when a wish cannot be met.
     """
+    _check_wishes(wishes, bundle)
     chosen = choose(facts, source, wishes, machine)
     chains = _Chains(facts, source, bundle, wishes, machine, output_dir.absolute(), chosen)
     teachers, share, decision = chains.in_time()
@@ -71,6 +75,17 @@ def plan_fit(
         decisions=(*reasons(facts, wishes, machine, bundle, chosen), *chains.unknown(), decision),
         stages=(_check(trainings[0], bundle), *stages, *_ending(trainings, bundle, wishes, chosen, chains.output_dir)),
     )
+
+
+def _check_wishes(wishes: Wishes, bundle: Path) -> None:
+    """Refuse words that no training knows, before the plan is shown."""
+    known = {key for file in sorted((bundle / "configs").glob("*.yaml")) for key in read_object(file, "Correct it.")}
+    for key in wishes.overrides:
+        if (name := key.replace("::", "#").partition("#")[0]) not in known:
+            raise ValueError(f"--override {key}: there is no key '{name}'.{did_you_mean(name, known)} Correct it.")
+    for kind in (wishes.supervision or "size").split("+"):
+        if kind not in SUPERVISIONS:
+            raise ValueError(f"--supervision is {wishes.supervision}, expected {', '.join(SUPERVISIONS)}, joined by +.")
 
 
 @dataclass(frozen=True)

@@ -320,6 +320,8 @@ def test_a_network_that_needs_medsize_is_not_exported() -> None:
         ({"ensemble": True}, "--ensemble is given without --fold all"),
         ({"ensemble": True, "fold": "all", "network": "lean_unet"}, "cannot hold a LeanUNet"),
         ({"overrides": {"output_dir": "x"}}, "--override output_dir: found a key that fit sets itself"),
+        ({"overrides": {"potts_wieght": "1"}}, "there is no key 'potts_wieght'. Did you mean 'potts_weight'"),
+        ({"supervision": "size+clicks"}, r"--supervision is size\+clicks, expected size, mask, scribble, joined by \+"),
         ({"overrides": {"max_epochs": "few"}}, "expected a whole number"),
         ({"overrides": {"size_level": "organ"}}, "expected slice or volume"),
         ({"overrides": {"first_labels_for": "[volume"}}, r"--override first_labels_for=\[volume: found no value"),
