@@ -176,8 +176,10 @@ def _class_names(labels: dict[str, str], problems: list[str]) -> list[str]:
     if sorted(by_index) != list(range(len(by_index))) or len(by_index) < 2:
         problems.append(f"'labels' must number the classes 0, 1, …, with background 0 and a structure, got {labels}.")
     names = [by_index[index] for index in sorted(by_index)]
-    if len(set(names)) < len(names):
-        problems.append(f"'labels' names a class twice: {labels}.")
+    if len({name.strip().casefold() for name in names}) < len(names):
+        problems.append(f"'labels' names a class twice, whatever the case of its letters: {labels}.")
+    if not all(name.strip() for name in names):
+        problems.append(f"'labels' has a class without a name: {labels}.")
     return names
 
 

@@ -173,6 +173,8 @@ def test_bad_items_are_refused_by_name(write: Writer, item: dict, message: str) 
         ({"labels": {"1": "liver"}}, "must number the classes 0, 1"),
         ({"labels": {"background": "0"}}, "must map class indices to names"),
         ({"labels": {"0": "background", "1": "liver", "2": "liver"}}, "names a class twice"),
+        ({"labels": {"0": "background", "1": "liver", "2": "Liver "}}, "names a class twice, whatever the case"),
+        ({"labels": {"0": "background", "1": " "}}, "has a class without a name"),
         ({"size_unit": None}, "the data list has no 'size_unit'"),
         ({"size_unit": "litres"}, "size_unit is 'litres', expected 'mm3', 'mL' or 'fraction'."),
         (

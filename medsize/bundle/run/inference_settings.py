@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,27 @@ def inference_settings(run: Path) -> dict[str, Any]:
     for key in LISTS:
         if (key in settings or key == LISTS[0]) and not isinstance(settings.get(key), list):
             raise ValueError(f"{file}: found {settings.get(key)!r:.40} as {key}, expected a list. {COPY}")
+    for problem in _contradictions(settings):
+        raise ValueError(f"{file}: {problem} {COPY}")
     return settings
+
+
+def _contradictions(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what does not go together, as after a change by hand."""
+    structures = settings["structures"]
+    if settings.get("num_classes") not in (None, len(structures) + 1):
+        yield (
+            f"found {len(structures)} structures and num_classes {settings['num_classes']!r:.40}, expected "
+            f"{len(structures) + 1}, one more for the background."
+        )
+    axes = {key: len(settings[key]) for key in ("spacing", "roi_size") if settings.get(key)}
+    if len(set(axes.values())) > 1:
+        yield f"found {axes['spacing']} numbers in spacing and {axes['roi_size']} in roi_size, expected as many in both."
+    calibration = settings.get("calibration") or {}
+    for name, of_one in calibration.items() if isinstance(calibration, Mapping) else ():
+        ends = [of_one.get(key) for key in ("low", "high", "least_ml")] if isinstance(of_one, Mapping) else ["none"]
+        if not (all(end is None for end in ends) or all(isinstance(end, int | float) for end in ends)):
+            yield f"found {of_one!r:.60} as the calibration of '{name}', expected the numbers low, high and least_ml."
 
 
 def inference_config(run: Path, bundle: Path) -> ConfigParser:
