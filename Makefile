@@ -7,7 +7,7 @@ GPU_VENV := .venv-gpu
 GPU_RUN := $(GPU_VENV)/bin/python
 GPU_READY := $(GPU_VENV)/.ready
 
-.PHONY: demo test browser fuzz verify-bundles check docs bundles bench gpu clean
+.PHONY: demo test browser fuzz test-slow check docs bundles bench gpu clean
 
 demo: $(READY)
 	$(RUN) -m benchmarks.demo --output-dir demo
@@ -27,9 +27,8 @@ SEED ?= 0
 fuzz: $(READY)
 	OMP_NUM_THREADS=1 $(RUN) -m tests.fuzz --mutations $(MUTATIONS) --seed $(SEED) --log fuzz.log
 
-verify-bundles: $(READY)
-	$(RUN) -m pytest -m "" tests/bundles/test_model_zoo.py tests/bundles/test_round_trips.py \
-	  tests/bundles/test_zoo_contribution.py tests/fit/test_adapt.py
+test-slow: $(READY)
+	$(RUN) -m pytest -m slow
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

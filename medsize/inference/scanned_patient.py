@@ -1,4 +1,4 @@
-"""Whose scan a DICOM file is, and of which day, for a comparison of two dates: kept as hashes, not in clear text."""
+"""Patient and date of a DICOM file, for a comparison of two dates: kept as hashes, not in clear text."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from benchmarks.start_up import BARE, BUNDLE, first_step
 from medsize.data import write_phantom_cohort
 
 
+@pytest.mark.slow
 def test_both_runs_reach_their_first_step(tmp_path: Path) -> None:
     write_phantom_cohort(tmp_path / "data", num_scans=12, shape=(64, 64, 12))
     stop = tmp_path / "stop.yaml"

@@ -40,8 +40,11 @@ def runs_of(command: Callable, phantoms: Path, folder: Path) -> Callable:
 
 @pytest.mark.parametrize(
     ("dimensions", "overlays"),
-    [(2, ["imagenet.yaml"]), (3, []), (3, ["segresnet.yaml"])],
-    ids=["2D, ImageNet weights", "3D, UNet", "3D, SegResNet"],
+    [
+        pytest.param(2, ["imagenet.yaml"], id="2D, ImageNet weights", marks=pytest.mark.slow),
+        pytest.param(3, [], id="3D, UNet"),
+        pytest.param(3, ["segresnet.yaml"], id="3D, SegResNet", marks=pytest.mark.slow),
+    ],
 )
 def test_two_processes_follow_one_with_the_doubled_batch(
     run: Callable, tmp_path: Path, dimensions: int, overlays: list[str]

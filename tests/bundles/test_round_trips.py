@@ -2,7 +2,7 @@
 MONAI's own commands on both bundles, with either network, from a foreign folder.
 
 Each case runs in this process; one of them also as the real command, where medsize cannot be imported. The others as
-real commands, and real training, run by ``make verify-bundles``.
+real commands, and real training, run by ``make test-slow``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def matrix(real: Variant) -> pytest.MarkDecorator:
     """Every variant in this process; as real commands ``real`` and, where the full matrix is asked for, the others."""
     cases = [pytest.param(variant, False, id=variant.name) for variant in VARIANTS]
     for variant in VARIANTS:
-        marks = [] if variant is real else [pytest.mark.bundles_full]
+        marks = [] if variant is real else [pytest.mark.slow]
         cases.append(pytest.param(variant, True, id=f"{variant.name}, real command", marks=marks))
     return pytest.mark.parametrize(("variant", "as_command"), cases)
 
@@ -213,7 +213,7 @@ def test_tensorrt_overlay_runs_an_exported_network_without_a_checkpoint(
     pd.testing.assert_frame_equal(first, second)
 
 
-@pytest.mark.bundles_full
+@pytest.mark.slow
 @every_variant
 def test_training_by_real_commands_is_evaluated_and_segments(
     command: Callable, no_medsize: Path, variant: Variant, phantoms: Path, tmp_path: Path

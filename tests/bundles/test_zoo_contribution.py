@@ -255,7 +255,7 @@ def test_the_command_says_how_to_go_on(shared_run: Callable, tmp_path: Path) -> 
     assert yaml.safe_load(card.split("---\n")[1])["license"] == "cc0-1.0"
 
 
-@pytest.mark.bundles_full
+@pytest.mark.slow
 @pytest.mark.parametrize("dimensions", WINDOWS)
 @pytest.mark.parametrize("network", ["unet", "segresnet"])
 def test_the_zoos_checks_pass_for_every_network(

@@ -155,7 +155,7 @@ def test_a_training_from_sizes_starts_from_it(trained: Callable, tmp_path: Path)
         assert configs[name]["intensity_transforms"] == settings["intensity_transforms"]
 
 
-@pytest.mark.bundles_full
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_its_export_infers_without_medsize(
     style: str, trained: Callable, command: Callable, no_medsize: Path, phantoms: Path, tmp_path: Path

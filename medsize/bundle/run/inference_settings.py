@@ -49,7 +49,7 @@ def _contradictions(settings: Mapping[str, Any]) -> Iterator[str]:
         )
     axes = {key: len(settings[key]) for key in ("spacing", "roi_size") if settings.get(key)}
     if len(set(axes.values())) > 1:
-        yield f"found {axes['spacing']} numbers in spacing and {axes['roi_size']} in roi_size, expected as many of each."
+        yield f"found {axes['spacing']} numbers in spacing and {axes['roi_size']} in roi_size, expected as many."
     calibration = settings.get("calibration") or {}
     for name, of_one in calibration.items() if isinstance(calibration, Mapping) else ():
         ends = [of_one.get(key) for key in ("low", "high", "least_ml")] if isinstance(of_one, Mapping) else ["none"]

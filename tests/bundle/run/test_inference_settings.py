@@ -26,7 +26,7 @@ def test_sound_settings_are_read_as_they_are(tmp_path: Path) -> None:
     [
         ({"structures": "liver"}, "found 'liver' as structures, expected a list"),
         ({"structures": ["liver"]}, "found 1 structures and num_classes 3, expected 2, one more for the background"),
-        ({"spacing": [2.0, 2.0, 5.0]}, "found 3 numbers in spacing and 2 in roi_size, expected as many of each"),
+        ({"spacing": [2.0, 2.0, 5.0]}, "found 3 numbers in spacing and 2 in roi_size, expected as many"),
         ({"calibration": {"liver": {"low": 0.9}}}, "as the calibration of 'liver', expected the numbers low, high and"),
         (
             {"calibration": {"liver": 0.9}},
