@@ -19,7 +19,7 @@ KEPT_PLAIN = (bool, int, float, str)
 
 
 class ChannelData(BaseModel):
-    """What metadata states of an input or output."""
+    """Description of an input or output in metadata."""
 
     type: str = ""
     format: str = ""

@@ -99,7 +99,7 @@ class FirstLabels:
         """Classes whose sizes rise and fall together: both indices, the correlation, and the separability of one from
         the other, see :func:`medsize.first_labels.separability_of_pairs`."""
         self.explained = 0.0
-        """How much of the classes the scans' own intensities explain in the first rounds, see
+        """Part of the classes that the scans' own intensities explain in the first rounds, see
         :func:`medsize.first_labels.explained_by_levels`: the mean. Below :data:`LEAST_EXPLAINED` they are not used."""
         self.rank = 0
         """Rank of the fractions of all regions, see :func:`medsize.first_labels.rank_of_fractions`."""

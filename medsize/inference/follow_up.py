@@ -43,7 +43,7 @@ class Scan:
     patient: str
     """Hash of the PatientID of DICOM; else the label in BIDS; else the path without its ending."""
     known: Mapping[str, str]
-    """What DICOM tells of the patient and the date, see :func:`medsize.inference.scanned_patient.scanned_patient`."""
+    """Patient and date by DICOM, see :func:`medsize.inference.scanned_patient.scanned_patient`."""
     is_by_path: bool
     """True if only the path tells the patient."""
 
