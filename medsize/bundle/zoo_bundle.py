@@ -181,7 +181,7 @@ def read_zoo_bundle(folder: Path) -> ZooBundle:
             "network cannot be adapted."
         )
     weights = _weights(folder / "models" / "model.pt", definition)
-    preprocessing = read_preprocessing(config, definition["spatial_dims"])
+    preprocessing = read_preprocessing(config, definition["spatial_dims"], definition[IN])
     return ZooBundle(folder, definition, out_key, tuple(classes), weights, preprocessing)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigComponent, ConfigParser
 from pydantic import BaseModel, Field, Strict, ValidationError
 
 from medsize.bundle.parts import read_object
@@ -80,12 +80,15 @@ class ZooConfig:
 
         Raises:
             ValueError: when it is something else.
+
+        A transform that code makes has the name of its class alone.
         """
         section = self.plain(where)
         steps = section.get("transforms") if isinstance(section, dict) else section
         if section is not None and not isinstance(steps, list):
             raise ValueError(f"{self.file}: {where} is {section!r:.60}, expected a Compose with a list of transforms.")
-        return [step for step in steps or () if isinstance(step, dict) and not step.get("_disabled_")]
+        described = [step if isinstance(step, dict) else {"_target_": type(step).__name__} for step in steps or ()]
+        return [step for step in described if not ConfigComponent(step).is_disabled()]
 
 
 def open_zoo_config(folder: Path) -> ZooConfig:

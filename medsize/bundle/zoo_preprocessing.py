@@ -46,13 +46,14 @@ class Preprocessing:
         return float(of_one["a_min"]), float(of_one["a_max"])
 
 
-def read_preprocessing(config: ZooConfig, dimensions: int) -> Preprocessing:
+def read_preprocessing(config: ZooConfig, dimensions: int, channels: int = 1) -> Preprocessing:
     """
     Read the preprocessing of a bundle.
 
     Args:
         config: its config.
         dimensions: spatial dimensions of its network.
+        channels: channels of its images. Defaults to 1.
 
     Raises:
         ValueError: when a transform has arguments that it fails with.
@@ -66,13 +67,13 @@ def read_preprocessing(config: ZooConfig, dimensions: int) -> Preprocessing:
         if name in TRAINED_ELSEWHERE:
             continue
         if name == "Orientationd" and isinstance(step.get("axcodes"), str):
-            orientation = _axes(config, step["axcodes"])
-        elif name == "Spacingd" and is_plain(step.get("pixdim")):
+            orientation = _axes(config, step["axcodes"], dimensions)
+        elif name == "Spacingd" and "pixdim" in step and is_plain(step["pixdim"]):
             spacing = _spacing(step["pixdim"], dimensions)
             if spacing is None:
                 left_out.append(f"{name}: its pixdim {step['pixdim']} keeps spacings as they are stored")
-        elif name in OF_INTENSITIES and is_plain({k: v for k, v in step.items() if k != "keys"}):
-            intensities.append(_tried(config, {**step, "_target_": name, "keys": "image"}))
+        elif name in OF_INTENSITIES and len(step) > 1 and is_plain({k: v for k, v in step.items() if k != "keys"}):
+            intensities.append(_tried(config, {**step, "_target_": name, "keys": "image"}, channels))
         elif name in OF_SPACE:
             left_out.append(f"{name}: the window of the cohort stands for it")
         else:
@@ -80,9 +81,9 @@ def read_preprocessing(config: ZooConfig, dimensions: int) -> Preprocessing:
     return Preprocessing(orientation, spacing, tuple(intensities), tuple(left_out))
 
 
-def _axes(config: ZooConfig, codes: str) -> str:
+def _axes(config: ZooConfig, codes: str, dimensions: int) -> str:
     try:
-        known = len({axis for axis, _ in axcodes2ornt(codes)}) == len(codes) == 3
+        known = len({axis for axis, _ in axcodes2ornt(codes)}) == len(codes) and len(codes) in (3, dimensions)
     except ValueError:
         known = False
     if not known:
@@ -95,15 +96,16 @@ def _axes(config: ZooConfig, codes: str) -> str:
 def _spacing(pixdim: Any, dimensions: int) -> tuple[float, ...] | None:
     """Return the mm along each axis as ``Spacing`` understands them; ``None`` if an axis keeps its own."""
     stated = list(pixdim) if isinstance(pixdim, list | tuple) else [pixdim]
-    stated = stated * dimensions if len(stated) == 1 else stated
-    known = all(isinstance(mm, int | float) and math.isfinite(mm) and mm > 0 for mm in stated)
-    return tuple(map(float, stated)) if known and len(stated) >= dimensions else None
+    if not stated or not all(isinstance(mm, int | float) and math.isfinite(mm) and mm > 0 for mm in stated):
+        return None
+    stated += stated[-1:] * (dimensions - len(stated))  # the last one counts for the axes that follow
+    return tuple(map(float, stated))
 
 
-def _tried(config: ZooConfig, step: Mapping[str, Any]) -> Mapping[str, Any]:
+def _tried(config: ZooConfig, step: Mapping[str, Any], channels: int) -> Mapping[str, Any]:
     """Return the definition of a transform of intensities that works on a scan."""
     try:
-        ConfigParser({"of": dict(step)}).get_parsed_content("of")({"image": torch.rand(1, 4, 4, 4)})
+        ConfigParser({"of": dict(step)}).get_parsed_content("of")({"image": torch.rand(channels, 4, 4, 4)})
     except Exception as e:  # of any transform
         told = {key: value for key, value in step.items() if key not in ("_target_", "keys")}
         raise ValueError(f"{config.file}: {step['_target_']} fails with the arguments {told}. Correct these.") from e

@@ -96,7 +96,7 @@ def value_problems(config: Mapping[str, Any]) -> list[str]:
     problems += [
         f"{key} is the text '{text}', which counts as true. Write {TEXTS[text.lower()]}, as Python does."
         for key, text in _texts(config)
-        if text.lower() in TEXTS and key not in {*stated, *RunSettings.model_fields}
+        if text.lower() in TEXTS and key not in {*stated, *RunSettings.model_fields} and not key.endswith("_disabled_")
     ]
     proposal = config.get("proposal")
     axes = proposal.get("spatial_dims") if isinstance(proposal, Mapping) else None

@@ -106,7 +106,8 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
     wrong, training, validation = _cohort_problems(cohort, settings)
     if "size" in str(settings.supervision).split("+"):
         findings += _unused_sizes(cohort, training, validation)
-        wrong += nothing_to_learn(cohort.items, cohort.class_names)
+        if "mask" not in str(settings.supervision).split("+"):
+            wrong += nothing_to_learn(cohort.items, cohort.class_names)
     if workflow is not None and not wrong and all(finding.is_warning for finding in findings):
         of_network = network_findings(workflow.parser, settings, [*training, *validation])
         findings += of_network or weights_findings(workflow.parser, settings)

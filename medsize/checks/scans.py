@@ -254,10 +254,11 @@ def _click_faults(item: Mapping[str, Any], image: ImageFacts, class_names: Seque
         sizes = [torch.as_tensor(item[key]) for key in SIZE_KEYS if key in item]
         if click.class_index > 0 and any(bool((s[1, click.class_index - 1] <= 0).all()) for s in sizes):
             yield f"{path}: found a click of {name} at {place}, but its size is 0. Delete the click, or state the size."
-        elif click.class_index > 0 and "slice_size" in item:
-            largest = torch.as_tensor(item["slice_size"])[1, click.class_index - 1]
-            empty = sorted({z for *_, z in voxels if z < len(largest) and largest[z] <= 0})
-            if empty:
+        elif click.class_index > 0 and (
+            areas := [torch.as_tensor(item[key]) for key in SIZE_KEYS if key in item and is_per_slice(key)]
+        ):
+            largest = areas[0][1, click.class_index - 1]
+            if empty := sorted({z for *_, z in voxels if z < len(largest) and largest[z] <= 0}):
                 yield (
                     f"{path}: found a click of {name} at {place}, but its size is 0 in the slices "
                     f"{first_few([str(z) for z in empty])}. Delete the click, or state the size."

@@ -78,8 +78,6 @@ def click_evidence(
 
 def _reach(distances: torch.Tensor, volume_mm3: float, point_mm: Sequence[float], is_flat: bool) -> float:
     """Return the distance within which points have a volume; of less than some points, the radius of a ball or disc."""
-    number = round(volume_mm3 / math.prod(point_mm))
+    number = min(round(volume_mm3 / math.prod(point_mm)), len(distances))
     radius = disc_radius(volume_mm3 / point_mm[0]) if is_flat else ball_radius(volume_mm3)
-    if not 0 < number <= len(distances):
-        return radius
-    return max(float(distances.kthvalue(number).values), radius)
+    return max(float(distances.kthvalue(number).values), radius) if number > 0 else radius

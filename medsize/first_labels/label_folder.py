@@ -28,6 +28,8 @@ SUMMARY = "first_labels.json"
 """Written last: a folder without it is not complete."""
 KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "positions", "look_closer", "seed")
 """Settings of the method that the labels depend on."""
+METHOD = 2
+"""Number of the method, raised when it makes other labels of the same cohort, so that they are made again."""
 
 
 def make_first_labels(
@@ -61,7 +63,7 @@ def make_first_labels(
     settings = {name: value for name, value in vars(first_labels).items() if name in KEYED}
     # A Compose holds a random state, which says nothing about these transforms.
     steps = transform.flatten().transforms if isinstance(transform, Compose) else transform
-    key = content_hash([__version__, settings, steps, *([item, file_states(item)] for item in items)])
+    key = content_hash([__version__, METHOD, settings, steps, *([item, file_states(item)] for item in items)])
     made = Path(folder) / key[:12]
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not distributed or torch.distributed.get_rank() == 0:

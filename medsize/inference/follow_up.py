@@ -106,8 +106,8 @@ def compare(earlier: Path, later: Path, pairs: Mapping[str, str] | None = None) 
     """
     if pairs is None and earlier.resolve() == later.resolve():
         raise ValueError(f"{earlier}: found one folder, expected two, or the scans of each patient. Name them: --pairs")
-    before = _read_scans(earlier)
-    after = before if earlier.resolve() == later.resolve() else _read_scans(later)
+    before = _read_scans(earlier, pairs is None)
+    after = before if earlier.resolve() == later.resolve() else _read_scans(later, pairs is None)
     result = FollowUp(folders=(earlier, later))
     networks = {_record(folder).get("network") for folder in (earlier, later)}
     if len(networks) > 1:
@@ -116,7 +116,9 @@ def compare(earlier: Path, later: Path, pairs: Mapping[str, str] | None = None) 
         found = list(_by_patient(earlier, before, later, after, result))
     else:
         found = [(_named(earlier, before, first), _named(later, after, second)) for first, second in pairs.items()]
-    undated = [second.image for first, second in found if second.known and _days(first, second) is None]
+    undated = [
+        second.image for first, second in found if (first.known or second.known) and _days(first, second) is None
+    ]
     if undated:
         result.notes.append(f"no StudyDate in both: the order of the folders is taken as it is: {first_few(undated)}")
     for first, second in found:
@@ -160,8 +162,8 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _read_scans(folder: Path) -> dict[str, Scan]:
-    """Return the scans of a folder of predictions, by their paths."""
+def _read_scans(folder: Path, by_patient: bool) -> dict[str, Scan]:
+    """Return the scans of a folder of predictions, by their paths; refuse those of unknown patients if these count."""
     file = folder / "predictions.csv"
     if not file.is_file():
         raise ValueError(
@@ -177,16 +179,18 @@ def _read_scans(folder: Path) -> dict[str, Scan]:
         raise ValueError(
             f"{file}: found no column {', '.join(missing)}, expected the table of medsize predict. {AGAIN}"
         )
-    recorded = _record(folder).get("scans", {})
-    if any("source" in scan and "patient" not in scan for scan in recorded.values()):
-        raise ValueError(
-            f"{folder / RECORD}: found DICOM scans without their patients, as earlier versions of medsize wrote them, "
-            "expected these. The same medsize predict adds them, without segmenting again."
-        )
+    recorded = _record(folder).get("scans") or {}
     scans = {}
     for image, rows in table.groupby("image", sort=False):
         name = Path(rows["mask"].iloc[0]).name.removesuffix("_seg.nii.gz")
-        known = recorded.get(name, {}).get("patient", {})
+        record = recorded.get(name, {})
+        known = record.get("patient") or {}
+        if by_patient and "source" in record and "patient" not in record:
+            raise ValueError(
+                f"{folder / RECORD}: found DICOM scans without their patients, as earlier versions of medsize wrote "
+                "them, expected these. The same medsize predict adds them, without segmenting again. Or name the "
+                "pairs: --pairs"
+            )
         named = known.get("id") or bids_subject(image, folder)
         structures = {row["structure"]: row for row in rows.to_dict("records")}
         scans[str(image)] = Scan(str(image), structures, named or without_ending(image), known, is_by_path=not named)
@@ -243,7 +247,8 @@ def _named(folder: Path, scans: Mapping[str, Scan], name: str) -> Scan:
 def _problem(earlier: Scan, later: Scan) -> str:
     """Return the reason why two scans are not compared."""
     both = f"{earlier.image} and {later.image}"
-    for key, name in (("id", "PatientID"), ("born", "PatientBirthDate")):
+    both_named = ("id" in earlier.known) == ("id" in later.known)  # with the number, the hash is another one
+    for key, name in (("id", "PatientID"), *([("born", "PatientBirthDate")] if both_named else [])):
         if len({scan.known[key] for scan in (earlier, later) if key in scan.known}) > 1:
             return f"{both}: found two patients, by their {name}, expected one. Different patients are not compared."
     if earlier is later:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -160,6 +160,18 @@ def nothing_left(new: NewScans, message: str, problems: Sequence[str]) -> ValueE
     return ValueError("\n".join([f"{new.place}: {message}", *new.problems, *problems]))
 
 
+def _named_as(table: SizeTable, structures: Collection[str]) -> SizeTable:
+    """Return a table with the names of structures, where its own differ in case alone."""
+    by_name = {name.casefold(): name for name in structures}
+
+    def name_of(structure: str) -> str:
+        return by_name.get(structure.casefold(), structure)
+
+    columns = (replace(column, structure=name_of(column.structure)) for column in table.columns)
+    rows = (replace(row, sizes={name_of(name): size for name, size in row.sizes.items()}) for row in table.rows)
+    return replace(table, columns=tuple(columns), rows=tuple(rows))
+
+
 def with_paths(
     table: SizeTable, new: NewScans, structures: Collection[str], report: Callable[[str], None]
 ) -> SizeTable:
@@ -177,6 +189,7 @@ def with_paths(
         ValueError: when a name fits several scans, several names fit one, no row is of a scan, or the network knows
             none of the structures.
     """
+    table = _named_as(table, structures)
     unknown = [name for name in table.structures if name not in structures]
     for name in unknown:
         report(

@@ -114,6 +114,7 @@ def predict(
         for name, scan in new.named.items():
             if scan.kind in (ScanKind.SERIES, ScanKind.MULTIFRAME):
                 output.scans[name]["patient"] = scanned_patient(scan.files[0])
+                output.scans[name].pop("source", None)  # of earlier versions
         segmentation = Segmentation(run, bundle, output, report, look)
         if new.has_pictures:
             predicted = predict_areas(segmentation, new, size_table, sides, large)

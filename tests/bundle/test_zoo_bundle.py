@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from monai.data import MetaTensor
+from monai.transforms import Spacing
 
 from medsize.bundle.zoo_bundle import read_zoo_bundle
 from tests.zoo_bundles import CLASSES, CT, NORMALISED, SEGRESNET, SIGMOID, UNET, built, write_zoo_bundle
@@ -64,13 +66,41 @@ def test_orientation_spacing_and_intensities_are_read_as_the_bundle_has_them(tmp
 
 @pytest.mark.parametrize(
     ("pixdim", "spacing"),
-    [(1.5, (1.5, 1.5, 1.5)), ([2], (2.0, 2.0, 2.0)), ([1.5, 1.5, -1], None), ([1.5, 1.5], None), ([1, 1, 0], None)],
+    [
+        (1.5, (1.5, 1.5, 1.5)),
+        ([2], (2.0, 2.0, 2.0)),
+        ([1.5, 2], (1.5, 2.0, 2.0)),
+        ([1.5, 2, -1], None),
+        ([1, 1, 0], None),
+    ],
 )
 def test_a_spacing_is_understood_as_monai_does(tmp_path: Path, pixdim: Any, spacing: Any) -> None:
     steps = [{**CT[1], "pixdim": pixdim}]
     found = read_zoo_bundle(write_zoo_bundle(tmp_path / "zoo", preprocessing=steps)).preprocessing
     assert found.spacing == spacing
+    if spacing is not None:
+        scan = MetaTensor(torch.rand(1, 6, 6, 6), affine=torch.diag(torch.tensor([3.0, 3.0, 3.0, 1.0])))
+        assert Spacing(pixdim)(scan).pixdim.tolist() == pytest.approx(spacing)
     assert bool(found.left_out) == (spacing is None)
+
+
+def test_arguments_for_each_channel_and_axes_of_two_dimensions_are_taken(tmp_path: Path) -> None:
+    colour = {**UNET, "spatial_dims": 2, "in_channels": 3}
+    each = {"_target_": "NormalizeIntensityd", "keys": "image", "subtrahend": [0.4] * 3, "divisor": [0.2] * 3}
+    steps = [{**CT[0], "axcodes": "RA"}, {**each, "channel_wise": True}, {**CT[1], "_disabled_": "true"}]
+    found = read_zoo_bundle(write_zoo_bundle(tmp_path / "zoo", colour, preprocessing=steps)).preprocessing
+    assert (found.orientation, found.spacing, len(found.intensities)) == ("RA", None, 1)
+
+
+def test_transforms_that_code_makes_are_told(tmp_path: Path) -> None:
+    folder = write_zoo_bundle(tmp_path / "zoo")
+    config = json.loads((folder / "configs" / "inference.json").read_text())
+    config["own"] = config["preprocessing"]["transforms"]
+    config["preprocessing"]["transforms"] = "$@own + []"
+    (folder / "configs" / "inference.json").write_text(json.dumps(config))
+    found = read_zoo_bundle(folder).preprocessing
+    assert found.spacing is None
+    assert [text.split(":")[0] for text in found.left_out] == ["Orientationd", "Spacingd", "ScaleIntensityRanged"]
 
 
 def test_metadata_need_not_state_what_the_network_does(tmp_path: Path) -> None:

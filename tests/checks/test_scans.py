@@ -330,10 +330,11 @@ def test_a_click_on_an_absent_structure_is_named_and_sound_ones_are_not(item: di
 
 def test_a_click_in_a_slice_whose_size_is_0_is_named(item: dict) -> None:
     item["clicks"] = (on(1, 4, 6, 10),)
-    item["slice_size"] = torch.full((2, 1, 4), 40.0)
+    del item["volume_mm3"]
+    item["slice_area_mm2"] = torch.full((2, 1, 4), 40.0)
     assert "click" not in faults(item)
     slice_of_click = round(10 / 5)
-    item["slice_size"][:, 0, slice_of_click] = 0
+    item["slice_area_mm2"][:, 0, slice_of_click] = 0
     assert f"its size is 0 in the slices {slice_of_click}. Delete the click, or state the size." in faults(item)
 
 

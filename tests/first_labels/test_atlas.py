@@ -154,6 +154,26 @@ def test_a_structure_in_an_organ_grows_to_its_volume_there() -> None:
     assert float(inside[1][possible[1]].mean()) > float(free[1][possible[1]].mean()) + 0.1
 
 
+def test_a_structure_that_is_larger_than_its_organ_fills_it() -> None:
+    scan = torch.rand(1, 3, 10, 8, generator=torch.Generator().manual_seed(0))
+    possible = torch.zeros(2, 3, 10, 8, dtype=torch.bool)
+    possible[0], possible[1, :, 2:8, 1:6] = True, True
+    count = int(possible[1].sum())
+    scribble = clicked(k1=(10, 6, 1))
+    full, more = (
+        click_evidence(scan, scribble, [n * math.prod(POINT_MM)], POINT_MM, possible)[1][possible[1]]
+        for n in (count, 1.3 * count)
+    )
+    torch.testing.assert_close(more, full)
+    assert float(full.median()) > 0
+
+
+def test_volumes_below_a_point_keep_the_radius_of_a_ball() -> None:
+    one = click_evidence(EVEN, clicked(k1=(10, 8, 1)), [1.2 * math.prod(POINT_MM)], POINT_MM)
+    radius = ball_radius(1.2 * math.prod(POINT_MM))
+    assert float(one[1, 1, 6, 4]) == pytest.approx(1 - 1.5 * (2 / radius) ** 2, rel=1e-3)
+
+
 def test_the_background_and_an_unknown_volume_are_certain_at_their_points_only() -> None:
     evidence = click_evidence(EVEN, clicked(k0=(0, 0, 0), k2=(19, 15, 2)), [100.0, math.nan], POINT_MM)
     assert evidence.nonzero().tolist() == [[0, 0, 0, 0], [2, 2, 9, 7]]

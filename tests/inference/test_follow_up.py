@@ -176,10 +176,28 @@ def test_scans_that_name_no_patient_or_date_are_compared_with_a_warning(
 def test_predictions_that_do_not_know_their_patients_are_refused(tmp_path: Path) -> None:
     earlier = write_predictions(tmp_path / "a", ("SE0", "liver", 1000.0))
     later = write_predictions(tmp_path / "b", ("SE0", "liver", 1000.0))
-    (later / "made_by.json").write_text(json.dumps({"scans": {"SE0": {"state": "", "source": "gone/0.dcm"}}}))
+    old = {"state": "", "source": "gone/0.dcm"}
+    (later / "made_by.json").write_text(json.dumps({"scans": {"SE0": old}}))
     said = " ".join(compared(earlier, later).output.split())
     assert "found DICOM scans without their patients" in said
     assert "The same medsize predict adds them, without segmenting again" in said
+    (tmp_path / "pairs.csv").write_text("earlier,later\nSE0,SE0\n")
+    assert compared(earlier, later, "--pairs", tmp_path / "pairs.csv").exit_code == 0
+    (later / "made_by.json").write_text(json.dumps({"scans": {"elsewhere": old}}))
+    assert compared(earlier, later).exit_code == 0
+
+
+def test_a_birth_date_tells_patients_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", Inference("none"))
+    headers = {"a": ("A", "19500102"), "b": ("A", "19600102"), "c": ("", "19500102"), "d": ("", "19600102")}
+    folders = {
+        name: predict_series(tmp_path, tmp_path / name, PatientID=number, PatientBirthDate=born, StudyDate="20200101")
+        for name, (number, born) in headers.items()
+    }
+    (tmp_path / "pairs.csv").write_text("earlier,later\nST0/SE0,ST0/SE0\n")
+    for first, second, differ in (("a", "b", True), ("c", "d", True), ("a", "c", False)):
+        result = compared(folders[first], folders[second], "--pairs", tmp_path / "pairs.csv")
+        assert ("found two patients, by their PatientBirthDate" in result.output) == differ
 
 
 def test_a_scan_is_not_compared_with_itself(tmp_path: Path) -> None:

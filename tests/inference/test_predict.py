@@ -251,9 +251,11 @@ def test_sizes_that_nothing_is_compared_with_are_told(
 ) -> None:
     monkeypatch.setattr(subprocess, "run", Inference("none"))
     rows = "phantom_000.nii.gz,100,3\nelsewhere.nii.gz,90,\n"
-    (tmp_path / "sizes.csv").write_text(f"image,liver volume_ml,livr volume_ml\n{rows}")
+    (tmp_path / "sizes.csv").write_text(f"image,Liver volume_ml,livr volume_ml\n{rows}")
     said: list[str] = []
     predict(run, phantoms / "images", tmp_path / "out", read_size_table(tmp_path / "sizes.csv"), report=said.append)
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index(["image", "structure"])
+    assert table.loc[("phantom_000.nii.gz", "liver"), "low_ml"] == pytest.approx(100)
     told = "\n".join(said)
     assert "the network does not know 'livr': its sizes are left out. Did you mean 'liver'?" in told
     assert "row 3, column 'image' (A): there is no scan 'elsewhere.nii.gz'." in told

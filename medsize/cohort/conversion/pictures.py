@@ -213,7 +213,7 @@ def picture_masks(
     result = np.zeros(picture.pixels.shape[:2], dtype=np.uint8)
     if isinstance(masks, Path):
         indices = {colour: _index(name, structures) for name, of_one in options.colours.items() for colour in of_one}
-        drawn = _read(masks, scan, indices, options.threshold)
+        drawn = _read(masks, scan, indices, options.threshold, notes)
         if not options.colours:
             drawn = _classes(masks, drawn, structures, values, notes)
         result = _fitted(masks, drawn, picture, notes)
@@ -223,7 +223,9 @@ def picture_masks(
                 listed = first_few(list(masks)) or "none"
                 raise ValueError(f"{scan.source}: found no mask of '{name}', only of {listed}. Name its file.")
             colours = dict.fromkeys(options.colours.get(name, ()), 1)
-            inside = _fitted(masks[name], _read(masks[name], scan, colours, options.threshold), picture, notes) > 0
+            inside = (
+                _fitted(masks[name], _read(masks[name], scan, colours, options.threshold, notes), picture, notes) > 0
+            )
             if not later_wins and (others := [k for k in np.unique(result[inside]) if k]):
                 raise ValueError(
                     f"{masks[name]}: '{name}' overlaps '{structures[others[0] - 1]}' in "
@@ -234,14 +236,16 @@ def picture_masks(
     return DrawnMask(result, "; ".join(dict.fromkeys(notes)))
 
 
-def _read(file: Path, scan: FoundScan, colours: Mapping[Colour, int], threshold: int | None) -> np.ndarray:
+def _read(
+    file: Path, scan: FoundScan, colours: Mapping[Colour, int], threshold: int | None, notes: list[str]
+) -> np.ndarray:
     expected = 1 if scan.frame is None else num_pictures(scan.files[0])
     if (pages := num_pictures(file)) != expected:
         raise ValueError(
             f"{file}: found {pages} page{'s' if pages > 1 else ''}, expected the {expected} of {scan.files[0].name}, a "
             "mask for each. Save them in the order of the picture's."
         )
-    return read_picture_mask(file, colours, threshold, scan.frame or 0)
+    return read_picture_mask(file, colours, threshold, scan.frame or 0, notes=notes)
 
 
 def _index(name: str, structures: Sequence[str]) -> int:

@@ -26,6 +26,7 @@ def read_picture_mask(
     threshold: int | None = None,
     frame: int = 0,
     max_bytes: int = MAX_BYTES,
+    notes: list[str] | None = None,
 ) -> np.ndarray:
     """
     Read a mask that is a picture.
@@ -36,10 +37,11 @@ def read_picture_mask(
     Args:
         file: PNG, TIFF, BMP or GIF; JPEG only with a threshold.
         colours: class index of each colour, for a mask in colour; black, or the colour of index 0, is the background.
-        threshold: grey value from which a pixel is 1, and below 0, for a mask with soft edges. Default: none. Class
-            indices below it, as beside masks with soft edges, stay as they are.
+        threshold: grey value from which a pixel is 1, and below 0, for a mask with soft edges. Default: none. A mask
+            of 0 and 1 alone, as beside masks with soft edges, stays as it is.
         frame: number of the page of a TIFF.
         max_bytes: memory that its pixels may take.
+        notes: list that gets a remark on how it was read where its file leaves a choice.
 
     Returns:
         class indices, ``(H, W)``, uint8.
@@ -56,7 +58,11 @@ def read_picture_mask(
             return _by_colour(file, pixels, colours or {})
     values = np.unique(pixels)
     is_jpeg = file.name.lower().endswith(JPEG_ENDINGS)
-    if threshold is not None and (is_jpeg or len(values) > SOFT_EDGES or values[-1] >= threshold):
+    if threshold is not None and threshold > 1 and not is_jpeg and values.tolist() == [0, 1]:
+        if notes is not None:
+            notes.append(f"it holds 0 and 1 alone, taken for the classes whatever the threshold of {threshold}")
+        return pixels.astype(np.uint8)
+    if threshold is not None:
         return (pixels >= threshold).astype(np.uint8)
     if colours and not np.isin(np.unique(pixels), [0, *colours.values()]).all():
         return _by_colour(file, np.repeat(pixels[..., None], 3, axis=-1), colours)
@@ -137,7 +143,8 @@ def _indices(file: Path, frame: int, max_bytes: int) -> np.ndarray:
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8)
         if image.mode == "P":
-            return turned(np.asarray(image), int(image.getexif().get(EXIF_ORIENTATION, 1) or 1))
+            drawn = _without_transparent(np.asarray(image), image.info.get("transparency"))
+            return turned(drawn, int(image.getexif().get(EXIF_ORIENTATION, 1) or 1))
     else:
         from medsize.scans.pictures.tiff import page_indices
 
@@ -151,8 +158,15 @@ def _indices(file: Path, frame: int, max_bytes: int) -> np.ndarray:
             f"{file}: found {len(levels)} values of opacity (alpha), expected pixels that are drawn or not. Save the "
             "mask without smoothing, or without transparency."
         )
-    drawn: np.ndarray = picture.alpha > 0
-    return np.where(drawn if picture.pixels.ndim == 2 else drawn[..., None], picture.pixels, 0)
+    is_drawn = picture.alpha > 0
+    return np.where(is_drawn if picture.pixels.ndim == 2 else is_drawn[..., None], picture.pixels, 0)
+
+
+def _without_transparent(indices: np.ndarray, transparency: int | bytes | None) -> np.ndarray:
+    """Return indices of a palette, those that it states as transparent as background."""
+    opacities = b"" if transparency is None or isinstance(transparency, int) else transparency
+    hidden = [transparency] if isinstance(transparency, int) else [i for i, n in enumerate(opacities) if n == 0]
+    return np.where(np.isin(indices, hidden), 0, indices)
 
 
 def _by_colour(file: Path, pixels: np.ndarray, colours: Mapping[Colour, int]) -> np.ndarray:

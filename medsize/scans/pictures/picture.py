@@ -29,7 +29,7 @@ class Picture:
     orientation: int = 1
     """EXIF orientation that was applied, 1 to 8; 1: none."""
     alpha: np.ndarray | None = None
-    """The opacity that was dropped, ``(H, W)``, if it differs between pixels."""
+    """The opacity that was dropped, ``(H, W)``, if some pixels are transparent or differ in it."""
 
     @property
     def pixel_mm(self) -> float | None:
@@ -64,8 +64,9 @@ def as_picture(
     alpha = None
     if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
         opacity = pixels[..., -1]
-        if (opacity != opacity.max(initial=0)).any():
-            alpha = opacity
+        differs = bool((opacity != opacity.max(initial=0)).any())
+        alpha = opacity if differs or not opacity.any() else None
+        if differs:
             notes += ("its alpha channel (transparency) was dropped",)
         pixels = pixels[..., :-1]
     if pixels.ndim == 3 and pixels.shape[-1] == 1:

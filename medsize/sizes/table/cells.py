@@ -38,7 +38,7 @@ ROI_KINDS = ("roi_mm", "roi_lps_mm")
 """Regions of interest, likewise."""
 NUMBERS = {*SIZE_KINDS, "count", "smallest_axis_ratio", "error_percent", "pixel_mm"} - {"mask", "present"}
 """Kinds whose cells hold numbers."""
-DASHES = {"-", "\N{EN DASH}", "\N{EM DASH}"}
+DASHES = {"-", "--", "\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}"}
 MAY_BE_UNKNOWN = {*NUMBERS, "mask", "present", "tags", *CLICK_KINDS, *ROI_KINDS}
 UNKNOWN = {"", "n/a", "na", "n.a.", "?", "unknown", *DASHES}
 """Cells that say that nothing is known. Words such as "none" may mean that the structure is absent."""
@@ -57,6 +57,8 @@ def is_unknown(cell: Cell, kind: str = "") -> bool:
     """Return whether a cell is empty or, unless its column must have a value, says that it is unknown."""
     if kind in ("present", "tags") and cell in DASHES:  # beside x or names, it may mean that nothing is there
         return False
+    if kind == "tags" and isinstance(cell, str) and cell.lower() in ("nan", "null"):  # as programs write it
+        return True
     return cell == "" or (kind in MAY_BE_UNKNOWN and isinstance(cell, str) and cell.lower() in UNKNOWN)
 
 
@@ -225,9 +227,11 @@ def read_tags(cell: str | int | float) -> list[str]:
     if text in DASHES:
         raise ValueError("it may mean that none is present, or that this is unknown")
     names = [name for name in re.split(r"\s*[;,+|\n]\s*", text.strip(" ;,+|")) if name]
+    if not names:
+        raise ValueError("it names no structure")
     if len(names) == 1 and names[0].lower() in NONE_PRESENT:
         return []
-    no_names = {*PRESENT, *NONE_PRESENT, *DASHES, *UNKNOWN}
+    no_names = {"none", "nothing", *UNKNOWN} if len(names) > 1 else {*PRESENT, *UNKNOWN}
     if wrong := [name for name in names if name.lower() in no_names]:
         raise ValueError(f"'{wrong[0]}' is no structure")
     return names

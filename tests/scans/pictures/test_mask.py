@@ -67,6 +67,13 @@ def test_transparent_pixels_of_a_mask_are_background(tmp_path: Path) -> None:
     for name in ("a.png", "a.tif"):
         assert np.array_equal(read_picture_mask(tmp_path / name), 255 * inside)
     assert np.array_equal(read_picture_mask(tmp_path / "b.png", COLOURS), LABELS == 1)
+    white[..., 3] = 0
+    Image.fromarray(white).save(tmp_path / "e.png")
+    assert not read_picture_mask(tmp_path / "e.png").any()
+    palette = Image.fromarray(LABELS, mode="P")
+    palette.putpalette([200, 10, 30, 0, 0, 0, 9, 9, 9, 1, 2, 3])
+    palette.save(tmp_path / "p.png", transparency=3)
+    assert np.array_equal(read_picture_mask(tmp_path / "p.png"), np.where(LABELS == 3, 0, LABELS))
     white[..., 3] = np.arange(LABELS.size).reshape(LABELS.shape) % 200
     Image.fromarray(white).save(tmp_path / "c.png")
     with pytest.raises(
@@ -75,9 +82,14 @@ def test_transparent_pixels_of_a_mask_are_background(tmp_path: Path) -> None:
         read_picture_mask(tmp_path / "c.png")
 
 
-def test_a_threshold_for_others_keeps_the_classes_of_a_mask_without_soft_edges(tmp_path: Path) -> None:
-    Image.fromarray(LABELS).save(tmp_path / "a.png")
-    assert np.array_equal(read_picture_mask(tmp_path / "a.png", threshold=128), LABELS)
+def test_a_threshold_for_others_keeps_a_mask_of_0_and_1_and_tells(tmp_path: Path) -> None:
+    inside, notes = (LABELS > 0).astype(np.uint8), list[str]()
+    Image.fromarray(inside).save(tmp_path / "a.png")
+    assert np.array_equal(read_picture_mask(tmp_path / "a.png", threshold=128, notes=notes), inside)
+    assert notes == ["it holds 0 and 1 alone, taken for the classes whatever the threshold of 128"]
+    Image.fromarray(LABELS).save(tmp_path / "b.png")
+    assert not read_picture_mask(tmp_path / "b.png", threshold=128, notes=notes).any()
+    assert len(notes) == 1
 
 
 def test_a_mask_is_turned_as_exif_shows_it() -> None:

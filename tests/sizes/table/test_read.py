@@ -411,6 +411,8 @@ def test_rows_of_other_lengths_are_refused_beside_a_column_of_tags(tmp_path: Pat
         ("yes", "'yes' is no structure"),
         ("cat; ?", "'?' is no structure"),
         ("cat; none", "'none' is no structure"),
+        ("; ;", "it names no structure"),
+        ("--", "it may mean that none is present, or that this is unknown"),
     ],
 )
 def test_words_that_are_no_structures_are_refused_as_tags(tmp_path: Path, cell: str, fault: str) -> None:

@@ -76,7 +76,7 @@ def test_a_cell_says_so_many_mm3(tmp_path: Path, column: str, cell: Any, mm3: fl
 @pytest.mark.parametrize(
     "rows",
     [
-        [["image", "classes"], ["a.png", "cat; dog"], ["b.png", "none"], ["c.png", "n/a"], ["d.png", "Dog"]],
+        [["image", "classes"], ["a.png", "cat; dog"], ["b.png", "none"], ["c.png", "NaN"], ["d.png", "Dog"]],
         [
             ["image", "cat present", "dog present"],
             *(["a.png", 1, "yes"], ["b.png", 0, "no"], ["c.png", "", "?"], ["d.png", 0, "x"]),
