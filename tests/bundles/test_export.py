@@ -151,7 +151,7 @@ def trained_a_lean_unet(run: Path) -> None:
 
 def sees_volumes(run: Path) -> None:
     settings = json.loads((run / "inference.json").read_text())
-    (run / "inference.json").write_text(json.dumps(settings | {"roi_size": [32, 32, 8]}))
+    (run / "inference.json").write_text(json.dumps(settings | {"roi_size": [32, 32, 8], "spacing": [6.0, 6.0, 6.0]}))
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_a_fit_that_was_only_checked_starts_anew_with_what_was_mended(
 
     monkeypatch.setattr("medsize.fit.run.run_stages", refuse)
     data = shutil.copytree(phantoms, tmp_path / "data")
-    for overrides in ({"max_epoch": "2"}, {"max_epochs": "2"}):
+    for overrides in ({"max_epochs": "0"}, {"max_epochs": "2"}):
         with pytest.raises(StageFailed, match="refused"):
             fit_cohort(data / "datalist.json", tmp_path / "out", Wishes(overrides=overrides), report=lambda _: None)
         listed = json.loads((data / "datalist.json").read_text())
@@ -301,11 +301,11 @@ def test_a_bundle_of_other_dimensions_than_the_cohort_was_prepared_for_is_refuse
 
 
 def test_what_the_check_refuses_stops_a_fit_before_it_trains(command: Callable, cohort: Path, tmp_path: Path) -> None:
-    arguments = ["medsize.cli", "fit", cohort, "--output-dir", tmp_path / "out", "--override", "learning_rat=0.1"]
+    arguments = ["medsize.cli", "fit", cohort, "--output-dir", tmp_path / "out", "--override", "learning_rate=fast"]
     failed = command(*arguments, cwd=tmp_path, check=False)
     assert failed.returncode == 1
     *findings, last = failed.stderr.splitlines()
-    assert any("there is no key 'learning_rat'" in line for line in findings)
+    assert any("learning_rate is 'fast', expected a number" in line for line in findings)
     assert last.startswith("check failed: ")
     assert str(tmp_path / "out" / "check" / "log.txt") in last
     assert last.endswith("Mend it, and run the command again.")
