@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
-from nibabel.orientations import axcodes2ornt
 
 from medsize.bundle.zoo_config import ZooConfig, is_plain
+from medsize.scans.space.orientation import are_axis_codes
 
 __all__ = ["Preprocessing", "read_preprocessing"]
 
@@ -46,14 +46,14 @@ class Preprocessing:
         return float(of_one["a_min"]), float(of_one["a_max"])
 
 
-def read_preprocessing(config: ZooConfig, dimensions: int, channels: int = 1) -> Preprocessing:
+def read_preprocessing(config: ZooConfig, dimensions: int, channels: int) -> Preprocessing:
     """
     Read the preprocessing of a bundle.
 
     Args:
         config: its config.
         dimensions: spatial dimensions of its network.
-        channels: channels of its images. Defaults to 1.
+        channels: channels of its images.
 
     Raises:
         ValueError: when a transform has arguments that it fails with.
@@ -82,11 +82,7 @@ def read_preprocessing(config: ZooConfig, dimensions: int, channels: int = 1) ->
 
 
 def _axes(config: ZooConfig, codes: str, dimensions: int) -> str:
-    try:
-        known = len({axis for axis, _ in axcodes2ornt(codes)}) == len(codes) and len(codes) in (3, dimensions)
-    except ValueError:
-        known = False
-    if not known:
+    if len(codes) not in (3, dimensions) or not are_axis_codes(codes):
         raise ValueError(
             f"{config.file}: Orientationd has the axcodes '{codes}', expected three such as RAS. Correct it."
         )

@@ -17,7 +17,7 @@ from monai.utils import BundlePropertyConfig
 from medsize.bundle.run.folder import SUMMARY
 from medsize.suggest import did_you_mean
 
-__all__ = ["config_items", "config_problems"]
+__all__ = ["config_items", "config_problems", "defined_ids"]
 
 MONAI_KEYS = {"imports", "initialize", "run", "finalize", "save_execute_config"}
 PROPERTIES = {entry[BundlePropertyConfig.ID] for entry in (*TrainProperties.values(), *InferProperties.values())}
@@ -54,7 +54,7 @@ def config_problems(workflow: ConfigWorkflow) -> list[str]:
     needed = {*MONAI_KEYS, *PROPERTIES, workflow.init_id, workflow.run_id, workflow.final_id}
     needed.update(*references.values())
     unused = list(_unused(config, needed))
-    defined = _defined(folder) if unused else set()
+    defined = defined_ids(folder) if unused else set()
     problems = [f"there is no key '{_shown(id)}'{_hint(id, items)}" for id in unused if id not in defined]
     if workflow.run_id not in workflow.parser:
         problems.append(f"there is no key '{workflow.run_id}' to run. Leave out the run_id, and 'run' is run.")
@@ -87,7 +87,7 @@ def _unused(section: dict[str, Any], needed: set[str], prefix: str = "") -> Iter
             yield from _unused(value, needed, id)
 
 
-def _defined(folder: Path) -> set[str]:
+def defined_ids(folder: Path) -> set[str]:
     """Return the ids of all keys in the config files of a folder."""
     ids: set[str] = set()
     for file in folder.iterdir():

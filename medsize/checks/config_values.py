@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
@@ -10,6 +10,8 @@ from monai.bundle import ConfigComponent
 from pydantic import AfterValidator, BaseModel, Field
 
 from medsize.bundle.run.settings import AtLeast1, Number, RunSettings, Switch, Whole, read_settings
+from medsize.checks.config_check import config_items
+from medsize.scans.space.orientation import are_axis_codes
 
 __all__ = ["value_problems"]
 
@@ -25,14 +27,13 @@ def _available(name: str | int) -> str | int:
 
 
 def _axes(codes: str) -> str:
-    if codes and sorted(codes.translate(SAME_AXIS)) != ["I", "L", "P"]:
+    if codes and not (len(codes) == 3 and are_axis_codes(codes)):
         raise ValueError("expected L or R, A or P, and S or I in any order, such as RAS, or nothing.")
     return codes
 
 
 TEXTS = {"false": "False", "null": "None"}
 """Texts that a command line leaves as they are, though YAML reads them as values."""
-SAME_AXIS = str.maketrans("RAS", "LPI")
 AtLeast0 = Annotated[Number, Field(ge=0)]
 MoreThan0 = Annotated[Number, Field(gt=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
@@ -93,10 +94,12 @@ def value_problems(config: Mapping[str, Any]) -> list[str]:
     """
     stated = {key: config[key] for key in ConfigValues.model_fields if key in config and _is_plain(config[key])}
     problems = read_settings(ConfigValues, stated)[1]
+    checked = {*stated, *RunSettings.model_fields}
     problems += [
         f"{key} is the text '{text}', which counts as true. Write {TEXTS[text.lower()]}, as Python does."
-        for key, text in _texts(config)
-        if text.lower() in TEXTS and key not in {*stated, *RunSettings.model_fields} and not key.endswith("_disabled_")
+        for key, value in config_items(config)
+        for text in (value if isinstance(value, tuple) else [value])
+        if isinstance(text, str) and text.lower() in TEXTS and key not in checked and not key.endswith("_disabled_")
     ]
     proposal = config.get("proposal")
     axes = proposal.get("spatial_dims") if isinstance(proposal, Mapping) else None
@@ -108,19 +111,6 @@ def value_problems(config: Mapping[str, Any]) -> list[str]:
     if isinstance(axes, int) and isinstance(fixed, int) and fixed >= axes:
         problems.append(f"fixed_axis is {fixed}, expected an axis of the network, 0 to {axes - 1}, or null.")
     return problems
-
-
-def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the texts in a config, with their ids."""
-    parts: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, Mapping):
-        parts = value.items()
-    elif isinstance(value, list | tuple):
-        parts = enumerate(value)
-    for name, part in parts:
-        yield from _texts(part, f"{key}::{name}" if key else str(name))
 
 
 def _is_plain(value: Any) -> bool:

@@ -104,9 +104,10 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
     if faults:  # what else these settings say about the cohort is not known
         raise RunRefused(findings)
     wrong, training, validation = _cohort_problems(cohort, settings)
-    if "size" in str(settings.supervision).split("+"):
+    kinds = str(settings.supervision).split("+")
+    if "size" in kinds:
         findings += _unused_sizes(cohort, training, validation)
-        if "mask" not in str(settings.supervision).split("+"):
+        if "mask" not in kinds:
             wrong += nothing_to_learn(cohort.items, cohort.class_names)
     if workflow is not None and not wrong and all(finding.is_warning for finding in findings):
         of_network = network_findings(workflow.parser, settings, [*training, *validation])

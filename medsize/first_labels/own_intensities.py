@@ -52,7 +52,7 @@ def level_likelihood(levels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
     radius = kernel.shape[-1] // 2
     likelihood = torch.zeros_like(labels)
     for channel in levels.long():
-        counts = labels.new_zeros(len(labels), LEVELS).index_add_(1, channel.flatten(), labels.flatten(1))
+        counts = _counts(channel, labels)
         blurred = F.conv1d(F.pad(counts.unsqueeze(1), (radius, radius), mode="replicate"), kernel).squeeze(1) + UNSEEN
         likelihood += (blurred / blurred.sum(dim=1, keepdim=True)).log()[:, channel]
     return likelihood / len(levels)
@@ -69,16 +69,21 @@ def explained_by_levels(levels: torch.Tensor, labels: torch.Tensor) -> float:
     Returns:
         0 to 1, the mean over the channels; NaN where the labels hold one class alone.
     """
-    classes = labels.double().flatten(1)
-    entropy = float(torch.special.entr(classes.sum(dim=1) / classes.sum()).sum())
+    classes = labels.double() / labels.double().sum()
+    entropy = float(torch.special.entr(classes.flatten(1).sum(dim=1)).sum())
     if entropy < 1e-4:
         return math.nan
     found = []
     for channel in levels.long():
-        joint = classes.new_zeros(len(labels), LEVELS).index_add_(1, channel.flatten(), classes) / classes.sum()
+        joint = _counts(channel, classes)
         apart = torch.special.entr(joint.sum(dim=0)).sum() + entropy - torch.special.entr(joint).sum()
         found.append(float(apart) / entropy)
     return sum(found) / len(found)
+
+
+def _counts(channel: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the sum of each class's labels ``(K, Z, h, w)`` at each level, ``(K, 16)``."""
+    return labels.new_zeros(len(labels), LEVELS).index_add_(1, channel.flatten(), labels.flatten(1))
 
 
 def _level(points: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, ReferenceResolver
 
 from medsize.bundle.bundle_choice import bundle_name
-from medsize.bundle.parts import read_object
 from medsize.bundle.run.command import as_options, existing_config, training_command
 from medsize.bundle.run.folder import FIRST_LABELS, SUMMARY, WEIGHTS
+from medsize.checks.config_check import defined_ids
 from medsize.data.cohort import SUPERVISIONS
 from medsize.data.proposal import SIDE_STEP, Proposal
 from medsize.data.sampling import enough_epochs
@@ -79,9 +79,10 @@ def plan_fit(
 
 def _check_wishes(wishes: Wishes, bundle: Path) -> None:
     """Refuse words that no training knows, before the plan is shown."""
-    known = {key for file in sorted((bundle / "configs").glob("*.yaml")) for key in read_object(file, "Correct it.")}
+    ids = defined_ids(bundle / "configs") if wishes.overrides else set()
+    known = {ReferenceResolver.split_id(id)[0] for id in ids}
     for key in wishes.overrides:
-        if (name := key.replace("::", "#").partition("#")[0]) not in known:
+        if (name := ReferenceResolver.split_id(key)[0]) not in known:
             raise ValueError(f"--override {key}: there is no key '{name}'.{did_you_mean(name, known)} Correct it.")
     for kind in (wishes.supervision or "size").split("+"):
         if kind not in SUPERVISIONS:

@@ -223,9 +223,8 @@ def picture_masks(
                 listed = first_few(list(masks)) or "none"
                 raise ValueError(f"{scan.source}: found no mask of '{name}', only of {listed}. Name its file.")
             colours = dict.fromkeys(options.colours.get(name, ()), 1)
-            inside = (
-                _fitted(masks[name], _read(masks[name], scan, colours, options.threshold, notes), picture, notes) > 0
-            )
+            drawn = _read(masks[name], scan, colours, options.threshold, notes)
+            inside = _fitted(masks[name], drawn, picture, notes) > 0
             if not later_wins and (others := [k for k in np.unique(result[inside]) if k]):
                 raise ValueError(
                     f"{masks[name]}: '{name}' overlaps '{structures[others[0] - 1]}' in "

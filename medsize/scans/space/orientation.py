@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from nibabel.orientations import aff2axcodes, axcodes2ornt, io_orientation, ornt_transform
 
-__all__ = ["axis_codes", "order_of_axes", "tilt"]
+__all__ = ["are_axis_codes", "axis_codes", "order_of_axes", "tilt"]
 
 
 def axis_codes(affine: np.ndarray) -> str:
@@ -16,6 +16,14 @@ def axis_codes(affine: np.ndarray) -> str:
         affine: from voxels to scanner mm (RAS+), shape ``(4, 4)``.
     """
     return "".join(aff2axcodes(affine))
+
+
+def are_axis_codes(codes: str) -> bool:
+    """Return whether each letter names an end of another axis of the scanner: L or R, P or A, I or S."""
+    try:
+        return len({axis for axis, _ in axcodes2ornt(codes)}) == len(codes)
+    except ValueError:
+        return False
 
 
 def tilt(affine: np.ndarray) -> float:

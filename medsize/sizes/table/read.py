@@ -14,15 +14,7 @@ from medsize.items import RoiMm
 from medsize.scans.pictures.file import PICTURE_ENDINGS
 from medsize.sizes.ellipse import circumference_area
 from medsize.sizes.ellipsoid import ELLIPSOID_ERROR
-from medsize.sizes.table.cells import (
-    CLICK_KINDS,
-    NUMBERS,
-    ROI_KINDS,
-    in_ras,
-    is_unknown,
-    read_cell,
-    read_tags,
-)
+from medsize.sizes.table.cells import CLICK_KINDS, NUMBERS, ROI_KINDS, in_ras, is_unknown, read_cell, read_tags
 from medsize.sizes.table.columns import TAGS, Column, late_header, read_columns
 from medsize.sizes.table.contradictions import contradictions
 from medsize.sizes.table.measurements import misfits, of_other_extent, stated_size
