@@ -58,15 +58,24 @@ class ZooConfig:
             where: id of the part; ``None`` is returned if there is none.
 
         Raises:
-            ValueError: when an expression in it cannot be evaluated.
+            ValueError: when an expression in it cannot be evaluated, or a reference leads back to itself.
         """
+        return self._plain(where, ())
+
+    def _plain(self, where: str, referred: tuple[str, ...]) -> Any:
+        """Return :meth:`plain` of a part that references at the ids ``referred`` led to."""
         value = self.parser.get(where)
         if isinstance(value, str) and value.startswith("@") and value[1:].replace("::", "#") in self.parser:
-            return self.plain(value[1:])
+            if where in referred:
+                raise ValueError(
+                    f"{self.file}: {where} is '{value}', which leads back to itself: "
+                    f"{' → '.join([*referred[referred.index(where) :], where])}. Correct it."
+                )
+            return self._plain(value[1:].replace("::", "#"), (*referred, where))
         if isinstance(value, dict):
-            return {key: self.plain(f"{where}#{key}") for key in value}
+            return {key: self._plain(f"{where}#{key}", referred) for key in value}
         if isinstance(value, list):
-            return [self.plain(f"{where}#{i}") for i in range(len(value))]
+            return [self._plain(f"{where}#{i}", referred) for i in range(len(value))]
         if not (isinstance(value, str) and value.startswith("$")):
             return value
         try:

@@ -100,9 +100,16 @@ def _spacing(pixdim: Any, dimensions: int) -> tuple[float, ...] | None:
 
 def _tried(config: ZooConfig, step: Mapping[str, Any], channels: int) -> Mapping[str, Any]:
     """Return the definition of a transform of intensities that works on a scan."""
+    name, arguments = step["_target_"], {key: value for key, value in step.items() if key not in ("_target_", "keys")}
     try:
-        ConfigParser({"of": dict(step)}).get_parsed_content("of")({"image": torch.rand(channels, 4, 4, 4)})
+        tried = ConfigParser({"of": dict(step)}).get_parsed_content("of")({"image": torch.rand(channels, 4, 4, 4)})
     except Exception as e:  # of any transform
-        told = {key: value for key, value in step.items() if key not in ("_target_", "keys")}
-        raise ValueError(f"{config.file}: {step['_target_']} fails with the arguments {told}. Correct these.") from e
+        raise ValueError(f"{config.file}: {name} fails with the arguments {arguments}. Correct these.") from e
+    if not torch.isfinite(torch.as_tensor(tried["image"])).all():
+        raise ValueError(f"{config.file}: {name} makes NaN or ∞ with the arguments {arguments}. Correct these.")
+    if name == "ScaleIntensityRanged" and not step["a_min"] < step["a_max"]:
+        raise ValueError(
+            f"{config.file}: {name} has a_min {step['a_min']} and a_max {step['a_max']}, expected a_min below a_max. "
+            "Correct these."
+        )
     return step

@@ -150,6 +150,18 @@ def test_arguments_that_monai_has_removed_are_left_out(tmp_path: Path) -> None:
             "Orientationd has the axcodes 'XYZ', expected three such as",
         ),
         ({"preprocessing": [{**CT[2], "a_min": None}]}, "ScaleIntensityRanged fails with the arguments .'a_min': None"),
+        (
+            {"preprocessing": [{**CT[2], "a_min": 164, "a_max": -57}]},
+            "a_min 164 and a_max -57, expected a_min below a_max",
+        ),
+        (
+            {"preprocessing": [{**CT[2], "a_min": float("nan")}]},
+            "ScaleIntensityRanged makes NaN or ∞ with the arguments",
+        ),
+        (
+            {"preprocessing": [{**CT[1], "pixdim": "@preprocessing#transforms"}]},
+            "pixdim is '@preprocessing#transforms', which leads back to itself",
+        ),
         ({"preprocessing": [{**CT[1], "pixdim": "$1/0"}]}, r"pixdim is '\$1/0', which fails: division by zero"),
         (
             {"network": {**UNET, "in_channels": "@nothing"}, "in_channels": 1},
