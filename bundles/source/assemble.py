@@ -29,8 +29,8 @@ SOURCE = Path(__file__).parent
 BUNDLES = SOURCE.parent
 COMMENTED = (".yaml", ".conf", ".py")
 """Endings of files that get a comment with their source."""
-COPIED = {f"scripts/{name}.py": f"medsize/transforms/{name}.py" for name in ("fit_to_window", "soft_dice_confidence")}
-"""Files that inference needs without medsize: path in the bundle, and their source in the repository."""
+TRANSFORMS = ("crop_to_roi", "fit_to_window", "soft_dice_confidence", "voxel_size")
+"""Modules of medsize.transforms that inference needs without medsize, in the bundle's scripts."""
 PLACE = re.compile(r"^( *)(\w+): !bundle(  #[^\n]*)?\n", re.MULTILINE)
 
 
@@ -82,8 +82,10 @@ def assembled(name: str, source: Path = SOURCE) -> dict[str, str]:
             also = f" and bundles/source/{own.name}" if PLACE.search(text) else ""
             text = f"{ORIGIN} from bundles/source/shared/{path}{also}.\n{filled(text, file)}"
         files[path] = text
-    for path, origin in COPIED.items():
-        files[path] = f"{ORIGIN} from {origin}.\n{(BUNDLES.parent / origin).read_text()}"
+    for module in TRANSFORMS:
+        origin = f"medsize/transforms/{module}.py"
+        text = (BUNDLES.parent / origin).read_text().replace("from medsize.transforms.", "from scripts.")
+        files[f"scripts/{module}.py"] = f"{ORIGIN} from {origin}.\n{text}"
     if unused:
         raise ValueError(f"{own}: found {', '.join(sorted(unused))}, which no file in shared/ asks for. Remove it.")
     return files

@@ -81,8 +81,6 @@ def go_on_commands(dimensions: int, overlay: Path, bundle: Path | None = None) -
     commands = [as_typed(fit), "# A single training by hand:"]
     commands += [as_typed(command) for command in ([*check, *run], [*train, *run])]
     commands.append(as_typed(run_command(folder, configs, run)))
-    if dimensions == 3:
-        commands.append("# From sizes alone, a 3D network needs a 2D one as its teacher: see the bundle's README.")
     return commands
 
 

@@ -6,7 +6,7 @@ from medsize.checks.findings import Finding, RunRefused, refuse_or_warn
 from medsize.checks.first_labels import open_first_labels
 from medsize.checks.metadata_check import metadata_findings
 from medsize.checks.regions import open_regions
-from medsize.checks.run_check import check_run, items_with_roi, open_cohort
+from medsize.checks.run_check import check_run, open_cohort
 from medsize.checks.scans import check_scans
 from medsize.checks.workflow_check import CONFIG, workflow_findings
 
@@ -18,7 +18,6 @@ __all__ = [
     "check_run",
     "check_scans",
     "config_problems",
-    "items_with_roi",
     "metadata_findings",
     "open_cohort",
     "open_first_labels",

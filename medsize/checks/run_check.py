@@ -29,9 +29,9 @@ from medsize.items import SIZE_KEYS, TrainingItem, ValidationItem, size_key
 from medsize.networks import lite0_file
 from medsize.networks.initialise import INITS
 from medsize.sizes.estimate import middle_of_estimates
-from medsize.suggest import did_you_mean_path, first_few
+from medsize.suggest import did_you_mean_path
 
-__all__ = ["check_run", "items_with_roi", "open_cohort"]
+__all__ = ["check_run", "open_cohort"]
 
 
 def open_cohort(data_list: str, dataset_dir: str, inside: Mapping[str, str] | None = None) -> Cohort:
@@ -65,19 +65,6 @@ def open_cohort(data_list: str, dataset_dir: str, inside: Mapping[str, str] | No
     settings = {key: parser.get_parsed_content(f"settings::{key}") for key in stated}
     found = [*workflow_findings(workflow), *_setup_findings(*read_settings(RunSettings, settings)), *faults]
     raise RunRefused(list(dict.fromkeys(found)))
-
-
-def items_with_roi(cohort: Cohort) -> list[dict[str, Any]]:
-    """
-    Return image and roi of all items, for an inference on regions of interest.
-
-    Raises:
-        RunRefused: naming the items that lack a roi.
-    """
-    if missing := [item["image"] for item in cohort.items if "roi" not in item]:
-        text = f"found no roi for {first_few(missing)}, expected one for each scan. Add them, see medsize locate."
-        raise RunRefused([Finding(str(cohort.source), text)])
-    return [{"image": item["image"], "roi": item["roi"]} for item in cohort.items]
 
 
 def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problems: Sequence[str] = ()) -> None:

@@ -13,7 +13,6 @@ from monai.data import MetaTensor
 from monai.transforms import Crop
 from monai.transforms.croppad.dictionary import Cropd
 
-from medsize.items import RoiMm
 from medsize.transforms.voxel_size import check_affine, source_of
 
 __all__ = ["CropToRoi", "CropToRoiD", "CropToRoiDict", "CropToRoid"]
@@ -39,7 +38,7 @@ class CropToRoi(Crop):
         if len(self.extent) != 3:
             raise ValueError(f"extent must have three numbers, one for each axis of the image, got {self.extent}.")
 
-    def __call__(self, img: MetaTensor, roi: RoiMm, lazy: bool | None = None) -> torch.Tensor:
+    def __call__(self, img: MetaTensor, roi: Mapping[str, Any], lazy: bool | None = None) -> torch.Tensor:
         """
         Crop an image to its region of interest.
 
@@ -79,7 +78,7 @@ class CropToRoi(Crop):
         return super().__call__(img, slices, lazy=lazy)
 
 
-def _points(img: MetaTensor, roi: RoiMm) -> list[Sequence[float]]:
+def _points(img: MetaTensor, roi: Mapping[str, Any]) -> list[Sequence[float]]:
     """Return the centre of a region of interest, or two corners of its box."""
     stated: Mapping[str, Any] = roi if isinstance(roi, Mapping) else {}
     center, box = stated.get("center_mm"), stated.get("box_mm")

@@ -166,17 +166,19 @@ def test_inference_writes_masks_in_the_space_of_the_scans(
             assert row[k] == pytest.approx((labels == k).sum() * np.prod(image.GetSpacing()) / 1000, rel=1e-4)
 
 
-def test_inference_on_a_roi_finds_what_evaluation_found(
-    run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path
+def test_inference_on_a_roi_finds_without_medsize_what_evaluation_found(
+    command: Callable, no_medsize: Path, trained: Path, phantoms: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "segmentations"
-    run_bundle(
-        ["inference.yaml", "inference_roi.yaml", trained / "inference.json"],
-        "--dataset_dir",
-        phantoms,
-        "--output_dir",
-        output,
+    files = [
+        *(str(CONFIGS / name) for name in ("inference.yaml", "inference_roi.yaml")),
+        str(trained / "inference.json"),
+    ]
+    command(
+        *("monai.bundle", "run", "--bundle_root", BUNDLE_2D, "--config_file", files),
+        *("--dataset_dir", phantoms, "--output_dir", output),
         cwd=tmp_path,
+        python_path=no_medsize,
     )
     volumes = pd.read_csv(output / "volumes.csv").set_index("image")
     found = pd.read_csv(trained / "metrics.csv")

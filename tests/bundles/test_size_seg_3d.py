@@ -86,8 +86,8 @@ def test_evaluation_finds_what_training_found(run_3d: Callable, trained: Path, t
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_inference_on_a_roi_finds_what_evaluation_found(
-    command: Callable, trained: Path, phantoms: Path, tmp_path: Path
+def test_inference_on_a_roi_finds_without_medsize_what_evaluation_found(
+    command: Callable, no_medsize: Path, trained: Path, phantoms: Path, tmp_path: Path
 ) -> None:
     files = [
         *(str(CONFIGS / name) for name in ("inference.yaml", "inference_roi.yaml")),
@@ -97,6 +97,7 @@ def test_inference_on_a_roi_finds_what_evaluation_found(
         *("monai.bundle", "run", "--bundle_root", BUNDLE_3D, "--config_file", files),
         *("--dataset_dir", phantoms, "--output_dir", tmp_path / "out"),
         cwd=tmp_path,
+        python_path=no_medsize,
     )
     volumes = pd.read_csv(tmp_path / "out" / "volumes.csv").set_index("image")
     found = pd.read_csv(trained / "metrics.csv")

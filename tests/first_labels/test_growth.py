@@ -30,6 +30,17 @@ def test_steps_to_another_intensity_are_long() -> None:
     assert distance.tolist() == pytest.approx([0, 1, 1 + across, 1 + across + beyond], rel=1e-5)
 
 
+def test_the_intensity_around_a_point_counts_not_its_noise() -> None:
+    slice_ = torch.zeros(1, 1, 5, 5)
+    slice_[..., 2, 2] = 1  # noise at the click
+    distance = growth_distance(slice_, torch.tensor([[0, 2, 2]]), POINT_MM)[0]
+    deviation = float(slice_.double().std(correction=0))
+    away, further = float(distance[2, 3]), float(distance[2, 4])
+    around = 1 / 9 / deviation
+    assert away == pytest.approx(1 + EDGE / deviation + UNLIKE * (8 / 9 / deviation + around) / 2)
+    assert further - away == pytest.approx(1 + UNLIKE * around)
+
+
 def test_the_difference_is_the_mean_over_the_channels() -> None:
     row = torch.tensor([0.0, 0, 1, 1]).reshape(1, 1, 1, 4)
     start = torch.tensor([[0, 0, 0]])

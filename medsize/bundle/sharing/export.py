@@ -332,7 +332,7 @@ def inference_command(settings: Mapping[str, Any], roi: bool = False) -> str:
         roi: it was trained on regions of interest. Defaults to False.
     """
     if roi:
-        files, needs = ["inference_roi.yaml"], "scans and their regions come from DATA/datalist.json; needs medsize"
+        files, needs = ["inference_roi.yaml"], "scans and their regions come from DATA/datalist.json; needs MONAI only"
         options = "--dataset_dir DATA"
     elif _sees_pictures(settings, roi):
         files, needs = ["inference_pictures.yaml"], "segment a folder of pictures; needs MONAI only"
