@@ -32,8 +32,8 @@ def measure(
     """
     Open a page on which people measure the structures of each scan in seconds.
 
-    The page is served to this computer only. A reading is on the disk once it is saved; OUTPUT/sizes.csv is a size table for
-    medsize init. End it with Ctrl+C, and call it again to go on.
+    The page is served to this computer only. A reading is on the disk once it is saved; OUTPUT/sizes.csv is a
+    size table for medsize init. End it with Ctrl+C, and call it again to go on.
     """
     import webbrowser
 
