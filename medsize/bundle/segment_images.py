@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
+
 from medsize.bundle.run.command import as_typed, run_command
 from medsize.bundle.run.folder import INFERENCE, LOG, MASKS
 from medsize.bundle.run.inference_settings import own_weights
 
-__all__ = ["run_inference", "run_past_faults", "segment_images", "segment_readable_images"]
+__all__ = ["read_segmentation", "run_inference", "run_past_faults", "segment_images", "segment_readable_images"]
 
 WARNING = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b")
 ALWAYS = re.compile(r"Not all config files are in|nvImageCodec")
@@ -49,6 +52,21 @@ def segment_images(
     command, _, masks = _prepared(run, bundle, images, folder, report)
     run_inference(command, folder / LOG, report).check_returncode()
     return list(masks.values())
+
+
+def read_segmentation(file: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Read a mask that an inference has written.
+
+    Args:
+        file: the mask. MONAI writes that of a single slice without a last axis.
+
+    Returns:
+        class indices on three axes, and the affine.
+    """
+    mask = nibabel.load(file)
+    labels = np.asarray(mask.dataobj)
+    return labels.reshape((*labels.shape, 1, 1)[:3]), mask.affine
 
 
 def segment_readable_images(

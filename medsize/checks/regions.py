@@ -17,7 +17,7 @@ from scipy import ndimage
 from medsize.bundle.run.folder import WEIGHTS
 from medsize.bundle.run.inference_settings import inference_settings
 from medsize.bundle.run.summary import inference_bundle
-from medsize.bundle.segment_images import segment_images
+from medsize.bundle.segment_images import read_segmentation, segment_images
 from medsize.checks.findings import Finding, RunRefused
 from medsize.checks.scans import region_faults
 from medsize.checks.weights import check_weights
@@ -118,13 +118,12 @@ def _find_organs(run: Path, images: Sequence[str], organs: Sequence[str], folder
     bundle, structures = _organ_finder(run)
     with tempfile.TemporaryDirectory() as temporary:
         for image, mask in zip(new, segment_images(run, bundle, new, Path(temporary)), strict=True):
-            label = nibabel.load(mask)
-            classes = np.asarray(label.dataobj)
+            classes, affine = read_segmentation(mask)
             for organ in organs:
                 inside = classes == 1 + structures.index(organ)
                 filled = np.stack([ndimage.binary_fill_holes(plane) for plane in np.moveaxis(inside, -1, 0)], axis=-1)
                 with atomic_write(Path(_file(folder, organ, image))) as partial:
-                    nibabel.save(nibabel.Nifti1Image(filled.astype(np.uint8), label.affine), partial)
+                    nibabel.save(nibabel.Nifti1Image(filled.astype(np.uint8), affine), partial)
 
 
 def _problems(item: TrainingItem, run: Path) -> Iterator[str]:

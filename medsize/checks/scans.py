@@ -15,9 +15,10 @@ from medsize.losses.composite import IGNORE_INDEX
 from medsize.progress_bar import with_progress
 from medsize.scans.scan_facts import UNREADABLE, ImageFacts, first_line, image_facts, mask_facts
 from medsize.scans.space.orientation import axis_codes
-from medsize.sizes.region import FULLEST, total_size
+from medsize.sizes.region import total_size
 from medsize.suggest import first_few
 from medsize.transforms.draw_clicks import voxels_of_click
+from medsize.transforms.size_to_fraction import FULLEST
 from medsize.units import lps_to_ras, size_text
 
 __all__ = ["check_scans", "region_faults"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast, get_args
 
 import torch
+from monai.data import MetaTensor
 from monai.engines import PrepareBatch
 
 from medsize.engines.view import View
@@ -80,6 +81,9 @@ class PrepareSizeBatch(PrepareBatch):
         if "region" in batchdata:
             organs = batchdata["region"].to(device=device, non_blocking=non_blocking)
             found["valid"] = (organs != 0).any(dim=1, keepdim=True).to(torch.uint8)
+        # What follows needs no affines, and is slower with them.
+        found = {key: x.as_tensor() if isinstance(x, MetaTensor) else x for key, x in found.items()}
+        image = found["image"]
         if self.two_views:
             view = View.random(image.shape[2:], self.spacing, fixed_axis=self.fixed_axis)
             found = {key: append_view(key, x, view) for key, x in found.items()} | {"view": view}

@@ -10,7 +10,6 @@ from typing import Any, cast
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine
-from monai.data import MetaTensor
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
@@ -149,7 +148,6 @@ class TwoPassTrainer(SupervisedTrainer):
         self.state.output = {Keys.IMAGE: image, Keys.LABEL: targets}
         if "view" in targets:
             raise ValueError("the batch holds two views. Set two_views in TwoPassTrainer, not in PrepareSizeBatch.")
-        targets = cast("Targets", {k: x.as_tensor() if isinstance(x, MetaTensor) else x for k, x in targets.items()})
         self._switch_to_training()
         first, last = self._place_in_accumulation()
         if first:

@@ -54,13 +54,11 @@ class FirstLabeld(Transform):
         volume_shape = (*image.shape[1:], 1)[:3]
         fine = F.interpolate(coarse, size=volume_shape[:2], mode="bilinear")
         logits = fine.clamp_min(1e-6).log().movedim(1, -1)  # (K, H, W, Z)
+        soft = meet_size(logits.reshape(-1, *image.shape[1:]), d, image, self.shift)
         if "label" in d:
-            num_classes = len(coarse)
             mask = d["label"].as_tensor()[0].long()
-            mask = mask.masked_fill(mask == IGNORE_INDEX, 0).clamp(0, num_classes - 1)
-            soft = F.one_hot(mask, num_classes).movedim(-1, 0).float()
-        else:
-            soft = meet_size(logits.reshape(-1, *image.shape[1:]), d, image, self.shift)
+            drawn = F.one_hot(mask.clamp(0, len(coarse) - 1), len(coarse)).movedim(-1, 0).float()
+            soft = torch.where(mask == IGNORE_INDEX, soft, drawn)
         d[self.soft_label_key] = MetaTensor(soft, meta=image.meta, applied_operations=image.applied_operations)
         return d
 

@@ -39,7 +39,7 @@ class ScanOnGrid:
     evidence: torch.Tensor | None = None
     """Evidence of clicks and of the organs that structures lie in, see :class:`medsize.first_labels.AtlasScan`."""
     label: torch.Tensor | None = None
-    """Share of each class at each point, where a mask is known, ``(K, Z, h, w)``."""
+    """Share of each class at each point, where a mask is known, ``(K, Z, h, w)``; 0 where that is ignored."""
     inside: torch.Tensor | None = None
     """Points of Ω, where it is the organs that structures lie in, bool, ``(Z, h, w)``."""
     levels: torch.Tensor | None = None
@@ -104,6 +104,7 @@ def put_on_grid(
     if "label" in item:
         scan.label = _shares(as_volume(item["label"])[0], num_classes, grid)
         average = scan.label.mean(dim=(1, 2, 3))
+        average = average / average.sum().clamp_min(1e-9)
         scan.fraction = scan.of_grid = torch.stack([average, average])
     elif "scribble" in item:
         scan.evidence = _clicked(scan, image, as_volume(item["scribble"])[0], possible)
@@ -159,11 +160,11 @@ def _points_of_organs(organs: torch.Tensor, grid: Sequence[int]) -> torch.Tensor
 
 
 def _shares(label: torch.Tensor, num_classes: int, grid: Sequence[int]) -> torch.Tensor:
-    """Return the share of each class of a mask ``(H, W, Z)`` at each point, ``(K, Z, h, w)``."""
+    """Return the share of each class of a mask ``(H, W, Z)`` at each point, ``(K, Z, h, w)``; 0 where it is ignored."""
     plain = label.as_subclass(torch.Tensor).long()
-    plain = plain.masked_fill(plain == IGNORE_INDEX, 0)
-    one_hot = F.one_hot(plain.clamp(0, num_classes - 1), num_classes)
-    return F.interpolate(one_hot.permute(3, 2, 0, 1).float(), size=list(grid), mode="area")
+    one_hot = F.one_hot(plain.clamp(0, num_classes - 1), num_classes) * (plain != IGNORE_INDEX).unsqueeze(-1)
+    share = F.interpolate(one_hot.permute(3, 2, 0, 1).float(), size=list(grid), mode="area")
+    return share / share.sum(dim=0).clamp_min(1e-9)
 
 
 def _clicked(scan: ScanOnGrid, image: Any, scribble: torch.Tensor, possible: torch.Tensor | None) -> torch.Tensor:

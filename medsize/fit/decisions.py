@@ -69,13 +69,20 @@ def choose(facts: CohortFacts, source: CohortSource, wishes: Wishes, machine: Ma
             f"--override {taken[0]}: found a key that fit sets itself. Use the option of fit, or leave it out."
         )
     supervision = wishes.supervision or source.proposed.get("supervision") or _supervision(facts)
+    from_sizes = "size" in supervision.split("+")
+    looks_closer = _looks_closer(facts, source, wishes, from_sizes)
+    if wishes.ensemble and looks_closer:
+        raise ValueError(
+            "--ensemble: found that fit looks closer, in a window of its own for each fold, expected one window for "
+            "the networks to average. Add --whole-scans, or leave --ensemble out."
+        )
     return Choices(
         _network(facts, wishes),
         supervision,
-        _size_level(facts, source, wishes, from_sizes="size" in supervision.split("+")),
+        _size_level(facts, source, wishes, from_sizes),
         _folds(facts, source, wishes),
         1.0 if "cache_rate" in wishes.overrides else _cache_rate(facts, machine),
-        _looks_closer(facts, source, wishes, from_sizes="size" in supervision.split("+")),
+        looks_closer,
     )
 
 
@@ -165,7 +172,9 @@ def _looks_closer(facts: CohortFacts, source: CohortSource, wishes: Wishes, from
         )
     if wishes.look_closer is not None:
         return wishes.look_closer
-    if stated or not from_sizes or not facts.shares or source.proposed.get("use_roi") or facts.with_roi == facts.scans:
+    if stated or not from_sizes or facts.are_pictures or not facts.shares:  # in pictures it was not tried
+        return False
+    if source.proposed.get("use_roi") or facts.with_roi == facts.scans:
         return False
     return min(facts.shares.values()) < SMALL and sum(facts.shares.values()) < SMALL_TOGETHER
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from medsize import __version__
 from medsize.bundle.run.folder import LOG, MASKS
 from medsize.bundle.run.summary import RunSummary
+from medsize.bundle.segment_images import read_segmentation
 from medsize.data.cohort import Cohort
 from medsize.data.load_cohort import load_cohort
 from medsize.data.size_unit import SizeUnit, size_unit
@@ -34,7 +35,7 @@ from medsize.pictures import COLOURS, data_url, fullest_slice, slice_png
 from medsize.scans.scan_facts import UNREADABLE, first_line, image_place
 from medsize.units import MM3_PER_ML
 
-__all__ = ["agreements", "intervals", "scan_pictures", "write_report"]
+__all__ = ["agreements", "comparison", "intervals", "scan_pictures", "write_report"]
 
 MAX_SHOWN = 12
 """Scans in the montage: from the smallest size error to the largest, evenly taken."""
@@ -102,7 +103,7 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
         intervals=list(intervals(RunSummary.read(shared).calibration)),
         pictures=list(scan_pictures(cases, source)),
         stages=[_stage_row(stage, output_dir) for stage in plan.stages],
-        first_and_final=None if first_and_final is None else _comparison(first_and_final, cohort),
+        first_and_final=None if first_and_final is None else comparison(first_and_final, cohort),
         clicks=[] if first_and_final is None else _clicks(first_and_final),
         first_pages=[
             (stage.title, (made / FIRST_PAGE).relative_to(output_dir).as_posix())
@@ -140,10 +141,21 @@ def _first_and_final(plan: Plan, output_dir: Path) -> FirstAndFinal | None:
     return FirstAndFinal(folder, output_dir / first.folder, output_dir / plan.results[0].folder)
 
 
-def _comparison(first_and_final: FirstAndFinal, cohort: Cohort) -> dict[str, Any]:
-    """Return rows and pictures of first labels against the final network."""
+def comparison(first_and_final: FirstAndFinal, cohort: Cohort) -> dict[str, Any] | None:
+    """
+    Return rows and pictures of first labels against the final network, for the page.
+
+    Args:
+        first_and_final: both of them.
+        cohort: the cohort.
+
+    Returns:
+        what the page shows; ``None`` if all training scans have masks, so that there is nothing to compare.
+    """
     masks = {item["image"]: item.get("label") for item in cohort.items}
     compared = list(first_and_final.compare(masks))
+    if not compared:
+        return None
     columns = {key: np.array([getattr(scan, key) for scan in compared]) for key in DICE_TITLES}
     shown = {key: title for key, title in DICE_TITLES.items() if np.isfinite(columns[key]).any()}
     both = pd.DataFrame(columns["first_and_final"], columns=cohort.class_names[1:]).mean()
@@ -304,19 +316,18 @@ def scan_pictures(cases: pd.DataFrame, source: CohortSource) -> Iterator[dict[st
         try:
             mask_file = Path(row.run) / MASKS / Path(row.image).relative_to(source.dataset_dir)
             image = nibabel.load(row.image)
-            shape = image.shape[:3]
-            mask = np.asarray(nibabel.load(mask_file).dataobj).reshape(shape)  # written without a last axis of 1
+            mask, _ = read_segmentation(mask_file)
             at = fullest_slice(mask)
             plane = np.asarray(image.dataobj[:, :, at], dtype=np.float32)
             outlines = [(mask[..., at], "solid")]
             if labels.get(row.image):
-                drawn = np.asarray(nibabel.load(labels[row.image]).dataobj).reshape(shape)
+                drawn, _ = read_segmentation(labels[row.image])
                 outlines.append((drawn[..., at], "dotted"))
         except UNREADABLE as e:  # the scan has moved
             yield {"name": f"{scan}: it cannot be drawn: {first_line(e)}", "source": ""}
             continue
         x, y = image.header.get_zooms()[:2]
-        is_picture = shape[2] == 1
+        is_picture = mask.shape[2] == 1
         if is_picture:  # y runs down
             plane, outlines = plane[:, ::-1], [(labelled[:, ::-1], style) for labelled, style in outlines]
         place = scan if is_picture else f"{scan}, slice {at}"

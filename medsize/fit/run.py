@@ -117,6 +117,13 @@ def fit_cohort(
         shared = output_dir / "ensemble" if wishes.ensemble else results[0]
         command = next_command(shared, plan.locates)
 
+        def judge() -> None:
+            """Tell whoever applies or shares a network later if it is of no use."""
+            error = final_error(validation_cases(plan, output_dir), scans, plan)
+            doubt = str(error) if error is not None and error.is_useless else ""
+            for run in results:
+                RunSummary.read(run).model_copy(update={"doubt": doubt}).write(run)
+
         def write_ensemble() -> None:
             from medsize.fit.ensemble import write_ensemble
 
@@ -129,7 +136,7 @@ def fit_cohort(
 
         report("Run:")
         own = {"ensemble": write_ensemble, "report": write_report}
-        run_stages(plan, output_dir, own, wishes.time_limit, report)
+        run_stages(plan, output_dir, own, wishes.time_limit, report, judge)
     report(f"{output_dir / REPORT}: sizes and pictures of scans never trained on, and what was run")
     error = final_error(validation_cases(plan, output_dir), scans, plan)
     if error is not None:
@@ -139,8 +146,6 @@ def fit_cohort(
         segments = next_command(output_dir / teacher.folder, plan.locates)()
         report(f"{teacher.title}: size error {its_error:.2f} on the same scans. It needs medsize: {segments}")
     if error is not None and error.is_useless:
-        for run in results:  # for whoever applies or shares it later
-            RunSummary.read(run).model_copy(update={"doubt": str(error)}).write(run)
         report(f"Next: {what_helps(plan, output_dir)}")
         return plan
     if plan.network != "lean_unet":

@@ -81,6 +81,7 @@ def run_stages(
     own: Mapping[str, Callable[[], None]],
     time_limit: float | None = None,
     report: Callable[[str], None] = print,
+    trained: Callable[[], None] = lambda: None,
 ) -> None:
     """
     Run all stages that are not finished.
@@ -94,6 +95,7 @@ def run_stages(
         time_limit: seconds for all trainings, over all starts. The first epochs of each training are measured, and
             their number is changed to fit.
         report: function that gets a line for each stage that ends.
+        trained: function to call when the networks to share are trained, before anything is made of them.
 
     Raises:
         StageFailed: with the reason, and the log's path in the last line.
@@ -106,6 +108,8 @@ def run_stages(
             outcome = running.run(number, stage)
             if outcome.kind in ("failed", "busy"):
                 raise StageFailed(_failure(stage, log, outcome))
+            if stage == plan.results[-1]:
+                trained()
             took = f" in {as_text(time.monotonic() - started)}" if outcome.kind == "done" else ""
             report(f"{number}/{len(plan.stages)} {stage.title}: {outcome}{took}")
             for line in _doubts(stage, log):

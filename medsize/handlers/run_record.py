@@ -185,7 +185,7 @@ class RunRecord:
         if not file.is_file():
             return []
         with file.open() as lines:
-            rows = [{key: json.loads(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+            rows = [{key: _number(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
         return [row for row in rows if row["epoch"] < epoch]
 
     def _start_waiting(self, _: Engine) -> None:
@@ -268,8 +268,12 @@ def _means_of_all_processes(values: Mapping[str, list[float]]) -> dict[str, floa
     return {name: sum(found) / len(found) for name, found in joined.items()}
 
 
+def _number(text: str) -> int | float:
+    return int(text) if text.isdigit() else float(text)  # nan and inf are floats, too
+
+
 def _peak_memory_mb() -> float:
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # not by a run on the CPU
         return float(torch.cuda.max_memory_allocated() / 2**20)
     return peak_bytes() / 2**20
 

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import nibabel
 import numpy as np
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
 from medsize.bundle.bundle_choice import bundle_dimensions, bundle_name
 from medsize.bundle.overlay import Setting, write_overlay
 from medsize.bundle.run.summary import inference_bundle
-from medsize.bundle.segment_images import segment_images
+from medsize.bundle.segment_images import read_segmentation, segment_images
 from medsize.checks.weights import check_weights
 from medsize.data.load_cohort import load_cohort
 from medsize.files import atomic_write, keep_inputs
@@ -123,8 +123,8 @@ def find_region(mask_file: Path) -> Region | None:
 
     Specks count for nothing: pieces of less than a quarter of the largest connected one.
     """
-    mask = nibabel.load(mask_file)
-    pieces, count = ndimage.label(np.asarray(mask.dataobj) > 0)
+    labels, affine = read_segmentation(mask_file)
+    pieces, count = ndimage.label(labels > 0)
     if count == 0:
         return None
     sizes = np.bincount(pieces.ravel())
@@ -133,8 +133,8 @@ def find_region(mask_file: Path) -> Region | None:
     kept = counts[pieces]
     center = np.array(ndimage.center_of_mass(kept))
     ends = np.array([[s.start - 0.5, s.stop - 0.5] for s in ndimage.find_objects(kept.astype(np.uint8))[0]])
-    extent = 2 * np.abs(ends - center[:, None]).max(axis=1) * mask.header.get_zooms()[:3]
-    return Region(_rounded(apply_affine(mask.affine, center)), _rounded(extent))
+    extent = 2 * np.abs(ends - center[:, None]).max(axis=1) * voxel_sizes(affine)
+    return Region(_rounded(apply_affine(affine, center)), _rounded(extent))
 
 
 def middle_of(image_file: str | Path) -> list[float]:

@@ -13,7 +13,8 @@ from medsize.data.proposal import Proposal, fitting_window
 from medsize.items import SIZE_KEYS, CohortItem, is_per_slice
 from medsize.scans.scan_facts import image_place
 from medsize.scans.space.orientation import order_of_axes
-from medsize.sizes.region import FULLEST, region_measure, total_size
+from medsize.sizes.region import region_measure, total_size
+from medsize.transforms.size_to_fraction import FULLEST
 
 __all__ = ["window_settings"]
 

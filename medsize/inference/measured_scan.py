@@ -9,6 +9,7 @@ from typing import NamedTuple
 import nibabel
 import numpy as np
 
+from medsize.bundle.segment_images import read_segmentation
 from medsize.inference.output_folder import OutputFolder, mask_file
 from medsize.inference.report.page import Panel
 from medsize.metrics.reliability import CohortFacts, Reliability, StructureFacts, reliability, structure_facts
@@ -41,8 +42,7 @@ def measure_scan(
     """
     image = nibabel.load(output.images / f"{name}.nii.gz")
     spacing = image.header.get_zooms()[:3]
-    # MONAI drops axes of 1.
-    labels = np.asarray(nibabel.load(mask_file(output.folder, name)).dataobj).reshape(image.shape)
+    labels, _ = read_segmentation(mask_file(output.folder, name))
     voxel_ml = math.prod(map(float, spacing)) / MM3_PER_ML
     record = output.scans[name]
     confidences = record.get("confidence", {})

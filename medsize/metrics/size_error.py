@@ -102,7 +102,7 @@ def volumes_of(onehot: MetaTensor) -> torch.Tensor:
         mm³ (mm² in 2D), float64, shape ``(B, K − 1)``.
     """
     voxel = voxel_size(onehot[0])
-    return onehot.as_tensor()[:, 1:].double().flatten(2).sum(dim=-1) * voxel
+    return onehot.as_tensor()[:, 1:].flatten(2).sum(dim=-1, dtype=torch.float64) * voxel
 
 
 class _SizeMetric(CumulativeIterationMetric):
@@ -121,11 +121,17 @@ class _SizeMetric(CumulativeIterationMetric):
 
         Args:
             reduction: overrides the constructor's.
+
+        Returns:
+            the reduced values, NaN where nothing could be compared; with ``get_not_nans`` also the number of values.
         """
         data = self.get_buffer()
         if not isinstance(data, torch.Tensor):
             raise ValueError(f"the data to aggregate must be a tensor, got {type(data).__name__}.")
-        value, not_nans = do_metric_reduction(data, reduction or self.reduction)
+        reduction = MetricReduction(reduction or self.reduction)
+        value, not_nans = do_metric_reduction(data, reduction)
+        if reduction != MetricReduction.NONE:  # MONAI's mean of nothing is 0, the best error
+            value = value.masked_fill(not_nans == 0, torch.nan)
         return (value, not_nans) if self.get_not_nans else value
 
     @staticmethod

@@ -9,11 +9,9 @@ import torch
 
 from medsize.items import SizeKey, TrainingItem, is_per_slice
 from medsize.scans.space.scan_header import scan_header
+from medsize.transforms.size_to_fraction import FULLEST
 
-__all__ = ["FULLEST", "fit_into_region", "region_measure", "total_size"]
-
-FULLEST = 0.7
-"""Largest part of the region that structures may fill together; a random zoom by 10 % leaves 0.73 of three axes."""
+__all__ = ["fit_into_region", "region_measure", "total_size"]
 
 
 def region_measure(item: TrainingItem, key: SizeKey, region_mm: Sequence[float]) -> float:

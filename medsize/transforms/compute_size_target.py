@@ -23,13 +23,15 @@ class ComputeSizeTarget(Transform):
     Args:
         num_classes: K, with the background.
         per_slice: measure areas (mm²) in each slice along the last axis instead of volumes. Defaults to False.
+        ignored: value of voxels that belong to no class and count for none. Default: there is none.
     """
 
     backend = [TransformBackends.TORCH]
 
-    def __init__(self, num_classes: int, per_slice: bool = False) -> None:
+    def __init__(self, num_classes: int, per_slice: bool = False, ignored: int | None = None) -> None:
         self.num_classes = num_classes
         self.per_slice = per_slice
+        self.ignored = ignored
 
     def __call__(self, mask: MetaTensor) -> torch.Tensor:
         """
@@ -56,6 +58,8 @@ class ComputeSizeTarget(Transform):
                 f"{source_of(mask)}: found values that are not whole numbers in a mask, expected class indices. Was it "
                 "interpolated? Resample it with mode='nearest'."
             )
+        if self.ignored is not None:
+            labels = labels.masked_fill(labels == self.ignored, 0)
         lowest, highest = int(labels.min()), int(labels.max())
         if lowest < 0 or highest >= self.num_classes:
             raise ValueError(
@@ -81,6 +85,7 @@ class ComputeSizeTargetd(MapTransform):
         per_slice: see :class:`ComputeSizeTarget`.
         overwrite: measure the mask even if the item has ``size_key`` already. Defaults to True.
         allow_missing_keys: don't raise an exception if a key is missing.
+        ignored: see :class:`ComputeSizeTarget`.
 
     Raises:
         ValueError: when the key of a 2D mask's size is in mm³; also see :class:`ComputeSizeTarget`.
@@ -96,11 +101,12 @@ class ComputeSizeTargetd(MapTransform):
         per_slice: bool = False,
         overwrite: bool = True,
         allow_missing_keys: bool = False,
+        ignored: int | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.size_key: str = size_key or ("slice_area_mm2" if per_slice else "volume_mm3")
         self.overwrite = overwrite
-        self.transform = ComputeSizeTarget(num_classes, per_slice)
+        self.transform = ComputeSizeTarget(num_classes, per_slice, ignored)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

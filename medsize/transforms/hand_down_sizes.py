@@ -9,6 +9,7 @@ import torch
 from monai.transforms import Transform
 from monai.utils import TransformBackends
 
+from medsize.transforms.size_to_fraction import FULLEST
 from medsize.transforms.voxel_size import voxel_size
 
 __all__ = ["HandDownSizesD", "HandDownSizesDict", "HandDownSizesd"]
@@ -21,7 +22,9 @@ class HandDownSizesd(Transform):
     Slice sizes train better than one size a scan, and stand errors. The interval of a slice is the model's own spread:
     it reaches from the area where a structure is likelier than ``sure`` to that where it is likelier than 1 − ``sure``,
     and holds the soft label's area. A structure with less than ``least_mm2`` in a slice is taken as absent there, or,
-    where it is small, with less than half of its largest area. Items without ``volume_mm3`` stay as they are.
+    where it is small, with less than half of its largest area. Without organs that they lie in (``region``), structures
+    fill at most 0.7 of a slice together, so that a random zoom leaves room for them. Items without ``volume_mm3`` stay
+    as they are.
 
     Put it after the soft labels, so that a cached dataset hands sizes down once for each scan.
 
@@ -60,6 +63,9 @@ class HandDownSizesd(Transform):
             high = torch.maximum(area, (structures > 1 - self.sure).sum(dim=(1, 2)) * pixel_mm2)
         absent = area < (area.amax(dim=1, keepdim=True) / 2).clamp_max(self.least_mm2)
         areas = torch.stack([low.masked_fill(absent, 0), high.masked_fill(absent, 0)])
+        if "region" not in d:
+            largest = FULLEST * pixel_mm2 * structures[0, ..., 0].numel()
+            areas = areas * (largest / areas[0].sum(dim=0).clamp_min(1e-9)).clamp_max(1)
         box = given if given.ndim == 2 else given.expand(2, -1)
         unknown = (box[0] <= 0) & box[1].isinf()
         areas[0, unknown], areas[1, unknown] = 0, torch.inf

@@ -18,6 +18,8 @@ from medsize.units import size_text
 
 __all__ = ["SizeToFraction", "SizeToFractionD", "SizeToFractionDict", "SizeToFractiond", "in_organs", "to_fraction"]
 
+FULLEST = 0.7
+"""Largest part of the region that structures may fill together; a random zoom by 10 % leaves 0.73 of three axes."""
 NUM_AXES = {"slice_area_mm2": 3, "volume_mm3": 3, "area_mm2": 2}
 """Spatial axes of the image, by the end of the size's key."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from ignite.engine import Events
+from monai.data import MetaTensor
 from monai.engines import SupervisedTrainer
 
 from medsize.engines import PrepareSizeBatch
@@ -24,6 +25,13 @@ def test_targets_are_what_the_batch_holds() -> None:
     image, targets = PrepareSizeBatch()(batch(), device="cpu")
     assert set(targets) == {"image", "fraction"}
     assert targets["image"] is image
+
+
+@pytest.mark.parametrize("two_views", [False, True])
+def test_what_the_network_and_the_losses_get_has_no_affines(two_views: bool) -> None:
+    made = batch() | {"image": MetaTensor(torch.rand(4, 1, 8, 8)), "label": MetaTensor(torch.zeros(4, 1, 8, 8))}
+    image, targets = PrepareSizeBatch(two_views=two_views)(made, device="cpu")
+    assert not any(isinstance(x, MetaTensor) for x in (image, *targets.values()))
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,12 @@ def test_a_mask_becomes_its_own_label_and_a_2d_image_needs_no_size(cohort: Path,
     torch.testing.assert_close(soft.argmax(dim=0), item["label"].as_tensor()[0].long())
     assert set(soft.unique().tolist()) == {0.0, 1.0}
 
+    item["label"][:, :3] = 255
+    ignored = FirstLabeld(made)(item)["soft_label"].as_tensor()
+    torch.testing.assert_close(ignored[:, 3:], soft[:, 3:])
+    torch.testing.assert_close(ignored.sum(dim=0), torch.ones(ignored.shape[1:]))
+    assert float(ignored[0, :3].amax()) < 1, "what nobody has drawn is not known to be background"
+
     image = MetaTensor(torch.rand(1, 9, 7), affine=torch.eye(3), meta={"filename_or_obj": "flat.png"})
     torch.save(torch.rand(3, 1, 4, 3).softmax(dim=0).half(), label_file(tmp_path, "./flat.png"))
     soft = FirstLabeld(tmp_path)({"image": image})["soft_label"]
@@ -248,6 +254,18 @@ def test_masks_clicks_slices_and_unknown_sizes_mix_in_a_cohort(cohort: Path) -> 
     unknown = {key: value for key, value in volume[3].items() if key != "volume_mm3"}
     first = labels_of([volume[0], slices[1], mask[2], unknown, click[0]])
     assert first.pointed_at.tolist() == [2, 2, 2] or int(first.pointed_at.max()) == 2
+
+
+def test_voxels_of_masks_that_are_ignored_count_for_no_class(cohort: Path) -> None:
+    load, items = loading(), items_of(cohort, supervision="size+mask", size_level="slice")
+    scans = [load(dict(item)) for item in items]
+    scans[0]["label"][:, : scans[0]["label"].shape[1] // 2] = 255
+    labels = FirstLabels(4, features="intensity", vocabularies=(20,), rounds=1)(scans.__getitem__, len(scans))
+    rows = labels[0].shape[2]
+    assert float(labels[0][:, :, : rows // 2 - 1].abs().max()) == 0
+    torch.testing.assert_close(
+        labels[0][:, :, rows // 2 + 1 :].float().sum(dim=0), torch.ones(labels[0][0, :, rows // 2 + 1 :].shape)
+    )
 
 
 def test_scans_with_masks_alone_and_scans_without_anything(cohort: Path) -> None:

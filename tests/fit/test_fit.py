@@ -108,6 +108,8 @@ def test_a_network_that_is_useless_is_not_proposed_to_share(finished: tuple[Path
     assert lines[-1].startswith("Next: ")
     assert "to share" not in finished[2].partition("Run:")[2]
     assert "medsize predict" not in (finished[0] / "report.html").read_text()
+    card = (finished[0] / "bundle" / "docs" / "README.md").read_text()
+    assert "Do not use or share it as it is" in card.partition("## Performance")[2]
 
 
 def test_the_next_command_segments_new_scans(

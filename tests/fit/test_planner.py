@@ -240,6 +240,8 @@ def test_small_organs_are_located_by_a_short_training_and_looked_at_closer() -> 
         ({}, {"look_closer": False}, False),
         ({}, {"overrides": {"use_roi": "True"}}, False),
         ({"with_roi": 90}, {}, False),
+        ({"slices": 1, "are_pictures": True}, {}, False),
+        ({"slices": 1, "are_pictures": True}, {"look_closer": True}, True),
         ({"with_roi": 90}, {"look_closer": True}, True),
         ({"shares": {"left": 0.02, "right": 0.011}}, {}, False),
         ({"shares": {"left": 0.1, "right": 0.002}}, {}, False),
@@ -255,6 +257,12 @@ def test_whole_scans_are_trained_on_where_nothing_is_gained(
 def test_a_window_that_is_asked_for_and_one_that_is_located_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="--override spacing: found it with --look-closer"):
         plan(SMALL, look_closer=True, overrides={"spacing": "[1.0,1.0]"})
+
+
+def test_networks_of_several_windows_are_not_averaged() -> None:
+    with pytest.raises(ValueError, match=r"--ensemble: found that fit looks closer.*Add --whole-scans"):
+        plan(SMALL, fold="all", ensemble=True)
+    assert not plan(SMALL, fold="all", ensemble=True, look_closer=False).locates
 
 
 def test_few_scans_are_trained_on_longer_and_told_of() -> None:

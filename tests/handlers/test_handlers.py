@@ -208,6 +208,22 @@ def test_record_of_a_run_resumed_after_its_last_epoch_keeps_its_epochs(tmp_path:
     assert summary["training_seconds"] is not None
 
 
+def test_a_run_goes_on_after_a_loss_that_is_not_finite(tmp_path: Path) -> None:
+    """Under AMP a step overflows now and then; its loss is in the table, and the step is skipped."""
+    for resumed in (False, True):
+        trainer = Engine(lambda engine, _: {"loss": torch.tensor(math.nan if engine.state.epoch < 2 else 2.0)})
+        RunRecord(str(tmp_path), {}).attach(trainer)
+        if resumed:
+            trainer.state.epoch_length, trainer.state.max_epochs = 3, 2
+            trainer.add_event_handler(Events.STARTED, lambda engine: setattr(engine.state, "epoch", 1))
+        trainer.run(range(3), max_epochs=2)
+    rows = list(csv.DictReader((tmp_path / "epochs.csv").open()))
+    assert [(row["epoch"], float(row["loss"])) for row in rows] == [
+        ("1", pytest.approx(math.nan, nan_ok=True)),
+        ("2", 2.0),
+    ]
+
+
 def test_a_run_that_is_being_replaced_is_not_finished_any_more(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("of the training before")
     RunRecord(str(tmp_path), {}).write_summary()

@@ -43,6 +43,17 @@ def test_a_window_around_the_centre_holds_two_organs_that_lie_apart(tmp_path: Pa
     assert region.center_mm[0] + region.extent_mm[0] / 2 == pytest.approx(32.5, abs=0.01)
 
 
+def test_the_mask_of_one_slice_has_a_region(tmp_path: Path) -> None:
+    """MONAI drops the last axis of a picture's mask when it writes it."""
+    mask = np.zeros((20, 30), dtype=np.uint8)
+    mask[10:15, 20:25] = 1
+    nibabel.save(nibabel.Nifti1Image(mask, np.diag([0.5, 0.5, 3.0, 1.0])), tmp_path / "mask.nii.gz")
+    region = find_region(tmp_path / "mask.nii.gz")
+    assert region is not None
+    assert region.center_mm == pytest.approx([6, 11, 0])
+    assert region.extent_mm == pytest.approx([2.5, 2.5, 3])
+
+
 def test_an_empty_mask_has_no_centre(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 2), dtype=np.uint8), np.eye(4)), tmp_path / "mask.nii.gz")
     assert find_region(tmp_path / "mask.nii.gz") is None

@@ -59,6 +59,18 @@ def test_unknown_sizes_do_not_count() -> None:
     assert volume.aggregate()[0].isnan().tolist() == [True, False]
 
 
+def test_the_mean_of_nothing_is_unknown_not_the_best_error() -> None:
+    for given in ([0.0, 0.0], [[0.0, 0.0], [math.inf, math.inf]]):
+        metric = RelativeSizeError(get_not_nans=True)
+        metric([prediction(30, 50)], [torch.tensor(given)])
+        mean, number = metric.aggregate()
+        assert bool(mean.isnan().all())
+        assert int(number.sum()) == 0
+    metric = RelativeSizeError("mean_batch")
+    metric([prediction(30, 50)], [torch.tensor([600.0, 0.0])])
+    assert metric.aggregate().isnan().tolist() == [False, True]
+
+
 def test_volume_error_is_signed_and_in_ml() -> None:
     metric = VolumeError("mean_batch")
     metric([prediction(30, 50)], [torch.tensor([100.0, 3000.0])])

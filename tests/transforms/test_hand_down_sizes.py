@@ -68,6 +68,18 @@ def test_an_interval_reaches_from_the_certain_area_to_the_possible_one() -> None
     assert (float(low), float(high)) == (0.0, 120.0)
 
 
+def test_structures_leave_room_in_their_slice_for_a_zoom() -> None:
+    soft = torch.zeros(3, 12, 12, 2)
+    soft[1, :6, :, 0], soft[2, 6:11, :, 0], soft[1, :2, :, 1] = 1, 1, 1  # 132 and 24 of 144 pixels
+    soft[0] = 1 - soft[1:].sum(dim=0)
+    item = item_of(MetaTensor(soft, affine=AFFINE))
+    areas = HandDownSizesd()(item)["slice_area_mm2"][0]
+    torch.testing.assert_close(areas[:, 0], 0.7 * 1440 * torch.tensor([72 / 132, 60 / 132], dtype=torch.float64))
+    torch.testing.assert_close(areas[:, 1], torch.tensor([240.0, 0.0], dtype=torch.float64))
+    within = HandDownSizesd()(item | {"region": torch.ones(2, 12, 12, 2)})["slice_area_mm2"][0]
+    torch.testing.assert_close(within[:, 0], torch.tensor([720.0, 600.0], dtype=torch.float64))
+
+
 def test_an_unknown_volume_stays_unknown_in_every_slice() -> None:
     item = item_of(soft_label())
     item["volume_mm3"] = torch.tensor([[0.0, 100.0], [torch.inf, 100.0]], dtype=torch.float64)

@@ -326,3 +326,15 @@ def test_an_affine_of_fewer_axes_is_refused() -> None:
         ValueError, match=r"found an affine of the shape \(3, 3\), expected \(4, 4\) for 3 spatial axes"
     ):
         SizeToFraction()([1.0], MetaTensor(torch.rand(1, 4, 4, 4), affine=torch.eye(3)))
+
+
+def test_voxels_that_a_mask_ignores_count_for_no_class() -> None:
+    mask = MetaTensor(torch.tensor([0.0, 1, 1, 255, 2, 255]).reshape(1, 1, 2, 3), affine=torch.eye(4))
+    with pytest.raises(ValueError, match="values from 0 to 255 in a mask of 3 classes"):
+        ComputeSizeTarget(3)(mask)
+    assert ComputeSizeTarget(3, ignored=255)(mask).tolist() == [2.0, 1.0]
+    assert ComputeSizeTargetd("label", 3, per_slice=True, ignored=255)({"label": mask})["slice_area_mm2"].shape == (
+        2,
+        2,
+        3,
+    )
