@@ -23,6 +23,7 @@ def scans_with_roi(data_list: str, dataset_dir: str) -> list[dict[str, Any]]:
         SystemExit: with one message, when there is no such list, or an item has no file or no roi.
     """
     file = Path(data_list)
+    scans: list[dict[str, Any]]
     try:
         content = json.loads(file.read_bytes())
         items = [*content.get("training", ()), *content.get("validation", ())]
