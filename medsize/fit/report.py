@@ -320,8 +320,8 @@ def scan_pictures(cases: pd.DataFrame, source: CohortSource) -> Iterator[dict[st
             at = fullest_slice(mask)
             plane = np.asarray(image.dataobj[:, :, at], dtype=np.float32)
             outlines = [(mask[..., at], "solid")]
-            if labels.get(row.image):
-                drawn, _ = read_segmentation(labels[row.image])
+            if drawn_file := labels.get(row.image):
+                drawn, _ = read_segmentation(drawn_file)
                 outlines.append((drawn[..., at], "dotted"))
         except UNREADABLE as e:  # the scan has moved
             yield {"name": f"{scan}: it cannot be drawn: {first_line(e)}", "source": ""}
