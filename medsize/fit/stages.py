@@ -108,7 +108,7 @@ def run_stages(
             outcome = running.run(number, stage)
             if outcome.kind in ("failed", "busy"):
                 raise StageFailed(_failure(stage, log, outcome))
-            if stage == plan.results[-1]:
+            if [stage] == plan.results[-1:]:
                 trained()
             took = f" in {as_text(time.monotonic() - started)}" if outcome.kind == "done" else ""
             report(f"{number}/{len(plan.stages)} {stage.title}: {outcome}{took}")
