@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medsize.measurements.formats.report_text import sizes_in
 from medsize.measurements.measurement import Measurement, Readings, ReadOptions
+from medsize.sizes.table.cells import as_text
 from medsize.sizes.table.spreadsheet import TABLE_ENDINGS, read_cells
 from medsize.suggest import did_you_mean
 
@@ -54,15 +55,20 @@ def read_report_table(file: Path, options: ReadOptions) -> Readings:
             f"{file}: found no column that tells the scan, expected 'image', 'PatientID' or 'SeriesInstanceUID' beside "
             f"'{options.text_column}'. Add one."
         )
+    told_by = sorted({columns.index(options.text_column), *(i for found in at.values() for i in found)})
     readings = Readings()
     for number, row in enumerate(rows, start=2):
-        cells = ["" if isinstance(cell, ValueError) else _text(cell) for cell in row]
-        if not any(cells):
+        cells = ["" if isinstance(cell, ValueError) else as_text(cell) for cell in row]
+        if all(cell == "" for cell in row):
             continue
         if len(cells) != len(columns):
             readings.problems.append(
                 f"{file}, row {number}: found {len(cells)} cells, expected {len(columns)}. Put texts into quotes."
             )
+            continue
+        faulty = [(columns[i], cell) for i in told_by if isinstance(cell := row[i], ValueError)]
+        if faulty:
+            readings.problems += [f"{file}, row {number}, column '{name}' {cell}" for name, cell in faulty]
             continue
         told = {kind: next((cells[i] for i in found if cells[i]), "") for kind, found in at.items()}
         accepted, refused = sizes_in(cells[columns.index(options.text_column)], options.names, options.unit)
@@ -85,7 +91,3 @@ def read_report_table(file: Path, options: ReadOptions) -> Readings:
             line = f"{file}, row {number}, '{refusal.sentence}': {refusal.reason}"
             (readings.problems if refusal.asks else readings.left_out).append(line)
     return readings
-
-
-def _text(cell: object) -> str:
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)

@@ -10,9 +10,9 @@ A sentence states a size in one of these forms, and in no other:
 
 SIZE is one to three lengths or a volume, with a unit: ``16.2 × 11 × 9 cm``, ``23 mm × 1.8 cm``, ``1510 ml``. Of lesions
 it may be a list: ``12, 15 and 31 mm``, ``12 mm and 15 mm``. The last form is for lesions alone: "5 mm liver" may be
-the thickness of slices. Between structure and size stand only words that say nothing else, such as "measures" or
-"about". Words of another time, of a limit, a distance or a part, such as "previously", "up to", "from" or "lobe",
-refuse the size.
+the thickness of slices. A lesion may have a number, ``lesion 2: 12 mm``, which is its name and not a size. Between
+structure and size stand only words that say nothing else, such as "measures" or "about". Words of another time, of a
+limit, a distance or a part, such as "previously", "up to", "from" or "lobe", refuse the size.
 """
 
 from __future__ import annotations
@@ -125,6 +125,11 @@ INSIDE = re.compile(
     re.IGNORECASE,
 )
 """Words that locate a lesion between it and its size, before a verb or a comma."""
+NUMBER_OF_LESION = re.compile(
+    r"\s*(?:#|no\.|nr\.)?\s*(?P<number>\d{1,3})(?=\s*(?:(?P<mark>[:(]|,(?!\d))|(?:is|has|with|measur(?:es|ing|ed)|mi(?:ss|ß)t)\b))",
+    re.IGNORECASE,
+)
+"""Number behind the name of a lesion, before its size: "lesion 2: 12 mm", "lesion 2 measures 12 mm"."""
 CONTINUED = re.compile(r"\s*,?\s*(?:and|und|&|\+)?\s*", re.IGNORECASE)
 """Text between two sizes of the same structure."""
 BOUNDARY = re.compile(r"[,:()\[\]]")
@@ -212,14 +217,18 @@ def _vocabulary(names: tuple[str, ...]) -> _Vocabulary:
 
 
 def _read(sentence: str, vocabulary: _Vocabulary, unit: str, found: _Sizes) -> None:
-    start, last = 0, None
-    matches = list(SPAN.finditer(sentence))
+    text, numbers = _without_numbers_of_lesions(sentence, vocabulary)
+    start, last, is_single = 0, None, False
+    matches = list(SPAN.finditer(text))
     spans, dates = [m for m in matches if not m["date"]], [m for m in matches if m["date"]]
     for number, span in enumerate(spans):
-        end = spans[number + 1].start() if number + 1 < len(spans) else len(sentence)
-        before, after = sentence[start : span.start()], sentence[span.end() : end]
+        end = spans[number + 1].start() if number + 1 < len(spans) else len(text)
+        before, after = text[start : span.start()], text[span.end() : end]
         has_unit = re.search(UNIT, span[0]) is not None
         is_size = has_unit or len(PART.findall(span[0])) > 1
+        names_lesion = any(not _is_organ(name) for name, _ in vocabulary.find(before))
+        if names_lesion and span[0].isdigit() and WITH_UNIT.search(text, span.end()):
+            continue  # the size has a unit, so that this may be the number of the lesion
         if found.number and has_unit and _along_another_direction(before, after):
             size = found.accepted.pop()
             found.refuse(size.sentence, f"'{size.structure} {found.number}' is one of several diameters. {TOGETHER}")
@@ -233,7 +242,10 @@ def _read(sentence: str, vocabulary: _Vocabulary, unit: str, found: _Sizes) -> N
             elif is_size or vocabulary.find(before):
                 if any(date.end() <= span.start() for date in dates):
                     raise _RefusedError("stands behind a date, and may be of another day.")
-                structure, location, used = _structure(before, after, vocabulary, sentence[: span.start()])
+                structure, location, used = _structure(before, after, vocabulary, text[: span.start()])
+                number_of_lesion = next((n for at, n in numbers.items() if start <= at < span.start()), "")
+                location = number_of_lesion or location
+                is_single = _is_organ(structure) or bool(number_of_lesion)
             else:
                 continue  # a count, or the number of an image
         except _RefusedError as e:
@@ -243,10 +255,10 @@ def _read(sentence: str, vocabulary: _Vocabulary, unit: str, found: _Sizes) -> N
             continue
         start = span.end() + used
         try:
-            if is_continued and _is_organ(structure):
+            if is_continued and is_single:
                 found.accepted.pop()
-                raise _RefusedError("is a second size of the same organ, expected one.")
-            sizes = _sizes(span, unit, _is_organ(structure))
+                raise _RefusedError("is a second size of the same structure, expected one.")
+            sizes = _sizes(span, unit, is_single)
         except _RefusedError as e:
             asks = not has_unit and not span["range"]
             found.refuse(sentence, f"'{structure} {span[0]}' {e}", asks)
@@ -260,9 +272,25 @@ def _read(sentence: str, vocabulary: _Vocabulary, unit: str, found: _Sizes) -> N
             found.accepted.append(TextSize(structure, sentence, diameters, volume, told))
         last = structure
         found.number = "" if found.accepted[-1].volume_mm3 else span[0]
-    for match in WITH_UNIT.finditer(sentence):
+    for match in WITH_UNIT.finditer(text):
         if not any(span.start() < match.end() <= span.end() for span in spans):
             found.refuse(sentence, f"'{match[0]}' cannot be read, expected a number such as 12.5 mm.")
+
+
+def _without_numbers_of_lesions(sentence: str, vocabulary: _Vocabulary) -> tuple[str, dict[int, str]]:
+    """Return a sentence with blanks for the numbers behind names of lesions, and these numbers by their places."""
+    text, numbers = sentence, {}
+    for name, match in vocabulary.find(sentence):
+        number = NUMBER_OF_LESION.match(sentence, match.end())
+        if number is None or _is_organ(name) or match[0] != match[1]:  # a plural has several sizes, and no number
+            continue
+        size = SPAN.search(sentence, number.end())
+        if size is None or not _words(sentence[number.end() : size.start()]) <= FILLERS:
+            continue
+        if number["mark"] not in ("(", ",") or re.search(UNIT, size[0]):  # "lesion 12 (15)" may state two sizes
+            text = text[: match.end()] + " " * len(number[0]) + text[number.end() :]
+            numbers[number.start("number")] = number["number"]
+    return text, numbers
 
 
 def _along_another_direction(before: str, after: str) -> bool:
@@ -350,7 +378,7 @@ def _location(rest: str) -> str:
     return match[1].strip() if match else ""
 
 
-def _sizes(span: re.Match[str], unit: str, is_organ: bool) -> list[tuple[tuple[float, ...], float | None]]:
+def _sizes(span: re.Match[str], unit: str, is_single: bool) -> list[tuple[tuple[float, ...], float | None]]:
     """Return the diameters or the volume of each structure that numbers are the size of."""
     if span["range"]:
         raise _RefusedError("is a range, expected one size.")
@@ -362,7 +390,7 @@ def _sizes(span: re.Match[str], unit: str, is_organ: bool) -> list[tuple[tuple[f
         raise _RefusedError("has no unit, expected one. Write it into the text, or state it: --unit cm")
     if any(units[:-1]) and not all(units):
         raise _RefusedError("has a unit at some numbers only, expected one at the last or at each.")
-    if span["list"] and (is_organ or any("," in number for number, _ in parts)):
+    if span["list"] and (is_single or any("," in number for number, _ in parts)):
         raise _RefusedError("is a list, expected one size.")
     try:
         numbers = [parse_number(number) for number, _ in parts]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from pathlib import Path
 
+import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,6 +49,11 @@ def accepted(text: str, *names: str) -> list[tuple[str, str, tuple[float, ...]]]
         ("Lesion 12 mm (series 3, image 45)", [("lesion", "", (12,))]),
         ("A 3-cm lesion. Lesion 12-mm x 14-mm.", [("lesion", "", (30,)), ("lesion", "", (12, 14))]),
         ("Lesion 12 mm, 5 mm from the capsule", [("lesion", "", (12,))]),
+        ("Lesion 1: 12 mm.", [("lesion", "1", (12,))]),
+        ("Herd 2 misst 15 mm", [("lesion", "2", (15,))]),
+        ("Nodule 3, 8 mm", [("nodule", "3", (8,))]),
+        ("Cyst no. 2: 3 x 4 cm, cyst #3 (1 cm)", [("cyst", "2", (30, 40)), ("cyst", "3", (10,))]),
+        ("Lesion 1: 12 mm, 5 mm from the capsule", [("lesion", "1", (12,))]),
     ],
 )
 def test_sizes_that_are_certain(text: str, expected: list[object]) -> None:
@@ -92,6 +99,12 @@ def test_sizes_that_are_certain(text: str, expected: list[object]) -> None:
         "liver 0 cm",
         "liver 40 %",
         "aorta 2 cm",
+        "Lesions 12, 15, 31 mm",
+        "Lesion 1 and lesion 2 measure 12 mm",
+        "Lesion 1: 12 mm and 15 mm",
+        "Lesion 1: 12, 15 and 31 mm",
+        "Lesion 1-2: 12 mm",
+        "Lesion 1 in segment 3, 12 mm",
     ],
 )
 def test_what_may_mean_something_else_is_refused(text: str) -> None:
@@ -129,6 +142,18 @@ def test_a_missing_unit_is_asked_for_and_never_assumed() -> None:
         assert "has no unit, expected one. Write it into the text, or state it: --unit cm" in refused[0].reason
         assert sizes_in(text, unit="cm")[0][0].diameters_mm[0] >= 120
     assert sizes_in("segment 6 lesion, 2 cysts, series 3")[1] == []  # numbers that are no size
+
+
+@pytest.mark.parametrize("text", ["Lesion 1: 12 mm.", "Lesions 12, 15, 31 mm", "Lesion 1 in segment VI 12 mm"])
+def test_a_unit_is_not_asked_for_where_the_size_has_one(text: str) -> None:
+    assert not [refusal for refusal in sizes_in(text)[1] if refusal.asks]
+    assert sizes_in(text, unit="mm") == sizes_in(text, unit="cm") == sizes_in(text)
+
+
+def test_the_number_of_a_lesion_is_not_its_size_though_no_number_has_a_unit() -> None:
+    (size,), refused = sizes_in("Lesion 1: 12", unit="mm")
+    assert (size.location, size.diameters_mm, refused) == ("1", (12,), [])
+    assert [size.diameters_mm for size in sizes_in("Lesion 12 (image 7)", unit="mm")[0]] == [(12,)]
 
 
 def test_a_structure_is_found_by_its_names_in_english_and_german() -> None:
@@ -266,6 +291,24 @@ def test_tables_of_sentences_that_leave_something_open(
     write_images(tmp_path / "scans", 1, "p{}/ct.nii.gz")
     (tmp_path / "reports.csv").write_text(text)
     assert message in problems(tmp_path / "reports.csv", "--scans", tmp_path / "scans", *options)
+
+
+def test_cells_that_hold_no_text_are_named(tmp_path: Path) -> None:
+    write_images(tmp_path / "scans", 3, "p{}/ct.nii.gz")
+    workbook = openpyxl.Workbook()
+    for row in (
+        ["image", "PatientID", "findings", "age"],
+        ["p0", "A", "liver 15 x 12 x 9 cm", "=1+1"],
+        ["p1", "B", '=A1 & ""', 1],
+        ["p2", datetime.date(2024, 3, 1), "liver 3 cm", 1],
+    ):
+        workbook.active.append(row)
+    workbook.save(tmp_path / "reports.xlsx")
+    said = problems(tmp_path / "reports.xlsx", "--scans", tmp_path / "scans", "--text", "findings")
+    assert "row 3, column 'findings' holds the formula =A1 & \"\", whose result is not in the file" in said
+    assert "row 4, column 'PatientID' holds a date or time, 2024-03-01" in said
+    (row,) = rows_of(tmp_path / "sizes.csv")
+    assert row["image"] == "p0/ct.nii.gz"
 
 
 def test_sentences_of_which_none_can_be_read_are_named_and_no_table_is_written(tmp_path: Path) -> None:
