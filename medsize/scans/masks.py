@@ -21,7 +21,7 @@ from medsize.scans.space.grid import Grid, is_on_voxels, on_grid
 from medsize.scans.structure_name import choose_structure, matching_structures
 from medsize.suggest import did_you_mean, first_few
 
-__all__ = ["PlacedMasks", "label_values", "names_held", "place_masks", "structures_held"]
+__all__ = ["PlacedMasks", "as_classes", "class_values", "label_values", "names_held", "place_masks", "structures_held"]
 
 SOFT_EDGES = 16
 """Number of values above which a mask of 0 to 255 is a picture with soft edges."""
@@ -179,7 +179,7 @@ def label_values(file: Path) -> tuple[int, ...]:
         if file.name.lower().endswith(PICTURE_ENDINGS):
             pages = (np.unique(read_picture_mask(file, frame=page)) for page in range(num_pictures(file)))
             return _Values(values=tuple(sorted({int(value) for values in pages for value in values if value})))
-        mask = _as_classes(file, read_image_file(file))  # kept, for a view does not keep it
+        mask = as_classes(file, read_image_file(file))  # kept, for a view does not keep it
         values = np.unique(SimpleITK.GetArrayViewFromImage(mask))
         return _Values(values=tuple(int(value) for value in values if value))
 
@@ -187,10 +187,11 @@ def label_values(file: Path) -> tuple[int, ...]:
 
 
 def _read_label_map(file: Path, structures: Sequence[str], max_bytes: int, values: Sequence[int]) -> SimpleITK.Image:
-    mask = _as_classes(file, read_image_file(file, max_bytes))
+    segments = segment_values(file)
+    mask = as_classes(file, read_image_file(file, max_bytes))
     labels = SimpleITK.GetArrayViewFromImage(mask)
     held = [value for value in np.unique(labels).tolist() if value]
-    if segments := segment_values(file):
+    if segments:
         names = list(segments)
         values = [segments[names[choose_structure(file, name, names)]] for name in structures]
         held = [value for value in held if value not in segments.values()]
@@ -215,7 +216,7 @@ def _read_own_file(files: Mapping[str, str | Path], name: str, max_bytes: int) -
     if name not in files:
         raise ValueError(f"no mask is given for '{name}', only for {first_few(list(files)) or 'none'}. Name its file.")
     file = Path(files[name])
-    mask = _as_classes(file, read_image_file(file, max_bytes))
+    mask = as_classes(file, read_image_file(file, max_bytes))
     values = SimpleITK.GetArrayViewFromImage(mask)
     soft = values.max(initial=0) == 255 and len(np.unique(values)) > SOFT_EDGES
     return file, _like(mask, values >= 128 if soft else values != 0)
@@ -231,31 +232,42 @@ def _like(mask: SimpleITK.Image, values: np.ndarray) -> SimpleITK.Image:
 MAX_CLASS = 2**31 - 1
 
 
-def _as_classes(file: Path, mask: SimpleITK.Image) -> SimpleITK.Image:
-    """Return a mask of whole numbers; probabilities become 1 from 0.5."""
+def as_classes(file: Path, mask: SimpleITK.Image) -> SimpleITK.Image:
+    """
+    Return a mask of whole numbers; probabilities become 1 from 0.5.
+
+    Raises:
+        ValueError: naming the file, when it holds neither classes nor probabilities.
+    """
     values = SimpleITK.GetArrayViewFromImage(mask)
+    classes = class_values(file, values)
+    if classes is values:
+        return mask
+    result = SimpleITK.GetImageFromArray(classes)
+    result.CopyInformation(mask)
+    return result
+
+
+def class_values(file: Path, values: np.ndarray) -> np.ndarray:
+    """Return the voxels of a mask as :func:`as_classes` does."""
     if not np.isfinite(values).all():
         raise ValueError(f"{file}: the mask holds values that are NaN or infinite, expected class indices. Correct it.")
     low, high = values.min(initial=0), values.max(initial=0)
     if low < 0:
         raise ValueError(f"{file}: the mask holds values down to {low:g}, expected class indices from 0. Correct it.")
     if values.dtype.kind != "f":
-        return mask
+        return values
     if high > MAX_CLASS:
         raise ValueError(f"{file}: the mask holds values up to {high:g}, expected class indices. Correct it.")
     whole = values == np.round(values)
     if whole.all():
-        classes = values.astype(np.int32)
-    elif high <= 1:
-        classes = (values >= 0.5).astype(np.uint8)
-    else:
-        raise ValueError(
-            f"{file}: the mask holds the values {values[~whole][0]:g} and {high:g}, expected class indices, or "
-            "probabilities from 0 to 1. Correct it."
-        )
-    result = SimpleITK.GetImageFromArray(classes)
-    result.CopyInformation(mask)
-    return result
+        return values.astype(np.int32)
+    if high <= 1:
+        return (values >= 0.5).astype(np.uint8)
+    raise ValueError(
+        f"{file}: the mask holds the values {values[~whole][0]:g} and {high:g}, expected class indices, or "
+        "probabilities from 0 to 1. Correct it."
+    )
 
 
 def _read_from_dicom(

@@ -8,9 +8,11 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import SimpleITK
 from monai.data import MetaTensor
 
-from medsize.scans.image_file import read_image_file
+from medsize.scans.image_file import is_image_file, read_image_file
+from medsize.scans.masks import as_classes, class_values
 from medsize.scans.resampled_mask import check_place, resampled
 from medsize.scans.scan_facts import UNREADABLE
 from medsize.scans.space.geometry import geometry_faults
@@ -75,42 +77,51 @@ def measure_structure(mask_file: Path, scan_file: Path) -> tuple[float, list[flo
     The volume is that of the mask's own voxels. A mask on other voxels than the scan's is resampled for the areas.
 
     Args:
-        mask_file: mask that holds 1 in the structure, and 0 elsewhere.
+        mask_file: mask that holds 1 in the structure, and 0 elsewhere; or probabilities. NIfTI, NRRD or MetaImage.
         scan_file: its scan, NIfTI.
 
     Raises:
         ValueError: when it cannot be measured, or does not lie on the scan.
     """
     try:
-        measured = describe_mask(mask_file, ("background", "structure"))
+        if not is_image_file(mask_file):
+            raise ValueError(
+                f"{mask_file}: found a '{mask_file.suffix}' file, expected NIfTI, NRRD or MetaImage. "
+                "Save it as .nii.gz."
+            )
+        drawn = as_classes(mask_file, read_image_file(mask_file))
+        inside = SimpleITK.GetArrayViewFromImage(drawn)
+        if inside.max(initial=0) > 1:
+            raise ValueError(
+                f"{mask_file}: found values up to {inside.max()}, expected 1 in the structure, and 0 elsewhere. "
+                "Correct it."
+            )
+        scan = nibabel.load(scan_file)
     except UNREADABLE as e:
-        raise ValueError(f"the mask cannot be measured: {e} It must hold 1 in the structure, and 0 elsewhere.") from e
-    size, areas = measured["size"]["structure"], measured["slice_size"]["structure"]
-    scan, mask = nibabel.load(scan_file), nibabel.load(mask_file)
-    if mask.shape == scan.shape and np.allclose(mask.affine, scan.affine, atol=1e-2):
-        return size, areas
-    grid, drawn = Grid.of_affine(scan.shape, scan.affine), read_image_file(mask_file)
+        raise ValueError(f"the mask cannot be measured: {e}") from e
+    own, grid = Grid.of(drawn), Grid.of_affine(scan.shape, scan.affine)
     try:
         check_place(drawn, grid)
-        placed = on_grid(drawn, grid) if is_on_voxels(Grid.of(drawn), grid) else resampled(drawn, grid)
+        placed = on_grid(drawn, grid) if is_on_voxels(own, grid) else resampled(drawn, grid)
     except ValueError as e:
         raise ValueError(f"the mask {mask_file} does not fit its scan: {e}") from e
     counts = np.count_nonzero(placed, axis=(1, 2))
-    return size, [round(float(area), 3) for area in counts * grid.spacing[0] * grid.spacing[1]]
+    areas = [round(float(area), 3) for area in counts * grid.spacing[0] * grid.spacing[1]]
+    return round(np.count_nonzero(inside) * own.voxel_mm3, 3), areas
 
 
 def read_mask(mask_file: Path) -> MetaTensor:
     """
-    Read a mask of class indices as ``(1, *spatial)``, int64.
+    Read a mask of class indices as ``(1, *spatial)``, int64; probabilities become 1 from 0.5.
 
     Raises:
-        ValueError: when it states no spacing in mm.
+        ValueError: when it states no spacing in mm, or holds neither classes nor probabilities.
     """
     mask = nibabel.load(mask_file)
     if fault := next(geometry_faults(mask), None):
         raise ValueError(f"{mask_file}: {fault}")
     return MetaTensor(
-        np.asarray(mask.dataobj)[None].astype(np.int64),
+        class_values(mask_file, np.asarray(mask.dataobj))[None].astype(np.int64),
         affine=mask.affine,
         meta={"filename_or_obj": str(mask_file)},
     )

@@ -12,6 +12,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from monai.data import MetaTensor
 from scipy.special import ellipe
 
 from medsize.data import load_cohort, write_data_list
+from medsize.scans.space.grid import Grid
 from medsize.sizes.table.read import read_size_table
 from medsize.sizes.table.scan_sizes import add_sizes, scan_sizes
 from medsize.sizes.table.size_table import SizeTable, SizeTableError
@@ -244,7 +246,7 @@ def test_what_scans_and_masks_do_not_have_is_named(table: SizeTable, tmp_path: P
         (
             (10, 10, 4),
             2.0,
-            "values from 2 to 2 in a mask of 2 classes. It must hold 1 in the structure, and 0 elsewhere",
+            "found values up to 2, expected 1 in the structure, and 0 elsewhere",
         ),
         ((10, 4, 10), 1.0, "does not fit its scan: it is not on the image's voxels: .*Were its axes swapped"),
         (None, 1.0, "the mask cannot be measured: .*mask.nii.gz"),
@@ -258,6 +260,28 @@ def test_masks_that_cannot_be_measured_are_named(
         write_scan(tmp_path / "mask.nii.gz", shape, value=value)
     path = write_csv(tmp_path / "sizes.csv", ["image", "liver mask"], ["a.nii.gz", "mask.nii.gz"])
     with pytest.raises(SizeTableError, match=r"row 2, column 'liver mask' \(B\): .*" + message):
+        scan_sizes(read_size_table(path), "a.nii.gz", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nrrd", "mask.mha"])
+def test_a_mask_of_probabilities_is_inside_from_a_half(tmp_path: Path, name: str) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    inside = np.full((4, 10, 10), 0.1, dtype=np.float32)
+    inside[1, 2:4, 2:6], inside[2, 2, 2] = 0.9, 1.0
+    mask = SimpleITK.GetImageFromArray(inside)
+    Grid.of_affine((10, 10, 4), np.diag([2.0, 2.0, 5.0, 1.0])).place(mask)
+    SimpleITK.WriteImage(mask, tmp_path / name)
+    path = write_csv(tmp_path / "sizes.csv", ["image", "liver mask"], ["a.nii.gz", name])
+    assert scan_sizes(read_size_table(path), "a.nii.gz", tmp_path) == {
+        "size": {"liver": 9 * 20},
+        "slice_size": {"liver": [0, 32, 4, 0]},
+    }
+
+
+def test_a_mask_of_another_format_is_named(tmp_path: Path) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    path = write_csv(tmp_path / "sizes.csv", ["image", "liver mask"], ["a.nii.gz", "mask.png"])
+    with pytest.raises(SizeTableError, match=r"mask.png: found a '.png' file, expected NIfTI, NRRD or MetaImage. Save"):
         scan_sizes(read_size_table(path), "a.nii.gz", tmp_path)
 
 
