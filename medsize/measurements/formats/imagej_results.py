@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from medsize.measurements.formats.volumes import header_of, text_rows
@@ -48,6 +49,7 @@ def read_imagej_results(file: Path, options: ReadOptions) -> Readings:
     if power != LENGTH:
         raise ValueError(f"--unit is '{options.unit}', expected a unit of length for {file}, such as mm.")
     readings = Readings()
+    numbered = set()
     for number, row in enumerate(rows, start=2):
         cells = dict(zip(header, row, strict=False))
         if not any(row):
@@ -59,9 +61,10 @@ def read_imagej_results(file: Path, options: ReadOptions) -> Readings:
         except ValueError as e:
             readings.problems.append(f"{file}, row {number}: {e}, expected a number. Correct it.")
             continue
-        image, *parts = cells.get("Label", "").split(":")
-        name = next((part.strip() for part in parts if not DEFAULT_NAME.fullmatch(part.strip())), "")
+        image, *parts = (part.strip() for part in cells.get("Label", "").split(":"))
+        name = next((part for part in parts if not DEFAULT_NAME.fullmatch(part)), "")
         structure, lesion = without_number(name)
+        numbered |= {(image, structure)} if lesion else set()
         diameters = next(([numbers[a], numbers[b]] for a, b in DIAMETERS if numbers.get(a) and b in numbers), [])
         if not diameters and "Angle" in numbers and numbers.get("Length"):  # a line
             diameters = [numbers["Length"]]
@@ -78,7 +81,12 @@ def read_imagej_results(file: Path, options: ReadOptions) -> Readings:
                 area_mm2=None if area is None else mm**2 * area,
                 slice=int(numbers["Slice"]) - 1 if "Slice" in numbers and area is not None else None,
                 lesion=lesion,
-                image=image.strip(),
+                image=image,
             )
         )
+    # ImageJ names the second selection tumour-1, and the first one tumour.
+    readings.measurements = [
+        replace(m, lesion=m.lesion or m.structure) if (m.image, m.structure) in numbered else m
+        for m in readings.measurements
+    ]
     return readings

@@ -137,8 +137,8 @@ def _measurements(file: Path, where: str, markup: _Markup) -> Iterator[Measureme
     elif markup.type == "Fiducial":
         for control, point in zip(defined, points, strict=True):
             label = control.label.strip()
-            is_default = label.startswith(markup.name) if markup.name else DEFAULT_NAME.fullmatch(label)
-            own = {} if not label or is_default else {"structure": label}
+            is_default = DEFAULT_NAME.fullmatch(label) or re.fullmatch(rf"{re.escape(markup.name)}([ _-]?\d+)?", label)
+            own = {} if is_default or not label else {"structure": label}
             yield Measurement(**{**stated, "lesion": "", **own}, places=(Place((point,)),))
 
 

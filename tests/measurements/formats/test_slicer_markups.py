@@ -60,6 +60,22 @@ def test_lines_that_cross_are_diameters_of_one_lesion_and_numbers_tell_lesions_a
     assert (second["lesion"], second["tumour diameters_mm"]) == ("tumour_3", "5")
 
 
+@pytest.mark.parametrize(
+    ("name", "labels", "structures"),
+    [
+        ("F", ["Femur", "Fibroid"], {"Femur", "Fibroid"}),
+        ("liver", ["liver lesion", "liver-2"], {"liver lesion", "liver"}),
+    ],
+)
+def test_the_label_of_a_point_counts_though_it_begins_like_its_list(
+    scans: Path, name: str, labels: list[str], structures: set[str]
+) -> None:
+    points = markup("Fiducial", [[-5, -6, 7], [-8, -9, 5]], name, labels=labels)
+    write_markups(scans / "scan 00.mrk.json", markup("Line", LINE, "tumour"), points)
+    (row,) = table(scans)
+    assert {column.removesuffix(" click_mm") for column in row if "click_mm" in column} == structures | {"tumour"}
+
+
 def turned(degrees: float) -> list[float]:
     """Axes of a box that is turned about the long axis of the body, as 3D Slicer writes them."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

@@ -94,6 +94,21 @@ def test_results_of_imagej_need_a_unit_and_name_their_image(scans: Path) -> None
     assert (in_slice["slice"], in_slice["cut area_mm2"]) == ("2", "50 + 25")
 
 
+def test_selections_of_imagej_that_it_numbers_are_lesions_the_first_one_too(scans: Path) -> None:
+    results = scans.parent / "Results.csv"
+    results.write_text(
+        " ,Label,Feret,MinFeret\n"
+        "1,p1:tumour,24,11\n2,p1:tumour-1,24.2,11.1\n3,p1:tumour-2,9,8\n4,p2:tumour,7,6\n5,p2:tumour,7,6\n"
+    )
+    rows = table(results, "--scans", scans, "--unit", "mm")
+    assert [(row["image"], row["lesion"], row["tumour diameters_mm"]) for row in rows] == [
+        ("p1/ct.nii.gz", "tumour", "24 x 11"),
+        ("p1/ct.nii.gz", "tumour-1", "24.2 x 11.1"),
+        ("p1/ct.nii.gz", "tumour-2", "9 x 8"),
+        ("p2/ct.nii.gz", "", "7 x 6"),  # one selection, measured twice
+    ]
+
+
 @pytest.mark.parametrize(
     ("unit", "power", "expected"),
     [
