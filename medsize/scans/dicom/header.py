@@ -190,7 +190,9 @@ def read_dicom_file(file: Path, known: dict[tuple[Any, ...], DicomSeries] | None
             raise ValueError("it states no SeriesInstanceUID and no image")
         known = {} if known is None else known
         unnamed = () if uid else (file.parent, str(dataset.get("SeriesNumber")), str(dataset.get("SeriesDescription")))
-        key = (uid, subject, modality, *unnamed)
+        is_mask = sop_class in (*SEGMENTATIONS, RTStructureSetStorage)
+        own = (file,) if is_mask else ()  # masks of one series may be drawn on several
+        key = (uid, subject, modality, *unnamed, *own)
         if key not in known:
             known[key] = _series(dataset)
         described = _described(file, dataset, known[key], bytes_left)

@@ -22,7 +22,7 @@ from medsize.scans.image_file import last_line
 from medsize.scans.scan import FoundScan, ScanKind
 from medsize.scans.space.grid import Grid
 
-__all__ = ["found_series", "is_apart", "read_series"]
+__all__ = ["PICTURES", "SHEETS", "found_series", "is_apart", "read_series"]
 
 OFF_GRID = 0.1
 """Largest distance of a slice from its place, in slice distances: positions are stored rounded."""
@@ -32,10 +32,12 @@ SAME_PLACE = 0.01
 """mm within which two slices are at the same place."""
 VOLUMES_BY_NAME = ("Image", "Parametric Map", "US Volume")
 """Words in the names of the SOP classes that hold images. A name without them is that of a dose, a spectrum, …"""
-PROJECTIONS = re.compile(
-    r"^(Secondary Capture|Computed Radiography|Digital|X-Ray (Angiographic|Radiofluoroscopic)|RT Image|Ultrasound|VL|"
-    r"Video|Multi-frame .* Secondary Capture)"
+PICTURES = re.compile(
+    r"^(Secondary Capture|Computed Radiography|Digital|X-Ray (Angiographic|Radiofluoroscopic)|RT Image|Ultrasound|"
+    r"VL (?!Whole)|Video|Multi-frame .* Secondary Capture|Ophthalmic Photography)"
 )
+"""Names of the SOP classes that are pictures unless they state a place in space."""
+PROJECTIONS = re.compile(rf"{PICTURES.pattern}|^VL Whole")
 """Names of the SOP classes that are volumes only if they state a place in space."""
 SHEETS = re.compile(r"screen ?save|\b(dose|protocol|report|results?)\b", re.IGNORECASE)
 """Words of images that are printed sheets, in ImageType or SeriesDescription."""

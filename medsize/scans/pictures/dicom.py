@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,12 @@ from pydicom.pixels import apply_color_lut, pixel_array
 from pydicom.uid import UID
 
 from medsize.scans.dicom.header import PYDICOM_ERRORS, DicomFile, open_dicom, read_header
-from medsize.scans.dicom.series import SHEETS
+from medsize.scans.dicom.series import PICTURES, SHEETS
 from medsize.scans.image_file import MAX_BYTES, check_memory
 from medsize.scans.pictures.picture import Picture, as_picture
 
-__all__ = ["PICTURES", "is_dicom_picture", "num_frames", "picture_fault", "picture_spacing", "read_frame"]
+__all__ = ["is_dicom_picture", "num_frames", "picture_fault", "picture_spacing", "read_frame"]
 
-PICTURES = re.compile(
-    r"^(Secondary Capture|Computed Radiography|Digital|X-Ray (Angiographic|Radiofluoroscopic)|RT Image|Ultrasound|"
-    r"VL (?!Whole)|Video|Multi-frame .* Secondary Capture|Ophthalmic Photography)"
-)
-"""Names of the SOP classes that are pictures unless they state a place in space."""
 CENTIMETRES = 3
 """Unit of an axis of a region of ultrasound."""
 PLANE = 1

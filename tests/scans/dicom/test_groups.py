@@ -56,6 +56,26 @@ def test_two_patients_under_one_uid_are_two_scans_with_their_own_masks(tmp_path:
     }
 
 
+def test_masks_of_one_series_belong_each_to_the_scan_that_it_names(tmp_path: Path) -> None:
+    for number, name in enumerate(("one", "two")):
+        frame = f"1.2.{number + 5}"
+
+        def change(header: Dataset, index: int, name: str = name, frame: str = frame) -> None:
+            header.SeriesInstanceUID, header.FrameOfReferenceUID = frame + ".1", frame
+
+        write_series(tmp_path / name, change)
+        write_rtstruct(tmp_path / f"{name}.dcm", frame, {"liver": [square(1, 5, 2)]}, drawn_on=frame + ".1")
+        dataset = pydicom.dcmread(tmp_path / f"{name}.dcm")
+        dataset.SeriesInstanceUID = "1.2.3"
+        dataset.save_as(tmp_path / f"{name}.dcm")
+    masks, problems = pair_masks(find_scans(tmp_path))
+    assert problems == []
+    assert {series.parent.name: [m.stem for m in drawn] for series, drawn in masks.items()} == {
+        "one": ["one"],
+        "two": ["two"],
+    }
+
+
 def blank(*names: str, at: Callable[[int], bool] = lambda index: True) -> Callable[[Dataset, int], None]:
     def change(header: Dataset, index: int) -> None:
         for name in names if at(index) else ():

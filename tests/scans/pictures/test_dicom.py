@@ -16,12 +16,13 @@ from medsize.scans.pictures.file import num_pictures, read_picture
 from medsize.scans.scan import ScanKind
 from tests.dicom import save, write_series
 
-ULTRASOUND, MANY_FRAMES, RADIOGRAPH, CAPTURE, PHOTOGRAPH = (
+ULTRASOUND, MANY_FRAMES, RADIOGRAPH, CAPTURE, PHOTOGRAPH, FUNDUS = (
     "1.2.840.10008.5.1.4.1.1.6.1",
     "1.2.840.10008.5.1.4.1.1.3.1",
     "1.2.840.10008.5.1.4.1.1.1",
     "1.2.840.10008.5.1.4.1.1.7",
     "1.2.840.10008.5.1.4.1.1.77.1.4",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.1",
 )
 GREY = np.random.default_rng(0).integers(0, 256, (10, 14), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (10, 14, 3), dtype=np.uint8)
@@ -79,6 +80,7 @@ M_MODE = region(1, 1, RegionSpatialFormat=2)
         (RADIOGRAPH, {"ImagerPixelSpacing": [0.2, 0.2], "PixelSpacing": [0.1, 0.1]}, (0.1, 0.1)),
         (CAPTURE, {}, None),
         (PHOTOGRAPH, {}, None),
+        (FUNDUS, {}, None),
     ],
 )
 def test_the_size_of_a_pixel_is_that_of_its_header(
