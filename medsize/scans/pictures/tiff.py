@@ -90,7 +90,7 @@ def read_page(file: Path, page: int = 0, max_bytes: int = MAX_BYTES) -> Picture:
             pixels, is_black = _stored(file, chosen, chosen.index)
             pixels = _coloured(pixels, chosen)
             if not is_black:
-                pixels = (~pixels if pixels.dtype == bool else np.iinfo(pixels.dtype).max - pixels).astype(pixels.dtype)
+                pixels = _inverted(pixels)
                 notes.append("its 0 is white: it was inverted")
             return as_picture(pixels, spacing, tuple(notes))
     except ValueError as e:
@@ -111,7 +111,9 @@ def page_indices(file: Path, page: int = 0) -> np.ndarray | None:
             pages = picture_pages(tiff)
             chosen = pages[page]
             if chosen.bitspersample == 1 or chosen.photometric.name in ("PALETTE", "MINISWHITE"):
-                return _stored(file, chosen, chosen.index)[0].astype(np.uint8)
+                pixels, is_black = _stored(file, chosen, chosen.index)
+                is_inverted = is_black and chosen.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+                return (_inverted(pixels) if is_inverted else pixels).astype(np.uint8)
             return None
     except TIFF_ERRORS as e:
         raise _broken(file, e) from e
@@ -139,6 +141,10 @@ def _coloured(pixels: np.ndarray, page: Any) -> np.ndarray:
         table = page.colormap if page.colormap.max(initial=0) < 256 else page.colormap >> 8
         return np.moveaxis(table[:, pixels], 0, -1).astype(np.uint8)
     return np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 and page.axes.startswith("S") else pixels
+
+
+def _inverted(pixels: np.ndarray) -> np.ndarray:
+    return (~pixels if pixels.dtype == bool else np.iinfo(pixels.dtype).max - pixels).astype(pixels.dtype)
 
 
 def _stored(file: Path, page: Any, index: int) -> tuple[np.ndarray, bool]:

@@ -31,6 +31,18 @@ def test_indices_are_read_from_grey_palettes_and_bits(tmp_path: Path) -> None:
         assert np.array_equal(read_picture_mask(tmp_path / name), LABELS > 0)
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "group4"])
+def test_bits_whose_0_is_white_are_read_as_stored_by_any_compression(tmp_path: Path, compression: str | None) -> None:
+    file = tmp_path / "a.tif"
+    Image.fromarray(LABELS > 0).save(file, compression=compression, tiffinfo={262: 0})
+    with tifffile.TiffFile(file) as tiff:
+        assert tiff.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    stored = read_picture_mask(file)
+    file.write_bytes(b"")
+    tifffile.imwrite(file, LABELS == 0, photometric="miniswhite")
+    assert np.array_equal(stored, read_picture_mask(file))
+
+
 def test_colours_need_a_table_and_unknown_ones_are_named(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     Image.fromarray(PAINTED).save(file)
