@@ -197,7 +197,7 @@ def _is_count_beside_fraction(name: Cell, columns: Sequence[Column | None], numb
 
     Beside an area it is not read as one, as that would make the area the mean of one object.
     """
-    if isinstance(name, ValueError) or not numbers or not all(n >= 0 and n == int(n) for n in numbers):
+    if isinstance(name, ValueError) or not numbers or not all(n >= 0 and float(n).is_integer() for n in numbers):
         return False
     of_structure = [c for c in columns if c and c.structure and _comparable(c.structure) == _comparable(as_text(name))]
     return {c.kind for c in of_structure if c.kind in (*SIZE_KINDS, "count")} == {"fraction"}
@@ -244,7 +244,7 @@ def _of_unknown_names(
         name = as_text(header[index])  # type: ignore[arg-type]
         is_structure = numbers.get(index) and (_comparable(name) in structures or not structures)
         hint = f" If its numbers are volumes in mL, rename it to '{name} volume_ml'" if is_structure else ""
-        if is_structure and all(n == int(n) for n in numbers[index]):
+        if is_structure and all(float(n).is_integer() for n in numbers[index]):
             hint += f"; if it counts objects, to '{name} count'"
         hint += "." if hint else ""
         yield f"row 1, column {where[index]} is not known.{hint}{unknown[index]}"

@@ -256,7 +256,8 @@ def _doubtful_rows(sheet: Any, table: list[list[Cell]]) -> Iterator[str]:
 
 def _cell(entered: Any, result: Any) -> Cell:
     value = result.value
-    if entered.data_type == "f" and value is None:
+    is_empty_text = result.data_type == "str"  # openpyxl gives None for the result "", too
+    if entered.data_type == "f" and value is None and not is_empty_text:
         formula = getattr(entered.value, "text", entered.value)
         return ValueError(
             f"holds the formula {formula}, whose result is not in the file. Open the file in a spreadsheet program "

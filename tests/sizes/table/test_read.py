@@ -489,16 +489,38 @@ def test_faulty_cells_of_workbooks_are_named(tmp_path: Path, cell: str, value: A
     assert message in problems_of(path)[0]
 
 
-def test_the_stored_result_of_a_formula_counts(tmp_path: Path) -> None:
-    path = write_xlsx(tmp_path / "sizes.xlsx", ["image", "liver volume_ml"], ["a", "=1000+510"])
+def test_codes_that_look_like_huge_numbers_are_no_sizes(tmp_path: Path) -> None:
+    (problem,) = problems_of(
+        write_csv(tmp_path / "sizes.csv", [*LIVER, "code"], ["a", 1, "12E345"], ["b", 2, "12E346"])
+    )
+    assert "column 'code' (C) is not known" in problem
+
+
+def with_result(path: Path, formula: str, result: bytes) -> None:
+    """Store the result of a formula as a spreadsheet program does."""
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     sheet = "xl/worksheets/sheet1.xml"
-    parts[sheet] = re.sub(rb"(<f>1000\+510</f>)<v ?/?>(</v>)?", rb"\1<v>1510</v>", parts[sheet])
+    parts[sheet], found = re.subn(
+        rb"(<c [^<>]*)(><f>" + re.escape(formula).encode() + rb"</f>)<v ?/?>(?:</v>)?", rb"\1" + result, parts[sheet]
+    )
+    assert found == 1
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in parts.items():
             archive.writestr(name, content)
+
+
+def test_the_stored_result_of_a_formula_counts(tmp_path: Path) -> None:
+    path = write_xlsx(tmp_path / "sizes.xlsx", LIVER, ["a", "=1000+510"])
+    with_result(path, "1000+510", rb"\2<v>1510</v>")
     assert scan_sizes(read_size_table(path), "a")["size"] == {"liver": 1510e3}
+
+
+def test_a_formula_whose_result_is_an_empty_text_is_an_empty_cell(tmp_path: Path) -> None:
+    path = write_xlsx(tmp_path / "sizes.xlsx", [*LIVER, "spleen volume_ml"], ["a", 1510, "=T(1)"])
+    assert "holds the formula =T(1), whose result is not in the file" in problems_of(path)[0]
+    with_result(path, "T(1)", rb' t="str"\2<v></v>')
+    assert scan_sizes(read_size_table(path), "a")["size"] == {"liver": 1510e3, "spleen": None}
 
 
 @pytest.mark.parametrize(("errors", "is_doubtful"), [((0.1, 0.2), True), ((0.1, 10), False), (("0.1 %", ""), False)])
@@ -608,7 +630,9 @@ def test_names_in_other_words_below_a_title_are_pointed_out(tmp_path: Path, empt
         ),
         max_size=3,
     ),
-    cells=st.lists(st.lists(st.one_of(st.sampled_from(["a", "0", "1,5"]), st.text()), max_size=5), max_size=4),
+    cells=st.lists(
+        st.lists(st.one_of(st.sampled_from(["a", "0", "1,5", "12E345"]), st.text()), max_size=5), max_size=4
+    ),
 )
 def test_any_csv_is_read_or_refused(tmp_path: Path, further: list[str], cells: list[list[str]]) -> None:
     path = tmp_path / "sizes.csv"
