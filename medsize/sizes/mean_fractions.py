@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from medsize.items import TrainingItem, size_key
-from medsize.sizes.region import region_measure
+from medsize.sizes.estimate import WIDEST
+from medsize.sizes.region import FULLEST, region_measure
 
 __all__ = ["mean_fractions"]
 
@@ -24,17 +25,20 @@ def mean_fractions(items: Sequence[TrainingItem], region_mm: Sequence[float]) ->
 
     Returns:
         K fractions that sum to 1, the background first, each structure at least 1e-4; ``None`` if no item states a
-        size. A structure whose size is never known counts with 1e-4.
+        size. A structure whose size is never known, or by presence alone, counts with 1e-4. Structures that would fill
+        more than 0.7 together are scaled to that.
     """
     found = []
     for item in items:
         key = size_key(item)
         if key is None:
             continue
-        middle = torch.as_tensor(item[key]).mean(dim=0)
-        fractions = (middle / region_measure(item, key, region_mm)).reshape(len(middle), -1)
-        found.append(torch.where(fractions.isfinite(), fractions, torch.nan))
+        low, high = torch.as_tensor(item[key])
+        # The middle of wide bounds is no size: that of presence alone, half of the region.
+        middle = torch.where(high <= WIDEST * low, (low + high) / 2, torch.nan)
+        found.append((middle / region_measure(item, key, region_mm)).reshape(len(middle), -1))
     if not found:
         return None
-    mean = torch.cat(found, dim=-1).nanmean(dim=-1).nan_to_num(SMALLEST).clamp_min(SMALLEST)
+    mean = torch.cat(found, dim=-1).nanmean(dim=-1).nan_to_num(SMALLEST)
+    mean = (mean * FULLEST / mean.sum().clamp_min(FULLEST)).clamp_min(SMALLEST)
     return [1 - float(mean.sum()), *mean.tolist()]

@@ -44,6 +44,17 @@ def test_tags_of_many_structures_leave_room_for_a_zoom() -> None:
     )
 
 
+def test_mean_fractions_leave_a_background_and_pass_over_presence_alone() -> None:
+    fraction = 100.0 * 100.0
+    present = torch.tensor([[1e-3], [1.0]], dtype=torch.float64) * fraction
+    in_half = torch.full((2, 1), 0.5 * fraction, dtype=torch.float64)
+    absent = torch.zeros((2, 1), dtype=torch.float64)
+    alone = {"slice_area_mm2": torch.stack([present, present, present], dim=1)}
+    assert mean_fractions([alone], REGION) == pytest.approx([1 - 3e-4, 1e-4, 1e-4, 1e-4])
+    beside = {"slice_area_mm2": torch.stack([in_half, absent, in_half], dim=1)}
+    assert mean_fractions([alone, beside], REGION) == pytest.approx([0.3 - 1e-4, 0.35, 1e-4, 0.35])
+
+
 @pytest.mark.parametrize("size_detail", ["cohort mean", "tags"])
 def test_unknown_sizes_stay_unknown(size_detail: str) -> None:
     (coarse,) = with_size_detail([item([100.0, 40.0], [float("inf"), 25.0])], size_detail, REGION)
