@@ -15,7 +15,7 @@ import typer
 from medsize.cohort.proposal import propose_run
 from medsize.data import load_cohort
 from medsize.data.data_list import write_data_list
-from medsize.files import atomic_write, is_newer
+from medsize.files import atomic_write
 from medsize.progress_bar import with_progress
 from medsize.scans.pictures.file import picture_nifti, read_picture, write_picture
 from medsize.transforms import ClickFromMask
@@ -56,8 +56,6 @@ def write_set(
     """
     Write pictures and masks as NIfTI, the data list and ``cohort.yaml``.
 
-    Pictures that are newer than their source stay as they are.
-
     Args:
         output_dir: folder that gets ``images``, ``masks``, ``datalist.json`` and ``cohort.yaml``.
         pictures: the pictures, read one by one.
@@ -81,8 +79,7 @@ def write_set(
             )
         spacing = picture.spacing_mm if item.pixel_mm else None
         image, label = (f"{kind}/{item.name}.nii.gz" for kind in ("images", "masks"))
-        if not is_newer(output_dir / image, item.file):
-            write_picture(replace(picture, spacing_mm=spacing), output_dir / image, channels)
+        write_picture(replace(picture, spacing_mm=spacing), output_dir / image, channels)
         with atomic_write(output_dir / label) as partial:
             nibabel.save(picture_nifti(item.mask, spacing), partial)
         entry = {"image": image, "label": label, "subject": item.subject, **item.entry}

@@ -10,10 +10,9 @@ import numpy as np
 import SimpleITK
 
 from medsize.cohort.conversion.pictures import IGNORED, picture_masks
-from medsize.cohort.conversion.scans import Converter, MaskFiles, mask_files
+from medsize.cohort.conversion.scans import Converter, MaskFiles, mask_files, read_table, write_table
 from medsize.cohort.find import CohortScan
 from medsize.cohort.structures import masks_of, names_held
-from medsize.files import is_newer
 from medsize.progress_bar import with_progress
 from medsize.scans.image_file import read_image_file, write_nifti
 from medsize.scans.masks import place_masks
@@ -24,6 +23,8 @@ __all__ = ["inside_option", "write_organs"]
 
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 """Characters that a folder's name does not get."""
+COLUMNS = ("image", "source")
+"""Columns of the index of masks, which tells those that are still right."""
 
 
 def inside_option(texts: Sequence[str]) -> dict[str, str]:
@@ -61,6 +62,8 @@ def write_organs(
     """
     found: dict[str, dict[str, str]] = {}
     problems = []
+    index = converter.output_dir / "organs" / "index.csv"
+    written = read_table(index)
     for image, scan in with_progress(list(scans.items()), "organs"):
         for organ in dict.fromkeys(organs.values()):
             names = names_held(scan, [organ, *(name for name, place in organs.items() if place == organ)])
@@ -69,8 +72,12 @@ def write_organs(
             masks = masks_of(scan, names)
             path = f"organs/{NOT_IN_NAMES.sub('_', organ)}/{Path(image).name}"
             target = converter.output_dir / path
+            code = converter.source_code((*scan.scan.files, *mask_files(masks)), scan.scan, names)
+            row = {"image": path, "source": code}
             try:
-                if not all(is_newer(target, file) for file in mask_files(masks)):
+                if written.get(path) != row or not target.is_file():
+                    if written.pop(path, None):  # or it would stand for the new mask if the next step is cut off
+                        write_table(index, COLUMNS, written.values())
                     if scan.scan.kind is ScanKind.PICTURE:
                         _write_of_picture(scan, masks, names, converter, target)
                     else:
@@ -78,6 +85,8 @@ def write_organs(
                         frame = scan.scan.frame_of_reference
                         drawn = place_masks(masks, grid, names, frame, True, converter.max_bytes).labels
                         write_nifti(SimpleITK.Cast(drawn > 0, SimpleITK.sitkUInt8), target)
+                    written[path] = row
+                    write_table(index, COLUMNS, written.values())
             except ValueError as e:
                 problems.append(str(e))
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -55,27 +56,37 @@ def describe_scans(
         seed: seed of the shifts.
         top_level: further entries of the data list.
     """
-    settings = {"roi_shift_mm": roi_shift_mm, "seed": seed, "class_names": list(class_names)}
-    measured: dict[str, dict[str, Any]] = {}
+    settings: dict[str, Any] = {"roi_shift_mm": roi_shift_mm, "seed": seed, "class_names": list(class_names)}
+    hashes: dict[str, str] = {}
+    measured: dict[tuple[str, str], dict[str, Any]] = {}
     if data_list.is_file():
         previous = json.loads(data_list.read_text())
-        if previous.get("measured_with") == settings:
-            written = data_list.stat().st_mtime
+        earlier = previous.get("measured_with", {})
+        known = earlier.get("sha256", {})
+        if earlier == {**settings, "sha256": known}:
             measured = {
-                item["label"]: {key: item[key] for key in ("size", "slice_size", "roi") if key in item}
+                (item["label"], known[item["label"]]): {
+                    key: item[key] for key in ("size", "slice_size", "roi") if key in item
+                }
                 for item in previous["training"]
-                if (dataset_dir / item["label"]).stat().st_mtime < written
             }
     items = []
     for number, scan in enumerate(track(scans, description="measuring masks")):
-        mask_file = dataset_dir / scan["label"]
-        entry = measured.get(scan["label"]) or describe_mask(
-            mask_file, class_names, roi_shift_mm, np.random.default_rng([seed, number])
-        )
+        label = scan["label"]
+        mask_file = dataset_dir / label
+        # The same path may lead to another mask: times do not tell, as copies keep theirs.
+        hashes[label] = hashlib.sha256(mask_file.read_bytes()).hexdigest()
+        entry = measured.get((label, hashes[label]))
+        is_known = entry is not None
+        if entry is None:
+            entry = describe_mask(mask_file, class_names, roi_shift_mm, np.random.default_rng([seed, number]))
         item = {**scan, **entry}
         if click_dir is not None:
             click_file = click_dir / mask_file.name
+            if not is_known:
+                click_file.unlink(missing_ok=True)
             write_clicks(mask_file, click_file)
             item["scribble"] = os.path.relpath(click_file, dataset_dir)
         items.append(item)
+    settings["sha256"] = hashes
     write_data_list(data_list, class_names, items, size_unit="mm3", measured_with=settings, **top_level)

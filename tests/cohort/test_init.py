@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import html.parser
 import json
+import os
 import re
 import weakref
 from collections.abc import Callable
@@ -672,6 +673,32 @@ def test_masks_of_an_organ_become_the_region_of_what_lies_in_it(command: Callabl
         "medsize.cli", "check", BUNDLE_2D, "--config", "train.yaml", "--config", overlay, cwd=tmp_path, check=False
     )
     assert "found no mask of 'liver' among its 'organs'" in checked.stdout + checked.stderr
+
+
+def test_the_mask_of_an_organ_is_that_of_the_file_though_an_older_one_replaces_it(tmp_path: Path) -> None:
+    for number in range(2):
+        image, mask = phantom(number)
+        save(tmp_path / "scans" / f"s{number}" / "ct.nii.gz", image)
+        save(tmp_path / "scans" / f"s{number}" / "segmentations" / "liver.nii.gz", (mask == 1).astype(np.uint8))
+    table = write_table(tmp_path / "sizes.csv", "image,lesion diameters_mm", ["s0,5", "s1,6"])
+
+    def volumes() -> list[float]:
+        result = init(tmp_path / "scans", tmp_path / "out", "--sizes", table, "--inside", "lesion=liver")
+        assert result.exit_code == 0, result.output
+        masks = (i["organs"]["liver"] for i in json.loads((tmp_path / "out" / "datalist.json").read_text())["training"])
+        return sorted(describe_mask(tmp_path / "out" / m, ["background", "x"])["size"]["x"] / 1000 for m in masks)
+
+    assert volumes() == pytest.approx(sorted(volumes_ml(number)[0] for number in range(2)))
+    written = {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "organs").rglob("*.nii.gz")}
+    for number in range(2):
+        other = tmp_path / "scans" / f"s{number}" / "segmentations" / "liver.nii.gz"
+        save(other, (phantom(number)[1] == 2).astype(np.uint8))
+        os.utime(other, (1, 1))
+    assert volumes() == pytest.approx(sorted(volumes_ml(number)[1] for number in range(2)))
+    changed = {file: file.stat().st_mtime_ns for file in written}
+    assert all(changed[file] != written[file] for file in written)
+    volumes()
+    assert {file: file.stat().st_mtime_ns for file in written} == changed
 
 
 @pytest.mark.parametrize(

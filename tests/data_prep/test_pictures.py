@@ -119,6 +119,11 @@ def test_nuclei_of_a_picture_are_one_mask_and_parts_of_a_field_stay_together(com
     assert found["training"][0]["slice_size"]["nucleus"] == [pytest.approx(48 / 1024, abs=1e-6)]
     cohort = load_cohort(tmp_path / "out" / "datalist.json", tmp_path / "out")
     assert Proposal(cohort, 2).in_channels() == 3  # a mixed set is in colour throughout
+    one_kind = prepared(command, "dsb2018", folder, tmp_path / "two", "--folds", "2", "--stain", "fluorescence")
+    first = tmp_path / "two" / one_kind["training"][0]["image"]
+    assert nibabel.load(first).shape == (32, 32, 1)
+    prepared(command, "dsb2018", folder, tmp_path / "two", "--folds", "2")
+    assert nibabel.load(first).shape == (32, 32, 1, 3)
 
 
 def test_ignored_pixels_count_for_no_class_and_the_official_lists_split(command: Callable, tmp_path: Path) -> None:

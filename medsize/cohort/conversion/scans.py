@@ -33,6 +33,7 @@ __all__ = [
     "identify_by_folder",
     "mask_files",
     "read_table",
+    "write_table",
 ]
 
 COLUMNS = ("image", "label", "subject", "modality", "description", "voxels", "spacing_mm", "mask_mm3", "note", "source")
@@ -179,7 +180,7 @@ class Converter:
         own = scan.series if scan.kind is ScanKind.SERIES and scan.series_is_unique else self._path(scan.files[0])
         own += "" if scan.frame is None else f"#{scan.frame + 1}"
         name = f"{subject}_{modality}_{pseudonym(own, self.key, 8)}.nii.gz"
-        source = self._source((*scan.files, *mask_files(masks)), scan)
+        source = self.source_code((*scan.files, *mask_files(masks)), scan, self.structures)
         known = earlier.get(f"images/{name}", {})
         written = [self.output_dir / known[key] for key in ("image", "label") if known.get(key)]
         if known.get("source") == source and all(file.is_file() for file in written):
@@ -251,10 +252,10 @@ class Converter:
     def _path(self, file: Path) -> str:
         return file.relative_to(self.folder).as_posix()
 
-    def _source(self, files: Sequence[Path], scan: FoundScan) -> str:
-        """Return a code of these files, their state and these options; nobody can reverse it without the key."""
+    def source_code(self, files: Sequence[Path], scan: FoundScan, structures: Sequence[str]) -> str:
+        """Return a code of these files, their state and the options; nobody can reverse it without the key."""
         state = [(self._path(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        options: list[Any] = [state, self.structures, self.label_values, self.later_wins, self.suv]
+        options: list[Any] = [state, structures, self.label_values, self.later_wins, self.suv]
         if scan.kind is ScanKind.PICTURE:
             plan = self.pictures
             options += [dict(self.masks.colours), self.masks.threshold]
