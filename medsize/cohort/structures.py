@@ -13,7 +13,7 @@ from pathlib import Path
 from medsize.cohort.conversion.pictures import MaskOptions
 from medsize.cohort.conversion.scans import MaskFiles
 from medsize.cohort.find import CohortScan, FoundCohort
-from medsize.scans.label_names import named_labels, segment_values
+from medsize.scans.label_names import named_labels, segment_names
 from medsize.scans.masks import label_values
 from medsize.scans.pictures.file import PICTURE_ENDINGS
 from medsize.scans.scan_facts import first_line
@@ -211,7 +211,7 @@ def _label_maps(scans: Sequence[CohortScan]) -> list[Path]:
         for scan in scans
         if not scan.drawn and _is_label_map(scan)
         for file in scan.named.values()
-        if not segment_values(file)
+        if not segment_names(file)
     ]
 
 
@@ -288,7 +288,7 @@ def _names(scan: CohortScan) -> list[str] | None:
     if not scan.named:
         return None
     if _is_label_map(scan):
-        return list(segment_values(next(iter(scan.named.values())))) or None
+        return segment_names(next(iter(scan.named.values()))) or None
     return list(scan.named)
 
 
@@ -297,7 +297,7 @@ def _is_label_map(scan: CohortScan) -> bool:
     if len(scan.named) != 1:
         return False
     ((name, file),) = scan.named.items()
-    if name == "" or segment_values(file):
+    if name == "" or segment_names(file):
         return True
     with suppress(ValueError):  # the conversion says so
         return len(label_values(file)) > 1 and max(label_values(file)) < 255

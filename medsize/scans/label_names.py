@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["named_labels", "segment_values"]
+__all__ = ["named_labels", "segment_names", "segment_values"]
 
 HEADER_BYTES = 256 * 1024
 MAX_BYTES = 2**20
@@ -19,6 +19,11 @@ TABLES = ("*.ctbl", "*.label", "*.lut", "*label*.txt", "*Label*.txt", "*LUT*.txt
 NO_STRUCTURE = {"clear label", "background", "unknown", "(none)", "none"}
 
 
+def segment_names(file: Path) -> list[str]:
+    """Return the names of the segments in a ``.seg.nrrd`` of 3D Slicer; none for another file."""
+    return list(_segments(file)[0])
+
+
 def segment_values(file: Path) -> dict[str, int]:
     """
     Return the value of each segment in a ``.seg.nrrd`` of 3D Slicer, by its name; none for another file.
@@ -26,20 +31,26 @@ def segment_values(file: Path) -> dict[str, int]:
     Raises:
         ValueError: when segments overlap, so that they are stored in several layers.
     """
+    values, layers = _segments(file)
+    if layers > 1:
+        raise ValueError(
+            f"{file}: its segments overlap, in {layers} layers, expected one. Export each segment as a file."
+        )
+    return values
+
+
+def _segments(file: Path) -> tuple[dict[str, int], int]:
+    """Return the value of each segment in its layer, by its name, and the number of layers."""
     if file.suffix.lower() not in (".nrrd", ".nhdr"):
-        return {}
+        return {}, 0
     with file.open("rb") as opened:
         header = opened.read(HEADER_BYTES).split(b"\n\n")[0].replace(b"\r", b"").decode(errors="replace")
     segments: dict[str, dict[str, str]] = {}
     for number, key, value in SEGMENT.findall(header):
         segments.setdefault(number, {})[key] = value
     layers = {segment.get("Layer", "0") for segment in segments.values()}
-    if len(layers) > 1:
-        raise ValueError(
-            f"{file}: its segments overlap, in {len(layers)} layers, expected one. Export each segment as a file."
-        )
     values = {s["Name"]: s.get("LabelValue", "") for s in segments.values() if s.get("Name")}
-    return {name: int(value) for name, value in values.items() if value.isdigit()}
+    return {name: int(value) for name, value in values.items() if value.isdigit()}, len(layers)
 
 
 def named_labels(folders: Iterable[Path]) -> tuple[Path | None, dict[int, str]]:

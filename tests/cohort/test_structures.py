@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import SimpleITK
 
 from tests.cohort.cohorts import phantom, save, volumes_ml
-from tests.cohort.test_init import init, prepared, sizes_in_ml
+from tests.cohort.test_init import init, prepared, sizes_in_ml, write_table
 
 
 def cohort(folder: Path, masks: list[np.ndarray], name: str = "seg.nii.gz") -> Path:
@@ -141,6 +142,22 @@ def test_segments_are_told_by_their_names_not_their_values(tmp_path: Path) -> No
     assert list(content["labels"].values())[1:] == ["liver", "kidney"]
     assert sizes_in_ml(content) == BOTH
     assert sizes_in_ml(prepared(tmp_path / "in", tmp_path / "one", "--structure", "liver")) == FIRST
+
+
+@pytest.mark.parametrize("has_table", [False, True])
+def test_segments_that_overlap_leave_out_their_scan_alone(tmp_path: Path, has_table: bool) -> None:
+    for number in range(3):
+        save(tmp_path / "in" / f"p{number}" / "ct.nii.gz", phantom(number)[0])
+        segments(tmp_path / "in" / f"p{number}" / "ct.seg.nrrd", phantom(number)[1], {"liver": 1, "kidney": 2})
+    overlapping = tmp_path / "in" / "p1" / "ct.seg.nrrd"
+    overlapping.write_bytes(overlapping.read_bytes().replace(b"Segment1_Layer:=0", b"Segment1_Layer:=1"))
+    rows = [f"p{number}/ct.nii.gz,{','.join(map(str, volumes_ml(number)))}" for number in range(3)]
+    table = write_table(tmp_path / "sizes.csv", "image,liver volume_ml,kidney volume_ml", rows)
+    result = init(tmp_path / "in", tmp_path / "out", *(("--sizes", table) if has_table else ()))
+    assert "ct.seg.nrrd: its segments overlap, in 2 layers, expected one. Export each segment" in result.output
+    content = json.loads((tmp_path / "out" / "datalist.json").read_text())
+    assert list(content["labels"].values())[1:] == ["liver", "kidney"]
+    assert sizes_in_ml(content) == [BOTH[0], BOTH[2]]
 
 
 def test_a_name_that_fits_several_sides_lists_them(tmp_path: Path) -> None:
