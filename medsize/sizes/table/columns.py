@@ -13,7 +13,7 @@ from medsize.sizes.table.cells import KINDS_BESIDE_SIZES, ROI_KINDS, SIZE_KINDS,
 from medsize.sizes.table.spreadsheet import Cell, parse_number
 from medsize.suggest import did_you_mean, first_few
 
-__all__ = ["TAGS", "Column", "late_header", "read_columns"]
+__all__ = ["TAGS", "Column", "comparable", "late_header", "read_columns"]
 
 OWN_COLUMNS = ("image", "subject", "slice", "lesion", "comment", "source", "error_percent", "pixel_mm", *ROI_KINDS)
 TAGS = ("present", "classes", "tags")
@@ -43,6 +43,8 @@ OTHER_NAMES = {
     **dict.fromkeys(("patient", "patient_id", "patientid", "subject_id"), "subject"),
 }
 """Columns as people name them, by words that are not alike."""
+WORDS_BEFORE = re.compile(r"(volume|area) of (the )?", re.IGNORECASE)
+"""Words before a structure whose unit tells them."""
 MAX_ABOVE = 10
 """Rows among which the names of the columns are looked for."""
 ROUNDED = 1e-3
@@ -62,6 +64,8 @@ class Column:
     """Name of the structure, written as in its first column. Empty if the column is about the whole row."""
     bound: str = ""
     """{``"low"``, ``"high"``}, or empty if the size itself is stated."""
+    is_tag: bool = False
+    """True for what a column of tags says of the structure."""
 
     def __str__(self) -> str:
         return f"column '{self.name}' ({self.letter})"
@@ -103,7 +107,10 @@ def _has_scans(names: Sequence[str]) -> bool:
 
 
 def read_columns(
-    header: Sequence[Cell], numbers: Mapping[int, Sequence[float]] | None = None, of_pictures: bool = False
+    header: Sequence[Cell],
+    numbers: Mapping[int, Sequence[float]] | None = None,
+    of_pictures: bool = False,
+    tags: Iterable[str] = (),
 ) -> tuple[list[Column | None], list[str], list[str]]:
     """
     Read the columns from the first row of a size table.
@@ -113,10 +120,11 @@ def read_columns(
         numbers: the numbers below it, by the index of their column; used to advise on unknown names.
         of_pictures: whether all rows name files of pictures. Then columns of unknown names are fractions if all of
             their numbers are from 0 to 1, and those of a row together at most 1.
+        tags: structures that the cells of a column of tags name, each once.
 
     Returns:
-        one column for each cell, ``None`` if its name is missing or faulty; the problems of the names; and remarks on
-        columns that were read as fractions.
+        one column for each cell, ``None`` if its name is missing or faulty, and for each of the tags; the problems of
+        the names; and remarks on columns that were read as fractions.
     """
     columns: list[Column | None] = []
     problems = []
@@ -144,16 +152,23 @@ def read_columns(
     for index, cell in enumerate(header):
         if index in unknown and _is_count_beside_fraction(cell, columns, (numbers or {}).get(index)):
             name = as_text(cell)  # type: ignore[arg-type]
-            columns[index] = Column(name, get_column_letter(index + 1), "count", structures[_comparable(name)])
+            columns[index] = Column(name, get_column_letter(index + 1), "count", structures[comparable(name)])
             del unknown[index]
+    for name in tags:
+        try:
+            column = _of_tag(name, columns, structures)
+        except ValueError as e:
+            problems.append(f"row 1, {e}")
+            column = None
+        columns.append(column)
     doubts = []
     if of_pictures and (parts := _fractions_by_name(unknown, numbers or {})):
         named = []
         for index in parts:
             name, letter = as_text(header[index]), get_column_letter(index + 1)  # type: ignore[arg-type]
-            is_structure = _comparable(name) not in NO_STRUCTURES
+            is_structure = comparable(name) not in NO_STRUCTURES
             if is_structure:
-                structure = structures.setdefault(_comparable(name), name)
+                structure = structures.setdefault(comparable(name), name)
                 named.append(f"'{name}' ({letter})")
             columns[index] = Column(name, letter, *(("fraction", structure) if is_structure else ("comment",)))
             del unknown[index]
@@ -169,13 +184,13 @@ def read_columns(
         )
     if not problems and not any(column and column.kind in SIZE_KINDS for column in columns):
         problems.append("row 1 names no column of a size, such as 'liver volume_ml'. Add one for each structure.")
-    sized = {_comparable(column.structure) for column in columns if column and column.kind in SIZE_KINDS}
-    sized |= {_comparable(as_text(header[index])) for index in unknown}  # type: ignore[arg-type]
+    sized = {comparable(column.structure) for column in columns if column and column.kind in SIZE_KINDS}
+    sized |= {comparable(as_text(header[index])) for index in unknown}  # type: ignore[arg-type]
     problems += [
         f"row 1, {column} is {_kind_in_words(column.kind)} without a size. Add a column "
         f"'{column.structure} {SIZE_BESIDE.get(column.kind, 'volume_ml')}', or another size."
         for column in columns
-        if column and column.structure and _comparable(column.structure) not in sized
+        if column and column.structure and comparable(column.structure) not in sized
     ]
     return columns, problems, doubts
 
@@ -199,8 +214,20 @@ def _is_count_beside_fraction(name: Cell, columns: Sequence[Column | None], numb
     """
     if isinstance(name, ValueError) or not numbers or not all(n >= 0 and float(n).is_integer() for n in numbers):
         return False
-    of_structure = [c for c in columns if c and c.structure and _comparable(c.structure) == _comparable(as_text(name))]
+    of_structure = [c for c in columns if c and c.structure and comparable(c.structure) == comparable(as_text(name))]
     return {c.kind for c in of_structure if c.kind in (*SIZE_KINDS, "count")} == {"fraction"}
+
+
+def _of_tag(name: str, columns: Sequence[Column | None], structures: dict[str, str]) -> Column:
+    """Return what the column of tags says of a structure, as a column that bears its name."""
+    tags = next(column for column in columns if column and column.kind == "tags")
+    if comparable(name) == "background":
+        raise ValueError(f"{tags} lists 'background', which is the rest of the scan. Delete it there.")
+    structure = structures.setdefault(comparable(name), name)
+    twin = next((c for c in columns if c and (c.kind, c.structure) == ("present", structure)), None)
+    if twin is not None:
+        raise ValueError(f"{tags} lists '{name}', whose presence {twin} states, too. Delete one of them.")
+    return Column(tags.name, tags.letter, "present", structure, is_tag=True)
 
 
 class _UnknownNameError(ValueError):
@@ -226,7 +253,7 @@ def _of_unknown_names(
         header: cells of the first row.
         unknown: message for each of the columns, by its index.
         numbers: see :func:`read_columns`.
-        structures: names of structures in other columns, as :func:`_comparable` has them.
+        structures: names of structures in other columns, as :func:`comparable` has them.
     """
     where = {index: f"'{header[index]}' ({get_column_letter(index + 1)})" for index in unknown}
     parts = [index for index in unknown if numbers.get(index) and all(0 <= n <= 1 for n in numbers[index])]
@@ -242,7 +269,7 @@ def _of_unknown_names(
         )
     for index in (index for index in unknown if index not in parts):
         name = as_text(header[index])  # type: ignore[arg-type]
-        is_structure = numbers.get(index) and (_comparable(name) in structures or not structures)
+        is_structure = numbers.get(index) and (comparable(name) in structures or not structures)
         hint = f" If its numbers are volumes in mL, rename it to '{name} volume_ml'" if is_structure else ""
         if is_structure and all(float(n).is_integer() for n in numbers[index]):
             hint += f"; if it counts objects, to '{name} count'"
@@ -250,7 +277,8 @@ def _of_unknown_names(
         yield f"row 1, column {where[index]} is not known.{hint}{unknown[index]}"
 
 
-def _comparable(structure: str) -> str:
+def comparable(structure: str) -> str:
+    """Return the name of a structure without what makes no difference: case, spaces and underscores."""
     return " ".join(re.split(r"[\s_]+", structure.lower()))
 
 
@@ -268,6 +296,8 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
         return Column(name, letter, "tags")
     if own in OWN_COLUMNS:
         return Column(name, letter, own)
+    if begin := WORDS_BEFORE.match(plain):
+        plain = plain[begin.end() :]
     if STRUCTURE_COLUMN.fullmatch(plain) is None and (region := ROI_COLUMN.fullmatch(plain)):
         of_one = f"is the region of '{region['structure']}' alone, but a scan has one region of interest"
         fault = of_one if region["structure"] else "names no unit that regions have"
@@ -286,7 +316,7 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
             "such as 'liver volume_ml', with 'low' or 'high' behind it for a bound."
         )
     structure = match["structure"] or ""
-    structure = structures.setdefault(_comparable(structure), structure)
+    structure = structures.setdefault(comparable(structure), structure)
     stem = match["kind"].lower().replace(" ", "_")
     stem = STEMS.get(stem, stem)
     unit = (match["unit"] or "").lower().replace("^", "")
@@ -297,7 +327,8 @@ def _column(cell: Cell, letter: str, structures: dict[str, str]) -> Column:
     if kind not in kinds:
         known = " or ".join(f"'{structure} {k}'".strip() for k in kinds if k.startswith(stem))
         fault = f"has the unknown unit '{match['unit']}'" if unit else "names no unit"
-        factor = {"area": "1 cm² is 100 mm²", "volume": "1 cm³ (cc) is 1 mL"}.get(stem, "1 cm is 10 mm")
+        factors = {"area": "1 cm² is 100 mm²", "volume": "1 cm³ (cc) is 1 mL", "fraction": "Divide percent by 100"}
+        factor = factors.get(stem, "1 cm is 10 mm")
         raise ValueError(f"{fault}. Convert its numbers where necessary, and name it {known}. {factor}.")
     if structure == "" and kind != "error_percent":
         raise ValueError(f"names no structure. Rename it, for example to 'liver {kind}'.")

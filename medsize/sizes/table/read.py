@@ -14,8 +14,17 @@ from medsize.items import RoiMm
 from medsize.scans.pictures.file import PICTURE_ENDINGS
 from medsize.sizes.ellipse import circumference_area
 from medsize.sizes.ellipsoid import ELLIPSOID_ERROR
-from medsize.sizes.table.cells import CLICK_KINDS, NUMBERS, ROI_KINDS, in_ras, is_unknown, read_cell, read_tags
-from medsize.sizes.table.columns import TAGS, Column, late_header, read_columns
+from medsize.sizes.table.cells import (
+    CLICK_KINDS,
+    NUMBERS,
+    ROI_KINDS,
+    SIZE_KINDS,
+    in_ras,
+    is_unknown,
+    read_cell,
+    read_tags,
+)
+from medsize.sizes.table.columns import TAGS, Column, comparable, late_header, read_columns
 from medsize.sizes.table.contradictions import contradictions
 from medsize.sizes.table.measurements import misfits, of_other_extent, stated_size
 from medsize.sizes.table.size_table import SizeRow, SizeTable, SizeTableError
@@ -60,10 +69,11 @@ def read_size_table(path: str | Path, sheet: str | None = None) -> SizeTable:
         raise SizeTableError(path, [str(e)]) from e
     if problem := late_header(entered.rows):
         raise SizeTableError(path, [problem])
-    header, *body = _with_tags(entered.rows)
+    header = entered.rows[0]
+    tags, body = _with_tags(entered.rows)
     numbers = _numbers(body)
     are_pictures = _are_pictures(header, body)
-    columns, problems, remarks = read_columns(header, numbers, are_pictures)
+    columns, problems, remarks = read_columns(header, numbers, are_pictures, tags)
     doubts = [*entered.doubts, *remarks, *_errors_below_1_percent(columns, numbers)]
     filled = {number: cells for number, cells in enumerate(body, start=2) if any(cell != "" for cell in cells)}
     if not filled:
@@ -117,22 +127,21 @@ def _is_total(name: str) -> bool:
     return not TOTALS.isdisjoint(words) and (TOTALS | BESIDE_TOTALS).issuperset(words)
 
 
-def _with_tags(rows: Sequence[list[Cell]]) -> list[list[Cell]]:
-    """Return the rows with a column ``… present`` for each structure that the cells of a column of tags name."""
+def _with_tags(rows: Sequence[list[Cell]]) -> tuple[list[str], list[list[Cell]]]:
+    """Return the structures that a column of tags names; and the rows, each with a cell more for each of these."""
     header, *body = rows
     index = _index(header, TAGS)
     if index is None:
-        return list(rows)
-    cells = [row[index] if len(row) == len(header) else "" for row in body]
-    listed = [_tags(cell) for cell in cells]
+        return [], body
+    listed = [_tags(row[index]) if len(row) == len(header) else None for row in body]
     names: dict[str, str] = {}
     for name in (name for of_row in listed for name in of_row or ()):
-        names.setdefault(name.lower(), name)
-    spread: list[list[Cell]] = [[*header, *(f"{name} present" for name in names.values())]]
+        names.setdefault(comparable(name), name)
+    spread: list[list[Cell]] = []
     for row, of_row in zip(body, listed, strict=True):
-        here = None if of_row is None else {name.lower() for name in of_row}
+        here = None if of_row is None else set(map(comparable, of_row))
         spread.append([*row, *("" if here is None else int(name in here) for name in names)])
-    return spread
+    return list(names.values()), spread
 
 
 def _tags(cell: Cell) -> list[str] | None:
@@ -274,6 +283,11 @@ def _row(
     problems = []
     for structure in dict.fromkeys(column.structure for column in columns if column and column.structure):
         stated = [column for column in (*values, *faults) if column.structure == structure]
+        tag = next((column for column in stated if column.is_tag), None)
+        if tag is not None and any(column.kind in SIZE_KINDS for column in stated if column is not tag):
+            stated.remove(tag)  # a size says more
+        else:
+            tag = None
         counted = any(column and (column.kind, column.structure) == ("count", structure) for column in columns)
         conflicts = [*misfits(stated, counted), *of_other_extent(stated, own.get("slice"))]
         problems += conflicts
@@ -286,6 +300,11 @@ def _row(
             continue
         if size is not None:
             sizes[structure] = size
+        if tag is not None and size is not None and not size.mask and (size.high == 0 if values[tag] else size.low > 0):
+            problems.append(
+                f"{tag} says that '{structure}' is {'present' if values[tag] else 'absent'}, {size.source} the "
+                "opposite. Correct one of them."
+            )
         clicked = next((column for column in stated if column.kind in CLICK_KINDS), None)
         if clicked is not None:
             clicks[structure] = in_ras(values[clicked], clicked.kind)

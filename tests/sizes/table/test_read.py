@@ -348,6 +348,10 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "cm of a diameter": ([["image", "liver diameter (cm)"], ["a", 2]], "name it 'liver diameters_mm'. 1 cm is 10 mm."),
     "cc": ([["image", "liver (cc)"], ["a", 2]], "unknown unit 'cc'. Convert its numbers where necessary, and name it"),
     "neither present nor absent": ([["image", "cat present"], ["a", "maybe"]], "is 'maybe': it is neither yes nor no"),
+    "percent of a fraction": (
+        [["image", "liver fraction (%)"], ["a", 4]],
+        "unknown unit '%'. Convert its numbers where necessary, and name it 'liver fraction'. Divide percent by 100.",
+    ),
     "no structure": ([["image", "volume_ml", "liver fraction"], ["a", 2, 0.1]], "(B) names no structure. Rename it"),
     "background": ([[*LIVER, "background fraction"], ["a", 2, 0.1]], "(C) is for the background"),
     "bound of a mask": ([[*LIVER, "liver mask low"], ["a", 2, ""]], "(C) is a bound of a mask, which cannot have"),
@@ -395,6 +399,31 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
         "row 4, column 'liver diameters_mm' (D)",
         "row 4, column 'image' (A): row 2",
     ]
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        (
+            LIVER,
+            ["spleen", 1500],
+            "row 2, column 'classes' (B) says that 'liver' is absent, column 'liver volume_ml' (C)",
+        ),
+        (LIVER, ["liver", 0], "row 2, column 'classes' (B) says that 'liver' is present, column 'liver volume_ml' (C)"),
+        (
+            ["image", "liver present"],
+            ["liver", 1],
+            "row 1, column 'classes' (B) lists 'liver', whose presence column 'liver",
+        ),
+        (LIVER, ["liver; Background", 3], "row 1, column 'classes' (B) lists 'background', which is the rest"),
+    ],
+)
+def test_tags_that_contradict_other_columns_are_named_by_their_own(
+    tmp_path: Path, header: Row, row: Row, message: str
+) -> None:
+    rows = [["image", "classes", *header[1:]], ["a", *row], ["b", "liver", 1]]
+    (problem,) = problems_of(write_csv(tmp_path / "sizes.csv", *rows))
+    assert message in problem
 
 
 def test_rows_of_other_lengths_are_refused_beside_a_column_of_tags(tmp_path: Path) -> None:
@@ -487,6 +516,13 @@ def test_faulty_cells_of_workbooks_are_named(tmp_path: Path, cell: str, value: A
     workbook.active[cell] = value
     workbook.save(path)
     assert message in problems_of(path)[0]
+
+
+def test_words_before_a_structure_are_not_its_name(tmp_path: Path) -> None:
+    header = ["image", "Volume of liver (mL)", "area of the spleen_mm2"]
+    assert read_size_table(write_csv(tmp_path / "sizes.csv", header, ["a", 1, 2])).structures == ("liver", "spleen")
+    (problem,) = problems_of(write_csv(tmp_path / "sizes.csv", [*LIVER, "Volume of lesion"], ["a", 1, 2]))
+    assert "'Volume of lesion' (C) is not known" in problem
 
 
 def test_codes_that_look_like_huge_numbers_are_no_sizes(tmp_path: Path) -> None:

@@ -100,6 +100,17 @@ def test_present_structures_alone_are_wide_intervals(tmp_path: Path, rows: list[
         assert found.get("slice_size") == expected
 
 
+def test_tags_stand_beside_sizes_which_say_more(tmp_path: Path) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    write_scan(tmp_path / "b.nii.gz")
+    header = ["image", "classes", "liver volume_ml", "left kidney volume_ml"]
+    rows = [["a.nii.gz", "liver; left_kidney", 1.5, ""], ["b.nii.gz", "Left kidney", 0, ""]]
+    table = read_size_table(write_csv(tmp_path / "sizes.csv", header, *rows))
+    assert table.structures == ("liver", "left kidney")
+    assert scan_sizes(table, "a.nii.gz", tmp_path)["size"] == {"liver": 1500, "left kidney": [0.08, 8000]}
+    assert scan_sizes(table, "b.nii.gz", tmp_path)["size"] == {"liver": 0, "left kidney": [0.08, 8000]}
+
+
 def test_whole_numbers_below_the_name_of_a_structure_are_a_count_beside_its_fraction(tmp_path: Path) -> None:
     write_scan(tmp_path / "a.nii.gz")
     header = ["image", "nuclei_fraction", "nuclei"]
