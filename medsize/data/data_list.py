@@ -206,15 +206,23 @@ def parse_data_list(content: bytes, source: Path) -> DataList:
         raise DataListError(source, [_describe(error, raw) for error in e.errors()]) from e
 
 
-def middle_of_clicks(clicks: Mapping[str, Sequence[Any]], space: str = "RAS") -> list[float]:
+def middle_of_clicks(
+    clicks: Mapping[str, Sequence[Any]], space: str = "RAS", background: str = ""
+) -> list[float] | None:
     """
-    Return the mean place of clicks in RAS+: the region of interest of a scan that states none.
+    Return the mean place of the clicks in structures, RAS+: the region of interest of a scan that states none.
 
     Args:
-        clicks: points and lines of each structure, not all empty.
+        clicks: points and lines of each structure.
         space: their ``click_space``.
+        background: name of the background, whose clicks do not count.
+
+    Returns:
+        the place; ``None`` if no structure is clicked.
     """
-    places = [place for of_one in clicks.values() for place in of_one]
+    places = [place for name, of_one in clicks.items() if name != background for place in of_one]
+    if not places:
+        return None
     middles = np.array([np.reshape(place, (-1, 3)).mean(axis=0) for place in places])
     middle = [float(mm) for mm in middles.mean(axis=0)]
     return middle if space == "RAS" else list(lps_to_ras(middle))

@@ -114,8 +114,9 @@ class _ItemReader:
         sizes = sizes_in_mm(item, entry["image"], self.class_names[1:], self.parsed.size_unit, where, self.problems)
         if item.clicks:
             entry["clicks"] = tuple(self._clicks(item.clicks, where))
-            if item.roi is None and entry["clicks"]:
-                entry["roi"] = {"center_mm": middle_of_clicks(item.clicks, self.parsed.click_space)}
+            middle = middle_of_clicks(item.clicks, self.parsed.click_space, background=self.class_names[0])
+            if item.roi is None and middle is not None:
+                entry["roi"] = {"center_mm": middle}
         if item.circumference_mm:
             entry["circumference_mm"] = self._circumferences(item.circumference_mm, where)
         if region := self._region(item.organs or {}, where):

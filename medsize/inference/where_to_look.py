@@ -72,8 +72,8 @@ def stated_regions(data_list: Path | None, table: SizeTable | None, new: NewScan
         clicks = {f"{name} {row.number}": places for row in rows for name, places in row.clicks.items()}
         if roi := next((row.roi for row in rows if row.roi), None):
             regions[image] = dict(roi)
-        elif any(clicks.values()):
-            regions[image] = {"center_mm": middle_of_clicks(clicks)}
+        elif middle := middle_of_clicks(clicks):
+            regions[image] = {"center_mm": middle}
     if data_list is None:
         return regions
     listed = parse_data_list(data_list.read_bytes(), data_list)
@@ -94,8 +94,8 @@ def stated_regions(data_list: Path | None, table: SizeTable | None, new: NewScan
         for path in fitting[item.image]:
             if item.roi is not None:
                 regions[comparable_path(path)] = item.roi.model_dump(exclude_none=True)
-            elif item.clicks and any(item.clicks.values()):
-                regions[comparable_path(path)] = {"center_mm": middle_of_clicks(item.clicks, listed.click_space)}
+            elif middle := middle_of_clicks(item.clicks or {}, listed.click_space, listed.labels.get("0", "")):
+                regions[comparable_path(path)] = {"center_mm": middle}
     return regions
 
 

@@ -20,6 +20,7 @@ ROIS = [
     {"clicks": {"liver": [[1, 2, 3]]}},
     {"clicks": {"liver": [[1, 2, 3], [[3, 2, 1], [9, 8, 7]]], "spleen": [[-4, 0, 0.5]]}},
     {"clicks": {"liver": [[1, 2, 3]]}, "roi": {"center_mm": [0, 0, 0]}},
+    {"clicks": {"liver": [[1, 2, 3]], "background": [[45, 45, 45]]}},
 ]
 
 
@@ -63,7 +64,7 @@ def test_paths_start_from_the_data_list_where_the_folder_lacks_them(scans_with_r
 
 
 def test_scans_without_roi_or_file_are_named(scans_with_roi: Callable, tmp_path: Path) -> None:
-    files = write(tmp_path, [dict(ROIS[0]), {"clicks": {"liver": []}}, {}, {}, {}])
+    files = write(tmp_path, [dict(ROIS[0]), {"clicks": {"liver": [], "background": [[1, 2, 3]]}}, {}, {}, {}])
     with pytest.raises(SystemExit, match=r"found no roi for .*1.nii.gz, .*3.nii.gz and others, expected one for each"):
         scans_with_roi(*files)
     (tmp_path / "0.nii.gz").unlink()

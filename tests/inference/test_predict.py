@@ -122,7 +122,7 @@ def test_a_network_of_regions_looks_where_clicks_or_the_run_on_whole_scans_say(
     for name in ("clicked", "located"):
         nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "new" / f"{name}.nii.gz")
     x, y, z = apply_affine(affine, [24, 6.5, 1])
-    item = {"image": "clicked.nii.gz", "clicks": {"liver": [[-x, -y, z]]}}
+    item = {"image": "clicked.nii.gz", "clicks": {"liver": [[-x, -y, z]], "background": [[0, 0, z]]}}
     listed = {"labels": {"0": "background", "1": "liver"}, "click_space": "LPS", "training": [item]}
     (tmp_path / "clicks.json").write_text(json.dumps(listed))
     arguments = ["predict", closer, tmp_path / "new", "--output", "out", "--data-list", tmp_path / "clicks.json"]

@@ -14,7 +14,7 @@ def scans_with_roi(data_list: str, dataset_dir: str) -> list[dict[str, Any]]:
     Return image and roi of each item of a data list, those to train and to validate on alike.
 
     A roi is ``{"center_mm": [x, y, z]}`` or ``{"box_mm": [[x, y, z], [x, y, z]]}`` in scanner mm (RAS+). Without one,
-    it is the middle of the item's ``clicks``, which are LPS if the data list says so by ``click_space``.
+    it is the middle of the item's ``clicks`` but those in the background. They are LPS if ``click_space`` says so.
 
     Args:
         data_list: JSON in the Decathlon layout.
@@ -28,7 +28,7 @@ def scans_with_roi(data_list: str, dataset_dir: str) -> list[dict[str, Any]]:
     try:
         content = json.loads(file.read_bytes())
         items = [*content.get("training", ()), *content.get("validation", ())]
-        scans = [{"image": str(item["image"]), "roi": _roi(item, content.get("click_space"))} for item in items]
+        scans = [{"image": str(item["image"]), "roi": _roi(item, content)} for item in items]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as e:
         raise SystemExit(
             f"{file}: found no data list ({type(e).__name__}: {e}), expected JSON with a list 'training' of scans. Set "
@@ -43,16 +43,18 @@ def scans_with_roi(data_list: str, dataset_dir: str) -> list[dict[str, Any]]:
     return scans
 
 
-def _roi(item: Mapping[str, Any], click_space: str | None) -> Mapping[str, Any] | None:
-    """Return the roi of an item, or the middle of its clicks; ``None`` without both."""
+def _roi(item: Mapping[str, Any], content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the roi of an item of a data list, or the middle of its clicks; ``None`` without both."""
     if item.get("roi") is not None:
         roi: Mapping[str, Any] = item["roi"]
         return roi
-    middles = [_middle(place) for places in (item.get("clicks") or {}).values() for place in places]
+    background = content.get("labels", {}).get("0")
+    clicks = {name: places for name, places in (item.get("clicks") or {}).items() if name != background}
+    middles = [_middle(place) for places in clicks.values() for place in places]
     if not middles:
         return None
     x, y, z = _middle(middles)
-    return {"center_mm": [-x, -y, z] if click_space == "LPS" else [x, y, z]}
+    return {"center_mm": [-x, -y, z] if content.get("click_space") == "LPS" else [x, y, z]}
 
 
 def _middle(place: Sequence[Any]) -> list[float]:
