@@ -15,16 +15,13 @@ from medsize.scans.fact_cache import cached_facts
 from medsize.scans.image_file import MAX_BYTES, is_image_file, read_image_file
 from medsize.scans.label_names import segment_values
 from medsize.scans.pictures.file import PICTURE_ENDINGS, num_pictures
-from medsize.scans.pictures.mask import read_picture_mask
+from medsize.scans.pictures.mask import SOFT_EDGES, read_picture_mask
 from medsize.scans.resampled_mask import check_place, resampled
 from medsize.scans.space.grid import Grid, is_on_voxels, on_grid
 from medsize.scans.structure_name import choose_structure, matching_structures
 from medsize.suggest import did_you_mean, first_few
 
 __all__ = ["PlacedMasks", "as_classes", "class_values", "label_values", "names_held", "place_masks", "structures_held"]
-
-SOFT_EDGES = 16
-"""Number of values above which a mask of 0 to 255 is a picture with soft edges."""
 
 
 class _Values(BaseModel):

@@ -154,13 +154,18 @@ def opened_by_pillow(file: Path, max_bytes: int = MAX_BYTES) -> Any:
     return image
 
 
+def exif_orientation(image: Any) -> int:
+    """Return the EXIF orientation of an image of Pillow, 1 to 8; 1, upright, if it states none of these."""
+    orientation = int(image.getexif().get(EXIF_ORIENTATION, 1) or 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
 def _read_by_pillow(file: Path, max_bytes: int) -> Picture:
     from PIL import ImageOps
 
     image = opened_by_pillow(file, max_bytes)
     notes: list[str] = []
-    orientation = int(image.getexif().get(EXIF_ORIENTATION, 1) or 1)
-    orientation = orientation if orientation in range(1, 9) else 1
+    orientation = exif_orientation(image)
     if orientation > 1:
         image = ImageOps.exif_transpose(image)
         notes.append(f"its EXIF orientation {orientation} was applied")

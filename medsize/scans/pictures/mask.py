@@ -9,10 +9,10 @@ import numpy as np
 
 from medsize.files import atomic_write
 from medsize.scans.image_file import MAX_BYTES
-from medsize.scans.pictures.file import EXIF_ORIENTATION, TIFF_ENDINGS, opened_by_pillow, read_picture
+from medsize.scans.pictures.file import TIFF_ENDINGS, exif_orientation, opened_by_pillow, read_picture
 from medsize.suggest import first_few
 
-__all__ = ["Colour", "parse_colour", "read_picture_mask", "turned", "write_picture_mask"]
+__all__ = ["SOFT_EDGES", "Colour", "parse_colour", "read_picture_mask", "turned", "write_picture_mask"]
 
 Colour = tuple[int, int, int]
 SOFT_EDGES = 16
@@ -144,7 +144,7 @@ def _indices(file: Path, frame: int, max_bytes: int) -> np.ndarray:
             return np.asarray(image).astype(np.uint8)
         if image.mode == "P":
             drawn = _without_transparent(np.asarray(image), image.info.get("transparency"))
-            return turned(drawn, int(image.getexif().get(EXIF_ORIENTATION, 1) or 1))
+            return turned(drawn, exif_orientation(image))
     else:
         from medsize.scans.pictures.tiff import page_indices
 

@@ -43,6 +43,14 @@ def test_bits_whose_0_is_white_are_read_as_stored_by_any_compression(tmp_path: P
     assert np.array_equal(stored, read_picture_mask(file))
 
 
+def test_an_orientation_that_exif_does_not_know_turns_nothing(tmp_path: Path) -> None:
+    palette, exif = Image.fromarray(LABELS, mode="P"), Image.Exif()
+    palette.putpalette([200, 10, 30, 0, 0, 0, 9, 9, 9, 1, 2, 3])
+    exif[0x0112] = 9
+    palette.save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_picture_mask(tmp_path / "a.png"), LABELS)
+
+
 def test_colours_need_a_table_and_unknown_ones_are_named(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     Image.fromarray(PAINTED).save(file)
