@@ -126,7 +126,8 @@ INSIDE = re.compile(
 )
 """Words that locate a lesion between it and its size, before a verb or a comma."""
 NUMBER_OF_LESION = re.compile(
-    r"\s*(?:#|no\.|nr\.)?\s*(?P<number>\d{1,3})(?=\s*(?:(?P<mark>[:(]|,(?!\d))|(?:is|has|with|measur(?:es|ing|ed)|mi(?:ss|ß)t)\b))",
+    r"\s*(?:#|no\.|nr\.)?\s*(?P<number>\d{1,3})"
+    r"(?=\s*(?:(?P<mark>[:(]|,(?!\d))|(?:is|has|with|measures|measuring|measured|misst)\b))",
     re.IGNORECASE,
 )
 """Number behind the name of a lesion, before its size: "lesion 2: 12 mm", "lesion 2 measures 12 mm"."""

@@ -19,7 +19,7 @@ def text_rows(file: Path) -> list[list[str]]:
     Return the cells of a table in a text file, separated by tabs, semicolons or commas.
 
     Raises:
-        ValueError: when it is not UTF-8 text.
+        ValueError: when it is not UTF-8 text, or not a table.
     """
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -27,7 +27,12 @@ def text_rows(file: Path) -> list[list[str]]:
         raise ValueError(f"{file}: it is not UTF-8 text, expected a table. Save it as 'CSV UTF-8'.") from e
     first = next(iter(text.splitlines()), "")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max("\t;,", key=first.count))
-    return [[cell.strip() for cell in row] for row in reader]
+    try:
+        return [[cell.strip() for cell in row] for row in reader]
+    except csv.Error as e:
+        raise ValueError(
+            f"{file}, line {reader.line_num}: found no valid CSV ({e}), expected a table. Are quotation marks closed?"
+        ) from e
 
 
 def header_of(start: bytes) -> list[str]:
