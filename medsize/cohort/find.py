@@ -60,6 +60,8 @@ class FoundCohort:
     """Files of structured reports, DICOM SR."""
     report_lines: tuple[str, ...] = ()
     """Those lines of ``left_out`` that are about them."""
+    unchosen: tuple[str, ...] = ()
+    """Names of the scans of other modalities than the chosen ones."""
 
     def summary(self) -> list[str]:
         """Return lines with the number of scans of each kind, and with the omissions."""
@@ -120,10 +122,11 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
         else:
             for owner in owners:
                 named.setdefault(owner, {})[name] = mask
-    cohort_scans = []
+    cohort_scans, unchosen = [], []
     said: list[tuple[str, str]] = []
     for i, (scan, name) in enumerate(zip(scans, scan_paths(scans, folder), strict=True)):
         if not _is_chosen(scan, modalities):
+            unchosen.append(name)
             continue
         files = tuple(drawn.get(scan.files[0], ()))
         try:
@@ -139,7 +142,7 @@ def find_cohort(folder: Path, modalities: Sequence[str] = (), rtstruct: str | No
     files = tuple(file for scan in found for file in scan.files)
     reports = tuple(scan.files[0] for scan in found if scan.modality == "SR")
     lines = (tuple(left_out), notes, tuple(problems))
-    return FoundCohort(folder, tuple(cohort_scans), *lines, files, reports, tuple(report_lines))
+    return FoundCohort(folder, tuple(cohort_scans), *lines, files, reports, tuple(report_lines), tuple(unchosen))
 
 
 def chosen_masks(found: Sequence[FoundScan], pattern: str | None, folder: Path) -> list[FoundScan]:

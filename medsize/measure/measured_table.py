@@ -27,16 +27,18 @@ def table_rows(readings: Iterable[Reading], structures: Sequence[str]) -> list[d
     Return the rows of a size table, by column.
 
     Where several readers, or rounds, have read the same, the interval is from the lowest end to the highest, and the
-    click is the first one.
+    click is the first one. Case makes no other structure.
 
     Args:
         readings: the latest reading of each reader, round, scan and structure.
-        structures: names of the structures, in the order of the columns.
+        structures: names of the first structures, in the order of the columns. Others that were read follow.
     """
+    names = {name.casefold(): name for name in structures}
     of_scans: dict[str, dict[str, list[Reading]]] = {}
     for reading in readings:
-        if reading.structure in structures:
-            of_scans.setdefault(reading.scan, {}).setdefault(reading.structure, []).append(reading)
+        name = names.setdefault(reading.structure.casefold(), reading.structure)
+        of_scans.setdefault(reading.scan, {}).setdefault(name, []).append(reading)
+    structures = list(names.values())
     rows = [_row(scan, of_scans[scan], structures) for scan in sorted(of_scans)]
     filled = {column for row in rows for column in row}
     columns = [

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import unicodedata
+from collections.abc import Container
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -164,21 +165,29 @@ class ReadingsFile:
         Append a reading, unless it is there; return what is there.
 
         Raises:
+            ValueError: when it was taken back.
             OutputError: when it cannot be written. Then nothing of it is kept.
         """
+        if reading.id in self._taken_back:
+            raise ValueError(f"{reading.scan}, {reading.structure}: the reading was taken back. Measure anew.")
         if reading.id not in self._readings:
             self._append(reading)
             self._readings[reading.id] = reading
         return self._readings[reading.id]
 
-    def take_back(self, round_number: int) -> Reading | None:
+    def take_back(self, round_number: int, tasks: Container[tuple[str, str]]) -> Reading | None:
         """
         Take the last reading of a round back, and return it; ``None`` if there is none.
+
+        Args:
+            round_number: the round.
+            tasks: scans and structures whose readings may be taken back.
 
         Raises:
             OutputError: when that cannot be written.
         """
-        last = next((reading for reading in reversed(self.readings) if reading.round == round_number), None)
+        readings = (reading for reading in reversed(self.readings) if reading.round == round_number)
+        last = next((reading for reading in readings if reading.task in tasks), None)
         if last is not None:
             self._append(TakenBack(undo=last.id, time=datetime.now(timezone.utc)))
             self._taken_back.add(last.id)

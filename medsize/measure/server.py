@@ -60,7 +60,7 @@ class _Estimate(_Request):
 class _Save(_Request):
     reader: str = Field(max_length=200)
     round: int = Field(default=1, ge=1, le=9)
-    scan: int
+    name: str
     structure: str
     geometry: Geometry
     seconds: float = Field(ge=0, le=1e6, allow_inf_nan=False)
@@ -256,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "save":
             saved = _Save.model_validate_json(body)
             values = {
-                name: getattr(saved, name) for name in ("scan", "structure", "geometry", "seconds", "id", "state")
+                name: getattr(saved, name) for name in ("name", "structure", "geometry", "seconds", "id", "state")
             }
             return _json(session.save(saved.reader, saved.round, **values)), "application/json", {}
         if path == "undo":

@@ -17,10 +17,11 @@ from medsize.cohort.find import CohortScan, FoundCohort
 from medsize.files import locked
 from medsize.measure.estimate import Estimate, estimate
 from medsize.measure.geometry import Geometry
-from medsize.measure.measured_table import table_rows, write_table
+from medsize.measure.measured_table import TABLE, table_rows, write_table
 from medsize.measure.readings import Reading, ReadingsFile, latest_readings, reader_key, reader_name
 from medsize.measure.shown_scan import PLANES, ShownScan
 from medsize.scans.image_file import MAX_BYTES
+from medsize.suggest import first_few
 
 __all__ = ["ChangedScanError", "MeasureSession"]
 
@@ -31,7 +32,7 @@ TYPICAL_SECONDS = 30.0
 
 
 class ChangedScanError(ValueError):
-    """Error of a scan whose files have changed since they were shown."""
+    """Error of a scan that is not there any more, or whose files have changed since they were shown."""
 
 
 @dataclass
@@ -54,6 +55,11 @@ class MeasureSession:
     def scans(self) -> Sequence[CohortScan]:
         """The scans."""
         return self.cohort.scans
+
+    @property
+    def tasks(self) -> set[tuple[str, str]]:
+        """Name of the scan, and structure, of all that is to be measured."""
+        return {(scan.name, structure) for scan in self.scans for structure in self.structures}
 
     def sign_in(self, reader: str, round_number: int = 1) -> dict[str, Any]:
         """
@@ -79,10 +85,11 @@ class MeasureSession:
                 "round": round_number,
                 "known": len(file.readings),
                 "tasks": [
-                    {"scan": scan, "structure": structure, "reading": _shown_reading(latest.get((name, structure)))}
+                    {"scan": scan, "name": name, "structure": structure, "reading": _shown_reading(reading)}
                     for scan in self._order(file.reader, round_number)
                     for name in (self.scans[scan].name,)
                     for structure in self.structures
+                    for reading in (latest.get((name, structure)),)
                 ],
                 **self._progress(file, round_number),
             }
@@ -146,7 +153,7 @@ class MeasureSession:
         self,
         reader: str,
         round_number: int,
-        scan: int,
+        name: str,
         structure: str,
         geometry: Geometry,
         seconds: float,
@@ -159,7 +166,7 @@ class MeasureSession:
         Args:
             reader: a reader who has signed in.
             round_number: round of the reading.
-            scan: number of the scan.
+            name: name of the scan: numbers change when scans are added, and a page may send a reading long after.
             structure: name of the structure.
             geometry: the drawing.
             seconds: time that it took.
@@ -170,15 +177,18 @@ class MeasureSession:
             the reading, and the progress.
 
         Raises:
-            ChangedScanError: when the scan has changed since.
+            ChangedScanError: when the scan has changed since, or is not there any more.
             ValueError: when something is not as expected.
             OutputError: when it cannot be written.
         """
         if structure not in self.structures:
             raise ValueError(f"the structure is '{structure}', expected one of {', '.join(self.structures)}.")
-        name = self._scan(scan).name
-        needs_scan = geometry.method not in ("absent", "cannot_tell")  # these have no places in it
-        if needs_scan and state and state != self.state(scan):
+        scan = next((number for number, scan in enumerate(self.scans) if scan.name == name), None)
+        if scan is None:
+            raise ChangedScanError(
+                f"{name}: found no such scan in {self.cohort.folder}. Put it back, or go on without."
+            )
+        if state and geometry.method != "cannot_tell" and state != self.state(scan):
             raise ChangedScanError(
                 f"{name}: the file has changed since it was shown. It was loaded again: measure anew."
             )
@@ -213,19 +223,18 @@ class MeasureSession:
 
     def take_back(self, reader: str, round_number: int) -> dict[str, Any]:
         """
-        Take a reader's last reading back, and write the size table.
+        Take a reader's last reading of this session's scans and structures back, and write the size table.
 
         Returns:
-            scan and structure of the reading, and the one before it that counts again; and the progress.
+            name of the scan and structure of the reading, and the one before it that counts again; and the progress.
         """
         with self._lock:
             file = self._file(reader)
-            undone = file.take_back(round_number)
+            undone = file.take_back(round_number, self.tasks)
             note = self.write_table() if undone is not None else ""
             now = file.latest(round_number).get(undone.task) if undone is not None else None
-            numbers = {scan.name: number for number, scan in enumerate(self.scans)}
             return {
-                "scan": numbers.get(undone.scan) if undone is not None else None,
+                "name": undone.scan if undone is not None else None,
                 "structure": undone.structure if undone is not None else None,
                 "reading": _shown_reading(now),
                 "note": note,
@@ -233,12 +242,23 @@ class MeasureSession:
             }
 
     def write_table(self) -> str:
-        """Write the size table of all readers, and return a remark if it has another name than usual."""
+        """
+        Write the size table of all readers and sessions.
+
+        Returns:
+            a remark if it has another name than usual, or leaves out scans that are not there any more.
+        """
         with self._lock, locked(self.output_dir, LOCK):  # readers may measure in several processes
-            names = {scan.name for scan in self.scans}
-            latest = [reading for reading in latest_readings(self.output_dir) if reading.scan in names]
-            rows = table_rows(latest, self.structures)
-            return write_table(self.output_dir, rows)[1] if rows or (self.output_dir / "sizes.csv").exists() else ""
+            there = {*(scan.name for scan in self.scans), *self.cohort.unchosen}
+            latest = latest_readings(self.output_dir)
+            rows = table_rows([reading for reading in latest if reading.scan in there], self.structures)
+            gone = sorted({reading.scan for reading in latest} - there)
+            remark = ""
+            if rows or (self.output_dir / TABLE).exists():
+                remark = write_table(self.output_dir, rows)[1]
+            if gone:
+                remark += f" Left out of the table: {first_few(gone)}, not in {self.cohort.folder} any more."
+            return remark.strip()
 
     def close(self) -> None:
         """Let other processes open the readers' files."""
@@ -265,13 +285,11 @@ class MeasureSession:
         return sorted(range(len(self.scans)), key=lambda scan: random.Random(seed + self.scans[scan].name).random())
 
     def _progress(self, file: ReadingsFile, round_number: int) -> dict[str, Any]:
-        names = {scan.name for scan in self.scans}
         latest = file.latest(round_number)
-        done = [task for task in latest if task[0] in names and task[1] in self.structures]
-        total = len(self.scans) * len(self.structures)
+        done, total = len(self.tasks & latest.keys()), len(self.tasks)
         seconds = [reading.seconds for reading in latest.values()]
         each = statistics.median(seconds[-20:]) if len(seconds) >= 3 else TYPICAL_SECONDS
-        return {"measured": len(done), "total": total, "minutesLeft": (total - len(done)) * each / 60}
+        return {"measured": done, "total": total, "minutesLeft": (total - done) * each / 60}
 
 
 def _shown_reading(reading: Reading | None) -> dict[str, Any] | None:

@@ -35,7 +35,8 @@ def measured(scans: Path, readings: dict[str, list[dict[str, Any]]]) -> SizeTabl
         for structure, drawn in readings.items():
             for scan, geometry in enumerate(drawn):
                 parsed = TypeAdapter(Geometry).validate_python(geometry)
-                session.save(reader, 1, scan, structure, parsed, 3.0, f"{structure}-{scan}-0001".replace(" ", "-"))
+                id = f"{structure}-{scan}-0001".replace(" ", "-")
+                session.save(reader, 1, session.scans[scan].name, structure, parsed, 3.0, id)
     session.close()
     server.server_close()
     return read_size_table(session.output_dir / "sizes.csv")

@@ -22,14 +22,15 @@ from medsize.measure.server import MeasureServer
 from medsize.measure.session import MeasureSession
 from medsize.sizes.table.read import read_size_table
 
+SCANS = ("images/phantom_000.nii.gz", "images/phantom_001.nii.gz")
 LINE = [[0.0, 0.0, 0.0], [30.0, 0.0, 0.0]]
 
 
 @pytest.fixture
 def cohort(phantoms: Path, tmp_path: Path) -> Path:
-    for name in ("phantom_000.nii.gz", "phantom_001.nii.gz"):
+    for name in SCANS:
         (tmp_path / "scans" / "images").mkdir(parents=True, exist_ok=True)
-        shutil.copy(phantoms / "images" / name, tmp_path / "scans" / "images")
+        shutil.copy(phantoms / name, tmp_path / "scans" / name)
     return tmp_path / "scans"
 
 
@@ -69,11 +70,11 @@ def ask(
     return answer.status, json.loads(content) if answer.headers["Content-Type"] == "application/json" else {}
 
 
-def reading(scan: int = 0, structure: str = "liver", id: str = "reading-1", **others: Any) -> dict[str, Any]:
+def reading(name: str = SCANS[0], structure: str = "liver", id: str = "reading-1", **others: Any) -> dict[str, Any]:
     geometry = {"method": "lines", "lines": [LINE]}
     return {
         "reader": "anna",
-        "scan": scan,
+        "name": name,
         "structure": structure,
         "geometry": geometry,
         "seconds": 7,
@@ -128,7 +129,7 @@ def test_scans_are_numbers_of_the_cohort(serve: Callable[..., MeasureServer], qu
         {"geometry": {"method": "points", "step": 5, "every": 1000, "points": [[0, 0, 0]]}},
         {"geometry": {"method": "percent_of_slices", "every": 1, "discs": [{"percent": True, "at": [0, 0, 0]}]}},
         {"structure": "spleen"},
-        {"scan": 7},
+        {"name": 7},
         {"seconds": -1},
         {"reader": "../anna"},
         {"reader": ""},
@@ -163,7 +164,10 @@ def test_a_reading_is_kept_and_taken_back(serve: Callable[..., MeasureServer]) -
     undone = ask(server, "undo", {"reader": "anna"})[1]
     assert undone["reading"]["id"] == "reading-1"  # it counts again
     assert ask(server, "undo", {"reader": "anna"})[1]["measured"] == 0
-    assert ask(server, "undo", {"reader": "anna"})[1]["scan"] is None
+    assert ask(server, "undo", {"reader": "anna"})[1]["name"] is None
+    status, answer = ask(server, "save", reading())  # sent again by a page that had no answer
+    assert status == 422
+    assert "was taken back" in answer["error"]
     assert len(file.read_text().splitlines()) == 4  # nothing is ever removed
 
 
@@ -218,13 +222,60 @@ def test_a_broken_file_of_readings_is_named(serve: Callable[..., MeasureServer])
     assert "line 1 is not a reading" in answer["error"]
 
 
+def test_undo_takes_back_no_reading_of_another_structure_or_scan(
+    serve: Callable[..., MeasureServer], cohort: Path
+) -> None:
+    server = serve(("kidney",))
+    ask(server, "save", reading(structure="kidney"))
+    ask(server, "save", reading(SCANS[1], "kidney", "reading-2"))
+    stop(server)
+    server = serve(("spleen",))
+    assert ask(server, "undo", {"reader": "anna"})[1]["name"] is None
+    stop(server)
+    (cohort / SCANS[1]).unlink()
+    server = serve(("kidney",))
+    assert ask(server, "undo", {"reader": "anna"})[1]["name"] == SCANS[0]
+
+
+def test_the_table_holds_what_other_sessions_measured(serve: Callable[..., MeasureServer], cohort: Path) -> None:
+    server = serve(("liver", "Left kidney"))
+    ask(server, "save", reading(structure="liver"))
+    ask(server, "save", reading(SCANS[1], "Left kidney", "reading-2"))
+    stop(server)
+    server = serve(("left kidney",))
+    ask(server, "save", reading(structure="left kidney", id="reading-3"))
+    first, second = read_size_table(server.session.output_dir / "sizes.csv").rows
+    assert [list(row.sizes) for row in (first, second)] == [["left kidney", "liver"], ["left kidney"]]
+    stop(server)
+    (cohort / SCANS[1]).unlink()
+    server = serve(("left kidney",))
+    note = ask(server, "save", reading(structure="left kidney", id="reading-4"))[1]["note"]
+    assert note == f"Left out of the table: {SCANS[1]}, not in {cohort} any more."
+    assert len(read_size_table(server.session.output_dir / "sizes.csv").rows) == 1
+
+
+def test_a_reading_reaches_its_scan_though_another_was_added(serve: Callable[..., MeasureServer], cohort: Path) -> None:
+    shutil.copy(cohort / SCANS[1], cohort / "a.nii.gz")
+    server = serve()
+    absent = {"method": "absent"}
+    assert ask(server, "save", reading(geometry=absent))[0] == 200
+    assert server.session.output_dir.joinpath("readings_anna.jsonl").read_text().count(SCANS[0]) == 1
+    tasks = ask(server, "reader", {"reader": "anna"})[1]["tasks"]
+    assert [(task["name"], task["structure"]) for task in tasks if task["reading"]] == [(SCANS[0], "liver")]
+    status, answer = ask(server, "save", reading("elsewhere.nii.gz", geometry=absent, id="reading-2"))
+    assert status == 409
+    assert "elsewhere.nii.gz: found no such scan" in answer["error"]
+
+
 def test_a_scan_that_has_changed_is_not_measured(serve: Callable[..., MeasureServer], cohort: Path) -> None:
     server = serve()
     state = ask(server, "scan?scan=0")[1]["state"]
     shutil.copy(cohort / "images" / "phantom_001.nii.gz", cohort / "images" / "phantom_000.nii.gz")
-    status, answer = ask(server, "save", reading(state=state))
-    assert status == 409
-    assert "has changed" in answer["error"]
+    for faulty in (reading(state=state), reading(state=state, geometry={"method": "absent"})):
+        status, answer = ask(server, "save", faulty)
+        assert status == 409
+        assert "has changed" in answer["error"]
+    assert ask(server, "save", reading(state=state, geometry={"method": "cannot_tell"}))[0] == 200
     (cohort / "images" / "phantom_000.nii.gz").unlink()
     assert "not there any more" in ask(server, "scan?scan=0")[1]["error"]
 
@@ -282,7 +333,7 @@ def test_readers_in_several_processes_share_one_table(serve: Callable[..., Measu
 
     def measure(session: MeasureSession, reader: str) -> None:
         for n in range(12):
-            session.save(reader, 1, n % 2, "liver", Absent(), 1.0, f"{reader}-{n:03d}")
+            session.save(reader, 1, SCANS[n % 2], "liver", Absent(), 1.0, f"{reader}-{n:03d}")
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(measure, sessions, ("reader-a", "reader-b", "reader-c")))

@@ -1,6 +1,6 @@
 // The page: who measures, what is next, and what is saved.
 
-import { get, newId, post, Refused, save, unsaved } from "./calls.js";
+import { get, keepFor, newId, post, Refused, save, unsaved } from "./calls.js";
 import { Click, Ellipse, isEmpty, Lines, Percent, Points } from "./tools.js";
 import { View } from "./view.js";
 
@@ -36,6 +36,7 @@ class App {
 
   async begin() {
     this.start = await get("start");
+    keepFor(this.start.output);
     document.title = `${this.start.cohort}: medsize measure`;
     element("sign-in-cohort").textContent = `${this.start.cohort}: ${this.start.scans} scans, ${this.start.structures.join(", ")}.`;
     element("output").textContent = this.start.output;
@@ -94,7 +95,7 @@ class App {
   }
 
   key(task) {
-    return `${this.reader} ${this.round} ${task.scan} ${task.structure}`;
+    return `${this.reader} ${this.round} ${task.name} ${task.structure}`;
   }
 
   draftKey(task) {
@@ -166,6 +167,7 @@ class App {
       try {
         const facts = await get(`scan?scan=${task.scan}`);
         if (this.task !== task) return;
+        if (facts.name !== task.name) return await this.openAnew(task); // medsize was started again with other scans
         element("scan-name").textContent = facts.name;
         await this.view.open(facts);
         this.fillWindows();
@@ -316,9 +318,10 @@ class App {
     this.touch();
     this.busy = true;
     this.showResult();
+    const seen = this.view.facts?.scan === task.scan ? this.view.facts : { name: task.name, state: "" };
     const reading = {
-      reader: this.reader, round: this.round, scan: task.scan, structure: task.structure, geometry, seconds: +this.seconds.toFixed(1),
-      id: newId(), state: this.view.facts?.scan === task.scan ? this.view.facts.state : "",
+      reader: this.reader, round: this.round, name: seen.name, structure: task.structure, geometry, seconds: +this.seconds.toFixed(1),
+      id: newId(), state: seen.state,
     };
     try {
       const answer = await save(reading, (message) =>
@@ -335,11 +338,20 @@ class App {
       this.showResult();
       if (error.status === 409) {
         this.forget(task);
-        this.view.facts = null;
-        await this.open(this.current);
+        await this.openAnew(task);
       }
       this.status(error.message, "bad");
     }
+  }
+
+  /** Open a task whose scan has changed, or has another number: the scans are not those that they were. */
+  async openAnew(task) {
+    const session = await post("reader", { reader: this.reader, round: this.round });
+    this.tasks = session.tasks;
+    this.progress(session);
+    this.view.facts = null;
+    const at = this.tasks.findIndex((other) => this.key(other) === this.key(task));
+    await this.open(at >= 0 ? at : this.nextUnmeasured(-1));
   }
 
   forget(task) {
@@ -347,7 +359,7 @@ class App {
   }
 
   measured(reading, answer) {
-    const task = this.tasks.find(({ scan, structure }) => scan === reading.scan && structure === reading.structure);
+    const task = this.tasks.find(({ name, structure }) => name === reading.name && structure === reading.structure);
     if (task) task.reading = answer.reading;
     this.progress(answer);
   }
@@ -360,7 +372,7 @@ class App {
     try {
       const undone = await post("undo", { reader: this.reader, round: this.round });
       this.busy = false;
-      const at = this.tasks.findIndex(({ scan, structure }) => scan === undone.scan && structure === undone.structure);
+      const at = this.tasks.findIndex(({ name, structure }) => name === undone.name && structure === undone.structure);
       this.progress(undone);
       if (at < 0) return this.status("There is nothing to undo.");
       this.tasks[at].reading = undone.reading;

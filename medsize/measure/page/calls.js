@@ -1,6 +1,5 @@
 // Calls to the server. A reading that it does not answer is kept in the browser, and sent again until it is saved.
 
-const QUEUE = "medsize-unsaved";
 const RETRY_MS = 1500;
 
 export class Refused extends Error {
@@ -44,16 +43,23 @@ export function newId() {
   return crypto.randomUUID();
 }
 
+let queue = "medsize-unsaved";
+
+/** Keep the readings of each output folder apart: several cohorts may have the same port one after another. */
+export function keepFor(output) {
+  queue = `medsize-unsaved ${output}`;
+}
+
 export function unsaved() {
   try {
-    return JSON.parse(localStorage.getItem(QUEUE) ?? "[]");
+    return JSON.parse(localStorage.getItem(queue) ?? "[]");
   } catch {
     return [];
   }
 }
 
 function keep(readings) {
-  localStorage.setItem(QUEUE, JSON.stringify(readings));
+  localStorage.setItem(queue, JSON.stringify(readings));
 }
 
 /**
