@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import signal
 import subprocess
 import time
 import traceback
@@ -105,9 +106,10 @@ def run_stages(
         running = _Stages(plan, output_dir, own, pace, clock, display, report)
         for number, stage in enumerate(plan.stages, start=1):
             started, log = time.monotonic(), output_dir / stage.folder / LOG
+            before = log.stat().st_size if log.is_file() else 0
             outcome = running.run(number, stage)
             if outcome.kind in ("failed", "busy"):
-                raise StageFailed(_failure(stage, log, outcome))
+                raise StageFailed(_failure(stage, log, before, outcome))
             if [stage] == plan.results[-1:]:
                 trained()
             took = f" in {as_text(time.monotonic() - started)}" if outcome.kind == "done" else ""
@@ -268,31 +270,41 @@ def stage_seconds(folder: Path) -> list[float]:
         return []
 
 
-def _failure(stage: Stage, log: Path, outcome: Outcome) -> str:
-    """Return the message about a failed stage: the findings of a check, then one line with the error and the log."""
+def _failure(stage: Stage, log: Path, before: int, outcome: Outcome) -> str:
+    """
+    Return the message about a failed stage: the findings of a check, then one line with the error and the log.
+
+    Args:
+        stage: the stage.
+        log: its log.
+        before: bytes that earlier attempts have written to it.
+        outcome: what came of it.
+    """
     if outcome.kind == "busy":
         return f"{stage.title}: another process works in {log.parent}. Wait for it, or stop it."
-    findings, error = last_error(log)
+    findings, error = last_error(log, before)
     if outcome.exit_code and outcome.exit_code < 0 and not outcome.reason:
-        error = f"it was killed by signal {-outcome.exit_code}, as happens where memory is short"
+        cause = ", as happens where memory is short" if -outcome.exit_code == signal.SIGKILL else ""
+        error = f"it was killed by signal {-outcome.exit_code}{cause}"
     error = outcome.reason or error or str(outcome)
     go_on = "Mend it, and run the command again." if findings else "The same command goes on from here."
     return "\n".join([*findings, f"{stage.title} failed: {error}. Log: {log}. {go_on}"])
 
 
-def last_error(log: Path) -> tuple[list[str], str]:
+def last_error(log: Path, before: int = 0) -> tuple[list[str], str]:
     """
     Find the error in the log of a stage that has failed.
 
     Args:
-        log: the log; of several attempts, the last one counts.
+        log: the log; of several errors, the last one counts.
+        before: bytes that earlier attempts have written to it, whose errors do not count. Defaults to 0.
 
     Returns:
         the findings of a check, one a line, if it was refused; and the error in one line. Of a chain of exceptions,
         this is the first one, which is the cause.
     """
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = log.read_bytes()[before:].decode(errors="replace").splitlines()
     except FileNotFoundError:
         return [], ""
     refused = [number for number, line in enumerate(lines) if line.startswith(REFUSED)]

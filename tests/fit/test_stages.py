@@ -155,6 +155,20 @@ def test_a_failed_training_is_told_of_in_one_line_with_its_log(tmp_path: Path) -
     script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     with pytest.raises(StageFailed, match="stub failed: it was killed by signal 9, as happens where memory is short"):
         run_stages(plan, tmp_path, {}, report=lambda _: None)
+    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    with pytest.raises(StageFailed, match=r"stub failed: it was killed by signal 15\. Log"):
+        run_stages(plan, tmp_path, {}, report=lambda _: None)
+
+
+def test_an_earlier_refusal_is_not_the_cause_of_the_next_failure(tmp_path: Path) -> None:
+    plan, script = stub(tmp_path), tmp_path / "stub.py"
+    script.write_text(f"print({REFUSED!r})\nraise SystemExit(1)\n")
+    with pytest.raises(StageFailed, match="there is no file"):
+        run_stages(plan, tmp_path, {}, report=lambda _: None)
+    script.write_text('raise OSError("the disk is full")\n')
+    with pytest.raises(StageFailed) as failed:
+        run_stages(plan, tmp_path, {}, report=lambda _: None)
+    assert str(failed.value).startswith("stub failed: OSError: the disk is full. Log: ")
 
 
 def test_a_stage_of_fit_itself_fails_likewise(tmp_path: Path) -> None:
