@@ -19,6 +19,7 @@ from medsize.bundle.run.inference_settings import inference_settings
 from medsize.first_labels.label_folder import label_file
 from medsize.metrics.size_error import mean_relative_error
 from medsize.pictures import fullest_slice, slice_png
+from medsize.scans.scan_names import short_path
 from medsize.transforms.voxel_size import voxel_size
 
 __all__ = ["ClickCandidate", "ComparedScan", "FirstAndFinal", "dice", "first_labels_of"]
@@ -88,7 +89,7 @@ class FirstAndFinal:
             spacing = [float(s) for s in scan["image"].pixdim[:2]]
             outlines = [(final[..., at], "solid"), (first[..., at], "dotted")]
             yield ComparedScan(
-                Path(item["image"]).name.split(".")[0],
+                self._name(item),
                 slice_png(image[0, ..., at].numpy(), outlines, spacing),
                 dice(first, final, num_classes),
                 dice(first, drawn, num_classes),
@@ -111,10 +112,12 @@ class FirstAndFinal:
             image = prepare(dict(item))["image"]
             counts = np.bincount(self._segment(image.as_tensor()).ravel(), minlength=num_classes)[1:]
             found = counts * float(voxel_size(image))
-            name = Path(item["image"]).name.split(".")[0]
             error = _size_error(found, item, float(image.pixdim[2]))
-            candidates.append(ClickCandidate(name, entropies[file], error))
+            candidates.append(ClickCandidate(self._name(item), entropies[file], error))
         return candidates
+
+    def _name(self, item: Mapping[str, Any]) -> str:
+        return short_path(item["image"], self._config.get("dataset_dir", ""))
 
     def _prepare(self) -> Compose:
         """Return the transforms that first labels are made after."""

@@ -19,7 +19,6 @@ from medsize.bundle.run.folder import LOG, MASKS
 from medsize.bundle.run.summary import RunSummary
 from medsize.bundle.segment_images import read_segmentation
 from medsize.data.cohort import Cohort
-from medsize.data.load_cohort import load_cohort
 from medsize.data.size_unit import SizeUnit, size_unit
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource
@@ -33,6 +32,7 @@ from medsize.metrics.conformal import SizeCalibration, whole_percent
 from medsize.page_templates import page_templates
 from medsize.pictures import COLOURS, data_url, fullest_slice, slice_png
 from medsize.scans.scan_facts import UNREADABLE, first_line, image_place
+from medsize.scans.scan_names import short_path
 from medsize.units import MM3_PER_ML
 
 __all__ = ["agreements", "comparison", "intervals", "scan_pictures", "write_report"]
@@ -63,7 +63,7 @@ def write_report(file: Path, plan: Plan, output_dir: Path, source: CohortSource,
         shared: run folder of the network that is shared.
         command: next command.
     """
-    cohort = load_cohort(source.data_list, source.dataset_dir)
+    cohort = source.load()
     unit = size_unit([image_place(item["image"]) for item in cohort.items], cohort.length_unit)
     cases = _in_unit(validation_cases(plan, output_dir), unit)
     structures = cohort.class_names[1:]
@@ -247,7 +247,7 @@ def agreement_figure(cases: pd.DataFrame, unit: SizeUnit) -> str:
 
 
 def mean_and_spread(values: pd.Series) -> str:
-    """Return mean ± standard deviation of the known values, as the run's summary and the bundle's README have it."""
+    """Return mean ± standard deviation of the known values."""
     known = values.dropna()
     if known.empty:
         return "–"
@@ -308,11 +308,11 @@ def scan_pictures(cases: pd.DataFrame, source: CohortSource) -> Iterator[dict[st
         cases: rows of metrics.csv, each with the folder of its run.
         source: files of the cohort.
     """
-    labels = {item["image"]: item.get("label") for item in load_cohort(source.data_list, source.dataset_dir).items}
+    labels = {item["image"]: item.get("label") for item in source.load().items}
     errors = cases.groupby(["run", "image"], sort=False)["relative_size_error"].mean().sort_values().reset_index()
     chosen = np.unique(np.linspace(0, len(errors) - 1, min(MAX_SHOWN, len(errors))).round().astype(int))
     for row in errors.iloc[chosen].itertuples():
-        scan = Path(row.image).name.split(".")[0]
+        scan = short_path(row.image, source.dataset_dir)
         try:
             mask_file = Path(row.run) / MASKS / Path(row.image).relative_to(source.dataset_dir)
             image = nibabel.load(row.image)

@@ -11,7 +11,7 @@ from medsize.scans.roles import without_ending
 from medsize.scans.scan import FoundScan, ScanKind
 from medsize.scans.subjects import BIDS, comparable_subject
 
-__all__ = ["ScanNames", "comparable_path", "scan_paths"]
+__all__ = ["ScanNames", "comparable_path", "scan_paths", "short_path"]
 
 WAYS: tuple[Callable[[str, FoundScan], set[str]], ...] = (
     lambda path, scan: {path},
@@ -46,6 +46,19 @@ def scan_paths(scans: Sequence[FoundScan], folder: Path) -> list[str]:
 def comparable_path(path: str) -> str:
     """Return a path for comparison: macOS and Windows write the same one with different characters."""
     return unicodedata.normalize("NFC", str(PurePosixPath(path.replace("\\", "/"))))
+
+
+def short_path(image: str | Path, folder: str | Path) -> str:
+    """
+    Return the name of a cohort's scan for people: its path from a folder, without its ending; no other scan has it.
+
+    Args:
+        image: its file. Outside of the folder, its name alone counts.
+        folder: the cohort's folder.
+    """
+    path = Path(image)
+    inside = path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name)
+    return without_ending(inside.as_posix())
 
 
 class ScanNames:

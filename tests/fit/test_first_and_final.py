@@ -39,7 +39,7 @@ def test_scans_with_uncertain_first_labels_and_no_click_are_candidates_for_one(t
     certainty = {"certain": 0.97, "unsure": 0.4, "clicked": 0.4}
     items = []
     for name, top in certainty.items():
-        image = tmp_path / f"{name}.nii.gz"
+        image = tmp_path / f"1.2.{name}.nii.gz"
         nibabel.save(nibabel.Nifti1Image(voxels, np.diag([2.0, 2.0, 5.0, 1.0])), image)
         label = torch.full((2, 4, 4, 4), (1 - top) / 3)
         label[:, 0] = top
@@ -48,6 +48,7 @@ def test_scans_with_uncertain_first_labels_and_no_click_are_candidates_for_one(t
     items[2]["clicks"] = "a click"
     config = {
         "imports": ["$import torch"],
+        "dataset_dir": str(tmp_path.parent),
         "num_classes": 4,
         "training_items": items,
         "deterministic_transforms": [{"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True}],
@@ -55,6 +56,6 @@ def test_scans_with_uncertain_first_labels_and_no_click_are_candidates_for_one(t
     }
     (final / "config.yaml").write_text(yaml.safe_dump(config))
     unsure, certain = FirstAndFinal(tmp_path, final, final).click_candidates()
-    assert (unsure.name, certain.name) == ("unsure", "certain")
+    assert (unsure.name, certain.name) == (f"{tmp_path.name}/1.2.unsure", f"{tmp_path.name}/1.2.certain")
     assert unsure.entropy == pytest.approx(-0.4 * np.log(0.4) - 0.6 * np.log(0.2), rel=1e-4)
     assert unsure.size_error == pytest.approx(0.5)

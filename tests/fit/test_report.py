@@ -51,10 +51,10 @@ def test_a_scan_that_cannot_be_drawn_is_named_with_the_reason(phantoms: Path, tm
     cases = pd.DataFrame({"run": str(tmp_path), "image": images, "relative_size_error": [0.25, 0.5]})
     source = CohortSource(data_list=phantoms / "datalist.json", dataset_dir=phantoms)
     drawn, missing = scan_pictures(cases, source)
-    assert drawn["name"].startswith("phantom_000, slice ")
+    assert drawn["name"].startswith("images/phantom_000, slice ")
     assert drawn["name"].endswith(", size error 0.25")
     assert drawn["source"].startswith("data:image/png;base64,")
-    assert missing["name"].startswith("phantom_001: it cannot be drawn: No such file")
+    assert missing["name"].startswith("images/phantom_001: it cannot be drawn: No such file")
     assert missing["source"] == ""
 
 

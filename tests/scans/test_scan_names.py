@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medsize.scans.scan import FoundScan, ScanKind
-from medsize.scans.scan_names import ScanNames, scan_paths
+from medsize.scans.scan_names import ScanNames, scan_paths, short_path
 
 FOLDER = Path("cohort")
 SCANS = [
@@ -46,3 +46,15 @@ def test_a_series_has_the_path_of_its_folder_unless_that_holds_others_too() -> N
 )
 def test_names_fit_scans(name: str, paths: list[str], is_alike: bool) -> None:
     assert ScanNames(dict(zip(PATHS, SCANS, strict=True))).fitting(name) == (paths, is_alike)
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("/cohort/0/scan.nii.gz", "0/scan"),
+        ("/cohort/images/1.2.840.10.nii.gz", "images/1.2.840.10"),
+        ("/elsewhere/1.2.nii", "1.2"),
+    ],
+)
+def test_people_are_shown_the_path_without_its_ending(image: str, name: str) -> None:
+    assert short_path(image, "/cohort") == name
