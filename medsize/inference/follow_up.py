@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -89,14 +89,14 @@ class FollowUp:
             pd.DataFrame(self.rows).to_csv(partial, index=False, float_format="%.6g")
 
 
-def compare(earlier: Path, later: Path, pairs: Mapping[str, str] | None = None) -> FollowUp:
+def compare(earlier: Path, later: Path, pairs: Sequence[tuple[str, str]] | None = None) -> FollowUp:
     """
     Compare the volumes of the patients who are in two folders of predictions.
 
     Args:
         earlier: folder of predictions.
         later: another one; or the same, with ``pairs``.
-        pairs: later scan by the earlier scan, by their paths or names. Default: those of one patient.
+        pairs: the earlier and the later scan of each pair, by their paths or names. Default: those of one patient.
 
     Returns:
         a row for each structure of each pair; the reason why others have none.
@@ -115,7 +115,7 @@ def compare(earlier: Path, later: Path, pairs: Mapping[str, str] | None = None) 
     if pairs is None:
         found = list(_by_patient(earlier, before, later, after, result))
     else:
-        found = [(_named(earlier, before, first), _named(later, after, second)) for first, second in pairs.items()]
+        found = [(_named(earlier, before, first), _named(later, after, second)) for first, second in pairs]
     undated = [
         second.image for first, second in found if (first.known or second.known) and _days(first, second) is None
     ]
@@ -131,12 +131,12 @@ def compare(earlier: Path, later: Path, pairs: Mapping[str, str] | None = None) 
     return result
 
 
-def read_pairs(file: Path) -> dict[str, str]:
+def read_pairs(file: Path) -> list[tuple[str, str]]:
     """
-    Read a table, CSV or XLSX, with the columns ``earlier`` and ``later``.
+    Read a table, CSV or XLSX, with the columns ``earlier`` and ``later``; blank rows do not count.
 
     Raises:
-        ValueError: when there are no such columns, or a scan is missing or named twice.
+        ValueError: when there are no such columns or no pair, or a scan is missing, or a pair stands twice.
     """
     try:
         head, *rows = [[str(cell).strip() for cell in row] for row in read_cells(file).rows]
@@ -145,13 +145,22 @@ def read_pairs(file: Path) -> dict[str, str]:
     if not {"earlier", "later"} <= set(head):
         raise ValueError(f"{file}: found the columns {', '.join(head)}, expected earlier and later. Add them.")
     columns = head.index("earlier"), head.index("later")
-    pairs: dict[str, str] = {}
+    pairs: dict[tuple[str, str], int] = {}
     for number, row in enumerate(rows, start=2):
         first, second = (row[column] if column < len(row) else "" for column in columns)
-        if not first or not second or first in pairs:
+        if not any(row):
+            continue
+        if not first or not second:
             raise ValueError(f"{file}: row {number}: found '{first}' and '{second}', expected two scans. Correct it.")
-        pairs[first] = second
-    return pairs
+        if (first, second) in pairs:
+            raise ValueError(
+                f"{file}: row {number}: found '{first}' and '{second}' as in row {pairs[first, second]}, expected each "
+                "pair once. Delete one."
+            )
+        pairs[first, second] = number
+    if not pairs:
+        raise ValueError(f"{file}: found no pair of scans, expected one in each row. Add them.")
+    return list(pairs)
 
 
 def _record(folder: Path) -> dict[str, Any]:

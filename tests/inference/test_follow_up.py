@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from medsize.cli import app
+from medsize.inference.follow_up import read_pairs
 from medsize.inference.predict import predict
 from medsize.metrics.size_change import Sized, size_change
 from tests.inference.bright_runs import write_bright_run
@@ -259,3 +261,27 @@ def test_a_table_that_a_spreadsheet_program_has_changed_is_named(tmp_path: Path,
     assert result.exit_code == 2
     assert f"b/predictions.csv: {found}" in result.output
     assert "The same medsize predict writes it anew" in result.output
+
+
+def test_a_baseline_has_several_follow_ups_and_blank_rows_do_not_count(tmp_path: Path) -> None:
+    rows = [(f"{name}.nii", "liver", volume) for name, volume in (("b", 1000.0), ("f1", 500.0), ("f2", 200.0))]
+    folder, pairs = write_predictions(tmp_path / "a", *rows), tmp_path / "pairs.csv"
+    pairs.write_text("earlier,later\nb,f1\n,\nb,f2\n\n")
+    result = compared(folder, folder, "--pairs", pairs, "--output", tmp_path / "c.csv")
+    assert result.exit_code == 0, result.output
+    assert pd.read_csv(tmp_path / "c.csv")["change_ml"].tolist() == [-500, -800]
+
+
+@pytest.mark.parametrize(
+    ("rows", "refusal"),
+    [
+        ("", "found no pair of scans, expected one in each row"),
+        (",\n", "found no pair of scans, expected one in each row"),
+        ("b,f\n,f\n", "row 3: found '' and 'f', expected two scans"),
+        ("b,f\n,\nb,f\n", "row 4: found 'b' and 'f' as in row 2, expected each pair once"),
+    ],
+)
+def test_tables_that_name_no_pairs_are_refused_with_the_reason(tmp_path: Path, rows: str, refusal: str) -> None:
+    (tmp_path / "pairs.csv").write_text(f"earlier,later\n{rows}")
+    with pytest.raises(ValueError, match=re.escape(refusal)):
+        read_pairs(tmp_path / "pairs.csv")
