@@ -107,7 +107,7 @@ def diameters(
 
     with refusals(f"No table was written. Correct these scans, or move them out of {folder}."):
         scans = measure_diameters(folder, structure_option(structure or ()) or None, modality or (), rtstruct)
-    write_diameters(output, scans)
+        write_diameters(output, scans)
     for line in said_once(note for scan in scans for note in scan.notes):
         typer.echo(f"note: {line}")
     echo(f"{output}: {summary(scans)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +89,12 @@ def test_faults_are_named_and_no_table_is_written(cohort: Path, tmp_path: Path) 
     ):
         diameters(cohort, tmp_path / "sizes.csv", structure=["tumour=GTV_Mass"])
     assert not (tmp_path / "sizes.csv").exists()
+
+
+def test_a_table_that_cannot_be_written_is_refused_without_a_traceback(cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "sizes.csv").mkdir()
+    with pytest.raises(typer.BadParameter, match=r"sizes\.csv"):
+        diameters(cohort, tmp_path / "sizes.csv", structure=["tumour=GTV_Mass"])
 
 
 def test_all_regions_are_measured_under_their_own_names_unless_some_are_named(cohort: Path, tmp_path: Path) -> None:
