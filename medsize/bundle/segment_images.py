@@ -6,18 +6,27 @@ import json
 import os
 import re
 import subprocess
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 
 from medsize.bundle.run.command import as_typed, run_command
 from medsize.bundle.run.folder import INFERENCE, LOG, MASKS
 from medsize.bundle.run.inference_settings import own_weights
 
-__all__ = ["read_segmentation", "run_inference", "run_past_faults", "segment_images", "segment_readable_images"]
+__all__ = [
+    "is_whole",
+    "read_segmentation",
+    "run_inference",
+    "run_past_faults",
+    "segment_images",
+    "segment_readable_images",
+]
 
 WARNING = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b")
 ALWAYS = re.compile(r"Not all config files are in|nvImageCodec")
@@ -125,11 +134,12 @@ def run_past_faults(
     start: Callable[[Sequence[str]], subprocess.CompletedProcess[bytes]], masks: Mapping[str, Path]
 ) -> list[str]:
     """
-    Run an inference, and again without an image at which it stops.
+    Run an inference, and again on the images behind the one at which it stops.
 
     Args:
         start: function that runs it on the images of the given names.
-        masks: the mask that is written of each image, by its name, in the order of the inference.
+        masks: the mask that is written of each image, by its name, in the order of the inference. Where ``start`` is
+            called again, it may move those that are finished.
 
     Returns:
         the images at which it stopped.
@@ -137,15 +147,27 @@ def run_past_faults(
     Raises:
         subprocess.CalledProcessError: when it fails for another reason than a single image.
     """
-    left, stopped = dict(masks), list[str]()
-    while (result := start(list(left))).returncode:
-        missing = [name for name, mask in left.items() if not mask.is_file()]
-        # A second stop before any mask is not the fault of an image.
-        if not missing or len(left) == 1 or (stopped and not any(mask.is_file() for mask in masks.values())):
+    left, stopped, was_futile = list(masks), list[str](), False
+    while (result := start(left)).returncode:
+        missing = [name for name in left if not is_whole(masks[name])]
+        is_futile = len(missing) == len(left)
+        # Two stops in a row before any mask are not the fault of an image.
+        if not missing or len(masks) == 1 or (was_futile and is_futile):
             result.check_returncode()
         stopped.append(missing[0])
-        del left[missing[0]]
+        left, was_futile = missing[1:], is_futile
+        if not left:
+            break
     return stopped
+
+
+def is_whole(mask: Path) -> bool:
+    """Return whether a mask is there and can be read to its end."""
+    try:
+        nibabel.load(mask).get_fdata(caching="unchanged")
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError):
+        return False
+    return True
 
 
 def _prepared(

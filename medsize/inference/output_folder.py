@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import nibabel
-from nibabel.filebasedimages import ImageFileError
-
 from medsize import __version__
 from medsize.bundle.run.folder import MASKS, VOLUMES, WEIGHTS
 from medsize.bundle.run.inference_settings import inference_settings
+from medsize.bundle.segment_images import is_whole
 from medsize.files import atomic_write, locked
 from medsize.suggest import first_few
 
@@ -105,7 +102,7 @@ class OutputFolder:
                 for made in MADE_OF_A_SCAN:
                     (self.folder / made.format(name)).unlink(missing_ok=True)
                 del self.scans[name]
-        self.keep(name for name in self.scans if _is_whole(mask_file(self.unfinished, name)))
+        self.keep(name for name in self.scans if is_whole(mask_file(self.unfinished, name)))
         shutil.rmtree(self.unfinished, ignore_errors=True)
         if kept := [name for name in states if self.is_finished(name)]:
             report(f"{self.folder}: {len(kept)} of {len(states)} {noun}s are segmented already")
@@ -229,15 +226,6 @@ def image_name(image: Path) -> str:
 def mask_file(output_dir: Path, name: str) -> Path:
     """Return the NIfTI mask of a scan."""
     return output_dir / MASKS / f"{name}_seg.nii.gz"
-
-
-def _is_whole(mask: Path) -> bool:
-    """Return whether a mask is there and can be read to its end."""
-    try:
-        nibabel.load(mask).get_fdata(caching="unchanged")
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError):
-        return False
-    return True
 
 
 def _written_scans(volumes: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 from medsize.bundle.run.command import as_typed, run_command
 from medsize.bundle.run.folder import INFERENCE, LOG, MASKS
 from medsize.bundle.run.inference_settings import inference_settings, own_weights
-from medsize.bundle.segment_images import run_inference, run_past_faults
+from medsize.bundle.segment_images import is_whole, run_inference, run_past_faults
 from medsize.inference.output_folder import REGIONS, OutputFolder, mask_file
 from medsize.inference.run_network import RunNetwork
 from medsize.inference.where_to_look import WhereToLook, write_regions
@@ -84,7 +84,7 @@ class Segmentation:
         return _told(named, reasons)
 
     def _infer(self, named: Mapping[str, FoundScan], regions: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
-        """Run the inference, and again without a scan at which it stops; return the names of these."""
+        """Run the inference, and again behind a scan at which it stops; return the names of these."""
         unfinished = self.output.unfinished.resolve()
         listed = unfinished / REGIONS
         configs: list[str | Path] = ["inference.yaml", self.run / INFERENCE]
@@ -97,7 +97,9 @@ class Segmentation:
         self.report(as_typed(command))
 
         def start(left: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
-            for name in (name for name in named if name not in left and self._image(name).exists()):
+            behind = [name for name in named if name not in left]
+            self.output.keep([name for name in behind if is_whole(mask_file(unfinished, name))])
+            for name in (name for name in behind if self._image(name).exists()):
                 self.report(f"the inference stopped at {named[name].source}: it is run again without that scan")
                 self._image(name).unlink()
             if regions is not None:

@@ -146,7 +146,8 @@ class WhereToLook:
         except subprocess.CalledProcessError:
             if not regions:
                 raise
-            found = {}
+            failed = f"{self.coarse}, which locates the structures, failed; its message is above. Mend it. Or: {STATE}"
+            return regions, dict.fromkeys(others, failed)
         for name, file in others.items():
             if name not in found:
                 reasons[name] = f"{self.coarse}, which locates the structures, stopped at this scan. {STATE}"

@@ -171,9 +171,24 @@ def test_a_scan_that_stops_the_network_that_locates_is_left_out(
         table = read_size_table(tmp_path / "sizes.csv")
     (problem,) = predict(closer, phantoms / "images", tmp_path / "out", table)
     assert "phantom_003.nii.gz" in problem
-    assert "coarse, which locates the structures, stopped at this scan. State its roi" in problem
+    cause = "failed; its message is above. Mend it. Or" if stated else "stopped at this scan"
+    assert f"coarse, which locates the structures, {cause}{':' * stated}" in problem
+    assert "State its roi" in problem
     segmented = set(pd.read_csv(tmp_path / "out" / "predictions.csv")["image"])
     assert segmented == {file.name for file in (phantoms / "images").iterdir()} - {"phantom_003.nii.gz"}
+
+
+def test_a_network_that_locates_nowhere_has_failed_though_a_region_is_stated(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "located.json").write_text(json.dumps({"located_by": str(write_bright_run(tmp_path / "coarse"))}))
+    closer = write_bright_run(tmp_path / "closer", (12, 12), tmp_path / "located.json")
+    monkeypatch.setattr(subprocess, "run", Inference("", only_located=True))
+    (tmp_path / "sizes.csv").write_text("image,roi_mm,liver volume_ml\nphantom_000,0 0 40,1\n")
+    table = read_size_table(tmp_path / "sizes.csv")
+    problems = predict(closer, phantoms / "images", tmp_path / "out", table)
+    assert sum("which locates the structures, failed; its message is above" in problem for problem in problems) == 8
+    assert not any("stopped at this scan" in problem for problem in problems)
 
 
 def test_scans_without_a_region_are_left_out_and_named(
@@ -339,15 +354,28 @@ def test_dicom_scans_get_a_dicom_seg_each_and_faults_of_one_lose_nothing(
     }
 
 
+class SureInference(Inference):
+    """Inference that says how sure it is of the scans that it has segmented since it was started."""
+
+    def __call__(self, command: list[str], **options: object) -> subprocess.CompletedProcess:
+        result = super().__call__(command, **options)
+        masks = Path(command[command.index("--output_dir") + 1])
+        names = [file.name.removesuffix("_seg.nii.gz") for file in masks.glob("*_seg.nii.gz")]
+        lines = [{"image": f"{name}.nii.gz", "structures": {"liver": {"confidence": 0.5}}} for name in names]
+        (masks / "volumes.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        return result
+
+
 @pytest.mark.parametrize("bad", ["phantom_000", "phantom_004"])
 def test_a_scan_that_stops_the_inference_is_left_out(
     run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
 ) -> None:
-    monkeypatch.setattr(subprocess, "run", Inference(bad))
+    monkeypatch.setattr(subprocess, "run", SureInference(bad))
     (problem,) = predict(run, phantoms / "images", tmp_path / "out")
     assert f"{bad}.nii.gz: the inference stopped at this scan" in problem
-    segmented = set(pd.read_csv(tmp_path / "out" / "predictions.csv")["image"])
-    assert segmented == {file.name for file in (phantoms / "images").iterdir()} - {f"{bad}.nii.gz"}
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert set(table["image"]) == {file.name for file in (phantoms / "images").iterdir()} - {f"{bad}.nii.gz"}
+    assert (table.loc[table["structure"] == "liver", "confidence"] == 0.5).all()  # before and after the stop
 
 
 def test_an_inference_that_never_works_is_given_up(
