@@ -18,7 +18,7 @@ from medsize.inference.segmentation import Segmentation
 from medsize.metrics.reliability import OF_PICTURES, CohortFacts, Reliability, reliability
 from medsize.metrics.size_error import relative_size_error
 from medsize.scans.scan import FoundScan
-from medsize.sizes.table.measurements import Extent, added
+from medsize.sizes.table.measurements import Extent, StatedSize, added
 from medsize.sizes.table.size_table import SizeTable
 
 __all__ = ["predict_areas"]
@@ -81,13 +81,14 @@ def predict_areas(
         name: reliability(dict(zip(structures, mask.structures, strict=True)), mask.facts, cohort, OF_PICTURES)
         for name, mask in masks.items()
     }
-    rows = pd.DataFrame(_area_rows(masks, new, structures, flags, known))
-    of_pictures = {new.paths[name]: _area(mask, masks) for name, mask in masks.items()}
+    shown = _shown_areas(masks)
+    rows = pd.DataFrame(_area_rows(masks, new, structures, flags, shown, known))
+    of_pictures = {new.paths[name]: mask.counts.sum() * _per_pixel(mask, shown) for name, mask in masks.items()}
     pictures = {new.paths[name]: mask.panel.png() for name, mask in masks.items()}
     panels = [mask.panel for mask in masks.values()][:MAX_SHOWN]
     told = told_flags(flags, OF_PICTURES.noun)
     unchecked = told_unchecked(flags.values(), cohort.scans, OF_PICTURES.noun)
-    return Predicted(rows, _shown_areas(masks), of_pictures, panels, pictures, segmented, problems, told, unchecked)
+    return Predicted(rows, shown, of_pictures, panels, pictures, segmented, problems, told, unchecked)
 
 
 def _large_masks(
@@ -105,16 +106,19 @@ def _large_masks(
 
 
 def _shown_areas(masks: Mapping[str, PictureMask]) -> Shown:
-    """Return the words of a page of areas: in mm² if all pictures have pixels of known size, else in pixels."""
-    known = all(mask.spacing_mm is not None for mask in masks.values())
-    unit, name = ("mm²", "mm2") if known else ("px", "px")
+    """Return the words of a page of areas: in mm² if most pictures have pixels of known size, else in pixels."""
+    known = sum(mask.spacing_mm is not None for mask in masks.values())
+    unit, name = ("mm²", "mm2") if 2 * known >= len(masks) else ("px", "px")
     return Shown("picture", "area", f"area_{name}", unit, f"low_{name}", f"high_{name}", "the edge of the picture")
 
 
-def _area(mask: PictureMask, masks: Mapping[str, PictureMask]) -> float:
-    """Return the area of a whole picture, in the unit of :func:`_shown_areas`."""
-    in_mm = _shown_areas(masks).unit == "mm²"
-    return float(mask.counts.sum()) * (math.prod(mask.spacing_mm) if in_mm and mask.spacing_mm else 1.0)
+def _per_pixel(mask: PictureMask, shown: Shown) -> float:
+    """Return the area of a picture's pixel in the unit of the page; NaN if it is unknown."""
+    return 1.0 if shown.unit == "px" else _pixel_mm2(mask)
+
+
+def _pixel_mm2(mask: PictureMask) -> float:
+    return math.prod(mask.spacing_mm or (math.nan,))
 
 
 def _area_rows(
@@ -122,6 +126,7 @@ def _area_rows(
     new: NewScans,
     structures: list[str],
     flags: Mapping[str, Reliability],
+    shown: Shown,
     stated: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """
@@ -132,21 +137,24 @@ def _area_rows(
         new: the pictures.
         structures: names of the classes 1, 2, ….
         flags: by the pictures' names.
+        shown: words of the page.
         stated: low and high end of known areas, see :func:`_stated_areas`.
     """
-    shown = _shown_areas(masks)
     for name, mask in masks.items():
         for index, (structure, found) in enumerate(zip(structures, mask.structures, strict=True), start=1):
             pixels = int(mask.counts[index])
-            area = pixels * math.prod(mask.spacing_mm or (math.nan,))
             entry: dict[str, Any] = {"image": new.paths[name], "mask": mask.file, "structure": structure}
-            entry |= {"area_mm2": area, "area_px": pixels, "fraction": pixels / int(mask.counts.sum())}
+            entry |= {
+                "area_mm2": pixels * _pixel_mm2(mask),
+                "area_px": pixels,
+                "fraction": pixels / int(mask.counts.sum()),
+            }
             entry["circumference_mm"] = mask.circumferences_mm[index] if mask.circumferences_mm else math.nan
             entry["lower_bound"] = found.at_edge
             if stated is not None:
                 low, high = stated.get(name, {}).get(structure, (math.nan, math.nan))
-                entry |= {shown.low: low, shown.high: high}
-                entry["relative_size_error"] = float(relative_size_error(entry[shown.column], low, high))
+                entry |= {shown.low: low * _per_pixel(mask, shown), shown.high: high * _per_pixel(mask, shown)}
+                entry["relative_size_error"] = float(relative_size_error(pixels, low, high))
             sure = math.nan if found.confidence is None else found.confidence
             yield entry | {"confidence": sure} | flags[name].as_row()
 
@@ -155,25 +163,23 @@ def _stated_areas(
     masks: Mapping[str, PictureMask], new: NewScans, table: SizeTable
 ) -> tuple[dict[str, dict[str, tuple[float, float]]], list[str]]:
     """
-    Return the areas that a table states, in the unit of :func:`_shown_areas`, and the problems of others.
+    Return the areas that a table states, in pixels of the picture, and the problems of others.
 
     Args:
         masks: facts about the masks, by the pictures' names.
         new: the pictures.
         table: size table whose images are paths from the folder.
     """
-    in_mm = _shown_areas(masks).unit == "mm²"
     areas: dict[str, dict[str, tuple[float, float]]] = {}
     problems: list[str] = []
     for name, mask in masks.items():
-        extent = Extent(_area(mask, masks), True, "mm" if in_mm else "px")
         known: dict[str, float | list[float]] = {}
         for row in table.rows_of(new.paths[name]):
             for structure, size in row.sizes.items():
                 try:
                     if size.mask is not None:
                         raise ValueError(f"{size.mask}: masks of pictures are not compared. State the area.")
-                    known[structure] = added(known.get(structure, 0.0), size.within(extent))
+                    known[structure] = added(known.get(structure, 0.0), _in_pixels(size, mask))
                 except ValueError as e:
                     problems.append(f"{table.source}: row {row.number}: {e}")
         areas[name] = {
@@ -181,3 +187,15 @@ def _stated_areas(
             for structure, size in known.items()
         }
     return areas, problems
+
+
+def _in_pixels(size: StatedSize, mask: PictureMask) -> list[float]:
+    """Return both ends of a size that is stated for a picture."""
+    pixels = float(mask.counts.sum())
+    if size.unit == "px" or mask.spacing_mm is None:
+        extent, per_pixel = Extent(pixels, True, "px"), 1.0
+    else:
+        per_pixel = _pixel_mm2(mask)
+        extent = Extent(pixels * per_pixel, True, "mm")
+    ends = size.within(extent)
+    return [end / per_pixel for end in (ends if isinstance(ends, list) else [ends, ends])]

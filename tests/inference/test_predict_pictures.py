@@ -103,6 +103,35 @@ def test_each_picture_has_the_pixels_that_its_row_states(tmp_path: Path) -> None
         assert row["low_mm2"] == stated
 
 
+def test_a_picture_without_a_pixel_size_does_not_spoil_the_comparison_of_others(tmp_path: Path) -> None:
+    run = write_red_run(tmp_path / "run", length_unit="mm", fit_to_window=True, roi_size=[61, 40])
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("fine", "coarse", "unknown"):
+        Image.fromarray(red_square()).save(folder / f"{name}.png")
+    rows = "fine,0.5,50,0\ncoarse,1,400,0\nunknown,,,10 %\n"
+    (tmp_path / "sizes.csv").write_text(f"image,pixel_mm,lesion area_mm2,other fraction\n{rows}")
+    assert predict(run, folder, tmp_path / "out", size_table=read_size_table(tmp_path / "sizes.csv")) == []
+    areas = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index(["image", "structure"])
+    for name, stated in (("fine.png", 50), ("coarse.png", 400)):
+        lesion = areas.loc[(name, "lesion")]
+        assert (lesion["low_mm2"], lesion["high_mm2"]) == (stated, stated)
+        assert lesion["relative_size_error"] == pytest.approx(abs(lesion["area_mm2"] - stated) / stated, rel=1e-4)
+    other = areas.loc[("unknown.png", "other")]
+    assert other[["area_mm2", "low_mm2", "high_mm2"]].isna().all()
+    assert other["relative_size_error"] == 1
+    assert areas.loc[("unknown.png", "lesion"), "area_px"] > 0
+    page = (tmp_path / "out" / "predictions.html").read_text()
+    assert "area, mm²<" in page
+    assert "% of the picture" in page
+    assert "nan mm²" not in page
+
+    (tmp_path / "sizes.csv").write_text("image,pixel_mm,lesion area_mm2\nfine,0.5,50\ncoarse,1,400\nunknown,,9\n")
+    table = read_size_table(tmp_path / "sizes.csv")
+    (problem,) = predict(run, folder, tmp_path / "out", size_table=table)
+    assert "row 4: column 'lesion area_mm2' (C) needs the size of the picture's pixels" in problem
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"length_unit": "mm", "spacing": [0.6, 0.6]}, {"length_unit": "mm", "fit_to_window": True, "roi_size": [64, 64]}],

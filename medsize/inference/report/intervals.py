@@ -39,6 +39,8 @@ def with_intervals(
     """
     Return a table of predictions with the interval of each size, and ``interval_level``; NaN where there is none.
 
+    A picture whose pixels have no known size has no area in mm², and no interval of it.
+
     Args:
         table: rows with ``image``, ``structure`` and a size.
         calibration: by structure.
@@ -46,7 +48,8 @@ def with_intervals(
         of_scans: size of each whole scan or picture, by ``image``, in the unit of the column.
     """
     per_ml = 1.0 if column.endswith("_ml") else MM3_PER_ML
-    of_rows = [calibration[name] for name in table["structure"]]
+    named = zip(table["structure"], table[column], strict=True)
+    of_rows = [NOT_CALIBRATED if math.isnan(size) else calibration[name] for name, size in named]
     ends = [
         of_row.interval(size / per_ml, of_scans[image] / per_ml) or (math.nan, math.nan)
         for of_row, size, image in zip(of_rows, table[column], table["image"], strict=True)

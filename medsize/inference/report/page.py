@@ -80,7 +80,10 @@ def write_page(
         of_image=of_image,
         anchors={image: f"scan-{number}" for number, image in enumerate(pictures, start=1)},
         pictures={image: data_url(png, "image/png") for image, png in pictures.items()},
-        found={image: [row["structure"] for row in of if row[shown.column] > 0] for image, of in of_image.items()},
+        found={
+            image: [row["structure"] for row in of if row.get("fraction", row[shown.column]) > 0]
+            for image, of in of_image.items()
+        },
         flags={image: of[0].get("flag", "") for image, of in of_image.items()},
         colours=class_colours(structures),
         compared=shown.low in table,

@@ -65,7 +65,7 @@ class Predicted:
             table.to_csv(file, index=False, float_format="%.6g")
         with atomic_write(output_dir / "predictions.json") as file:
             table.to_json(file, orient="records", indent=1, double_precision=6)
-        sizes = table.groupby("structure", sort=False)[shown.column]
+        sizes = table.groupby("structure", sort=False)["fraction" if "fraction" in table else shown.column]
         missed = [f"{name} in {(of_one == 0).sum()} of {len(of_one)}" for name, of_one in sizes if (of_one == 0).any()]
         if missed:
             report(f"not found: {', '.join(missed)} {shown.noun}s")

@@ -51,3 +51,8 @@ def test_the_level_and_a_missing_calibration_are_told(calibration: dict[str, Siz
         "liver: 66 %, calibrated by 2 subjects (2 scans); so wide that they hardly tell a size: 2.1 to 42 times the "
         "predicted size"
     ]
+
+
+def test_an_area_that_is_unknown_in_mm_has_no_interval(calibration: dict[str, SizeCalibration]) -> None:
+    table = pd.DataFrame([{"image": "a", "structure": "liver", "area_mm2": float("nan")}])
+    assert with_intervals(table, calibration, "area_mm2", {"a": float("nan")}).iloc[0, 2:].isna().all()
