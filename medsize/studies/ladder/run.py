@@ -109,7 +109,7 @@ def _run_cell(study: LadderStudy, study_dir: Path, cell: LadderCell, data_dir: P
         locator = replace(cell, rung=rung.locator).folder(work_dir)
         places = study.cohort(cell).locations(data_dir, work_dir)
         if not _located(locator, places["data_list"], places["dataset_dir"], folder / LOG):
-            return f"failed: '{rung.locator}' found no regions, see {folder / LOG}"
+            return f"failed: no regions by '{rung.locator}', see {folder / LOG}"
     command = study.command(cell, study_dir, data_dir, work_dir)
     outcome = run_supervised(str(folder), command, ONE_THREAD)
     while outcome.kind == "busy":  # another study in the work folder runs it just now
@@ -120,7 +120,7 @@ def _run_cell(study: LadderStudy, study_dir: Path, cell: LadderCell, data_dir: P
 def _located(locator: Path, data_list: Path, dataset_dir: Path, log_file: Path) -> bool:
     """Write the data list with the regions that a run finds, unless it exists; return whether it exists."""
     located = located_list(locator)
-    arguments = [locator, data_list, "--dataset-dir", dataset_dir, "--output", located]
+    arguments = [locator, data_list, "--dataset-dir", dataset_dir, "--output", located, "--middle-if-missed"]
     with locked(locator, "locate.lock"), log_file.open("a") as log:
         if located.is_file() and located.stat().st_mtime >= (locator / SUMMARY).stat().st_mtime:
             return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import yaml
 
 from medsize.studies.ladder import LadderCell, LadderStudy, run_ladder
 from medsize.studies.ladder.results import LadderResults, paired_gain, summarise_runs
+from medsize.studies.ladder.run import _located
 from medsize.studies.study import load_study
 from tests.conftest import BUNDLE_2D, PROJECT
 
@@ -394,3 +396,18 @@ def test_each_disease_is_left_out_once_and_every_network_is_compared_with_its_ow
     for cohort in found.cohorts:
         budgets = [found.settings(LadderCell(cohort.name, rung, seed=0))["overrides"] for rung in cohort.rungs]
         assert len({(budget["max_epochs"], budget["epoch_scans"]) for budget in budgets}) == 1
+
+
+def test_a_scan_in_which_nothing_is_located_is_seen_in_its_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "masks_seed_0").mkdir()
+    (tmp_path / "masks_seed_0" / "summary.json").touch()
+
+    def locate(command: list[str], **options: object) -> subprocess.CompletedProcess:
+        """Find nothing in one scan, as ``medsize locate`` does."""
+        Path(command[command.index("--output") + 1]).touch()
+        return subprocess.CompletedProcess(command, 0 if "--middle-if-missed" in command else 1)
+
+    monkeypatch.setattr(subprocess, "run", locate)
+    assert _located(tmp_path / "masks_seed_0", tmp_path / "list.json", tmp_path, tmp_path / "log.txt")
