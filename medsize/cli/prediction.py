@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -172,7 +173,9 @@ def locate(
     with refusals():
         folder = dataset_dir or data_list.parent
         missed = find_regions(run, data_list, folder, output, bundle, echo, overlay, middle_if_missed)
-    echo(f"{output}: the same scans, each with a roi")
+    content = json.loads(output.read_text())
+    items = content.get("training", []) + content.get("validation", [])
+    echo(f"{output}: the same scans, {sum('roi' in item for item in items)} of {len(items)} with a roi")
     if overlay is not None:
         echo(f"{overlay}: overlay of train.yaml for a training on them")
     for image in missed:

@@ -84,6 +84,7 @@ def test_a_data_list_gets_regions_from_a_run(command: Callable, phantoms: Path, 
     result = command("medsize.cli", *arguments, cwd=tmp_path, check=False)
     content_after = json.loads(located.read_text())
     items = content_after["training"]
+    assert f"{located}: the same scans, 2 of 3 with a roi" in result.stdout
     assert content_after["located_by"] == str(run)
     overlay = yaml.safe_load((tmp_path / "closer.yaml").read_text())
     assert overlay == {"data_list": str(located), "use_roi": True, "spacing": [6.0, 6.0], "roi_size": [32, 32]}
