@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import SimpleITK
 
@@ -20,6 +18,7 @@ from medsize.errors import ProblemsError
 from medsize.files import atomic_write
 from medsize.measure.agreement import agreement_rows, models_by_method
 from medsize.measure.readings import Reading, latest_readings
+from medsize.page_templates import page_templates
 from medsize.scans.find_scans import read_scan
 from medsize.scans.masks import place_masks
 from medsize.scans.scan import ScanKind
@@ -102,9 +101,7 @@ def report_readers(folder: Path, measurements: Path, structures: Sequence[str] =
     table, page = measurements / "readers.csv", measurements / "readers.html"
     with atomic_write(table) as partial:
         partial.write_text(text.getvalue())
-    template = jinja2.Environment(autoescape=True).from_string(
-        files("medsize.measure").joinpath("readers.html.j2").read_text(encoding="utf-8")
-    )
+    template = page_templates("medsize.measure").get_template("readers.html.j2")
     with atomic_write(page) as partial:
         partial.write_text(
             template.render(

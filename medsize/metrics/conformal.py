@@ -30,6 +30,7 @@ __all__ = [
     "calibrate",
     "largest_level",
     "log_ratio",
+    "rounded",
     "score_interval",
     "whole_percent",
 ]
@@ -137,10 +138,10 @@ def calibrate(
         log_ratio(predicted, largest, least), log_ratio(predicted, smallest, least), groups, level
     )
     return SizeCalibration(
-        low=_rounded(np.exp(-top)),
-        high=_rounded(np.exp(-bottom)),
-        least_ml=_rounded(least),
-        level=_rounded(level),
+        low=rounded(np.exp(-top)),
+        high=rounded(np.exp(-bottom)),
+        least_ml=rounded(least),
+        level=rounded(level),
         subjects=n,
         scans=len(groups),
         note="; ".join(notes),
@@ -207,5 +208,6 @@ def _first(values: Values, chosen: NDArray[np.bool_]) -> float:
     return float(values[chosen.argmax()]) if chosen.any() else np.inf
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """Return a number of six digits, as a run records it."""
     return float(f"{value:.6g}")

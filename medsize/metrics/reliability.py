@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medsize.metrics.conformal import rounded
 from medsize.units import MM3_PER_ML, size_text
 
 __all__ = [
@@ -245,8 +246,8 @@ def cohort_facts(table: pd.DataFrame) -> CohortFacts:
         sizes, fractions = _range(low, high), _range((low / view_ml).dropna(), (high / view_ml).dropna())
         shape: tuple[int | None, float | None] = (None, None)
         if len(apart) >= LEAST_SCANS:
-            shape = (int(edge.sum()), _rounded(apart.max()))
-        usual = _rounded(sure.median()) if len(sure) >= LEAST_SCANS else None
+            shape = (int(edge.sum()), rounded(apart.max()))
+        usual = rounded(sure.median()) if len(sure) >= LEAST_SCANS else None
         structures[str(name)] = StructureRange(*sizes, *shape, usual, *fractions)
     scans = table.drop_duplicates("image")
     image = {}
@@ -255,12 +256,12 @@ def cohort_facts(table: pd.DataFrame) -> CohortFacts:
         if len(values) >= LEAST_SCANS:
             median = float(values.median())
             deviation = float((values - median).abs().median())
-            image[key] = Usual(_rounded(median), _rounded(MAD_TO_SD * deviation))
+            image[key] = Usual(rounded(median), rounded(MAD_TO_SD * deviation))
     return CohortFacts(len(scans), structures, image, _rare_confidence(table, structures))
 
 
 def _range(low: pd.Series, high: pd.Series) -> tuple[float | None, float | None]:
-    return (_rounded(low.min()), _rounded(high.max())) if len(low) >= LEAST_SCANS else (None, None)
+    return (rounded(low.min()), rounded(high.max())) if len(low) >= LEAST_SCANS else (None, None)
 
 
 def least_confidences(table: pd.DataFrame, structures: Mapping[str, StructureRange]) -> pd.Series:
@@ -285,7 +286,7 @@ def _rare_confidence(table: pd.DataFrame, structures: Mapping[str, StructureRang
     of_scans = least_confidences(table, structures).dropna().sort_values()
     if len(of_scans) < LEAST_SCANS:
         return None
-    return _rounded(of_scans.iloc[max(int(LEAST_SURE * (len(of_scans) + 1)), 1) - 1])
+    return rounded(of_scans.iloc[max(int(LEAST_SURE * (len(of_scans) + 1)), 1) - 1])
 
 
 def reliability(
@@ -392,7 +393,3 @@ def _size_doubts(name: str, found: StructureFacts, low: float, high: float) -> I
     elif size > BEYOND * high or size < low / BEYOND:
         far = size > FAR_BEYOND * high or size < low / FAR_BEYOND
         yield _Doubt("size", f"{name} {verb} {size_text(size, 3)} {unit}; {known}", rejects=far)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
