@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import torch
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import median_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
@@ -27,9 +27,9 @@ def growth_distance(
     Return the length of the shortest path from points to each point of a scan.
 
     A step of d mm has the length d · (1 + 8 · |Δ| + 8 · δ). Δ is the change of intensity along it, and δ the mean
-    difference of its ends to the mean intensity around the points that paths start from, within a slice 3 × 3 points
-    each, both in standard deviations of the scan, of several channels the mean. In a scan of one intensity it is the
-    distance in mm, along the 26 directions.
+    difference of its ends to the intensity at the points that paths start from: the mean of the medians of 3 × 3 points
+    around each within its slice. Both are in standard deviations of the scan, of several channels the mean. In a scan
+    of one intensity it is the distance in mm, along the 26 directions.
 
     Source: geodesic distances, Criminisi, Sharp, Blake, "GeoS: Geodesic Image Segmentation", 2008.
 
@@ -45,7 +45,7 @@ def growth_distance(
     values = values / np.maximum(values.std(axis=1, keepdims=True), 1e-9)
     shape = tuple(intensities.shape[1:])
     starts = np.ravel_multi_index(tuple(points.T.numpy()), shape)
-    around = uniform_filter(values.reshape(-1, *shape), size=(1, 1, 3, 3), mode="nearest").reshape(values.shape)
+    around = median_filter(values.reshape(-1, *shape), size=(1, 1, 3, 3), mode="nearest").reshape(values.shape)
     unlike = np.abs(values - around[:, starts].mean(axis=1, keepdims=True)).mean(axis=0)
     index = np.arange(values.shape[1], dtype=np.int32).reshape(shape)
     sources, targets, lengths = [], [], []
