@@ -150,7 +150,7 @@ for number in range(10):
 def test_several_processes_may_write_at_once(items: list[dict[str, Any]], tmp_path: Path) -> None:
     arguments = [sys.executable, "-c", WRITER, str(tmp_path / "cache"), *(item["image"] for item in items)]
     writers = [subprocess.Popen(arguments, cwd=PROJECT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    errors = [writer.communicate(timeout=60)[1] for writer in writers]
+    errors = [writer.communicate(timeout=600)[1] for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0], errors
     assert not any("is broken" in text or "cannot be kept" in text for text in errors), errors
     assert {file.suffix for file in scans(tmp_path / "cache")} == {".pt"}
