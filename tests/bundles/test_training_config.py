@@ -23,7 +23,7 @@ def test_the_last_epoch_is_validated_and_only_once(variant: Variant, epochs: int
     parser = ConfigParser()
     parser.read_config(variant.configs("train.yaml"))
     handlers = [h for h in parser["train#handlers"] if h["_target_"] == "ValidationHandler"]
-    usual, last = handlers
+    last, usual = handlers  # MONAI takes the interval of the last of them for val_interval
     assert (usual["interval"], last["interval"]) == ("@val_interval", "@max_epochs")
     options = {"max_epochs": epochs, "val_interval": interval, "last": last["_disabled_"]}
     assert parsed(variant, "last", **options) == once
