@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 import torch
-from scipy.ndimage import median_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
@@ -45,8 +44,8 @@ def growth_distance(
     values = values / np.maximum(values.std(axis=1, keepdims=True), 1e-9)
     shape = tuple(intensities.shape[1:])
     starts = np.ravel_multi_index(tuple(points.T.numpy()), shape)
-    around = median_filter(values.reshape(-1, *shape), size=(1, 1, 3, 3), mode="nearest").reshape(values.shape)
-    unlike = np.abs(values - around[:, starts].mean(axis=1, keepdims=True)).mean(axis=0)
+    around = np.median(values[:, _around(points.numpy(), shape)], axis=2)
+    unlike = np.abs(values - around.mean(axis=1, keepdims=True)).mean(axis=0)
     index = np.arange(values.shape[1], dtype=np.int32).reshape(shape)
     sources, targets, lengths = [], [], []
     for step in NEIGHBOURS:
@@ -64,3 +63,10 @@ def growth_distance(
     graph = coo_array((np.concatenate(lengths), ends), shape=(index.size, index.size)).tocsr()
     found = dijkstra(graph, directed=False, indices=np.unique(starts), min_only=True)
     return torch.from_numpy(found.reshape(shape)).float()
+
+
+def _around(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the flat indices of 3 × 3 points around each point within its slice, ``(N, 9)``; borders repeat."""
+    steps = np.array(list(itertools.product((0,), (-1, 0, 1), (-1, 0, 1))))
+    near = (points[:, None] + steps).clip(0, np.array(shape) - 1)
+    return np.ravel_multi_index(tuple(np.moveaxis(near, -1, 0)), shape)

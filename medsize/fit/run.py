@@ -8,6 +8,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from medsize.data.content_hash import file_state
 from medsize.files import atomic_write
 from medsize.fit.cohort_facts import CohortSource, cohort_facts, find_source
 from medsize.fit.duration import this_machine
-from medsize.fit.final_error import better_teacher, final_error, validation_cases, what_helps
+from medsize.fit.final_error import FinalError, better_teacher, final_error, validation_cases, what_helps
 from medsize.fit.plan import Plan, Wishes
 from medsize.fit.planner import plan_fit
 from medsize.fit.stages import CLOCK, run_stages
@@ -100,6 +101,11 @@ def fit_cohort(
         )
     if plan_only:
         return plan
+
+    @cache
+    def error_of_network() -> FinalError | None:
+        return final_error(validation_cases(plan, output_dir), scans, plan)
+
     with _locked(output_dir):
         if started is None:
             _forget_check(plan, output_dir)
@@ -119,10 +125,11 @@ def fit_cohort(
 
         def judge() -> None:
             """Tell whoever applies or shares a network later if it is of no use."""
-            error = final_error(validation_cases(plan, output_dir), scans, plan)
+            error = error_of_network()
             doubt = str(error) if error is not None and error.is_useless else ""
             for run in results:
-                RunSummary.read(run).model_copy(update={"doubt": doubt}).write(run)
+                if (summary := RunSummary.read(run)).doubt != doubt:
+                    summary.model_copy(update={"doubt": doubt}).write(run)
 
         def write_ensemble() -> None:
             from medsize.fit.ensemble import write_ensemble
@@ -138,7 +145,7 @@ def fit_cohort(
         own = {"ensemble": write_ensemble, "report": write_report}
         run_stages(plan, output_dir, own, wishes.time_limit, report, judge)
     report(f"{output_dir / REPORT}: sizes and pictures of scans never trained on, and what was run")
-    error = final_error(validation_cases(plan, output_dir), scans, plan)
+    error = error_of_network()
     if error is not None:
         report(f"{plan.results[0].title}: {error}")
     if (better := better_teacher(plan, output_dir)) is not None:

@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 
 from medsize.bundle.run.folder import MASKS
+from medsize.bundle.segment_images import read_segmentation
 from medsize.inference.large_picture import mask_summary
 from medsize.inference.output_folder import LARGE_MASK, OutputFolder, mask_file
 from medsize.inference.report.page import Panel
@@ -132,8 +133,8 @@ def small_mask(
     num_classes = len(structures) + 1
     record = output.scans[name]
     confidences = record.get("confidence", {})
-    stored = nibabel.load(mask_file(output.folder, name))
-    labels = np.asarray(stored.dataobj).reshape(stored.shape[:2]).T.astype(np.uint8)
+    stored, _ = read_segmentation(mask_file(output.folder, name))
+    labels = stored[..., 0].T.astype(np.uint8)
     file = f"{MASKS}/{name}_seg.png"
     write_picture_mask(labels, output.folder / file, orientation)
     pixels = np.asarray(nibabel.load(output.images / f"{name}.nii.gz").dataobj)[:, :, 0].swapaxes(0, 1)

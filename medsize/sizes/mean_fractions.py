@@ -8,7 +8,8 @@ import torch
 
 from medsize.items import TrainingItem, size_key
 from medsize.sizes.estimate import WIDEST
-from medsize.sizes.region import FULLEST, region_measure
+from medsize.sizes.region import region_measure
+from medsize.transforms.size_to_fraction import FULLEST
 
 __all__ = ["mean_fractions"]
 
