@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["OutputError", "alone_in", "atomic_write", "encodable", "is_newer", "keep_inputs", "locked"]
+__all__ = ["OutputError", "alone_in", "atomic_write", "bare_name", "encodable", "is_newer", "keep_inputs", "locked"]
 
 LOCK = ".lock"
 """Name of the lock's file in a folder that one process writes to."""
@@ -74,6 +74,11 @@ def keep_inputs(output: Path, inputs: Iterable[Path]) -> None:
         raise ValueError(
             f"{output}: found an input as the output, expected another file. It would be lost: name a new one."
         )
+
+
+def bare_name(image: str | Path) -> str:
+    """Return the name of an image file without its folder and the ending of NIfTI."""
+    return Path(image).name.removesuffix(".gz").removesuffix(".nii")
 
 
 def is_newer(file: Path, source: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medsize.files import OutputError, atomic_write, is_newer
+from medsize.files import OutputError, atomic_write, bare_name, is_newer
 
 
 def write_half(file: Path, many_writers: bool) -> None:
@@ -53,3 +53,11 @@ def test_a_file_is_newer_until_its_source_changes(tmp_path: Path) -> None:
     assert is_newer(file, source)
     os.utime(source, ns=(0, file.stat().st_mtime_ns + 1))
     assert not is_newer(file, source)
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [("images/a.b.nii.gz", "a.b"), (Path("a.nii"), "a"), ("a.01.png", "a.01.png"), ("scan.1", "scan.1")],
+)
+def test_a_bare_name_keeps_the_dots_of_a_name(image: str | Path, name: str) -> None:
+    assert bare_name(image) == name

@@ -18,6 +18,7 @@ from nibabel.filebasedimages import ImageFileError
 from medsize.bundle.run.command import as_typed, run_command
 from medsize.bundle.run.folder import INFERENCE, LOG, MASKS
 from medsize.bundle.run.inference_settings import own_weights
+from medsize.files import bare_name
 
 __all__ = [
     "is_whole",
@@ -185,10 +186,7 @@ def _write_images(images: Sequence[str], folder: Path, root: str) -> dict[str, P
     """List images below a root for the inference; return the mask that it writes of each."""
     _listed(folder).write_text(json.dumps({"images": list(images), "image_root": root}))
     names = {image: Path(os.path.relpath(image, root)) for image in images}
-    return {
-        image: folder / MASKS / name.parent / f"{name.name.removesuffix('.gz').removesuffix('.nii')}_seg.nii.gz"
-        for image, name in names.items()
-    }
+    return {image: folder / MASKS / name.parent / f"{bare_name(name)}_seg.nii.gz" for image, name in names.items()}
 
 
 def _listed(folder: Path) -> Path:

@@ -23,7 +23,7 @@ from medsize.checks.scans import region_faults
 from medsize.checks.weights import check_weights
 from medsize.data.cohort import Cohort
 from medsize.data.content_hash import content_hash, file_states
-from medsize.files import atomic_write
+from medsize.files import atomic_write, bare_name
 from medsize.items import TrainingItem
 from medsize.scans.scan_facts import image_facts
 from medsize.suggest import did_you_mean
@@ -106,8 +106,7 @@ def _organ_finder(run: Path) -> tuple[Path, list[str]]:
 
 def _file(folder: Path, organ: str, image: str) -> str:
     """Return the mask of an organ that was found in an image."""
-    name = Path(image).name.removesuffix(".gz").removesuffix(".nii")
-    return str(folder / organ / f"{name}_{content_hash(os.path.abspath(image))[:8]}.nii.gz")
+    return str(folder / organ / f"{bare_name(image)}_{content_hash(os.path.abspath(image))[:8]}.nii.gz")
 
 
 def _find_organs(run: Path, images: Sequence[str], organs: Sequence[str], folder: Path) -> None:

@@ -22,7 +22,7 @@ from medsize.checks.plausibility.cohort import size_volumes
 from medsize.cohort.conversion.pictures import IGNORED
 from medsize.data.cohort import Cohort
 from medsize.data.size_unit import size_unit
-from medsize.files import atomic_write
+from medsize.files import atomic_write, bare_name
 from medsize.items import Click
 from medsize.page_templates import page_templates
 from medsize.pictures import class_colours, data_url, fullest_slice, slice_png
@@ -59,7 +59,7 @@ def write_report(
         names: name of the file that tells the codes' names.
         left_out: files that are not scans, with the reasons.
     """
-    items: list[dict[str, Any]] = [{**item, "name": Path(item["image"]).name.split(".")[0]} for item in cohort.items]
+    items: list[dict[str, Any]] = [{**item, "name": bare_name(item["image"])} for item in cohort.items]
     facts = [image_facts(item["image"]) for item in items]
     unit = size_unit(facts, cohort.length_unit)
     volumes = np.stack([size_volumes(item) for item in cohort.items]) / unit.of_one

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from torch.nn import functional as F
 
 from medsize import __version__
-from medsize.files import atomic_write
+from medsize.files import atomic_write, bare_name
 from medsize.first_labels.features import as_volume
 from medsize.page_templates import page_templates
 from medsize.pictures import class_colours, data_url, fullest_slice, slice_png
@@ -93,7 +93,7 @@ def write_report(
         pictures=[
             {
                 "source": _picture(transform(dict(items[n]))["image"], labels[n].float()),
-                "name": Path(str(items[n]["image"])).name.split(".")[0],
+                "name": bare_name(str(items[n]["image"])),
             }
             for n in chosen
         ],
