@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from monai.bundle import ConfigParser
 
 from medsize.studies.study import NOISE_OVERLAY
 from tests.conftest import BUNDLE_2D, BUNDLE_3D
@@ -68,6 +70,18 @@ def test_every_overlay_trains(run_3d: Callable, tmp_path: Path, overlay: str, te
     run_3d([overlay], "--output_dir", tmp_path / "run", "--potts_ramp", "[0.0,0.1]", *options, cwd=tmp_path)
     assert terms_of(tmp_path / "run") == terms
     assert not (tmp_path / "first_labels").exists()
+
+
+def test_a_boundary_between_thick_slices_costs_less_than_one_along_them() -> None:
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / "train.yaml"])
+    parser.update({"spacing": [1.0, 1.0, 4.0], "potts_radius": 1})
+    loss = parser.get_parsed_content("train#loss#potts_loss")
+    halves = [torch.zeros(1, 2, 8, 8, 8) for _ in range(2)]
+    halves[0][:, 0, :4], halves[0][:, 1, 4:] = 30.0, 30.0
+    halves[1][:, 0, ..., :4], halves[1][:, 1, ..., 4:] = 30.0, 30.0
+    along, between = (loss(logits, torch.zeros(1, 1, 8, 8, 8)).item() for logits in halves)
+    assert 0 < between < 0.6 * along
 
 
 def test_whole_scans_train_patch_by_patch(run_3d: Callable, tmp_path: Path) -> None:
