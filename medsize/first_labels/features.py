@@ -17,7 +17,9 @@ PIXELS = 2
 MOST_PIXELS = 4
 """The most for a point of the grid."""
 BLOCKS = 11
-"""Blocks of the encoder in use, for its taps at 1/2 to 1/16. That at 1/32 mixes in too much of the surroundings."""
+"""Blocks of the encoder in use, for its taps at 1/2 to 1/16. That at 1/32 mixes in too much of the surroundings: with
+it first labels have a Dice of 0.61 in photographs of animals, in place of 0.69, and in breast ultrasound of 0.28, in
+place of 0.40."""
 BLURS = (0.0, 1.0, 2.0, 4.0)
 """Standard deviations of the blurred copies that intensity features hold, voxels."""
 

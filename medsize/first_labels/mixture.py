@@ -150,7 +150,7 @@ def choose_iterations(
     Choose the number of EM iterations by the likelihood of regions that were left out.
 
     With few regions and many words, EM fits what is by chance. The choice is the least number whose held-out likelihood
-    is within one standard error of the best.
+    is within one standard error of the best. Regions of a group, such as slices of a scan, count as dependent.
 
     Source: Breiman et al. "Classification and Regression Trees" 1984, chapter 3.4.3 (the rule of one standard error).
 
@@ -168,7 +168,8 @@ def choose_iterations(
     numbers = _numbered(range(len(low)) if groups is None else groups, len(low))
     if len(set(numbers)) < folds:
         return most
-    fold = torch.tensor(numbers) % folds
+    group = torch.tensor(numbers)
+    fold = group % folds
     held_out = torch.zeros(len(low), most + 1, dtype=torch.float64)
     expected = starting_fractions(low, high)
     for part in range(folds):
@@ -180,7 +181,9 @@ def choose_iterations(
                 held_out[out, number] += (left * (expected[out] @ words).clamp_min(1e-9).log()).sum(dim=1)
     best = int(held_out.mean(dim=0).argmax())
     shortfall = held_out[:, best : best + 1] - held_out
-    error = shortfall.std(dim=0) / math.sqrt(len(low))
+    off = shortfall - shortfall.mean(dim=0)
+    of_groups = torch.zeros(len(set(numbers)), most + 1, dtype=torch.float64).index_add_(0, group, off)
+    error = of_groups.std(dim=0) * math.sqrt(len(of_groups)) / len(low)
     return int((shortfall.mean(dim=0) <= error).nonzero()[0])
 
 

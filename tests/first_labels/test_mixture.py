@@ -136,6 +136,16 @@ def test_the_regions_of_a_group_are_left_out_together() -> None:
     assert together < apart
 
 
+def test_equal_slices_of_a_subject_say_as_much_as_one() -> None:
+    words = torch.rand(3, 60, generator=torch.Generator().manual_seed(1)) ** 4
+    v = random_fractions(20, 3)
+    histograms = observed(v, words / words.sum(dim=1, keepdim=True), points=200)
+    once = choose_iterations([histograms], v, v, groups=range(20))
+    often = [x.repeat_interleave(3, dim=0) for x in (histograms, v)]
+    assert 0 < once < 100
+    assert choose_iterations([often[0]], often[1], often[1], groups=[n // 3 for n in range(60)]) == once
+
+
 @pytest.mark.parametrize(
     ("histograms", "fractions", "message"),
     [
