@@ -9,6 +9,7 @@ from medsize.first_labels.first_labels import FirstLabels
 from medsize.first_labels.growth import growth_distance
 from medsize.first_labels.label_folder import label_file, make_first_labels
 from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture
+from medsize.first_labels.neighbours import mean_of_neighbours
 from medsize.first_labels.own_intensities import explained_by_levels, intensity_levels, level_likelihood
 from medsize.first_labels.separability import rank_of_fractions, separability, separability_of_pairs
 from medsize.first_labels.words import Words
@@ -35,6 +36,7 @@ __all__ = [
     "level_likelihood",
     "look_closer",
     "make_first_labels",
+    "mean_of_neighbours",
     "rank_of_fractions",
     "separability",
     "separability_of_pairs",

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from medsize.first_labels.features import blur_slices
+from medsize.first_labels.neighbours import mean_of_neighbours
 from medsize.first_labels.own_intensities import level_likelihood
 from medsize.losses.size_target import nearest_in_box
 from medsize.transforms.soft_label import ABSENT
@@ -17,7 +18,7 @@ __all__ = ["AtlasScan", "atlas_rounds", "best_offset"]
 
 FEW = 1e-3
 """Count that is added to each word of each class, so that no word is impossible."""
-SMOOTHNESS = 5.0
+SMOOTHNESS = 4.0
 """Weight of the neighbours of a point."""
 FIRST_MOVE = 3
 """Round from which on the atlas is moved: before, it does not show enough."""
@@ -38,7 +39,7 @@ class AtlasScan:
     inside: torch.Tensor | None = None
     """Points whose words count, bool, ``(Z, h, w)``. Default: all."""
     levels: torch.Tensor | None = None
-    """Level of intensity of each point, see :func:`medsize.first_labels.intensity_levels`. Default: not used."""
+    """Level of intensity of each point, see :func:`medsize.first_labels.intensity_levels`. Default: unknown."""
 
 
 def atlas_rounds(
@@ -59,8 +60,9 @@ def atlas_rounds(
 
     The class at a point follows from its words (φ), its position (ψ), its intensity (ι), its neighbours and clicks:
     ln p_k = trust · (ln φ_kw + ln ψ_k + own_weight · ln ι_k + smoothness · q̄_k + evidence_k). ln φ is
-    the mean over the vocabularies, q̄ the last round's labels, blurred within
-    the slice. It is shifted so that each region has its sizes.
+    the mean over the vocabularies, q̄ the mean of the last round's labels at the neighbours, see
+    :func:`medsize.first_labels.mean_of_neighbours`; without levels of intensity they are blurred within the slice. It
+    is shifted so that each region has its sizes.
     φ and ψ are then counted anew from the labels of all scans, q, and ι from those of the scan itself. Positions are
     relative to the scan, and from the third round on to where its structures lie: the atlas is moved within the slice
     to the place where it fits the scan best.
@@ -74,7 +76,7 @@ def atlas_rounds(
         words: φ of each vocabulary to start from, ``(K, W)``, see :func:`medsize.first_labels.fit_mixture`.
         rounds: number of alternations. Defaults to 8: with many more, errors of the first rounds confirm themselves.
         trust: factor of the log-probabilities, below 1 since neighbours are not independent. Defaults to 0.7.
-        smoothness: weight of the neighbours. Defaults to 5.
+        smoothness: weight of the neighbours. Defaults to 4.
         bands: parts of the last axis with a position map each; slices between two of them have a mix. Defaults to 8.
         position_blur: standard deviation of the blur of ψ, points of the grid. Defaults to 1.5.
         own_weight: weight of the scan's own intensities, where the scan has levels of them. Defaults to 1.
@@ -103,8 +105,9 @@ def atlas_rounds(
                 score = _appearance(scan, log_words)
                 if done:
                     before = labels[number].float()
-                    score = score + smoothness * blur_slices(before, 1.0)
-                    if scan.levels is not None:
+                    near = blur_slices(before, 1.0) if scan.levels is None else mean_of_neighbours(before, scan.levels)
+                    score = score + smoothness * near
+                    if own_weight and scan.levels is not None:
                         score = score + own_weight * level_likelihood(scan.levels, _counted(before, scan))
                 if positions is not None:
                     here = torch.einsum("kbhw,zb->kzhw", _resized(positions, scan.words[0].shape[1:]), parts)

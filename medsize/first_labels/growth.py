@@ -9,6 +9,8 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
+from medsize.first_labels.neighbours import points_apart
+
 __all__ = ["growth_distance"]
 
 EDGE = 8.0
@@ -49,10 +51,7 @@ def growth_distance(
     index = np.arange(values.shape[1], dtype=np.int32).reshape(shape)
     sources, targets, lengths = [], [], []
     for step in NEIGHBOURS:
-        here, there = (
-            tuple(slice(max(0, -d), n - max(0, d)) for d, n in zip(along, shape, strict=True))
-            for along in (step, [-d for d in step])
-        )
+        here, there = points_apart(step, shape)
         a, b = index[here].ravel(), index[there].ravel()
         mm = float(np.linalg.norm(np.multiply(step, point_mm)))
         change = np.abs(values[:, a] - values[:, b]).mean(axis=0)
