@@ -27,6 +27,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         monkeypatch.setattr(module, "run_module", run)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_every_kind_has_finite_figures_and_no_point_is_taken_twice(tmp_path: Path) -> None:
     tiny = {"side": [16], "classes": [3], "scans": [10], "processes": [1]}

@@ -103,10 +103,13 @@ def test_recorded_config_runs_again(run_bundle: Callable, trained: Path, tmp_pat
     assert losses_of(tmp_path / "again") == pytest.approx(losses_of(trained), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["cache on disk", "and compiled"]
+)
 def test_a_cache_on_disk_and_compilation_leave_the_losses_as_they_are(
-    run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path
+    run_bundle: Callable, trained: Path, phantoms: Path, tmp_path: Path, compiled: bool
 ) -> None:
-    options = ["--use_roi", "True", "--cache_dir", tmp_path / "cache", "--compile", "True", *SMALL]
+    options = ["--use_roi", "True", "--cache_dir", tmp_path / "cache", "--compile", compiled, *SMALL]
     run_bundle(["train.yaml"], "--dataset_dir", phantoms, "--output_dir", tmp_path / "run", *options, cwd=tmp_path)
     assert losses_of(tmp_path / "run") == pytest.approx(losses_of(trained), rel=1e-4)
     assert len(list((tmp_path / "cache").rglob("*.pt"))) == 9
