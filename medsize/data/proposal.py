@@ -166,6 +166,17 @@ class Proposal:
             return "picture"
         return "clicked slice" if size_level == "slice" and "scribble" in supervision else size_level
 
+    def first_labels_stay(self, supervision: str = "size") -> bool:
+        """
+        Return whether first labels teach to the end of a training, so that the sizes do not correct their shapes.
+
+        They do beside clicks, and in pictures of several structures, which a network from sizes alone mixes up.
+
+        Args:
+            supervision: labels to train from, see ``supervision`` in train.yaml. Defaults to sizes.
+        """
+        return "scribble" in supervision.split("+") or (self.are_pictures() and self.cohort.num_classes > 2)
+
     def are_pictures(self) -> bool:
         """Return whether each scan has one slice."""
         return all(place.shape[2] == 1 for place, _ in self._stored)
