@@ -133,6 +133,24 @@ def test_the_level_is_that_of_most_sizes(tmp_path: Path, keys: dict[str, Any], l
     assert Proposal(cohort_of(tmp_path, ALIKE, **keys), 2).size_level() == level
 
 
+@pytest.mark.parametrize(
+    ("slices", "structures", "supervision", "stay"),
+    [
+        (1, 2, "size", True),
+        (1, 1, "size", False),
+        (20, 2, "size", False),
+        (20, 1, "size+scribble", True),
+        (1, 1, "size+mask", False),
+    ],
+)
+def test_first_labels_stay_beside_clicks_and_in_pictures_of_several_structures(
+    tmp_path: Path, slices: int, structures: int, supervision: str, stay: bool
+) -> None:
+    cohort = cohort_of(tmp_path, [((40, 50, slices), (2.0, 2.0, 3.0))] * 2)
+    cohort = replace(cohort, class_names=("background", "cat", "dog")[: 1 + structures])
+    assert Proposal(cohort, 2).first_labels_stay(supervision) == stay
+
+
 def test_scans_that_cannot_be_read_do_not_count(tmp_path: Path) -> None:
     cohort = cohort_of(tmp_path, [*ALIKE[:2], ((9, 9, 9), (90, 90, 90))], -1000.0)
     (tmp_path / "2.nii.gz").write_bytes(b"broken")
