@@ -23,6 +23,8 @@ settings.load_profile("medsize")
 PROJECT = Path(__file__).parent.parent
 BUNDLE_2D = PROJECT / "bundles" / "size_seg_2d"
 BUNDLE_3D = PROJECT / "bundles" / "size_seg_3d"
+FEW_WORDS = ["--first_labels#first_labels#vocabularies", "[20]"]
+"""Makes first labels of a training in a second: for tests that do not ask how good they are."""
 LONGEST = ("test_wheel.py", "test_demo.py", "test_tutorial.py", "test_ladder.py", "test_run.py", "test_whole_study.py")
 """Files of a few tests that take long. They begin, so that no process is left with them at the end."""
 

@@ -15,7 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from medsize.metrics import SizeCalibration
-from tests.conftest import BUNDLE_2D, BUNDLE_3D, PROJECT
+from tests.conftest import BUNDLE_2D, BUNDLE_3D, FEW_WORDS, PROJECT
 
 SMALL = ["--spacing", "[6.0,6.0]", "--roi_size", "[32,32]", "--max_epochs", "2", "--val_interval", "1"]
 
@@ -94,7 +94,7 @@ def run_bundle(
             BUNDLE_2D,
             "--config_file",
             files,
-            *(["--first_labels_dir", first_labels] if shares(configs, options) else []),
+            *(["--first_labels_dir", first_labels, *FEW_WORDS] if shares(configs, options) else []),
             *options,
             cwd=cwd,
             check=check,

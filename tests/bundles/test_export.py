@@ -24,6 +24,7 @@ from medsize.bundle.run.summary import RunSummary
 from medsize.bundle.sharing.export import export_bundle, performance
 from medsize.cli import app
 from tests.bundles.conftest import BUNDLES, CALIBRATION, STRIDES, WINDOWS
+from tests.conftest import FEW_WORDS
 from tests.test_docs import commands_of
 
 
@@ -222,6 +223,7 @@ def test_a_vendored_bundle_trains_where_medsize_is_not_installed(
     run = tmp_path / "trained"
     files = ["--bundle_root", output, "--config_file", output / "configs" / "train.yaml"]
     options = ["--dataset_dir", phantoms, "--output_dir", run, "--max_epochs", 1, "--val_interval", 1]
+    options += FEW_WORDS
     command("monai.bundle", "run", *files, *options, cwd=tmp_path, python_path=broken.parent)
     assert (run / "metrics.csv").is_file()
 

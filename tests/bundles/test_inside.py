@@ -18,7 +18,7 @@ from medsize.bundle.run.summary import RunSummary
 from medsize.checks import RunRefused, check_run
 from medsize.data import Cohort, load_cohort, write_phantom_cohort
 from medsize.fit.cohort_facts import cohort_facts, find_source
-from tests.conftest import BUNDLE_2D, BUNDLE_3D
+from tests.conftest import BUNDLE_2D, BUNDLE_3D, FEW_WORDS
 
 WINDOWS = {
     BUNDLE_2D: ("--spacing", "[6.0,6.0]", "--roi_size", "[32,32]"),
@@ -64,6 +64,7 @@ def train(command: Callable, lesions: Path, tmp_path: Path) -> Callable:
         command(
             *("monai.bundle", "run", "--bundle_root", bundle, "--config_file", files, "--dataset_dir", lesions),
             *("--output_dir", tmp_path / "run", "--max_epochs", 1, "--val_interval", 1, "--potts_ramp", "[0.0,0.1]"),
+            *FEW_WORDS,
             *("--soft_label_fade", "[1.0,1.0]", *WINDOWS[bundle], *options),
             cwd=tmp_path,
         )

@@ -10,12 +10,12 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from tests.conftest import PROJECT
+from tests.conftest import FEW_WORDS, PROJECT
 
 NO_RANDOMNESS = ["--random_transforms", "[]", "--agreement_weight", "0.0"]
 SMALL = {
-    2: ["--size_level", "volume", "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]"],
-    3: ["--spacing", "[6.0,6.0,16.0]", "--roi_size", "[32,32,8]"],
+    2: ["--size_level", "volume", "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]", *FEW_WORDS],
+    3: ["--spacing", "[6.0,6.0,16.0]", "--roi_size", "[32,32,8]", *FEW_WORDS],
 }
 
 

@@ -33,9 +33,10 @@ from medsize.fit.stages import StageFailed
 from medsize.inference.where_to_look import coarse_run
 from medsize.sizes.table.read import read_size_table
 from tests.cohort.cohorts import volumes_ml, write_images
-from tests.conftest import BUNDLE_2D, BUNDLE_3D
+from tests.conftest import BUNDLE_2D, BUNDLE_3D, FEW_WORDS
 
-QUICK = ["--time-limit", "1s", "--override", "max_epochs=3", "--override", "val_interval=1"]
+OVERRIDES = {"max_epochs": "3", "val_interval": "1", FEW_WORDS[0].lstrip("-"): FEW_WORDS[1]}
+QUICK = ["--time-limit", "1s", *(word for item in OVERRIDES.items() for word in ("--override", "=".join(item)))]
 """So little time leaves one round and the student."""
 
 
@@ -135,7 +136,7 @@ def test_another_cohort_or_plan_is_not_mixed_with_a_fit(
     finished: tuple[Path, str, str], cohort: Path, tmp_path: Path
 ) -> None:
     out = finished[0]
-    wishes = Wishes(time_limit=1.0, overrides={"max_epochs": "3", "val_interval": "1"})
+    wishes = Wishes(time_limit=1.0, overrides=OVERRIDES)
     with pytest.raises(ValueError, match=r'network was null, is "segresnet".* name another --output-dir'):
         fit_cohort(cohort, out, wishes.model_copy(update={"network": "segresnet"}), plan_only=True)
     other = shutil.copytree(cohort, tmp_path / "other")

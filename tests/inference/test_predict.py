@@ -26,7 +26,7 @@ from medsize.scans.find_scans import find_scans, read_scan
 from medsize.scans.masks import place_masks
 from medsize.scans.scan import ScanKind
 from medsize.sizes.table.read import read_size_table
-from tests.conftest import BUNDLE_2D
+from tests.conftest import BUNDLE_2D, FEW_WORDS
 from tests.inference.bright_runs import write_bright_run
 
 pydicom = pytest.importorskip("pydicom", reason="DICOM needs pydicom: pip install 'medsize[dicom]'")
@@ -37,6 +37,7 @@ from tests.dicom import write_enhanced, write_series  # noqa: E402
 def run(command: Callable, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     options = ["--dataset_dir", phantoms, "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]", "--max_epochs", 1]
+    options += FEW_WORDS
     files = ["--bundle_root", BUNDLE_2D, "--config_file", BUNDLE_2D / "configs" / "train.yaml"]
     command("monai.bundle", "run", *files, *options, "--output_dir", folder, cwd=folder)
     return folder

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from medsize.sizes.table.read import read_size_table
+from tests.conftest import FEW_WORDS
 from tests.measure.test_page import (
     SCREEN,
     VOLUMES,
@@ -30,7 +31,8 @@ from tests.measure.test_page import (
 __all__ = ["browser", "phantom", "pytestmark"]
 
 MEASURED = ("ball", "egg")
-QUICK = ("--time-limit", "1s", "--override", "max_epochs=2", "--override", "val_interval=1")
+QUICK = ["--time-limit", "1s", "--override", "max_epochs=2", "--override", "val_interval=1"]
+QUICK += ["--override", "=".join(FEW_WORDS).lstrip("-")]
 
 
 def test_from_readings_in_the_browser_to_volumes_in_a_new_scan(

@@ -32,7 +32,10 @@ def study(phantoms: Path) -> dict[str, object]:
         "table": "ladder",
         "reference": "masks",
         "comparisons": [["size", "masks"]],
-        "overrides": {"spacing": "[6.0, 6.0]", "roi_size": "[32, 32]", "max_epochs": 1, "val_interval": 1},
+        "overrides": {
+            **{"spacing": "[6.0, 6.0]", "roi_size": "[32, 32]", "max_epochs": 1, "val_interval": 1},
+            "first_labels#first_labels#vocabularies": "[20]",
+        },
         "rungs": {
             "masks": {"overlays": ["mask_supervision.yaml"], "overrides": {"epoch_scans": 640, "learning_rate": 0.01}},
             "size": {},
