@@ -39,7 +39,7 @@ class AtlasScan:
     inside: torch.Tensor | None = None
     """Points whose words count, bool, ``(Z, h, w)``. Default: all."""
     levels: torch.Tensor | None = None
-    """Level of intensity of each point, see :func:`medsize.first_labels.intensity_levels`. Default: unknown."""
+    """Level of intensity of each point, see :func:`medsize.first_labels.intensity_levels`. Default: not used."""
 
 
 def atlas_rounds(
@@ -107,7 +107,7 @@ def atlas_rounds(
                     before = labels[number].float()
                     near = blur_slices(before, 1.0) if scan.levels is None else mean_of_neighbours(before, scan.levels)
                     score = score + smoothness * near
-                    if own_weight and scan.levels is not None:
+                    if scan.levels is not None:
                         score = score + own_weight * level_likelihood(scan.levels, _counted(before, scan))
                 if positions is not None:
                     here = torch.einsum("kbhw,zb->kzhw", _resized(positions, scan.words[0].shape[1:]), parts)

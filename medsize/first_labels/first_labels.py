@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -186,13 +187,12 @@ class FirstLabels:
         ]
         self._judge_sizes(histograms, low, high)
         words = [mixture.words for mixture in self.mixtures]
-        seen = [
-            AtlasScan(scan.words, scan.of_grid, scan.evidence, scan.label, scan.inside, scan.levels) for scan in scans
-        ]
-        probed = atlas_rounds(seen, words, rounds=PROBE_ROUNDS, own_weight=0.0, learn_positions=self.positions)
+        seen = [AtlasScan(scan.words, scan.of_grid, scan.evidence, scan.label, scan.inside) for scan in scans]
+        probed = atlas_rounds(seen, words, rounds=PROBE_ROUNDS, learn_positions=self.positions)
         self.explained = _explained(scans, probed)
-        own_weight = float(self.explained >= LEAST_EXPLAINED)
-        labels = atlas_rounds(seen, words, rounds=self.rounds, own_weight=own_weight, learn_positions=self.positions)
+        if self.explained >= LEAST_EXPLAINED:
+            seen = [replace(of_atlas, levels=scan.levels) for of_atlas, scan in zip(seen, scans, strict=True)]
+        labels = atlas_rounds(seen, words, rounds=self.rounds, learn_positions=self.positions)
         return [label if scan.label is None else scan.label.half() for scan, label in zip(scans, labels, strict=True)]
 
     def _judge_sizes(self, histograms: Sequence[torch.Tensor], low: torch.Tensor, high: torch.Tensor) -> None:

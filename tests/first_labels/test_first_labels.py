@@ -237,7 +237,7 @@ def test_own_intensities_count_only_where_they_explain_the_first_rounds(
     asked: list[bool] = []
 
     def rounds(scans: Sequence[AtlasScan], *words: Any, **options: Any) -> list[torch.Tensor]:
-        asked.append(options["own_weight"] > 0)
+        asked.append(all(scan.levels is not None for scan in scans))
         return atlas_rounds(scans, *words, **options)
 
     monkeypatch.setattr(module, "atlas_rounds", rounds)

@@ -13,7 +13,6 @@ from medsize.bundle.run.summary import RunSummary
 from tests.conftest import FEW_WORDS
 
 HEIGHT, WIDTH = 48, 72
-
 QUICK = ["--time-limit", "1s", "--override", "max_epochs=2", "--override", "val_interval=1"]
 QUICK += ["--override", "=".join(FEW_WORDS).lstrip("-")]
 """So little time leaves one round and the student."""
