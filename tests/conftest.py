@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,10 +23,15 @@ settings.load_profile("medsize")
 PROJECT = Path(__file__).parent.parent
 BUNDLE_2D = PROJECT / "bundles" / "size_seg_2d"
 BUNDLE_3D = PROJECT / "bundles" / "size_seg_3d"
-FEW_WORDS = ["--first_labels#first_labels#vocabularies", "[20]"]
+FEW_WORDS = {"first_labels#first_labels#vocabularies": "[20]"}
 """Makes first labels of a training in a second: for tests that do not ask how good they are."""
 LONGEST = ("test_wheel.py", "test_demo.py", "test_tutorial.py", "test_ladder.py", "test_run.py", "test_whole_study.py")
 """Files of a few tests that take long. They begin, so that no process is left with them at the end."""
+
+
+def fit_overrides(settings: Mapping[str, str]) -> list[str]:
+    """Settings as options of ``medsize fit``."""
+    return [word for item in settings.items() for word in ("--override", "=".join(item))]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

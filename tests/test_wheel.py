@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 import medsize
+from medsize.bundle.run.command import as_options
 from tests.conftest import FEW_WORDS, PROJECT
 
 FOLDERS = ("medsize", "bundles", "data_prep", "benchmarks", "tests")
@@ -163,7 +164,7 @@ def test_every_step_works_in_an_empty_folder(installed: Installation) -> None:
     assert (installed.empty / "cohort" / "report.html").is_file()
     assert "Nothing was found that would stop this run." in installed.run(*check[1:]).stdout
 
-    small = ["--roi_size", "[32,32]", "--max_epochs", 1, "--val_interval", 1, *FEW_WORDS]
+    small = ["--roi_size", "[32,32]", "--max_epochs", 1, "--val_interval", 1, *as_options(FEW_WORDS)]
     shown = installed.run("train", "size_seg_2d", "--overlay", "cohort/cohort.yaml", *small).stdout.splitlines()[0]
     assert f"--bundle_root {package}/bundles/size_seg_2d " in shown
     default = installed.empty / "runs" / "default"

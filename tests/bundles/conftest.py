@@ -14,6 +14,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from medsize.bundle.run.command import as_options
 from medsize.metrics import SizeCalibration
 from tests.conftest import BUNDLE_2D, BUNDLE_3D, FEW_WORDS, PROJECT
 
@@ -94,7 +95,7 @@ def run_bundle(
             BUNDLE_2D,
             "--config_file",
             files,
-            *(["--first_labels_dir", first_labels, *FEW_WORDS] if shares(configs, options) else []),
+            *(["--first_labels_dir", first_labels, *as_options(FEW_WORDS)] if shares(configs, options) else []),
             *options,
             cwd=cwd,
             check=check,

@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medsize.bundle.parts import read_object
+from medsize.bundle.run.command import as_options
 from medsize.bundle.run.summary import RunSummary
 from medsize.bundle.sharing.export import export_bundle, performance
 from medsize.cli import app
@@ -223,7 +224,7 @@ def test_a_vendored_bundle_trains_where_medsize_is_not_installed(
     run = tmp_path / "trained"
     files = ["--bundle_root", output, "--config_file", output / "configs" / "train.yaml"]
     options = ["--dataset_dir", phantoms, "--output_dir", run, "--max_epochs", 1, "--val_interval", 1]
-    options += FEW_WORDS
+    options += as_options(FEW_WORDS)
     command("monai.bundle", "run", *files, *options, cwd=tmp_path, python_path=broken.parent)
     assert (run / "metrics.csv").is_file()
 

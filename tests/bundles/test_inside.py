@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from medsize.bundle.run.command import as_options
 from medsize.bundle.run.folder import INFERENCE, WEIGHTS
 from medsize.bundle.run.summary import RunSummary
 from medsize.checks import RunRefused, check_run
@@ -64,7 +65,7 @@ def train(command: Callable, lesions: Path, tmp_path: Path) -> Callable:
         command(
             *("monai.bundle", "run", "--bundle_root", bundle, "--config_file", files, "--dataset_dir", lesions),
             *("--output_dir", tmp_path / "run", "--max_epochs", 1, "--val_interval", 1, "--potts_ramp", "[0.0,0.1]"),
-            *FEW_WORDS,
+            *as_options(FEW_WORDS),
             *("--soft_label_fade", "[1.0,1.0]", *WINDOWS[bundle], *options),
             cwd=tmp_path,
         )

@@ -10,12 +10,13 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from medsize.bundle.run.command import as_options
 from tests.conftest import FEW_WORDS, PROJECT
 
 NO_RANDOMNESS = ["--random_transforms", "[]", "--agreement_weight", "0.0"]
 SMALL = {
-    2: ["--size_level", "volume", "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]", *FEW_WORDS],
-    3: ["--spacing", "[6.0,6.0,16.0]", "--roi_size", "[32,32,8]", *FEW_WORDS],
+    2: ["--size_level", "volume", "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]", *as_options(FEW_WORDS)],
+    3: ["--spacing", "[6.0,6.0,16.0]", "--roi_size", "[32,32,8]", *as_options(FEW_WORDS)],
 }
 
 

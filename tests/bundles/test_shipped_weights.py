@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from data_prep.msd import subject_of
+from medsize.bundle.run.command import as_options
 from medsize.data import assign_folds
 from tests.bundles.conftest import UNET_2D, UNET_3D, Variant, every_bundle
 from tests.conftest import FEW_WORDS
@@ -64,7 +65,7 @@ def test_weights_start_the_training_of_another_number_of_classes(
 ) -> None:
     weights = variant.bundle / "models" / "model.pt"
     geometry = ["--spacing", list(variant.spacing), "--roi_size", list(variant.roi_size), "--max_epochs", 1]
-    geometry += FEW_WORDS
+    geometry += as_options(FEW_WORDS)
     result = command(
         *("monai.bundle", "run", "--bundle_root", variant.bundle, "--config_file", variant.configs("train.yaml")),
         *("--dataset_dir", phantoms, "--output_dir", tmp_path / "run", *geometry),

@@ -13,13 +13,14 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from medsize.bundle.run.command import as_options
 from medsize.studies.study import NOISE_OVERLAY
 from tests.conftest import BUNDLE_2D, BUNDLE_3D, FEW_WORDS
 
 CONFIGS = BUNDLE_3D / "configs"
 SMALL = [
     *("--spacing", "[6.0,6.0,16.0]", "--roi_size", "[32,32,8]", "--max_epochs", "1", "--val_interval", "1"),
-    *FEW_WORDS,
+    *as_options(FEW_WORDS),
     *("--soft_label_fade", "[1.0,1.0]"),  # so that the last iteration has all terms
 ]
 

@@ -1,4 +1,4 @@
-"""Neighbours of a point: a blur where intensities are alike, and nothing across an edge."""
+"""Neighbours of a point: a blur where intensities are alike, and less across an edge."""
 
 from __future__ import annotations
 

@@ -33,10 +33,10 @@ from medsize.fit.stages import StageFailed
 from medsize.inference.where_to_look import coarse_run
 from medsize.sizes.table.read import read_size_table
 from tests.cohort.cohorts import volumes_ml, write_images
-from tests.conftest import BUNDLE_2D, BUNDLE_3D, FEW_WORDS
+from tests.conftest import BUNDLE_2D, BUNDLE_3D, FEW_WORDS, fit_overrides
 
-OVERRIDES = {"max_epochs": "3", "val_interval": "1", FEW_WORDS[0].lstrip("-"): FEW_WORDS[1]}
-QUICK = ["--time-limit", "1s", *(word for item in OVERRIDES.items() for word in ("--override", "=".join(item)))]
+OVERRIDES = {"max_epochs": "3", "val_interval": "1", **FEW_WORDS}
+QUICK = ["--time-limit", "1s", *fit_overrides(OVERRIDES)]
 """So little time leaves one round and the student."""
 
 

@@ -10,11 +10,10 @@ import pandas as pd
 from PIL import Image
 
 from medsize.bundle.run.summary import RunSummary
-from tests.conftest import FEW_WORDS
+from tests.conftest import FEW_WORDS, fit_overrides
 
 HEIGHT, WIDTH = 48, 72
-QUICK = ["--time-limit", "1s", "--override", "max_epochs=2", "--override", "val_interval=1"]
-QUICK += ["--override", "=".join(FEW_WORDS).lstrip("-")]
+QUICK = ["--time-limit", "1s", *fit_overrides({"max_epochs": "2", "val_interval": "1", **FEW_WORDS})]
 """So little time leaves one round and the student."""
 
 

@@ -19,6 +19,7 @@ import pytest
 import SimpleITK
 from nibabel.affines import apply_affine
 
+from medsize.bundle.run.command import as_options
 from medsize.inference.predict import predict
 from medsize.inference.report.intervals import calibration_of
 from medsize.pictures import COLOURS
@@ -37,7 +38,7 @@ from tests.dicom import write_enhanced, write_series  # noqa: E402
 def run(command: Callable, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     options = ["--dataset_dir", phantoms, "--spacing", "[6.0,6.0]", "--roi_size", "[32,32]", "--max_epochs", 1]
-    options += FEW_WORDS
+    options += as_options(FEW_WORDS)
     files = ["--bundle_root", BUNDLE_2D, "--config_file", BUNDLE_2D / "configs" / "train.yaml"]
     command("monai.bundle", "run", *files, *options, "--output_dir", folder, cwd=folder)
     return folder

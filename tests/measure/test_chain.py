@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from medsize.sizes.table.read import read_size_table
-from tests.conftest import FEW_WORDS
+from tests.conftest import FEW_WORDS, fit_overrides
 from tests.measure.test_page import (
     SCREEN,
     VOLUMES,
@@ -31,8 +31,7 @@ from tests.measure.test_page import (
 __all__ = ["browser", "phantom", "pytestmark"]
 
 MEASURED = ("ball", "egg")
-QUICK = ["--time-limit", "1s", "--override", "max_epochs=2", "--override", "val_interval=1"]
-QUICK += ["--override", "=".join(FEW_WORDS).lstrip("-")]
+QUICK = ["--time-limit", "1s", *fit_overrides({"max_epochs": "2", "val_interval": "1", **FEW_WORDS})]
 
 
 def test_from_readings_in_the_browser_to_volumes_in_a_new_scan(

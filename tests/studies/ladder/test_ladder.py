@@ -19,7 +19,7 @@ from medsize.studies.ladder import LadderCell, LadderStudy, run_ladder
 from medsize.studies.ladder.results import LadderResults, paired_gain, summarise_runs
 from medsize.studies.ladder.run import _located
 from medsize.studies.study import load_study
-from tests.conftest import BUNDLE_2D, PROJECT
+from tests.conftest import BUNDLE_2D, FEW_WORDS, PROJECT
 
 Finished = tuple[Path, list, list[str]]
 """Folder of a study, the command that ran it, and what it told."""
@@ -34,7 +34,7 @@ def study(phantoms: Path) -> dict[str, object]:
         "comparisons": [["size", "masks"]],
         "overrides": {
             **{"spacing": "[6.0, 6.0]", "roi_size": "[32, 32]", "max_epochs": 1, "val_interval": 1},
-            "first_labels#first_labels#vocabularies": "[20]",
+            **FEW_WORDS,
         },
         "rungs": {
             "masks": {"overlays": ["mask_supervision.yaml"], "overrides": {"epoch_scans": 640, "learning_rate": 0.01}},

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.conftest import FEW_WORDS
 from tests.studies.robustness.conftest import study
 
 
@@ -17,7 +18,7 @@ def test_a_study_trains_the_bundle_and_is_not_run_again(command: Callable, phant
     file = tmp_path / "study.yaml"
     cohort = {"name": "Phantoms", "dataset_dir": phantoms.name, "data_list": f"{phantoms.name}/datalist.json"}
     tiny = {"spacing": "[6.0, 6.0]", "roi_size": "[32, 32]", "max_epochs": 1, "val_interval": 1, "epoch_scans": 16}
-    tiny["first_labels#first_labels#vocabularies"] = "[20]"
+    tiny |= FEW_WORDS
     supervision = {
         "sizes": {"noise_on": "sizes", "noise": {"gaussian": [0.5]}},
         "masks": {"noise_on": "masks", "noise": {"displaced": [0.5]}, "overlays": ["mask_supervision.yaml"]},
