@@ -59,7 +59,7 @@ def words_of(line: str) -> list[str]:
 def test_every_command_of_the_tutorial_works(run_page: Callable, real_scans: Path, tmp_path: Path) -> None:
     run_page("tutorial.md", real_scans / "ACDC", HEARTS)
     fit = tmp_path / "runs" / "heart"
-    assert pd.read_csv(fit / "fold_0" / "unet" / "metrics.csv")["dice"].notna().all()
+    assert pd.read_csv(fit / "fold_0" / "lean_unet" / "metrics.csv")["dice"].notna().all()
     assert (fit / "report.html").is_file()
     assert (fit / "bundle" / "models" / "model.pt").is_file()
     assert len(pd.read_csv(tmp_path / "predictions" / "predictions.csv")) == 3

@@ -29,8 +29,12 @@ SOURCE = Path(__file__).parent
 BUNDLES = SOURCE.parent
 COMMENTED = (".yaml", ".conf", ".py")
 """Endings of files that get a comment with their source."""
-TRANSFORMS = ("crop_to_roi", "fit_to_window", "soft_dice_confidence", "voxel_size")
-"""Modules of medsize.transforms that inference needs without medsize, in the bundle's scripts."""
+COPIED = {
+    "transforms": ("crop_to_roi", "fit_to_window", "soft_dice_confidence", "voxel_size"),
+    "networks": ("efficientnet_lite", "lean_unet"),
+}
+"""Modules of medsize that inference needs without medsize, in the bundle's scripts, by their folders."""
+OWN_IMPORT = re.compile(r"^from medsize\.(?:transforms|networks)\.", re.MULTILINE)
 PLACE = re.compile(r"^( *)(\w+): !bundle(  #[^\n]*)?\n", re.MULTILINE)
 
 
@@ -82,9 +86,9 @@ def assembled(name: str, source: Path = SOURCE) -> dict[str, str]:
             also = f" and bundles/source/{own.name}" if PLACE.search(text) else ""
             text = f"{ORIGIN} from bundles/source/shared/{path}{also}.\n{filled(text, file)}"
         files[path] = text
-    for module in TRANSFORMS:
-        origin = f"medsize/transforms/{module}.py"
-        text = (BUNDLES.parent / origin).read_text().replace("from medsize.transforms.", "from scripts.")
+    for room, module in ((room, module) for room, modules in COPIED.items() for module in modules):
+        origin = f"medsize/{room}/{module}.py"
+        text = OWN_IMPORT.sub("from scripts.", (BUNDLES.parent / origin).read_text())
         files[f"scripts/{module}.py"] = f"{ORIGIN} from {origin}.\n{text}"
     if unused:
         raise ValueError(f"{own}: found {', '.join(sorted(unused))}, which no file in shared/ asks for. Remove it.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["ORIGIN", "blocks", "merged"]
+__all__ = ["ORIGIN", "blocks", "merged", "overlaid"]
 
 ORIGIN = "# Written by make bundles"
 """Beginning of the first line in files that are assembled from sources."""
@@ -48,3 +48,21 @@ def merged(config: str, values: Mapping[str, Any]) -> str:
             text = f"{key}: {plain.strip()[1:-1]}"
         config = config[: block.start()] + text + (block[2] or "") + "\n" + config[block.end() :]
     return config
+
+
+def overlaid(config: str, overlay: str) -> str:
+    """
+    Give a YAML config the top-level keys of an overlay, with the overlay's comments; new ones go to the end.
+
+    Args:
+        config: text of the config.
+        overlay: text of the overlay.
+    """
+    new = []
+    for key, text in blocks(overlay).items():
+        block = next((block for block in BLOCK.finditer(config) if block[1] == key), None)
+        if block is None:
+            new.append(text)
+        else:
+            config = config[: block.start()] + text + config[block.end() :]
+    return "\n".join([config, "".join(new)]) if new else config

@@ -20,8 +20,11 @@ def export(
         Path | None, typer.Option(help="Output folder of the run with the weights, classes and metrics to export.")
     ] = None,
     network: Annotated[
-        str, typer.Option(help="Network: unet, or an overlay with another one, such as segresnet.")
-    ] = "unet",
+        str | None,
+        typer.Option(
+            help="Network: unet, lean_unet, or an overlay with another, such as segresnet. Default: the run's."
+        ),
+    ] = None,
     vendor: Annotated[bool, typer.Option(help="Add medsize's code, so that training does not need medsize.")] = False,
     image_type: Annotated[
         str | None, typer.Option(help="Type of the images for the metadata, such as natural, ultrasound or CT.")
@@ -49,7 +52,7 @@ def export(
     with refusals():
         if zoo is None:
             export_bundle(bundle, output, run, network, vendor, image_type)
-            echo(f"{output}: a bundle with {network}")
+            echo(f"{output}: a bundle to share")
         else:
             contribution = Contribution(zoo, authors, licence, weights_url)
             echo(export_for_zoo(bundle, output, run, contribution, network, vendor, image_type).describe(output))

@@ -22,7 +22,8 @@ def fit(
     dataset_dir: DatasetDir = None,
     bundle: FittingBundle = None,
     network: Annotated[
-        str | None, typer.Option(help="Network to share: unet, segresnet or, in 2D, lean_unet. Default: unet.")
+        str | None,
+        typer.Option(help="Network to share: unet, segresnet or, in 2D, lean_unet. Default: lean_unet; unet in 3D."),
     ] = None,
     output_dir: Annotated[Path, typer.Option(help="Folder of the fit. Finished stages in it are kept.")] = Path(
         "runs/fit"

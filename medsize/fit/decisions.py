@@ -77,7 +77,7 @@ def choose(facts: CohortFacts, source: CohortSource, wishes: Wishes, machine: Ma
             "the networks to average. Add --whole-scans, or leave --ensemble out."
         )
     return Choices(
-        _network(facts, wishes),
+        _network(facts, source, wishes),
         supervision,
         _size_level(facts, source, wishes, from_sizes),
         _folds(facts, source, wishes),
@@ -90,9 +90,7 @@ def reasons(facts: CohortFacts, wishes: Wishes, machine: Machine, bundle: Path, 
     """Yield the decisions behind the choices, each with its reason."""
     fitting = facts.why_dimensions if wishes.bundle is None else "as asked for"
     yield Decision(text=bundle_name(bundle), reason=fitting)
-    why = "as asked for" if wishes.network else "the default; it runs without medsize"
-    why += "; it needs medsize to run, so that no bundle is exported" if chosen.network == "lean_unet" else ""
-    yield Decision(text=f"network {NETWORKS[chosen.network].title}", reason=why)
+    yield Decision(text=f"network {NETWORKS[chosen.network].title}", reason=_why_network(wishes, chosen))
     if facts.why_fitted and not {"fit_to_window", "tile_pictures"} & wishes.overrides.keys():
         yield Decision(text="fit_to_window", reason=facts.why_fitted)
     yield from _of_labels(facts, chosen)
@@ -109,8 +107,9 @@ def reasons(facts: CohortFacts, wishes: Wishes, machine: Machine, bundle: Path, 
         )
 
 
-def _network(facts: CohortFacts, wishes: Wishes) -> str:
-    network = wishes.network or "unet"
+def _network(facts: CohortFacts, source: CohortSource, wishes: Wishes) -> str:
+    has_own = "network_def" in {*source.proposed, *wishes.overrides}
+    network = wishes.network or ("unet" if facts.is_3d or has_own else "lean_unet")
     if network not in NETWORKS:
         raise ValueError(f"--network is {network}, expected one of {', '.join(NETWORKS)}. Name one of them.")
     if network == "lean_unet" and facts.is_3d:
@@ -118,9 +117,15 @@ def _network(facts: CohortFacts, wishes: Wishes) -> str:
             "--network is lean_unet, which is a 2D network, and the bundle is for 3D. Take unet or segresnet, or "
             "--bundle size_seg_2d."
         )
-    if network == "lean_unet" and wishes.ensemble:
-        raise ValueError("--ensemble is for an exported bundle, which cannot hold a LeanUNet. Leave it out.")
     return network
+
+
+def _why_network(wishes: Wishes, chosen: Choices) -> str:
+    if wishes.network:
+        return "as asked for"
+    if chosen.network == "lean_unet":
+        return "the default in 2D; its ImageNet features learn more from sizes"
+    return "the default in 3D, and of a cohort with a network of its own"
 
 
 def _supervision(facts: CohortFacts) -> str:

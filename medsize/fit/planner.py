@@ -128,8 +128,11 @@ class _Chains:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The recipe for the sizes at hand."""
-        return RECIPES[len(self.facts.window), self.chosen.size_level]
+        """The recipe for the labels at hand."""
+        level = "picture" if self.facts.are_pictures else self.chosen.size_level
+        if "scribble" in self.chosen.supervision and not self.facts.are_pictures:
+            level = f"clicked {level}"
+        return RECIPES[len(self.facts.window), level]
 
     @cached_property
     def networks(self) -> list[str]:
@@ -375,15 +378,14 @@ def _ending(
         run = output_dir / "ensemble"
         reason = "the networks of all folds, whose softmax is averaged"
         yield Stage(kind="ensemble", title="ensemble", reason=reason, folder="ensemble", result=SUMMARY)
-    if chosen.network != "lean_unet":
-        options = ["--run", run, "--network", chosen.network, "--output", output_dir / "bundle"]
-        use = "which needs the region of each scan" if chosen.looks_closer else "which predicts without medsize"
-        yield Stage(
-            kind="export",
-            title="export",
-            reason=f"a bundle in the layout of the model zoo, {use}",
-            folder="export",
-            result="../bundle/configs/metadata.json",
-            command=(sys.executable, "-m", "medsize", "export", bundle_name(bundle), *map(str, options)),
-        )
+    options = ["--run", run, "--network", chosen.network, "--output", output_dir / "bundle"]
+    use = "which needs the region of each scan" if chosen.looks_closer else "which predicts without medsize"
+    yield Stage(
+        kind="export",
+        title="export",
+        reason=f"a bundle in the layout of the model zoo, {use}",
+        folder="export",
+        result="../bundle/configs/metadata.json",
+        command=(sys.executable, "-m", "medsize", "export", bundle_name(bundle), *map(str, options)),
+    )
     yield Stage(kind="report", title="report", reason=str(output_dir / "report.html"), folder=".")

@@ -12,7 +12,10 @@ class Recipe(NamedTuple):
     """Trainings from sizes that lead to the shared network."""
 
     teachers: tuple[str, ...]
-    """Networks that are trained before it, each taught by the one before; :data:`OWN` for the shared network itself."""
+    """
+    Networks that are trained before it, each taught by the one before; :data:`OWN` for the shared network itself. A
+    shared LeanUNet is the last of them.
+    """
     least_teachers: int = 0
     """Number of teachers that a time limit leaves, where they are other networks than the shared one."""
 
@@ -44,10 +47,17 @@ NETWORKS = {
 }
 RECIPES = {
     (2, "slice"): Recipe(("lean_unet", "lean_unet"), 1),
+    (2, "clicked slice"): Recipe(("lean_unet", "lean_unet"), 1),
     (2, "volume"): Recipe(("lean_unet", "lean_unet"), 1),
+    (2, "clicked volume"): Recipe(("lean_unet",), 1),
+    (2, "picture"): Recipe(("lean_unet",), 1),
     (3, "volume"): Recipe(()),
+    (3, "clicked volume"): Recipe(()),
 }
-"""By the bundle's dimensions and the level of sizes."""
+"""
+By the bundle's dimensions and the level of sizes. Beside clicks and volumes, a second round gained nothing: in the
+abdomen Dice was 0.75 where the first round had 0.77. Nor did it in pictures of cell nuclei.
+"""
 
 
 def chain(recipe: Recipe, network: str) -> list[str]:
@@ -85,5 +95,5 @@ def lessons(
                 reason = "the training before shows where structures are and makes sizes of slices of each volume"
         else:
             overlays.append("teacher.yaml")
-            reason = "the training before teaches it; it needs no medsize when it is applied"
+            reason = "the training before teaches it; it needs nothing but MONAI when it is applied"
         yield Lesson(name, overlays, values, reason)

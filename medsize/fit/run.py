@@ -151,12 +151,11 @@ def fit_cohort(
     if (better := better_teacher(plan, output_dir)) is not None:
         teacher, its_error = better
         segments = next_command(output_dir / teacher.folder, plan.locates)()
-        report(f"{teacher.title}: size error {its_error:.2f} on the same scans. It needs medsize: {segments}")
+        report(f"{teacher.title}: size error {its_error:.2f} on the same scans. To apply it: {segments}")
     if error is not None and error.is_useless:
         report(f"Next: {what_helps(plan, output_dir)}")
         return plan
-    if plan.network != "lean_unet":
-        report(f"{output_dir / 'bundle'}: the bundle to share")
+    report(f"{output_dir / 'bundle'}: the bundle to share")
     report("Next:")
     report(f"  {command()}")
     return plan

@@ -30,6 +30,8 @@ STAGES = (
 )
 OUTPUTS = {1: 16, 3: 24, 5: 40, 11: 112, 16: 320}
 """Channels by number of blocks: before each halving of the resolution, and at the end."""
+SQUEEZE = ("_se_adaptpool", "_se_reduce", "_se_reduce_padding", "_se_expand", "_se_expand_padding")
+"""Parts that MONAI's block has with squeeze-and-excitation alone, but TorchScript looks for in any case."""
 
 
 class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
@@ -79,9 +81,12 @@ class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
                     drop_connect_rate=0.0,
                 )
                 block._swish = nn.ReLU6(inplace=True)
+                for name in SQUEEZE:
+                    setattr(block, name, nn.Identity())
                 self._blocks.append(block)
                 channels = out_channels
                 size = [n // stride for n in size] if repeat == 0 else size
+        self._is_output = [number in OUTPUTS for number in range(len(self._blocks) + 1)]
         if pretrained:
             if spatial_dims != 2:
                 raise ValueError(f"{NAME} has pretrained weights for 2 spatial dimensions, not for {spatial_dims}.")
@@ -98,10 +103,10 @@ class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
             features ``(B, 16 | 24 | 40 | 112 | 320, *spatial // (2 | 4 | 8 | 16 | 32))``.
         """
         x = self._act(self._bn0(self._conv_stem(self._conv_stem_padding(2 * x - 1))))
-        features = []
-        for number, block in enumerate(self._blocks, start=1):
+        features: list[torch.Tensor] = []
+        for number, block in enumerate(self._blocks):
             x = block(x)
-            if number in OUTPUTS:
+            if self._is_output[number + 1]:
                 features.append(x)
         return features
 

@@ -87,8 +87,11 @@ class LeanUNet(nn.Module):
         Returns:
             logits ``(B, K, H, W)``.
         """
-        merged: torch.Tensor | None = None
-        for lateral, feature in zip(reversed(self.laterals), reversed(self.encoder(x)), strict=True):
-            here = lateral(feature)
-            merged = here if merged is None else here + F.interpolate(merged, size=here.shape[2:], mode="bilinear")
+        features = self.encoder(x)
+        scales: list[torch.Tensor] = []
+        for number, lateral in enumerate(self.laterals):  # in words that TorchScript knows, too
+            scales.append(lateral(features[number]))
+        merged = scales[-1]
+        for here in scales[-2::-1]:
+            merged = here + F.interpolate(merged, size=here.shape[2:], mode="bilinear")
         return F.interpolate(self.head(self.decoder(merged)), size=x.shape[2:], mode="bilinear")

@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from medsize.bundle.run.command import as_options
+from medsize.bundle.sharing.export import OVERLAYS
 from medsize.metrics import SizeCalibration
 from tests.conftest import BUNDLE_2D, BUNDLE_3D, FEW_WORDS, PROJECT
 
@@ -147,7 +148,8 @@ def finished_run(tmp_path: Path) -> Callable[..., Path]:
         settings |= {"spacing": spacing, "roi_size": roi_size, "checkpoint": "elsewhere/model.pt"}
         configs = BUNDLES / f"size_seg_{dimensions}d" / "configs"
         parser = ConfigParser()
-        parser.read_config([configs / "train.yaml"] + ([configs / f"{network}.yaml"] if network != "unet" else []))
+        overlay = OVERLAYS.get(network, f"{network}.yaml")
+        parser.read_config([configs / "train.yaml"] + ([configs / overlay] if network != "unet" else []))
         settings |= ({"strides": STRIDES[dimensions]} if network == "unet" else {}) | more
         (run / "inference.json").write_text(json.dumps(settings))
         parser.update(settings)

@@ -53,7 +53,7 @@ def cohort(command: Callable, phantoms: Path, tmp_path_factory: pytest.TempPathF
 def finished(command: Callable, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """Folder of a fit that was killed once in its first training, and what both of its starts told."""
     folder = tmp_path_factory.mktemp("fit")
-    arguments = ["medsize.cli", "fit", cohort, "--output-dir", "out", *QUICK]
+    arguments = ["medsize.cli", "fit", cohort, "--output-dir", "out", "--network", "unet", *QUICK]
     run = folder / "out" / "fold_0" / "teacher_1_lean_unet"
     with ThreadPoolExecutor() as pool:
         start = pool.submit(command, *arguments, cwd=folder, check=False)
@@ -136,8 +136,8 @@ def test_another_cohort_or_plan_is_not_mixed_with_a_fit(
     finished: tuple[Path, str, str], cohort: Path, tmp_path: Path
 ) -> None:
     out = finished[0]
-    wishes = Wishes(time_limit=1.0, overrides=OVERRIDES)
-    with pytest.raises(ValueError, match=r'network was null, is "segresnet".* name another --output-dir'):
+    wishes = Wishes(network="unet", time_limit=1.0, overrides=OVERRIDES)
+    with pytest.raises(ValueError, match=r'network was "unet", is "segresnet".* name another --output-dir'):
         fit_cohort(cohort, out, wishes.model_copy(update={"network": "segresnet"}), plan_only=True)
     other = shutil.copytree(cohort, tmp_path / "other")
     (other / "cohort.yaml").write_text((cohort / "cohort.yaml").read_text().replace(str(cohort), str(other)))
@@ -223,13 +223,13 @@ def test_small_organs_are_located_then_looked_at_closer(command: Callable, phant
     content = json.loads((phantoms / "datalist.json").read_text())
     content["training"] = [{key: item[key] for key in ("image", "label", "fold")} for item in content["training"]]
     (tmp_path / "list.json").write_text(json.dumps(content))
-    options = ["--look-closer", "--network", "lean_unet"]
+    options = ["--look-closer"]
     options += [
         part for value in ("max_epochs=10", "batch_size=4", "val_interval=10") for part in ("--override", value)
     ]
     arguments = ["medsize.cli", "fit", "list.json", "--dataset-dir", phantoms, "--output-dir", "out", *options]
     told = command(*arguments, cwd=tmp_path).stdout
-    expected = ["check", "coarse LeanUNet", "locate", "LeanUNet", "report"]
+    expected = ["check", "coarse LeanUNet", "locate", "LeanUNet", "export", "report"]
     assert ends_of_stages(told) == dict.fromkeys(expected, "done")
     closer = tmp_path / "out" / "fold_0" / "lean_unet"
     located = json.loads((tmp_path / "out" / "fold_0" / "located" / "datalist.json").read_text())

@@ -14,7 +14,6 @@ from tests.conftest import FEW_WORDS, fit_overrides
 
 HEIGHT, WIDTH = 48, 72
 QUICK = ["--time-limit", "1s", *fit_overrides({"max_epochs": "2", "val_interval": "1", **FEW_WORDS})]
-"""So little time leaves one round and the student."""
 
 
 def disc(number: int) -> np.ndarray:
@@ -36,9 +35,9 @@ def test_a_folder_of_pictures_and_a_spreadsheet_give_masks_of_new_pictures(comma
 
     command("medsize.cli", "init", "moles", cwd=tmp_path)
     command("medsize.cli", "fit", "moles_prepared", *QUICK, cwd=tmp_path)
-    command("medsize.cli", "predict", "runs/fit/fold_0/unet", "new", "--output", "predictions", cwd=tmp_path)
+    command("medsize.cli", "predict", "runs/fit/fold_0/lean_unet", "new", "--output", "predictions", cwd=tmp_path)
 
-    assert RunSummary.read(tmp_path / "runs" / "fit" / "fold_0" / "unet").supervision == "size"
+    assert RunSummary.read(tmp_path / "runs" / "fit" / "fold_0" / "lean_unet").supervision == "size"
     found = pd.read_csv(tmp_path / "predictions" / "predictions.csv")
     assert sorted(found["image"]) == ["20.png", "21.png"]
     for image, area in zip(found["image"], found["area_px"], strict=True):

@@ -27,7 +27,7 @@ def test_a_fit_of_phantoms(device: torch.device, fresh: Callable, phantoms: Path
         assert losses.notna().all()
         assert json.loads((run / "summary.json").read_text())["peak_memory_mb"] > 0
     assert (out / "report.html").is_file()
-    final = out / "fold_0" / "unet"
+    final = out / "fold_0" / "lean_unet"
     fresh("medsize.cli", "predict", final, phantoms / "images", "--output", tmp_path / "predictions", cwd=tmp_path)
     volumes = pd.read_csv(tmp_path / "predictions" / "predictions.csv")
     assert len(volumes) == 9 * 3

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 import medsize
-from medsize.bundle.config_text import ORIGIN, merged
+from medsize.bundle.config_text import ORIGIN, merged, overlaid
 from medsize.bundle.parts import read_object, read_weights
 from medsize.bundle.run.folder import INFERENCE, METRICS, SUMMARY, WEIGHTS, check_finished
 from medsize.bundle.run.inference_settings import inference_settings
@@ -31,6 +30,7 @@ from medsize.networks.weights import misfit
 
 __all__ = [
     "DEFAULT_NETWORK",
+    "OVERLAYS",
     "check_empty",
     "export_bundle",
     "inference_command",
@@ -40,12 +40,16 @@ __all__ = [
 ]
 
 DEFAULT_NETWORK = "unet"
+OVERLAYS = {"lean_unet": "imagenet.yaml"}
+"""Overlays that hold more than the network they are for. An export keeps them, as recipes name them."""
 RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
 WINDOW = ("spacing", "roi_size", "strides", "intensity_window", "fit_to_window")
 PREPROCESSING = ("orientation", "intensity_transforms")
 SETTINGS = ("structures", "num_classes", "in_channels", "calibration", "length_unit", *WINDOW, *PREPROCESSING)
 ENSEMBLE = "scripts.ensemble."
 """Beginning of the network's target in runs that join several."""
+OF_SCRIPTS = {"medsize.networks.LeanUNet": "scripts.lean_unet.LeanUNet"}
+"""Networks of medsize that the bundle's scripts hold, too."""
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns(
     *("cli", "__main__.py", "__pycache__", "bundles", "cohort", "fit", "inference", "studies"),
@@ -78,7 +82,7 @@ def export_bundle(
     bundle: Path,
     output_dir: Path,
     run: Path | None = None,
-    network: str = DEFAULT_NETWORK,
+    network: str | None = None,
     vendor: bool = False,
     image_type: str | None = None,
 ) -> None:
@@ -90,7 +94,8 @@ def export_bundle(
         output_dir: folder to write to; new or empty.
         run: output folder of a run of the bundle with that network: ``model.pt``, ``inference.json``, ``summary.json``
             and ``metrics.csv`` are read. Default: the bundle's own weights, if it has any, and settings.
-        network: ``"unet"``, or an overlay in the bundle's ``configs`` with another network of MONAI.
+        network: ``"unet"``, ``"lean_unet"``, or an overlay in the bundle's ``configs`` with nothing but another network
+            of MONAI. Default: that of the run, else ``"unet"``.
         vendor: also copy the code of medsize that training needs, to ``scripts/medsize``. Defaults to False.
         image_type: type of the images for the metadata, such as ``natural``, ``ultrasound``, ``CT``. Default: any.
 
@@ -102,13 +107,24 @@ def export_bundle(
         if not (bundle / name).is_file():
             raise ValueError(f"{bundle} is not a bundle of medsize: there is no {name} in it.")
     check_empty(output_dir)
-    overlay = _overlay(configs, network)
+    networks = _networks(configs)
+    if network not in (None, *networks):
+        raise ValueError(f"{configs} has no network '{network}'; there are: {', '.join(networks)}.")
     settings = {} if run is None else _settings(run, configs)
     if run is not None:
         summary, cases = RunSummary.read(run), _cases(run / METRICS)
+    definition = settings.get("network_def")
+    if definition in networks.values():
+        del settings["network_def"]
+    network = network or next((name for name, known in networks.items() if known == definition), DEFAULT_NETWORK)
+    overlay = None if network == DEFAULT_NETWORK else configs / OVERLAYS.get(network, f"{network}.yaml")
+    train, inference = ((configs / name).read_text() for name in ("train.yaml", "inference.yaml"))
+    if overlay is not None:
+        train = overlaid(train, overlay.read_text())
+        inference = merged(inference, {"network_def": networks[network]})
     shared = (*WINDOW, *PREPROCESSING, *(() if _joins_several(settings) else ("network_def",)))
-    train = merged((configs / "train.yaml").read_text(), overlay | {k: settings[k] for k in shared if k in settings})
-    inference = merged((configs / "inference.yaml").read_text(), overlay | settings)
+    train = merged(train, {key: settings[key] for key in shared if key in settings})
+    inference = merged(inference, settings)
     weights = (bundle / "models" if run is None else run) / WEIGHTS
     if weights.is_file():
         _check_weights(weights, inference, network, bundle)
@@ -120,15 +136,18 @@ def export_bundle(
         for file in folder.rglob("*.*"):  # it has no sources of its own
             if file.suffix in (".yaml", ".conf", ".py") and (text := file.read_text()).startswith(ORIGIN):
                 file.write_text(text.split("\n", 1)[1])
-        if network != DEFAULT_NETWORK:
-            (folder / "configs" / f"{network}.yaml").unlink()
+        merged_overlay = None if overlay is None or network in OVERLAYS else overlay.name
+        if merged_overlay is not None:
+            (folder / "configs" / merged_overlay).unlink()
         card = folder / "docs" / "README.md"
-        card.write_text(_of_merged_configs(card.read_text(), network, yaml.safe_load(train), yaml.safe_load(inference)))
+        merged_keys = yaml.safe_load(train), yaml.safe_load(inference)
+        card.write_text(_of_merged_configs(card.read_text(), merged_overlay, *merged_keys))
         if weights.is_file():
             (folder / "models").mkdir()
             shutil.copy(weights, folder / "models")
         if run is not None:
-            _write_metadata(folder / "configs" / "metadata.json", settings, summary.results, image_type)
+            divisors = _divisors(merged_keys[1])
+            _write_metadata(folder / "configs" / "metadata.json", settings, summary.results, image_type, divisors)
             _write_model_card(card, settings, summary, cases)
             _write_data_license(folder / "docs" / "data_license.txt")
             for study in (folder / "docs").iterdir():  # of other weights
@@ -178,16 +197,19 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _networks(configs: Path) -> dict[str, dict[str, Any]]:
-    """Return the overlays of the bundle's networks by name, nothing for the default one."""
-    overlays = {file.stem: read_object(file) for file in sorted(configs.glob("*.yaml"))}
-    return {DEFAULT_NETWORK: {}} | {name: keys for name, keys in overlays.items() if set(keys) == {"network_def"}}
+    """Return the definitions of the bundle's networks by name, as its inference has them."""
+    overlays = {file.name: read_object(file) for file in sorted(configs.glob("*.yaml"))}
+    found = {DEFAULT_NETWORK: overlays["train.yaml"]["network_def"]}
+    found |= {Path(file).stem: keys["network_def"] for file, keys in overlays.items() if set(keys) == {"network_def"}}
+    found |= {name: overlays[file]["network_def"] for name, file in OVERLAYS.items() if file in overlays}
+    return {name: _of_scripts(definition) for name, definition in found.items()}
 
 
-def _overlay(configs: Path, network: str) -> dict[str, Any]:
-    networks = _networks(configs)
-    if network not in networks:
-        raise ValueError(f"{configs} has no network '{network}'; there are: {', '.join(networks)}.")
-    return networks[network]
+def _of_scripts(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a network's definition with the bundle's scripts in place of medsize."""
+    target = str(definition.get("_target_", ""))
+    own = {**definition, "_target_": OF_SCRIPTS.get(target, target)}
+    return own | ({"networks": [_of_scripts(one) for one in own["networks"]]} if target.startswith(ENSEMBLE) else {})
 
 
 def _joins_several(settings: Mapping[str, Any]) -> bool:
@@ -195,25 +217,24 @@ def _joins_several(settings: Mapping[str, Any]) -> bool:
 
 
 def _settings(run: Path, configs: Path) -> dict[str, Any]:
-    """Return the settings that inference shares with the run; its network is one if the bundle does not have it."""
+    """Return the settings that inference shares with the run."""
     check_finished(run, RUN_FILES)
     settings = inference_settings(run)
-    axes = read_object(configs / "inference.yaml")["network_def"]["spatial_dims"]
+    axes = len(read_object(configs / "inference.yaml")["roi_size"])
     if len(settings["roi_size"]) != axes:
         raise ValueError(
             f"{run}: found the window {settings['roi_size']}, expected one of {axes} axes, as {configs.parent} has. "
             "Name the bundle of the run."
         )
-    definition = settings.get("network_def", {})
-    if str(definition.get("_target_", "")).startswith("medsize."):
-        raise ValueError(
-            f"{run} trained a {definition['_target_']}, which a bundle without medsize cannot hold: let it teach a "
-            "network of MONAI, by the overlay teacher.yaml, and export that."
-        )
-    default = yaml.safe_load((configs / "train.yaml").read_text())["network_def"]
-    known = [default, *(keys.get("network_def") for keys in _networks(configs).values())]
-    shared = SETTINGS if not definition or definition in known else (*SETTINGS, "network_def")
-    return {key: settings[key] for key in shared if key in settings}
+    if "network_def" in settings:
+        settings["network_def"] = _of_scripts(settings["network_def"])
+        target = str(settings["network_def"].get("_target_", ""))
+        if target.startswith("medsize."):
+            raise ValueError(
+                f"{run} trained a {target}, which a bundle without medsize cannot hold: let it teach a network of "
+                "MONAI, by the overlay teacher.yaml, and export that."
+            )
+    return {key: settings[key] for key in (*SETTINGS, "network_def") if key in settings}
 
 
 def _cases(file: Path) -> pd.DataFrame:
@@ -232,25 +253,27 @@ def _cases(file: Path) -> pd.DataFrame:
 
 def _check_weights(file: Path, inference: str, network: str, bundle: Path) -> None:
     weights = read_weights(file)
-    if f"_target_: {ENSEMBLE}" in inference:
-        sys.path.insert(1, str(bundle.resolve()))
+    sys.path.insert(1, str(bundle.resolve()))  # for scripts
     if why := misfit(ConfigParser(yaml.safe_load(inference)).get_parsed_content("network_def"), weights):
         raise ValueError(f"{file} does not fit the bundle's network '{network}': {why}. Name its network: --network.")
 
 
-def _write_metadata(file: Path, settings: Mapping[str, Any], results: RunResults, image_type: str | None) -> None:
+def _divisors(inference: Mapping[str, Any]) -> list[int]:
+    """Return what the sides of the network's window are multiples of, from the keys of an inference.yaml."""
+    definition = inference["network_def"]
+    definition = definition["networks"][0] if _joins_several(inference) else definition
+    strides = {"strides": inference["strides"]} if definition.get("strides") == "@strides" else {}
+    return window_divisors({**definition, "spatial_dims": len(inference["roi_size"]), **strides})
+
+
+def _write_metadata(
+    file: Path, settings: Mapping[str, Any], results: RunResults, image_type: str | None, divisors: Sequence[int]
+) -> None:
     metadata = read_object(file)
     classes = ["background", *settings["structures"]]
     image = metadata["network_data_format"]["inputs"]["image"]
     output = metadata["network_data_format"]["outputs"]["pred"]
-    if "network_def" in settings and not _joins_several(settings):
-        divisors = window_divisors(settings["network_def"])
-    elif "strides" in settings:
-        divisors = [math.prod(along_axis) for along_axis in zip(*settings["strides"], strict=True)]
-    else:
-        divisors = []
-    if divisors:
-        image["spatial_shape"] = output["spatial_shape"] = [f"{divisor}*(n+1)" for divisor in divisors]
+    image["spatial_shape"] = output["spatial_shape"] = [f"{divisor}*(n+1)" for divisor in divisors]
     image["modality"] = image_type or image["modality"]
     image["num_channels"] = settings.get("in_channels", image["num_channels"])
     in_colour = image["num_channels"] == len(COLOURS)
@@ -278,14 +301,15 @@ def _write_data_license(file: Path) -> None:
     file.write_text(f"{UNSTATED}\n{others}")
 
 
-def _of_merged_configs(card: str, network: str, train: Mapping[str, Any], inference: Mapping[str, Any]) -> str:
+def _of_merged_configs(card: str, overlay: str | None, train: Mapping[str, Any], inference: Mapping[str, Any]) -> str:
     """Return a model card with the network and input of the merged configs, and nothing on the network's overlay."""
-    own = f"- Network: {train['network_def']['_target_']}, as `configs/train.yaml` defines it.\n"
+    kind = train["network_def"]["_target_"].rpartition(".")[2]
+    own = f"- Network: {kind}, as `configs/train.yaml` defines it.\n"
 
     def of_this_bundle(item: re.Match[str]) -> str:
         if item[0].startswith("- Network: "):
             return own
-        return "" if f"{network}.yaml" in item[0] else item[0]
+        return "" if overlay is not None and overlay in item[0] else item[0]
 
     card = ITEM.sub(of_this_bundle, card)
     shape = ",".join(map(str, (inference["in_channels"], *inference["roi_size"])))

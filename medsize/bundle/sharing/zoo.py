@@ -22,7 +22,7 @@ import yaml
 from medsize.bundle.run.folder import INFERENCE, METRICS, check_finished
 from medsize.bundle.run.inference_settings import inference_settings
 from medsize.bundle.run.summary import RunSummary
-from medsize.bundle.sharing.export import DEFAULT_NETWORK, check_empty, export_bundle, whole_folder
+from medsize.bundle.sharing.export import check_empty, export_bundle, whole_folder
 from medsize.bundle.sharing.model_card import CohortStatement, header, model_card
 from medsize.bundle.sharing.weights_licence import LICENCES, weights_licence
 
@@ -124,7 +124,7 @@ def export_for_zoo(
     output_dir: Path,
     run: Path | None,
     contribution: Contribution,
-    network: str = DEFAULT_NETWORK,
+    network: str | None = None,
     vendor: bool = False,
     image_type: str | None = None,
 ) -> Contributed:
@@ -194,8 +194,8 @@ def _complete_metadata(
 
 
 def _network(whole: Path) -> str:
-    definition = yaml.safe_load((whole / "configs" / "inference.yaml").read_text())["network_def"]
-    return f"{definition.get('spatial_dims', 3)}D {definition['_target_'].rpartition('.')[2]}"
+    config = yaml.safe_load((whole / "configs" / "inference.yaml").read_text())
+    return f"{len(config['roi_size'])}D {config['network_def']['_target_'].rpartition('.')[2]}"
 
 
 def _state_licence(file: Path, cohort: CohortStatement, licence: str) -> None:
