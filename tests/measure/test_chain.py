@@ -80,6 +80,6 @@ def test_from_readings_in_the_browser_to_volumes_in_a_new_scan(
     command("medsize.cli", "fit", "cohort", "--output-dir", "fit", *QUICK, cwd=tmp_path)
     (tmp_path / "new").mkdir()
     shutil.copy(phantom / "scan_0.nii", tmp_path / "new" / "patient.nii")
-    command("medsize.cli", "predict", "fit/fold_0/lean_unet", "new", "--output", "predictions", cwd=tmp_path)
+    command("medsize.cli", "predict", "fit/fold_0/unet", "new", "--output", "predictions", cwd=tmp_path)
     predicted = pd.read_csv(tmp_path / "predictions" / "predictions.csv")
     assert list(predicted["structure"]) == list(MEASURED)
