@@ -16,7 +16,7 @@ __all__ = ["compare", "locate", "predict"]
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Output folder of a run.", exists=True, file_okay=False)],
+    run: Annotated[Path, typer.Argument(help="Output folder of a fit or of a run.", exists=True, file_okay=False)],
     scans: Annotated[
         Path, typer.Argument(help="An image file or picture, or a folder of them or of DICOM.", exists=True)
     ],
@@ -78,6 +78,7 @@ def predict(
 
     If it is stopped, the same command goes on: what is segmented is kept, and new or changed scans are segmented.
     """
+    from medsize.fit import shared_run
     from medsize.inference.predict import predict as segment
     from medsize.sizes.table.read import read_size_table
 
@@ -85,7 +86,7 @@ def predict(
         table = None if sizes is None else read_size_table(sizes, sheet)
         try:
             problems = segment(
-                run,
+                shared_run(run),
                 scans,
                 output,
                 table,

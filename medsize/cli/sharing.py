@@ -17,7 +17,8 @@ def export(
     bundle: Bundle,
     output: Annotated[Path, typer.Option(help="Folder to write the exported bundle to; new or empty.")],
     run: Annotated[
-        Path | None, typer.Option(help="Output folder of the run with the weights, classes and metrics to export.")
+        Path | None,
+        typer.Option(help="Output folder of the fit or run with the weights, classes and metrics to export."),
     ] = None,
     network: Annotated[
         str | None,
@@ -48,8 +49,10 @@ def export(
     """Write a self-contained bundle in the layout of the MONAI model zoo, or with --zoo a contribution to it."""
     from medsize.bundle.sharing.export import export_bundle
     from medsize.bundle.sharing.zoo import Contribution, export_for_zoo
+    from medsize.fit import shared_run
 
     with refusals():
+        run = None if run is None else shared_run(run)
         if zoo is None:
             export_bundle(bundle, output, run, network, vendor, image_type)
             echo(f"{output}: a bundle to share")

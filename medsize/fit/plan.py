@@ -113,6 +113,12 @@ class Plan(BaseModel):
         """The trainings of the networks that are shared: one for each fold."""
         return [stage for stage in self.stages if stage.is_result]
 
+    @property
+    def shared_folder(self) -> str:
+        """Folder of the run whose network is shared: the ensemble, or the result of the first fold."""
+        ensemble = next((stage.folder for stage in self.stages if stage.kind == "ensemble"), None)
+        return ensemble or self.results[0].folder
+
     def lines(self) -> Iterator[str]:
         """Yield the plan for the screen: a decision a line, then the stages and their commands."""
         yield "Plan:"

@@ -29,7 +29,7 @@ from medsize.fit.planner import plan_fit
 from medsize.fit.stages import CLOCK, run_stages
 from medsize.suggest import first_few
 
-__all__ = ["fit_cohort", "next_command"]
+__all__ = ["fit_cohort", "next_command", "shared_run"]
 
 PLAN = "plan.json"
 LOCK = "fit.lock"
@@ -120,8 +120,8 @@ def fit_cohort(
             with atomic_write(output_dir / PLAN) as file:
                 file.write_text(started.model_dump_json(indent=1) + "\n", encoding="utf-8")
         results = [output_dir / stage.folder for stage in plan.results]
-        shared = output_dir / "ensemble" if wishes.ensemble else results[0]
-        command = next_command(shared, plan.locates)
+        shared = output_dir / plan.shared_folder
+        command = next_command(output_dir, plan.locates)
 
         def judge() -> None:
             """Tell whoever applies or shares a network later if it is of no use."""
@@ -166,15 +166,38 @@ def next_command(run: Path, locates: bool) -> Callable[[], str]:
     Return a function for the command that applies a run to new scans, once the run has finished.
 
     Args:
-        run: output folder of the run.
+        run: output folder of the run, or of a fit that shares one.
         locates: its scans were located by a network on whole scans, which locates new ones, too.
     """
 
     def command() -> str:
-        stated = " --data-list REGIONS.json" if RunSummary.read(run).roi and not locates else ""
+        stated = " --data-list REGIONS.json" if RunSummary.read(shared_run(run)).roi and not locates else ""
         return f"medsize predict {shlex.quote(str(run))} NEW_SCANS --output predictions{stated}"
 
     return command
+
+
+def shared_run(folder: Path) -> Path:
+    """
+    Return the run whose network a fit shares. Any folder but that of a fit is returned as it is.
+
+    Args:
+        folder: output folder of a fit or of a run.
+
+    Raises:
+        ValueError: when the fit's plan cannot be read.
+    """
+    file = folder / PLAN
+    return folder / _read_start(file).plan.shared_folder if file.is_file() else folder
+
+
+def _read_start(file: Path) -> Started:
+    try:
+        return Started.model_validate_json(file.read_bytes())
+    except ValidationError as e:
+        raise ValueError(
+            f"{file}: found no plan of this version of medsize, expected that of a fit. Name another folder."
+        ) from e
 
 
 def _plan(source: CohortSource, cohort: Cohort, wishes: Wishes, output_dir: Path) -> Plan:
@@ -193,12 +216,7 @@ def _started_before(output_dir: Path) -> Started | None:
     """
     file = output_dir / PLAN
     if file.is_file():
-        try:
-            started = Started.model_validate_json(file.read_bytes())
-        except ValidationError as e:
-            raise ValueError(
-                f"{file}: found no plan of this version of medsize, expected that of a fit. Name another --output-dir."
-            ) from e
+        started = _read_start(file)
         made = [output_dir / stage.folder for stage in started.plan.stages if stage.command and stage.kind != "check"]
         return started if any(folder.exists() for folder in made) else None
     if output_dir.is_dir() and any(f.name != LOCK and not f.name.startswith(".") for f in output_dir.iterdir()):

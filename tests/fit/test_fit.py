@@ -118,8 +118,8 @@ def test_the_next_command_segments_new_scans(
 ) -> None:
     (tmp_path / "new").mkdir()
     shutil.copy(phantoms / "images" / "phantom_001.nii.gz", tmp_path / "new" / "scan.nii.gz")
-    words = next_command(finished[0] / "fold_0" / "unet", locates=False)().replace("NEW_SCANS", "new").split()
-    assert words[:2] == ["medsize", "predict"]
+    words = next_command(finished[0], locates=False)().replace("NEW_SCANS", "new").split()
+    assert words[:3] == ["medsize", "predict", str(finished[0])]
     told = command("medsize.cli", *words[1:], cwd=tmp_path).stdout
     assert len(pd.read_csv(tmp_path / "predictions" / "predictions.csv")) == 3
     for text in (told, (tmp_path / "predictions" / "predictions.html").read_text()):  # the fit has found it useless

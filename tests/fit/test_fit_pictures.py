@@ -35,7 +35,7 @@ def test_a_folder_of_pictures_and_a_spreadsheet_give_masks_of_new_pictures(comma
 
     command("medsize.cli", "init", "moles", cwd=tmp_path)
     command("medsize.cli", "fit", "moles_prepared", *QUICK, cwd=tmp_path)
-    command("medsize.cli", "predict", "runs/fit/fold_0/lean_unet", "new", "--output", "predictions", cwd=tmp_path)
+    command("medsize.cli", "predict", "runs/fit", "new", "--output", "predictions", cwd=tmp_path)
 
     assert RunSummary.read(tmp_path / "runs" / "fit" / "fold_0" / "lean_unet").supervision == "size"
     found = pd.read_csv(tmp_path / "predictions" / "predictions.csv")
