@@ -9,9 +9,11 @@ from typing import Any
 
 import yaml
 
-__all__ = ["read_object", "read_weights"]
+__all__ = ["OF_SCRIPTS", "read_object", "read_weights"]
 
 COPY = "Copy it again from where it was made."
+OF_SCRIPTS = {"scripts.lean_unet.LeanUNet": "medsize.networks.LeanUNet"}
+"""Networks of medsize, by their copies in the scripts of a bundle."""
 
 
 def read_object(file: Path, advice: str = COPY) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from medsize.bundle.parts import read_weights
+from medsize.bundle.parts import OF_SCRIPTS, read_weights
 from medsize.bundle.zoo_config import ZooConfig, first_reason, is_plain, open_zoo_config
 from medsize.bundle.zoo_preprocessing import Preprocessing, read_preprocessing
 from medsize.networks.weights import misfit, weights_in
@@ -214,7 +214,8 @@ def _network_definition(config: ZooConfig) -> dict[str, Any]:
     definition = config.plain("network_def")
     if not isinstance(definition, dict) or "_target_" not in definition:
         raise ValueError(f"{config.file}: found no network_def with a _target_, expected one of MONAI's networks.")
-    target = str(definition["_target_"])
+    target = OF_SCRIPTS.get(str(definition["_target_"]), str(definition["_target_"]))
+    definition["_target_"] = target
     unknown = [key for key, value in definition.items() if not is_plain(value)]
     if target.startswith("scripts.") or unknown:
         why = f"its argument {unknown[0]} is made by code" if unknown else "it is the bundle's own code"

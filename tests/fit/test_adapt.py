@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from medsize.bundle.sharing.export import export_bundle
 from medsize.cli import app
 from medsize.fit.adapt import adapt_bundle
+from medsize.networks import LeanUNet
 from tests.conftest import BUNDLE_3D
 from tests.zoo_bundles import CT, NORMALISED, SEGRESNET, UNET, write_zoo_bundle
 
@@ -65,6 +66,20 @@ def test_a_bundle_that_knows_all_structures_needs_no_first_labels(phantoms: Path
     found = yaml.safe_load((tmp_path / "start.yaml").read_text())
     assert found["use_first_labels"] is False
     assert [step["_target_"] for step in found["intensity_transforms"]] == ["NormalizeIntensityd", "ScaleIntensityd"]
+
+
+def test_what_fit_exports_in_2d_is_a_start_like_a_bundle_of_the_zoo(phantoms: Path, tmp_path: Path) -> None:
+    zoo, first = tmp_path / "zoo", LeanUNet(in_channels=1, out_channels=3)
+    definition = {"_target_": "scripts.lean_unet.LeanUNet", "in_channels": 1, "out_channels": 3}
+    write_zoo_bundle(zoo, {**UNET, "out_channels": 3, "spatial_dims": 2}, ("background", "liver", "spleen"))
+    file = zoo / "configs" / "inference.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"network_def": definition}))
+    torch.save(first.state_dict(), zoo / "models" / "model.pt")
+    adapted(zoo, phantoms, tmp_path / "start.yaml")
+    found = yaml.safe_load((tmp_path / "start.yaml").read_text())
+    assert found["network_def"]["_target_"] == "medsize.networks.LeanUNet"
+    head = torch.load(tmp_path / "start.pt", weights_only=True)["head.weight"]
+    assert torch.equal(head[:2], first.head.weight[:2])
 
 
 def test_orientation_turns_spacing_and_window_with_the_axes(phantoms: Path, tmp_path: Path) -> None:

@@ -31,10 +31,16 @@ class LeanUNet(nn.Module):
         in_channels: channels of the scans, with intensities in [0, 1].
         out_channels: classes, with the background.
         width: channels of the decoder, a multiple of 8. Defaults to 48.
+        spatial_dims: number of spatial dimensions, as MONAI's networks state it: 2.
+
+    Raises:
+        ValueError: when ``spatial_dims`` is not 2.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, width: int = 48) -> None:
+    def __init__(self, in_channels: int, out_channels: int, width: int = 48, spatial_dims: int = 2) -> None:
         super().__init__()
+        if spatial_dims != 2:
+            raise ValueError(f"a LeanUNet has 2 spatial dimensions, got spatial_dims={spatial_dims}.")
         self.in_channels = in_channels
         self.encoder = EfficientNetLiteEncoder(spatial_dims=2, in_channels=in_channels)
         (channels,) = EfficientNetLiteEncoder.num_channels_per_output()

@@ -19,7 +19,7 @@ from monai.bundle import ConfigParser
 
 import medsize
 from medsize.bundle.config_text import ORIGIN, merged, overlaid
-from medsize.bundle.parts import read_object, read_weights
+from medsize.bundle.parts import OF_SCRIPTS, read_object, read_weights
 from medsize.bundle.run.folder import INFERENCE, METRICS, SUMMARY, WEIGHTS, check_finished
 from medsize.bundle.run.inference_settings import inference_settings
 from medsize.bundle.run.summary import RunResults, RunSummary
@@ -48,8 +48,6 @@ PREPROCESSING = ("orientation", "intensity_transforms")
 SETTINGS = ("structures", "num_classes", "in_channels", "calibration", "length_unit", *WINDOW, *PREPROCESSING)
 ENSEMBLE = "scripts.ensemble."
 """Beginning of the network's target in runs that join several."""
-OF_SCRIPTS = {"medsize.networks.LeanUNet": "scripts.lean_unet.LeanUNet"}
-"""Networks of medsize that the bundle's scripts hold, too."""
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
 NOT_FOR_TRAINING = shutil.ignore_patterns(
     *("cli", "__main__.py", "__pycache__", "bundles", "cohort", "fit", "inference", "studies"),
@@ -208,7 +206,8 @@ def _networks(configs: Path) -> dict[str, dict[str, Any]]:
 def _of_scripts(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return a network's definition with the bundle's scripts in place of medsize."""
     target = str(definition.get("_target_", ""))
-    own = {**definition, "_target_": OF_SCRIPTS.get(target, target)}
+    copies = {own: copy for copy, own in OF_SCRIPTS.items()}
+    own = {**definition, "_target_": copies.get(target, target)}
     return own | ({"networks": [_of_scripts(one) for one in own["networks"]]} if target.startswith(ENSEMBLE) else {})
 
 
