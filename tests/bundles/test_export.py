@@ -86,6 +86,22 @@ def test_an_export_holds_network_weights_settings_and_figures(
         assert not re.search("ladder|hippocampus", section, re.IGNORECASE)
 
 
+def test_an_ensemble_of_lean_unets_holds_their_code(finished_run: Callable, tmp_path: Path) -> None:
+    run, output = finished_run(2, "lean_unet"), tmp_path / "exported"
+    settings, one = json.loads((run / "inference.json").read_text()), torch.load(run / "model.pt", weights_only=True)
+    member = {"_target_": "medsize.networks.LeanUNet", "in_channels": "@in_channels", "out_channels": "@num_classes"}
+    settings["network_def"] = {"_target_": "scripts.ensemble.MeanOfNetworks", "networks": [member, member]}
+    (run / "inference.json").write_text(json.dumps(settings))
+    joined = {f"networks.{number}.{name}": value for number in range(2) for name, value in one.items()}
+    torch.save(joined, run / "model.pt")
+    export_bundle(BUNDLES / "size_seg_2d", output, run, "lean_unet")
+    parser = ConfigParser()
+    parser.read_config(output / "configs" / "inference.yaml")
+    assert "medsize" not in str(parser["network_def"])
+    parser.get_parsed_content("network_def").load_state_dict(joined)
+    assert read_object(output / "configs" / "train.yaml")["network_def"] == member
+
+
 @pytest.mark.parametrize(("dimensions", "network"), EXPORTED)
 def test_monai_verifies_every_export(
     finished_run: Callable, schema: Path, tmp_path: Path, dimensions: int, network: str
