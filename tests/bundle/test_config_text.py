@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medsize.bundle.config_text import blocks, merged
+from medsize.bundle.config_text import blocks, merged, overlaid
 from tests.conftest import BUNDLE_2D
 
 
@@ -15,6 +15,11 @@ def test_what_is_not_replaced_keeps_its_comments() -> None:
     assert merged(config, {"a": 2}) == config.replace("a: 1  #", "a: 2  #")
     assert merged(config, {"b": ["z"]}) == config.replace("b:\n- x  # of b\n- y\n", "b: [z]\n")
     assert merged(config, {"c": {"g": [1]}}) == config.replace("  d: {e: 1}\n  f: >-\n    $@a\n", "  g: [1]\n")
+
+
+def test_an_overlay_replaces_keys_with_its_own_comments_and_adds_new_ones_at_the_end() -> None:
+    config, overlay = "a: 1  # one\nb:\n- x\nc: 3\n", "# an overlay\nb: [y]  # of the overlay\nd: {e: 4}\n"
+    assert overlaid(config, overlay) == "a: 1  # one\nb: [y]  # of the overlay\nc: 3\n\nd: {e: 4}\n"
 
 
 STRINGS = st.text("ab: #-[]{}$@'\"ü", max_size=8)
