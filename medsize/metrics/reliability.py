@@ -320,7 +320,8 @@ def reliability(
         if usual.confidence is None or cohort.least_confidence is None:
             not_checked.append(f"{name}: the confidence")
         elif found.confidence is None:
-            not_checked += [f"{name}: the confidence"] * (found.volume_ml > 0)
+            if found.volume_ml > 0:
+                not_checked.append(f"{name}: the confidence")
         elif found.confidence < cohort.least_confidence * usual.confidence:
             sure = f"confidence {found.confidence:.2f}, in the validation {usual.confidence:.2f}"
             doubts.append(_Doubt("confidence", f"the network is unsure of {name}: {sure}"))

@@ -71,6 +71,13 @@ def test_checks_that_a_run_has_no_values_for_are_named(cohort: CohortFacts) -> N
     assert cohort_facts(few).structures["liver"].low_ml is None
 
 
+@pytest.mark.parametrize("volume_ml", [0.0, np.float64(0)])
+def test_a_structure_that_is_not_found_has_no_confidence_to_check(cohort: CohortFacts, volume_ml: float) -> None:
+    found = reliability({"liver": StructureFacts(volume_ml, False, 0.0)}, IMAGE, cohort)
+    assert "liver was not found" in "; ".join(found.reasons)
+    assert not [check for check in found.not_checked if "confidence" in check]
+
+
 @pytest.mark.parametrize(
     ("fraction", "flag", "reason"),
     [
