@@ -34,7 +34,7 @@ COPIED = {
     "networks": ("efficientnet_lite", "lean_unet"),
 }
 """Modules of medsize that inference needs without medsize, in the bundle's scripts, by their folders."""
-OWN_IMPORT = re.compile(r"^from medsize\.(?:transforms|networks)\.", re.MULTILINE)
+OWN_IMPORT = re.compile(rf"^from medsize\.(?:{'|'.join(COPIED)})\.", re.MULTILINE)
 PLACE = re.compile(r"^( *)(\w+): !bundle(  #[^\n]*)?\n", re.MULTILINE)
 
 

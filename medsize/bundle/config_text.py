@@ -38,7 +38,7 @@ def merged(config: str, values: Mapping[str, Any]) -> str:
         ValueError: when the config has no such key.
     """
     for key, value in values.items():
-        block = next((block for block in BLOCK.finditer(config) if block[1] == key), None)
+        block = _find(config, key)
         if block is None:
             raise ValueError(f"the config has no key '{key}'.")
         if isinstance(value, dict):
@@ -60,9 +60,13 @@ def overlaid(config: str, overlay: str) -> str:
     """
     new = []
     for key, text in blocks(overlay).items():
-        block = next((block for block in BLOCK.finditer(config) if block[1] == key), None)
+        block = _find(config, key)
         if block is None:
             new.append(text)
         else:
             config = config[: block.start()] + text + config[block.end() :]
     return "\n".join([config, "".join(new)]) if new else config
+
+
+def _find(config: str, key: str) -> re.Match[str] | None:
+    return next((block for block in BLOCK.finditer(config) if block[1] == key), None)

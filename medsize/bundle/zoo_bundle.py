@@ -215,7 +215,7 @@ def _network_definition(config: ZooConfig) -> dict[str, Any]:
     if not isinstance(definition, dict) or "_target_" not in definition:
         raise ValueError(f"{config.file}: found no network_def with a _target_, expected one of MONAI's networks.")
     target = OF_SCRIPTS.get(str(definition["_target_"]), str(definition["_target_"]))
-    definition["_target_"] = target
+    definition = {**definition, "_target_": target}
     unknown = [key for key, value in definition.items() if not is_plain(value)]
     if target.startswith("scripts.") or unknown:
         why = f"its argument {unknown[0]} is made by code" if unknown else "it is the bundle's own code"

@@ -129,8 +129,10 @@ class _Chains:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe for the labels at hand."""
-        level = "picture" if self.facts.are_pictures else self.chosen.size_level
-        if "scribble" in self.chosen.supervision and not self.facts.are_pictures:
+        level = self.chosen.size_level
+        if self.facts.are_pictures:
+            level = "picture"
+        elif "scribble" in self.chosen.supervision:
             level = f"clicked {level}"
         return RECIPES[len(self.facts.window), level]
 

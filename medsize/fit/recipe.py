@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from medsize.bundle.sharing.export import OVERLAYS
+
 __all__ = ["NETWORKS", "RECIPES", "Lesson", "Recipe", "chain", "lessons"]
 
 
@@ -12,10 +14,7 @@ class Recipe(NamedTuple):
     """Trainings from sizes that lead to the shared network."""
 
     teachers: tuple[str, ...]
-    """
-    Networks that are trained before it, each taught by the one before; :data:`OWN` for the shared network itself. A
-    shared LeanUNet is the last of them.
-    """
+    """Networks that are trained before it, each taught by the one before. A shared LeanUNet is the last of them."""
     least_teachers: int = 0
     """Number of teachers that a time limit leaves, where they are other networks than the shared one."""
 
@@ -39,11 +38,10 @@ class Lesson(NamedTuple):
     reason: str
 
 
-OWN = "own"
 NETWORKS = {
     "unet": Network("UNet", (), "random"),
     "segresnet": Network("SegResNet", ("segresnet.yaml",), "random"),
-    "lean_unet": Network("LeanUNet", ("imagenet.yaml",), "imagenet"),
+    "lean_unet": Network("LeanUNet", (OVERLAYS["lean_unet"],), "imagenet"),
 }
 RECIPES = {
     (2, "slice"): Recipe(("lean_unet", "lean_unet"), 1),
@@ -62,8 +60,8 @@ abdomen Dice was 0.75 where the first round had 0.77. Nor did it in pictures of 
 
 def chain(recipe: Recipe, network: str) -> list[str]:
     """Return the networks to train one after the other, the shared one last."""
-    teachers = [network if teacher == OWN else teacher for teacher in recipe.teachers]
-    return teachers if teachers and network == "lean_unet" else [*teachers, network]
+    is_last = network == "lean_unet" and recipe.teachers
+    return [*recipe.teachers] if is_last else [*recipe.teachers, network]
 
 
 def lessons(

@@ -25,11 +25,12 @@ from medsize.bundle.run.command import as_options
 from medsize.bundle.run.summary import RunSummary
 from medsize.bundle.sharing.export import export_bundle, performance
 from medsize.cli import app
+from medsize.fit.recipe import NETWORKS
 from tests.bundles.conftest import BUNDLES, CALIBRATION, STRIDES, WINDOWS
 from tests.conftest import FEW_WORDS
 from tests.test_docs import commands_of
 
-TITLES = {"unet": "UNet", "segresnet": "SegResNet", "lean_unet": "LeanUNet"}
+TITLES = {name: network.title for name, network in NETWORKS.items()}
 EXPORTED = [(2, "unet"), (2, "segresnet"), (2, "lean_unet"), (3, "unet"), (3, "segresnet")]
 
 

@@ -87,7 +87,7 @@ class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
                 self._blocks.append(block)
                 channels = out_channels
                 size = [n // stride for n in size] if repeat == 0 else size
-        self._is_output = [number in OUTPUTS for number in range(len(self._blocks) + 1)]
+        self._is_output = [number in OUTPUTS for number in range(1, len(self._blocks) + 1)]
         if pretrained:
             if spatial_dims != 2:
                 raise ValueError(f"{NAME} has pretrained weights for 2 spatial dimensions, not for {spatial_dims}.")
@@ -107,7 +107,7 @@ class EfficientNetLiteEncoder(nn.Module, BaseEncoder):
         features: list[torch.Tensor] = []
         for number, block in enumerate(self._blocks):
             x = block(x)
-            if self._is_output[number + 1]:
+            if self._is_output[number]:
                 features.append(x)
         return features
 

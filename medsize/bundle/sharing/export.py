@@ -46,6 +46,8 @@ RUN_FILES = (WEIGHTS, INFERENCE, SUMMARY, METRICS)
 WINDOW = ("spacing", "roi_size", "strides", "intensity_window", "fit_to_window")
 PREPROCESSING = ("orientation", "intensity_transforms")
 SETTINGS = ("structures", "num_classes", "in_channels", "calibration", "length_unit", *WINDOW, *PREPROCESSING)
+COPIES = {own: copy for copy, own in OF_SCRIPTS.items()}
+"""Copies of medsize's networks in the scripts of a bundle."""
 ENSEMBLE = "scripts.ensemble."
 """Beginning of the network's target in runs that join several."""
 NOT_OF_THE_BUNDLE = shutil.ignore_patterns("runs", "models", "__pycache__")
@@ -206,8 +208,7 @@ def _networks(configs: Path) -> dict[str, dict[str, Any]]:
 def _of_scripts(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return a network's definition with the bundle's scripts in place of medsize."""
     target = str(definition.get("_target_", ""))
-    copies = {own: copy for copy, own in OF_SCRIPTS.items()}
-    own = {**definition, "_target_": copies.get(target, target)}
+    own = {**definition, "_target_": COPIES.get(target, target)}
     return own | ({"networks": [_of_scripts(one) for one in own["networks"]]} if target.startswith(ENSEMBLE) else {})
 
 
