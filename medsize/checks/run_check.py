@@ -28,7 +28,7 @@ from medsize.first_labels import FEATURES
 from medsize.items import SIZE_KEYS, TrainingItem, ValidationItem, size_key
 from medsize.networks import lite0_file
 from medsize.networks.initialise import INITS
-from medsize.sizes.estimate import middle_of_estimates
+from medsize.sizes.likely_sizes import estimates
 from medsize.suggest import did_you_mean_path
 
 __all__ = ["check_run", "open_cohort"]
@@ -110,7 +110,7 @@ def check_run(cohort: Cohort, settings: RunSettings | Mapping[str, Any], problem
             length_unit=cohort.length_unit,
             class_names=cohort.class_names,
             orientation=settings.orientation,
-            middles=_estimated(cohort),
+            likely=_estimated(cohort),
         )
         used = {item["image"] for item in (*training, *validation)}
         checked = [item for item in cohort.items if item["image"] in used]
@@ -196,9 +196,9 @@ def _unused_sizes(
 
 
 def _estimated(cohort: Cohort) -> set[str]:
-    """Return the images with a size of which training takes the middle, not what is stated."""
+    """Return the images with a size of which training takes what is likely, not what is stated."""
     sizes = [(item["image"], item[key]) for item in cohort.items for key in SIZE_KEYS if key in item]
-    return {image for image, size in sizes if bool((middle_of_estimates(size)[0] > size[0]).any())}
+    return {image for image, size in sizes if bool((estimates(size) & (size[0] < size[1])).any())}
 
 
 def _setup_findings(settings: RunSettings, faults: Sequence[str]) -> list[Finding]:

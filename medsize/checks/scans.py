@@ -38,7 +38,7 @@ def check_scans(
     length_unit: Literal["mm", "px"] = "mm",
     class_names: Sequence[str] = (),
     orientation: str = "",
-    middles: Collection[str] = (),
+    likely: Collection[str] = (),
 ) -> list[str]:
     """
     Read the scans that were not read before, and list the problems of all.
@@ -59,14 +59,14 @@ def check_scans(
         length_unit: ``px`` for pictures whose pixels have no known size.
         class_names: names of the classes for messages, the background first. Default: their indices.
         orientation: codes of the axes that scans are turned to; empty: they stay as they are stored.
-        middles: images whose sizes are middles of the intervals that are stated. Default: none.
+        likely: images whose sizes are likely ones within the intervals that are stated. Default: none.
 
     Returns:
         one message per problem, naming the file. Empty if there is none.
     """
     names = class_names or [f"class {index}" for index in range(num_classes)]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        options = (names, scribble_unlabelled, region_mm, mask_ignored, length_unit, orientation, middles)
+        options = (names, scribble_unlabelled, region_mm, mask_ignored, length_unit, orientation, likely)
         found = pool.map(lambda item: list(_faults(item, *options)), items)
         return [fault for faults in with_progress(found, "checking scans", len(items)) for fault in faults]
 
@@ -79,7 +79,7 @@ def _faults(
     mask_ignored: int | None,
     length_unit: Literal["mm", "px"],
     orientation: str,
-    middles: Collection[str],
+    likely: Collection[str],
 ) -> Iterator[str]:
     item: Mapping[str, Any] = scan
     path = item["image"]
@@ -103,7 +103,7 @@ def _faults(
             is_sized = any(bool((torch.as_tensor(item[k])[0] > 0).any()) for k in size_keys if k in item)
             name = key.removeprefix("true_")
             yield from _label_faults(item[key], name, image, path, len(class_names), ignored, is_sized)
-    yield from _size_faults(item, image, region_mm, length_unit, path in middles)
+    yield from _size_faults(item, image, region_mm, length_unit, path in likely)
     codes = axis_codes(np.asarray(image.affine)) if orientation and not image.faults else orientation
     if "slice_area_mm2" in item and codes[2:] != orientation[2:]:
         yield (
@@ -157,7 +157,7 @@ def _size_faults(
     image: ImageFacts,
     region_mm: Sequence[float] | None,
     length_unit: Literal["mm", "px"],
-    are_middles: bool,
+    are_likely: bool,
 ) -> Iterator[str]:
     path = item["image"]
     extent = np.asarray(image.extent_mm)
@@ -174,8 +174,8 @@ def _size_faults(
             continue
         total = total_size(size)
         found = f"{path}: sizes sum to {size_text(total, 6)} {unit}"
-        if are_middles and key in SIZE_KEYS:
-            found += " (intervals count by their middle)"
+        if are_likely and key in SIZE_KEYS:
+            found += " (of an interval, what is likely within it)"
         view = float(extent[:axes].prod())
         if total > view:
             yield f"{found}, above the field of view ({size_text(view, 6)} {unit}). Is size_unit right?"

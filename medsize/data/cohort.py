@@ -8,7 +8,7 @@ from typing import Literal
 
 from medsize.data.data_list import DataListError
 from medsize.items import CohortItem, SizeKey, TrainingItem, ValidationItem
-from medsize.sizes.estimate import middle_of_estimates
+from medsize.sizes.likely_sizes import with_likely_sizes
 
 __all__ = ["Cohort"]
 
@@ -67,7 +67,7 @@ class Cohort:
         """
         Return the items to train on, stripped of every label that ``supervision`` does not name.
 
-        Sizes are those of :func:`medsize.sizes.estimate.middle_of_estimates`.
+        Sizes are those of :func:`medsize.sizes.likely_sizes.with_likely_sizes`.
 
         Args:
             supervision: any of ``size``, ``mask`` and ``scribble``, joined by ``+``. Clicks count as scribbles.
@@ -114,7 +114,7 @@ class Cohort:
             if "fold" in item:
                 kept["fold"] = item["fold"]
             if "size" in kinds and size_key in item:
-                kept[size_key] = middle_of_estimates(item[size_key])
+                kept[size_key] = item[size_key]
             if "scribble" in kinds and "scribble" in item:
                 kept["scribble"] = item["scribble"]
             if "scribble" in kinds and "clicks" in item:
@@ -134,7 +134,7 @@ class Cohort:
                 self.source,
                 [f"supervision is '{supervision}', but none of {len(candidates)} training items has {keys}."],
             )
-        return selected
+        return with_likely_sizes(selected)
 
     def _is_validation(self, item: CohortItem, fold: int | None) -> bool:
         if self.has_validation_section:

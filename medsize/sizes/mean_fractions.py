@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from medsize.items import TrainingItem, size_key
-from medsize.sizes.estimate import WIDEST
+from medsize.sizes.likely_sizes import WIDEST
 from medsize.sizes.region import region_measure
 from medsize.transforms.size_to_fraction import FULLEST
 

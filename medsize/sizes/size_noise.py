@@ -210,6 +210,7 @@ def with_size_noise(
     seed: int = 0,
     region_mm: Sequence[float] | None = None,
     file: str | Path | None = None,
+    stated: bool = False,
 ) -> list[TrainingItem]:
     """
     Replace the sizes of training items by wrong ones, for studies of robustness.
@@ -227,6 +228,7 @@ def with_size_noise(
             sizes that fill more than 0.7 of it together are made smaller, as nobody measures more than the scan shows.
             Default: no limit.
         file: model of errors, for "measured".
+        stated: state the level as the error: both ends become (1 ∓ level) times the wrong size. Defaults to False.
 
     Returns:
         new items.
@@ -252,8 +254,9 @@ def with_size_noise(
         rng = np.random.default_rng([seed, k])
         middle = columns[:, k, shown].mean(dim=0).numpy()
         factor = torch.as_tensor(kind.factors(middle, scans[shown].numpy(), level, rng))
-        low[k, shown] = torch.where(factor.isnan(), 0.0, low[k, shown] * factor)
-        high[k, shown] = torch.where(factor.isnan(), torch.inf, high[k, shown] * factor)
+        error = level if stated else 0.0
+        low[k, shown] = torch.where(factor.isnan(), 0.0, low[k, shown] * factor * max(1 - error, 0.0))
+        high[k, shown] = torch.where(factor.isnan(), torch.inf, high[k, shown] * factor * (1 + error))
     parts = torch.stack([low, high]).split([size[0, 0].numel() for size in sizes], dim=-1)
     noisy = list(items)
     for (index, key), size, part in zip(sized, sizes, parts, strict=True):

@@ -32,6 +32,8 @@ class LabelNoise(BaseModel):
     """See :class:`medsize.transforms.PerturbMask`."""
     noise_level: float = 0.0
     """Level of either noise."""
+    noise_stated: bool = False
+    """Whether the sizes state it."""
     num_clicked_scans: int | None = None
     """See :func:`medsize.studies.clicked_scans.keep_clicks`."""
 

@@ -97,6 +97,7 @@ class RunSummary(BaseModel):
     size_noise_file: str | None = None
     mask_noise: str | None = None
     noise_level: float = 0.0
+    noise_stated: bool = False
     size_change: float | None = 0.0
     """Mean relative error of the training sizes; ``None`` if there are none."""
     expected_size_change: float | None = 0.0
