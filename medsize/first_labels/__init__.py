@@ -1,12 +1,12 @@
 """First labels: a segmentation of the training scans from their sizes, before any training."""
 
 from medsize.first_labels.atlas import AtlasScan, atlas_rounds
-from medsize.first_labels.clicks import ball_radius, click_evidence
+from medsize.first_labels.clicks import GrowingScan, ball_radius, labelled_points
 from medsize.first_labels.closer_look import look_closer
 from medsize.first_labels.features import FEATURES, SliceFeatures
 from medsize.first_labels.first_label import FirstLabelD, FirstLabeld, FirstLabelDict
 from medsize.first_labels.first_labels import FirstLabels
-from medsize.first_labels.growth import growth_distance
+from medsize.first_labels.growth import Growth
 from medsize.first_labels.label_folder import label_file, make_first_labels
 from medsize.first_labels.mixture import Mixture, choose_iterations, fit_mixture
 from medsize.first_labels.neighbours import mean_of_neighbours
@@ -21,18 +21,19 @@ __all__ = [
     "FirstLabelDict",
     "FirstLabeld",
     "FirstLabels",
+    "GrowingScan",
+    "Growth",
     "Mixture",
     "SliceFeatures",
     "Words",
     "atlas_rounds",
     "ball_radius",
     "choose_iterations",
-    "click_evidence",
     "explained_by_levels",
     "fit_mixture",
-    "growth_distance",
     "intensity_levels",
     "label_file",
+    "labelled_points",
     "level_likelihood",
     "look_closer",
     "make_first_labels",

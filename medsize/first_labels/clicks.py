@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
-from medsize.first_labels.growth import growth_distance
+from medsize.first_labels.growth import Growth
 from medsize.losses.composite import IGNORE_INDEX
 
-__all__ = ["ball_radius", "click_evidence"]
+__all__ = ["GrowingScan", "ball_radius", "labelled_points"]
 
 AT_THE_CLICK = 1.0
 STEEPNESS = 1.5
@@ -19,6 +20,8 @@ CERTAIN = 50.0
 """Log-odds of a labelled point."""
 FAR = -1000.0
 """Least evidence, so that half precision holds it."""
+CORE = 0.3
+"""Part of a structure's volume that it grows from where nobody clicked: its likeliest points."""
 
 
 def ball_radius(volume_mm3: float) -> float:
@@ -31,53 +34,109 @@ def disc_radius(area_mm2: float) -> float:
     return math.sqrt(area_mm2 / math.pi)
 
 
-def click_evidence(
-    image: torch.Tensor,
-    scribble: torch.Tensor,
-    volumes_mm3: Sequence[float],
-    point_mm: tuple[float, float, float],
-    possible: torch.Tensor | None = None,
-) -> torch.Tensor:
+def labelled_points(scribble: torch.Tensor, num_classes: int, grid: Sequence[int]) -> dict[int, torch.Tensor]:
     """
-    Return what clicks and scribbles say about the class of each point of a grid.
-
-    A structure grows from its labelled points, see :func:`medsize.first_labels.growth.growth_distance`, until it has
-    its volume, at the distance r. It gains 1 − 1.5 · d² / r² in log-probability at the distance d. From several points,
-    such as those of several lesions, it grows at once. A labelled voxel makes its point certain. A structure that is
-    not labelled in this scan gains nothing, nor does one of unknown volume beyond its points.
+    Return the points of a grid that clicks and scribbles label.
 
     Args:
-        image: intensities at the points of the grid, ``(C, Z, h, w)``.
-        scribble: class indices, 255 where unlabelled, ``(H, W, Z)``; a point stands for ``H // h`` × ``W // w`` voxels.
-        volumes_mm3: volume of each structure, NaN where unknown, K − 1 numbers.
-        point_mm: distance of neighbouring points along the grid's axes, in the order ``(Z, h, w)``.
-        possible: points where each class may be, bool, ``(K, Z, h, w)``. Default: anywhere.
+        scribble: class indices, 255 where unlabelled, ``(H, W, Z)``.
+        num_classes: K, with the background.
+        grid: points of a slice along both axes, ``(h, w)``; a point stands for ``H // h`` × ``W // w`` voxels.
 
     Returns:
-        evidence ``(K, Z, h, w)``.
+        indices ``(N, 3)`` in ``(Z, h, w)`` by class, of the classes that are labelled.
     """
-    num_classes, grid = len(volumes_mm3) + 1, image.shape[2:]
-    evidence = torch.zeros(num_classes, scribble.shape[2], *grid)
     labelled = ((scribble != IGNORE_INDEX) & (scribble < num_classes)).nonzero()
-    if not len(labelled):
-        return evidence
     classes = scribble[tuple(labelled.T)].long()
     row = (labelled[:, 0] * grid[0] // scribble.shape[0]).clamp_max(grid[0] - 1)
     column = (labelled[:, 1] * grid[1] // scribble.shape[1]).clamp_max(grid[1] - 1)
-    for k in classes.unique().tolist():
-        at = classes == k
-        points = torch.stack([labelled[at, 2], row[at], column[at]], dim=1)
-        if k > 0 and volumes_mm3[k - 1] > 0:  # false for NaN
-            distance = growth_distance(image, points, point_mm)
-            allowed = distance if possible is None else distance[possible[k]]
-            reach = _reach(allowed.flatten(), volumes_mm3[k - 1], point_mm, is_flat=scribble.shape[2] == 1)
+    points = torch.stack([labelled[:, 2], row, column], dim=1)
+    return {k: points[classes == k] for k in classes.unique().tolist()}
+
+
+@dataclass(frozen=True)
+class GrowingScan:
+    """A scan in which structures grow to their volumes."""
+
+    image: torch.Tensor
+    """Intensities at the points of the grid, ``(C, Z, h, w)``."""
+    points: Mapping[int, torch.Tensor]
+    """Labelled points of each class, see :func:`labelled_points`."""
+    volumes_mm3: Sequence[float]
+    """Volume of each structure, NaN where unknown, K − 1 numbers."""
+    point_mm: tuple[float, float, float]
+    """Distance of neighbouring points along the axes ``(Z, h, w)``, mm."""
+    possible: torch.Tensor | None = None
+    """Points where each class may be, bool, ``(K, Z, h, w)``. Default: anywhere."""
+
+    def evidence(self, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Return what growth says about the class of each point of the grid.
+
+        A structure grows from its labelled points, see :class:`medsize.first_labels.growth.Growth`, until it has its
+        volume, at the distance r. It gains 1 − 1.5 · d² / r² in log-probability at the distance d. From several
+        points, such as those of several lesions, it grows at once. A labelled voxel makes its point certain. A
+        structure of unknown volume gains nothing beyond its points.
+
+        With ``labels`` of a round before, a structure that is not labelled grows from its likeliest points, three
+        tenths of its volume. The intensity of what grows is then the median of the structure's label: that around a
+        click may be of a vessel or of a cyst. Without ``labels``, a structure that is not labelled gains nothing.
+
+        Args:
+            labels: soft labels of the scan, ``(K, Z, h, w)``. Default: none yet.
+
+        Returns:
+            evidence ``(K, Z, h, w)``.
+        """
+        evidence = torch.zeros(len(self.volumes_mm3) + 1, *self.image.shape[1:])
+        growth: Growth | None = None
+        for k, volume_mm3 in enumerate(self.volumes_mm3, start=1):
+            starts = self.points.get(k)
+            if not volume_mm3 > 0 or (starts is None and labels is None):  # NaN, too
+                continue
+            growth = growth or Growth(self.image, self.point_mm)
+            if labels is None:
+                assert starts is not None
+                distance = growth.distance(starts)
+            else:
+                label = labels[k].float()
+                from_points = self._core(label, volume_mm3) if starts is None else starts
+                distance = growth.distance(from_points, _weighted_median(self.image, label))
+            reach = self._reach(distance, k, starts is not None)
             evidence[k] = (AT_THE_CLICK - STEEPNESS * (distance / reach).square()).clamp_min(FAR)
-        evidence[(k, *points.T)] = CERTAIN
-    return evidence
+        for k, points in self.points.items():
+            evidence[(k, *points.T)] = CERTAIN
+        return evidence
+
+    def _number(self, volume_mm3: float) -> int:
+        """Return the number of points that have a volume."""
+        return round(volume_mm3 / math.prod(self.point_mm))
+
+    def _core(self, label: torch.Tensor, volume_mm3: float) -> torch.Tensor:
+        number = min(max(1, int(CORE * self._number(volume_mm3))), label.numel())
+        return torch.stack(torch.unravel_index(label.flatten().topk(number).indices, label.shape), dim=1)
+
+    def _reach(self, distance: torch.Tensor, k: int, is_labelled: bool) -> float:
+        """
+        Return the distance within which a structure has its volume.
+
+        From labelled points it is at least the radius of a ball or disc of this volume.
+        """
+        volume_mm3 = self.volumes_mm3[k - 1]
+        allowed = distance.flatten() if self.possible is None else distance[self.possible[k]]
+        number = min(self._number(volume_mm3), len(allowed))
+        is_flat = self.image.shape[1] == 1
+        radius = disc_radius(volume_mm3 / self.point_mm[0]) if is_flat else ball_radius(volume_mm3)
+        if number == 0:
+            return radius
+        return max(float(allowed.kthvalue(number).values), radius if is_labelled else min(self.point_mm))
 
 
-def _reach(distances: torch.Tensor, volume_mm3: float, point_mm: Sequence[float], is_flat: bool) -> float:
-    """Return the distance within which points have a volume; of less than some points, the radius of a ball or disc."""
-    number = min(round(volume_mm3 / math.prod(point_mm)), len(distances))
-    radius = disc_radius(volume_mm3 / point_mm[0]) if is_flat else ball_radius(volume_mm3)
-    return max(float(distances.kthvalue(number).values), radius) if number > 0 else radius
+def _weighted_median(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Return the median intensity of each channel ``(C, Z, h, w)``, each point with the weight of its label."""
+    found = []
+    for channel in image.flatten(1):
+        values, order = channel.sort()
+        total = label.flatten()[order].double().cumsum(dim=0)
+        found.append(values[int(torch.searchsorted(total, total[-1] / 2).clamp_max(len(values) - 1))])
+    return torch.stack(found)

@@ -28,7 +28,7 @@ SUMMARY = "first_labels.json"
 """Written last: a folder without it is not complete."""
 KEYED = ("num_classes", "features", "vocabularies", "rounds", "stride", "positions", "look_closer", "seed")
 """Settings of the method that the labels depend on."""
-METHOD = 6
+METHOD = 7
 """Number of the method, raised when it makes other labels of the same cohort, so that they are made again."""
 
 

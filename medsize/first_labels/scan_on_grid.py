@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from medsize.first_labels.clicks import CERTAIN, FAR, click_evidence
+from medsize.first_labels.clicks import CERTAIN, FAR, GrowingScan, labelled_points
 from medsize.first_labels.features import as_volume
 from medsize.first_labels.own_intensities import intensity_levels
 from medsize.first_labels.words import Words
@@ -44,6 +44,13 @@ class ScanOnGrid:
     """Points of Ω, where it is the organs that structures lie in, bool, ``(Z, h, w)``."""
     levels: torch.Tensor | None = None
     """Level of intensity of each point, see :func:`medsize.first_labels.intensity_levels`."""
+    growing: GrowingScan | None = None
+    """The scan as structures grow in it, but where a mask is known."""
+
+    @property
+    def is_clicked(self) -> bool:
+        """Say whether a click or a scribble shows a structure."""
+        return self.growing is not None and any(k > 0 for k in self.growing.points)
 
     @property
     def states_something(self) -> bool:
@@ -57,6 +64,14 @@ class ScanOnGrid:
         if self.evidence is not None:
             return (self.evidence[1:].amax(dim=(1, 2, 3)) >= CERTAIN).long()
         return torch.zeros(1, dtype=torch.long)
+
+    def grown(self, labels: torch.Tensor | None = None) -> torch.Tensor | None:
+        """Return the evidence of growth, see :meth:`GrowingScan.evidence`, and of organs; ``None`` without both."""
+        possible = None if self.growing is None else self.growing.possible
+        if self.growing is None or (possible is None and labels is None and not self.growing.points):
+            return None
+        evidence = self.growing.evidence(labels)
+        return (evidence if possible is None else evidence.masked_fill(~possible, FAR)).half()
 
     def regions(self) -> list[int]:
         """Return the slices that are regions of their own and hold a point of Ω; one number for a whole scan."""
@@ -106,11 +121,9 @@ def put_on_grid(
         average = scan.label.mean(dim=(1, 2, 3))
         average = average / average.sum().clamp_min(1e-9)
         scan.fraction = scan.of_grid = torch.stack([average, average])
-    elif "scribble" in item:
-        scan.evidence = _clicked(scan, image, as_volume(item["scribble"])[0], possible)
-    if possible is not None:
-        evidence = torch.zeros(possible.shape) if scan.evidence is None else scan.evidence
-        scan.evidence = evidence.masked_fill(~possible, FAR).half()
+    else:
+        scan.growing = _growing(scan, item, possible)
+        scan.evidence = scan.grown()
     return scan
 
 
@@ -167,18 +180,22 @@ def _shares(label: torch.Tensor, num_classes: int, grid: Sequence[int]) -> torch
     return share / share.sum(dim=0).clamp_min(1e-9)
 
 
-def _clicked(scan: ScanOnGrid, image: Any, scribble: torch.Tensor, possible: torch.Tensor | None) -> torch.Tensor:
-    """Return the evidence of a scan's clicks and scribbles, ``(H, W, Z)``; see :func:`click_evidence`."""
+def _growing(scan: ScanOnGrid, item: Mapping[Hashable, Any], possible: torch.Tensor | None) -> GrowingScan:
+    """Return a scan as structures grow in it."""
+    image = item["image"]
     grid = scan.words[0].shape[1:]
     spacing = [*(float(mm) for mm in image.pixdim), 1.0][:3]
-    height, width = scribble.shape[:2]
+    slices = as_volume(image).as_subclass(torch.Tensor).permute(0, 3, 1, 2).float()
+    height, width = slices.shape[2:]
     point_mm = (spacing[2], spacing[0] * height / grid[0], spacing[1] * width / grid[1])
-    grid_mm3 = scribble.numel() * math.prod(spacing)
+    grid_mm3 = slices[0].numel() * math.prod(spacing)
     part = 1.0 if scan.inside is None else float(scan.inside.float().mean())
     volumes = _volumes(scan.of_grid, grid_mm3, part)
-    slices = as_volume(image).as_subclass(torch.Tensor).permute(0, 3, 1, 2).float()
-    seen = F.interpolate(slices, size=list(grid), mode="area")
-    return click_evidence(seen, scribble.as_subclass(torch.Tensor), volumes, point_mm, possible).half()
+    points = {}
+    if "scribble" in item:
+        scribble = as_volume(item["scribble"])[0].as_subclass(torch.Tensor)
+        points = labelled_points(scribble, len(volumes) + 1, (grid[0], grid[1]))
+    return GrowingScan(F.interpolate(slices, size=list(grid), mode="area"), points, volumes, point_mm, possible)
 
 
 def _volumes(fraction: torch.Tensor, grid_mm3: float, part: float) -> list[float]:

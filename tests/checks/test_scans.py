@@ -201,7 +201,7 @@ def test_the_middle_of_an_interval_that_does_not_fit_is_told_as_such(phantoms: P
         check_run(cohort, {"supervision": "size", "size_level": "volume", "num_classes": 4, "val_fold": 0})
     (told,) = [line for line in str(refused.value).splitlines() if "sizes sum to" in line]
     assert content["training"][1]["image"] in told
-    assert "(intervals count by their middle), above the field of view" in told
+    assert "(of an interval, what is likely within it), above the field of view" in told
 
 
 def test_sizes_that_a_zoom_would_cut_off_are_found(item: dict) -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from medsize.first_labels.growth import EDGE, UNLIKE, growth_distance
+from medsize.first_labels.growth import EDGE, UNLIKE, Growth
 
 POINT_MM = (5.0, 2.0, 1.0)
 
@@ -23,7 +23,7 @@ def test_where_nothing_is_seen_it_is_the_distance_in_mm() -> None:
 
 def test_steps_to_another_intensity_are_long() -> None:
     row = torch.tensor([0.0, 0, 1, 1]).reshape(1, 1, 1, 4)
-    distance = growth_distance(row, torch.tensor([[0, 0, 0]]), POINT_MM).flatten()
+    distance = Growth(row, POINT_MM).distance(torch.tensor([[0, 0, 0]])).flatten()
     difference = 1 / float(row.double().std(correction=0))
     across = 1 + EDGE * difference + UNLIKE * difference / 2
     beyond = 1 + UNLIKE * difference
@@ -33,7 +33,7 @@ def test_steps_to_another_intensity_are_long() -> None:
 def test_the_intensity_around_a_point_counts_not_its_noise() -> None:
     slice_ = torch.zeros(1, 1, 5, 5)
     slice_[..., 2, 2] = 1  # noise at the click
-    distance = growth_distance(slice_, torch.tensor([[0, 2, 2]]), POINT_MM)[0]
+    distance = Growth(slice_, POINT_MM).distance(torch.tensor([[0, 2, 2]]))[0]
     deviation = float(slice_.double().std(correction=0))
     away, further = float(distance[2, 3]), float(distance[2, 4])
     assert away == pytest.approx(1 + EDGE / deviation + UNLIKE / deviation / 2)
@@ -43,15 +43,15 @@ def test_the_intensity_around_a_point_counts_not_its_noise() -> None:
 def test_the_difference_is_the_mean_over_the_channels() -> None:
     row = torch.tensor([0.0, 0, 1, 1]).reshape(1, 1, 1, 4)
     start = torch.tensor([[0, 0, 0]])
-    one, both = (growth_distance(scan, start, POINT_MM) for scan in (row, torch.cat([row, torch.zeros_like(row)])))
-    torch.testing.assert_close(both, (one + growth_distance(0 * row, start, POINT_MM)) / 2)
+    one, both = (Growth(scan, POINT_MM).distance(start) for scan in (row, torch.cat([row, torch.zeros_like(row)])))
+    torch.testing.assert_close(both, (one + Growth(0 * row, POINT_MM).distance(start)) / 2)
 
 
 def test_the_scale_of_intensities_does_not_count() -> None:
     scan = torch.rand(1, 4, 6, 5, generator=torch.Generator().manual_seed(0))
     start = torch.tensor([[1, 2, 3], [2, 2, 2]])
     torch.testing.assert_close(
-        growth_distance(scan, start, POINT_MM), growth_distance(100 * scan - 7, start, POINT_MM), rtol=1e-4, atol=1e-4
+        Growth(scan, POINT_MM).distance(start), Growth(100 * scan - 7, POINT_MM).distance(start), rtol=1e-4, atol=1e-4
     )
 
 
@@ -59,5 +59,5 @@ def test_more_points_are_nearer_than_each_alone() -> None:
     scan = torch.zeros(1, 4, 6, 5)
     scan[..., 2] = 1  # a wall between both, which have one intensity
     both = torch.tensor([[0, 0, 0], [3, 5, 4]])
-    alone = torch.stack([growth_distance(scan, point[None], POINT_MM) for point in both]).amin(dim=0)
-    torch.testing.assert_close(growth_distance(scan, both, POINT_MM), alone)
+    alone = torch.stack([Growth(scan, POINT_MM).distance(point[None]) for point in both]).amin(dim=0)
+    torch.testing.assert_close(Growth(scan, POINT_MM).distance(both), alone)
