@@ -21,7 +21,7 @@ CERTAIN = 50.0
 FAR = -1000.0
 """Least evidence, so that half precision holds it."""
 CORE = 0.3
-"""Part of a structure's volume that it grows from where nobody clicked: its likeliest points."""
+"""Part of a structure's volume that is its core, in labels that were found before."""
 
 
 def ball_radius(volume_mm3: float) -> float:
@@ -78,9 +78,10 @@ class GrowingScan:
         points, such as those of several lesions, it grows at once. A labelled voxel makes its point certain. A
         structure of unknown volume gains nothing beyond its points.
 
-        With ``labels`` of a round before, a structure that is not labelled grows from its likeliest points, three
-        tenths of its volume. The intensity of what grows is then the median of the structure's label: that around a
-        click may be of a vessel or of a cyst. Without ``labels``, a structure that is not labelled gains nothing.
+        With ``labels`` of a round before, the core of a structure is known: its likeliest points, three tenths of its
+        volume. A structure that is not labelled grows from it. The intensity of what grows is then the median of the
+        core: that around a click may be of a vessel or of a cyst. Without ``labels``, a structure that is not labelled
+        gains nothing.
 
         Args:
             labels: soft labels of the scan, ``(K, Z, h, w)``. Default: none yet.
@@ -91,18 +92,16 @@ class GrowingScan:
         evidence = torch.zeros(len(self.volumes_mm3) + 1, *self.image.shape[1:])
         growth: Growth | None = None
         for k, volume_mm3 in enumerate(self.volumes_mm3, start=1):
-            starts = self.points.get(k)
-            if not volume_mm3 > 0 or (starts is None and labels is None):  # NaN, too
+            if not volume_mm3 > 0:  # NaN, too
+                continue
+            core = None if labels is None else self._core(labels[k], volume_mm3)
+            starts = self.points.get(k, core)
+            if starts is None:
                 continue
             growth = growth or Growth(self.image, self.point_mm)
-            if labels is None:
-                assert starts is not None
-                distance = growth.distance(starts)
-            else:
-                label = labels[k].float()
-                from_points = self._core(label, volume_mm3) if starts is None else starts
-                distance = growth.distance(from_points, _weighted_median(self.image, label))
-            reach = self._reach(distance, k, starts is not None)
+            typical = None if core is None else self.image[(slice(None), *core.T)].median(dim=1).values
+            distance = growth.distance(starts, typical)
+            reach = self._reach(distance, k, k in self.points)
             evidence[k] = (AT_THE_CLICK - STEEPNESS * (distance / reach).square()).clamp_min(FAR)
         for k, points in self.points.items():
             evidence[(k, *points.T)] = CERTAIN
@@ -113,6 +112,7 @@ class GrowingScan:
         return round(volume_mm3 / math.prod(self.point_mm))
 
     def _core(self, label: torch.Tensor, volume_mm3: float) -> torch.Tensor:
+        """Return the likeliest points of a structure, ``(N, 3)``."""
         number = min(max(1, int(CORE * self._number(volume_mm3))), label.numel())
         return torch.stack(torch.unravel_index(label.flatten().topk(number).indices, label.shape), dim=1)
 
@@ -130,13 +130,3 @@ class GrowingScan:
         if number == 0:
             return radius
         return max(float(allowed.kthvalue(number).values), radius if is_labelled else min(self.point_mm))
-
-
-def _weighted_median(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """Return the median intensity of each channel ``(C, Z, h, w)``, each point with the weight of its label."""
-    found = []
-    for channel in image.flatten(1):
-        values, order = channel.sort()
-        total = label.flatten()[order].double().cumsum(dim=0)
-        found.append(values[int(torch.searchsorted(total, total[-1] / 2).clamp_max(len(values) - 1))])
-    return torch.stack(found)

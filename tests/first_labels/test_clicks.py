@@ -120,7 +120,7 @@ def test_what_was_found_says_how_bright_a_structure_is() -> None:
     image = organ.float().unsqueeze(0)
     image[..., 10:14, 10:14] = 0
     scan = GrowingScan(image, {1: torch.tensor([[0, 11, 11]])}, [144 * 4.0], (1.0, 2.0, 2.0))
-    roughly = torch.stack([~organ, organ]).float() * 0.4 + 0.3
+    roughly = torch.stack([~organ, organ]).float() * 0.8 + 0.1
     alone, told = (float(scan.evidence(labels)[1][organ].mean()) for labels in (None, roughly))
     assert told > alone + 1
     grown = scan.evidence(roughly)[1].flatten().topk(144).indices
@@ -132,7 +132,7 @@ def test_a_structure_without_a_click_grows_from_its_likeliest_points() -> None:
     structure[0, 4:14, 4:7] = structure[0, 11:14, 4:14] = True
     count = int(structure.sum())
     scan = GrowingScan(structure.float().unsqueeze(0), {}, [count * 4.0, math.nan, 0.0], (1.0, 2.0, 2.0))
-    found = torch.full((4, 1, 24, 24), 0.1)
+    found = torch.full((4, 1, 24, 24), 0.05)
     found[1, 0, 4:9, 4:7] = 0.8  # a part of it
     evidence = scan.evidence(found)
     assert float(structure.flatten()[evidence[1].flatten().topk(count).indices].float().mean()) > 0.95

@@ -13,7 +13,7 @@ POINT_MM = (5.0, 2.0, 1.0)
 
 
 def test_where_nothing_is_seen_it_is_the_distance_in_mm() -> None:
-    distance = growth_distance(torch.full((2, 3, 6, 7), 3.0), torch.tensor([[1, 2, 3]]), POINT_MM)
+    distance = Growth(torch.full((2, 3, 6, 7), 3.0), POINT_MM).distance(torch.tensor([[1, 2, 3]]))
     assert distance.shape == (3, 6, 7)
     assert float(distance[1, 2, 3]) == 0
     for step in ((1, 0, 0), (0, 3, 0), (0, 0, -3), (1, 1, 1), (0, -2, 2)):
