@@ -192,3 +192,9 @@ def test_where_no_size_is_known_nothing_changed() -> None:
 def test_others_are_refused(noise: str, level: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         with_size_noise([], noise, level)
+
+
+def test_a_stated_error_is_the_level_around_the_wrong_size() -> None:
+    plain, stated = (with_size_noise(cohort(50), "gaussian", 0.3, stated=stated) for stated in (False, True))
+    for wrong, told in zip(plain, stated, strict=True):
+        torch.testing.assert_close(told["volume_mm3"], wrong["volume_mm3"] * torch.tensor([[0.7], [1.3]]).double())
