@@ -20,7 +20,7 @@ Item = TypeVar("Item", bound=LabelledItem)
 
 
 def estimates(size: torch.Tensor) -> torch.Tensor:
-    """Return which intervals ``(2, …)``, low and high ends, are estimates of a size: bool, ``(…)``."""
+    """Return a mask of the intervals ``(2, …)``, low and high ends, that are estimates of a size: bool, ``(…)``."""
     low, high = size
     return (low > 0) & (high <= WIDEST * low)
 
