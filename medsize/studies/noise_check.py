@@ -33,7 +33,7 @@ class LabelNoise(BaseModel):
     noise_level: float = 0.0
     """Level of either noise."""
     noise_stated: bool = False
-    """Whether the sizes state it."""
+    """True if the sizes state it as their error."""
     num_clicked_scans: int | None = None
     """See :func:`medsize.studies.clicked_scans.keep_clicks`."""
 
