@@ -46,7 +46,8 @@ CLICKED_ITERATIONS = 20
 many iterations fit the noise of few scans. Abdomen, 12 scans, clicks in 3: Dice 0.82 after 20, 0.78 after 100."""
 
 GROWTHS = 4
-"""Times that structures grow again from what the rounds before found, where clicks show them in some scans."""
+"""Times that structures grow again from what the rounds before found, where clicks show them in some scans. Abdomen,
+clicks in 3 of 12 scans: Dice 0.81, 0.83, 0.84 and 0.84 after 1 to 4 times, 0.74 before."""
 
 
 class FirstLabels:
@@ -54,7 +55,8 @@ class FirstLabels:
     First labels of training scans from their sizes, see the modules of :mod:`medsize.first_labels`.
 
     Scans are described by words of several vocabularies; mixtures find what each class looks like; rounds of an atlas
-    add where it lies. Where structures are small in the view, lie together and nothing but sizes is known of them, both
+    add where it lies. Where clicks show structures in some scans, they grow in all, from what was found, and the rounds
+    are repeated. Where structures are small in the view, lie together and nothing but sizes is known of them, both
     are done again in a window around what was found, see :func:`medsize.first_labels.look_closer`. A mask that is
     given stays as it is. Where structures lie in organs, the words within these are told apart, and what is outside is
     background.
