@@ -201,7 +201,7 @@ def test_likely_sizes_within_intervals_that_do_not_fit_are_told_as_such(phantoms
     with pytest.raises(SystemExit) as refused:
         check_run(cohort, {"supervision": "size", "size_level": "volume", "num_classes": 4, "val_fold": 0})
     told, *_ = [line for line in str(refused.value).splitlines() if "sizes sum to" in line]
-    assert content["training"][0]["image"] in told
+    assert content["training"][1]["image"] in told
     assert "(of an interval, what is likely within it), above the field of view" in told
 
 
