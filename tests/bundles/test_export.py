@@ -23,7 +23,8 @@ from typer.testing import CliRunner
 from medsize.bundle.parts import read_object
 from medsize.bundle.run.command import as_options
 from medsize.bundle.run.summary import RunSummary
-from medsize.bundle.sharing.export import export_bundle, performance
+from medsize.bundle.sharing.card_sections import performance
+from medsize.bundle.sharing.export import export_bundle
 from medsize.cli import app
 from medsize.fit.recipe import NETWORKS
 from tests.bundles.conftest import BUNDLES, CALIBRATION, STRIDES, WINDOWS

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from medsize.bundle.run.summary import RunSummary
-from medsize.bundle.sharing.export import inference_command, performance, unit_of_sizes
+from medsize.bundle.sharing.card_sections import inference_command, performance, unit_of_sizes
 from medsize.data.data_list import DataList, Item, Lesions, parse_data_list
 
 __all__ = ["NOT_MEASURED_BY", "CohortStatement", "ModelCard", "header", "model_card"]
