@@ -19,9 +19,11 @@ __all__ = [
     "CLICK_KINDS",
     "KINDS_BESIDE_SIZES",
     "NUMBERS",
+    "RANGED_KINDS",
     "ROI_KINDS",
     "SIZE_KINDS",
     "as_text",
+    "ends_of_range",
     "in_ras",
     "is_unknown",
     "read_cell",
@@ -49,6 +51,9 @@ PRESENT = {"1": True, "yes": True, "true": True, "x": True, "0": False, "no": Fa
 NONE_PRESENT = ("none", "nothing", "no", "0")
 """Words in a column of tags for a scan without any structure."""
 WITH_UNIT = re.compile(r"(?P<number>\S*\d)\s*(?P<unit>[^\W\d_].*)")
+RANGED_KINDS = ("volume_ml", "volume_mm3", "fraction", *AREA_KINDS, "circumference_mm")
+"""Kinds whose cells may hold both ends of a range."""
+RANGE = re.compile(r"(?P<low>[^+\n]*\d)\s*(?P<percent>%?)\s*(?:[-\u2013\u2014\u2212]|to\b)\s*(?P<high>\d[^+\n]*)")
 BETWEEN_LESIONS = re.compile(r"\s*(?:\n|(?<!\de)\+)\s*", re.IGNORECASE)
 """A plus, other than the sign of an exponent, or a new line."""
 
@@ -87,6 +92,20 @@ def read_cell(kind: str, cell: Cell, decimal_comma: bool) -> Any:
     except ValidationError as e:
         found = found_and_expected({**e.errors()[0], "input": str(cell)}, "")
         raise ValueError(f"{found} {EXPECTED[kind]}") from e
+
+
+def ends_of_range(cell: Cell) -> tuple[str, str] | None:
+    """
+    Return both ends of a cell such as ``1200-1500 mL`` or ``3 to 5 %``; ``None`` for any other.
+
+    Args:
+        cell: a cell of a kind in :data:`RANGED_KINDS`.
+    """
+    match = RANGE.fullmatch(cell) if isinstance(cell, str) else None
+    if match is None:
+        return None
+    low, high = match["low"], match["high"]
+    return f"{low} %" if match["percent"] or high.endswith("%") else low, high
 
 
 def _plain_unit(text: str) -> str:
@@ -296,7 +315,7 @@ EXPECTED = {
     "image": PATH,
     "slice": "Write the number of the slice, from 0 along the last axis, or leave the cell empty for the whole scan.",
     "error_percent": "Write the reader's error in percent, from 0 to less than 100.",
-    "volume_ml": f"Write the volume in mL, such as 1510 or 12.5; {EMPTY_OR_ZERO}",
+    "volume_ml": f"Write the volume in mL, such as 1510 or 12.5, or a range such as 1200-1500; {EMPTY_OR_ZERO}",
     "volume_mm3": f"Write the volume in mm³, such as 1510000; {EMPTY_OR_ZERO}",
     "diameters_mm": (
         "Write 1 to 3 diameters in mm, such as 34 x 28 x 40.5, with + between several lesions, as in 12 x 9 + 15; "

@@ -151,7 +151,7 @@ def stated_size(values: Mapping[Column, Any], default_error: float = 0.0) -> Sta
     sizes = {column: value for column, value in values.items() if column.kind not in KINDS_BESIDE_SIZES}
     if not sizes:
         return None if count is None else _of_count(*count)
-    source = " and ".join(map(str, sizes))
+    source = " and ".join(dict.fromkeys(map(str, sizes)))  # a cell may hold both bounds
     by_bound: dict[str, dict[str, Any]] = {}
     for column, value in sizes.items():
         by_bound.setdefault(column.bound, {})[column.kind] = value
@@ -258,7 +258,7 @@ def misfits(columns: Sequence[Column], counted: bool = False) -> Iterator[str]:
     if len(clicks) > 1:
         yield f"{' and '.join(map(str, clicks))} are both filled in. Clear one of them."
     sizes = [column for column in columns if column.kind not in KINDS_BESIDE_SIZES]
-    names = " and ".join(map(str, sizes))
+    names = " and ".join(dict.fromkeys(map(str, sizes)))
     bounds = {column.bound for column in sizes}
     kinds = {column.kind for column in sizes}
     if kinds == set(LENGTHS) and bounds != {""}:

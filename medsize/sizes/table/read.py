@@ -17,8 +17,10 @@ from medsize.sizes.ellipsoid import ELLIPSOID_ERROR
 from medsize.sizes.table.cells import (
     CLICK_KINDS,
     NUMBERS,
+    RANGED_KINDS,
     ROI_KINDS,
     SIZE_KINDS,
+    ends_of_range,
     in_ras,
     is_unknown,
     read_cell,
@@ -257,12 +259,23 @@ def _read_cells(
             continue
         try:
             if not is_unknown(cell, column.kind):
-                values[column] = read_cell(column.kind, cell, decimal_comma)
+                values |= _values(column, cell, decimal_comma)
             elif column.kind == "image":
                 raise ValueError("is empty. Write the path of the scan, or delete the row.")
         except ValueError as e:
             faults[column] = f"{column} {e}"
     return values, faults
+
+
+def _values(column: Column, cell: Cell, decimal_comma: bool) -> dict[Column, Any]:
+    """Return the value of a filled cell, or those of both bounds if it holds a range."""
+    ends = ends_of_range(cell) if column.kind in RANGED_KINDS and not column.bound else None
+    if ends is None:
+        return {column: read_cell(column.kind, cell, decimal_comma)}
+    low, high = (read_cell(column.kind, end, decimal_comma) for end in ends)
+    if low > high:
+        raise ValueError(f"is '{cell}': its low end is above its high end. Exchange or correct them.")
+    return {replace(column, bound="low"): low, replace(column, bound="high"): high}
 
 
 def _row(

@@ -166,6 +166,33 @@ def test_only_used_cells_of_a_sheet_are_read(tmp_path: Path) -> None:
     assert time.process_time() - started < 3
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "low", "high"),
+    [
+        ("liver volume_ml", "1200-1500", 1200e3, 1500e3),
+        ("liver volume_ml", "1200 \u2013 1500 mL", 1200e3, 1500e3),
+        ("liver volume_ml", "1e3 to 1.5e3", 1000e3, 1500e3),
+        ("liver volume_ml", "0-12.5", 0, 12.5e3),
+        ("liver volume_ml", "12-12", 12e3, 12e3),
+        ("liver fraction", "3-5 %", 0.03, 0.05),
+        ("liver fraction", "3 % to 5 %", 0.03, 0.05),
+        ("lesion area_mm2", "20-30", 20, 30),
+    ],
+)
+def test_a_cell_with_a_range_states_both_bounds(
+    tmp_path: Path, column: str, cell: str, low: float, high: float
+) -> None:
+    (row,) = read_size_table(write_csv(tmp_path / "sizes.csv", ["image", column], ["a", cell])).rows
+    (size,) = row.sizes.values()
+    assert (size.low, size.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_a_range_may_have_decimal_commas(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "sizes.csv", ["image", "liver volume_ml"], ["a", "1,25-1,5"], separator=";")
+    (row,) = read_size_table(path).rows
+    assert (row.sizes["liver"].low, row.sizes["liver"].high) == (1250, 1500)
+
+
 LIVER = ["image", "liver volume_ml"]
 
 
@@ -187,6 +214,25 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "low above high": (
         [["image", "liver volume_ml low", "liver volume_ml high"], ["a", 3, 2]],
         "row 2, column 'liver volume_ml low' (B) is above column 'liver volume_ml high' (C)",
+    ),
+    "a range the wrong way round": (
+        [LIVER, ["a", "1500-1200"]],
+        "row 2, column 'liver volume_ml' (B) is '1500-1200': its low end is above its high end",
+    ),
+    "three ends": ([LIVER, ["a", "1-2-3"]], "column 'liver volume_ml' (B) is '1-2': it is not a number"),
+    "a range of lesions": ([LIVER, ["a", "1-2 + 3"]], "(B) is '1-2 + 3': it is not a number"),
+    "a range of diameters": ([["image", "liver diameters_mm"], ["a", "30-35"]], "(B) is '30-35': it is not a number"),
+    "a range in a bound": (
+        [["image", "liver volume_ml low", "liver volume_ml high"], ["a", "3-4", 5]],
+        "column 'liver volume_ml low' (B) is '3-4': it is not a number",
+    ),
+    "error of a range": (
+        [[*LIVER, "liver error_percent"], ["a", "3-4", 10]],
+        "row 2, column 'liver error_percent' (C) is filled in beside bounds",
+    ),
+    "a range and a fraction": (
+        [[*LIVER, "liver fraction"], ["a", "3-4", 0.1]],
+        "row 2, column 'liver volume_ml' (B) and column 'liver fraction' (C) are all filled in",
     ),
     "low alone": (
         [["image", "liver volume_ml low", "liver volume_ml high"], ["a", 3, ""]],
