@@ -6,9 +6,10 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 import yaml
 from pydantic import BaseModel, ConfigDict
 
@@ -16,6 +17,7 @@ from medsize.cohort.proposal import propose_dimensions, propose_settings
 from medsize.data.cohort import Cohort
 from medsize.data.load_cohort import load_cohort
 from medsize.data.proposal import Proposal
+from medsize.items import CohortItem
 from medsize.scans.scan_facts import UNREADABLE, image_facts, image_place
 from medsize.suggest import did_you_mean_path
 
@@ -187,8 +189,8 @@ def cohort_facts(source: CohortSource, cohort: Cohort, dimensions: int | None = 
         scans=len(cohort.items),
         subjects=len({item["subject"] for item in cohort.items}),
         structures=cohort.class_names[1:],
-        with_volume=sum("volume_mm3" in item for item in cohort.items),
-        with_slice_sizes=sum("slice_area_mm2" in item for item in cohort.items),
+        with_volume=sum(_states(item, "volume_mm3") for item in cohort.items),
+        with_slice_sizes=sum(_states(item, "slice_area_mm2") for item in cohort.items),
         with_mask=sum("label" in item for item in cohort.items),
         with_scribble=len(scribbled),
         scribbles_of_folds={fold: sum(item.get("fold") == fold for item in scribbled) for fold in folds},
@@ -204,6 +206,11 @@ def cohort_facts(source: CohortSource, cohort: Cohort, dimensions: int | None = 
         shares=shares,
         with_roi=sum("box_mm" in item.get("roi", {}) for item in cohort.items),
     )
+
+
+def _states(item: CohortItem, key: Literal["volume_mm3", "slice_area_mm2"]) -> bool:
+    """Return whether a scan states the size of any structure: an unknown one has no upper end."""
+    return key in item and bool(torch.isfinite(item[key]).all(dim=0).any())
 
 
 def _window(cohort: Cohort, source: CohortSource, dimensions: int) -> tuple[list[int], list[float]]:
