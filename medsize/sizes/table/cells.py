@@ -17,6 +17,7 @@ from medsize.units import FARTHEST_MM, lps_to_ras
 __all__ = [
     "AREA_KINDS",
     "CLICK_KINDS",
+    "CLICK_PX",
     "KINDS_BESIDE_SIZES",
     "NUMBERS",
     "RANGED_KINDS",
@@ -32,8 +33,10 @@ __all__ = [
 
 AREA_KINDS = ("area_mm2", "area_um2", "area_px")
 SIZE_KINDS = ("volume_ml", "volume_mm3", "diameters_mm", "fraction", *AREA_KINDS, "circumference_mm", "mask", "present")
-CLICK_KINDS = ("click_mm", "click_lps_mm")
-"""Places in scanner mm: RAS+ as in NIfTI, and LPS as in DICOM."""
+CLICK_PX = "click_px"
+"""Places in a picture: pixels from its left and its upper edge, the first one is 0."""
+CLICK_KINDS = ("click_mm", "click_lps_mm", CLICK_PX)
+"""Places: in scanner mm, RAS+ as in NIfTI and LPS as in DICOM, and in a picture."""
 KINDS_BESIDE_SIZES = ("count", "smallest_axis_ratio", "error_percent", *CLICK_KINDS)
 """Kinds of a structure that state no size by themselves."""
 ROI_KINDS = ("roi_mm", "roi_lps_mm")
@@ -173,11 +176,11 @@ def _diameters_of_one(part: str | int | float, info: ValidationInfo) -> list[flo
     return [_number(diameter, info) for diameter in parts]
 
 
-def _places(cell: str | int | float) -> list[Any]:
-    """Return the points ``[x, y, z]`` and lines ``[[x, y, z], [x, y, z]]`` of a cell."""
+def _places(cell: str | int | float, axes: int = 3) -> list[Any]:
+    """Return the points ``[x, y, z]`` and lines ``[[x, y, z], [x, y, z]]`` of a cell; of a picture, they have no z."""
     places: list[Any] = []
     for place in filter(None, (part.strip() for part in as_text(cell).split(";"))):
-        ends = [_point(end) for end in re.split(r"\s+to\s+|\s*(?:->|→)\s*", place)]
+        ends = [_point(end, axes) for end in re.split(r"\s+to\s+|\s*(?:->|→)\s*", place)]
         if len(ends) > 2:
             raise ValueError(f"'{place}' is a line with {len(ends)} ends")
         places.append(ends if len(ends) == 2 else ends[0])
@@ -186,11 +189,15 @@ def _places(cell: str | int | float) -> list[Any]:
     return places
 
 
-def _point(text: str) -> list[float]:
+def _places_in_picture(cell: str | int | float) -> list[Any]:
+    return _places(cell, axes=2)
+
+
+def _point(text: str, axes: int) -> list[float]:
     parts = text.strip("()[] ").split()
     if len(parts) == 1:
         parts = parts[0].split(",")
-    if len(parts) != 3:
+    if len(parts) != axes:
         raise ValueError(f"'{text}' has {len(parts)} coordinates")
     point = [_coordinate(part.strip(",")) for part in parts]
     if any(abs(mm) > FARTHEST_MM for mm in point):
@@ -290,7 +297,8 @@ CELLS: dict[str, TypeAdapter] = {
     "smallest_axis_ratio": TypeAdapter(Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]),
     "pixel_mm": TypeAdapter(Annotated[float, BeforeValidator(_number), Field(gt=0, le=LARGEST, allow_inf_nan=False)]),
     "mask": RelativePath,
-    **dict.fromkeys(CLICK_KINDS, TypeAdapter(Annotated[list[Any], BeforeValidator(_places)])),
+    **dict.fromkeys(("click_mm", "click_lps_mm"), TypeAdapter(Annotated[list[Any], BeforeValidator(_places)])),
+    CLICK_PX: TypeAdapter(Annotated[list[Any], BeforeValidator(_places_in_picture)]),
     **dict.fromkeys(
         ROI_KINDS, TypeAdapter(Annotated[list[Any], BeforeValidator(_places), AfterValidator(_one_region)])
     ),
@@ -338,8 +346,10 @@ EXPECTED = {
     "that is unknown.",
     "tags": "Name all structures that are there, with semicolons between them; write none where none is; leave the "
     "cell empty where that is unknown.",
+    CLICK_PX: "Write x y in pixels from the upper left corner, as in 212 87; several points with semicolons between "
+    "them; a line as 0 1 to 3 4.",
     **dict.fromkeys(
-        CLICK_KINDS,
+        ("click_mm", "click_lps_mm"),
         "Write x y z in mm, as in 12.5 -30 44; several points with semicolons between them; a line as 0 1 2 to 3 4 2.",
     ),
     **dict.fromkeys(

@@ -16,6 +16,7 @@ from medsize.sizes.ellipse import circumference_area
 from medsize.sizes.ellipsoid import ELLIPSOID_ERROR
 from medsize.sizes.table.cells import (
     CLICK_KINDS,
+    CLICK_PX,
     NUMBERS,
     RANGED_KINDS,
     ROI_KINDS,
@@ -293,6 +294,7 @@ def _row(
     own = {column.kind: value for column, value in values.items() if not column.structure}
     sizes = {}
     clicks: dict[str, list[Any]] = {}
+    clicks_px: dict[str, list[Any]] = {}
     problems = []
     for structure in dict.fromkeys(column.structure for column in columns if column and column.structure):
         stated = [column for column in (*values, *faults) if column.structure == structure]
@@ -319,7 +321,9 @@ def _row(
                 "opposite. Correct one of them."
             )
         clicked = next((column for column in stated if column.kind in CLICK_KINDS), None)
-        if clicked is not None:
+        if clicked is not None and clicked.kind == CLICK_PX:
+            clicks_px[structure] = values[clicked]
+        elif clicked is not None:
             clicks[structure] = in_ras(values[clicked], clicked.kind)
     if "image" not in own or any(column.kind == "slice" for column in faults):
         return None, problems
@@ -340,6 +344,7 @@ def _row(
         lesion,
         sizes,
         clicks,
+        clicks_px,
         own.get("pixel_mm"),
         _roi(in_ras(values[regions[0]], regions[0].kind)) if regions else None,
         own.get("source"),

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import nibabel
+from nibabel.affines import apply_affine
+
 from medsize.scans.scan_names import comparable_path
 from medsize.scans.space.scan_header import scan_header
 from medsize.sizes.mask_sizes import measure_structure
+from medsize.sizes.table.cells import CLICK_PX
 from medsize.sizes.table.measurements import Extent, StatedSize, added
 from medsize.sizes.table.size_table import SizeRow, SizeTable, SizeTableError, first_with
 from medsize.suggest import did_you_mean
@@ -62,6 +66,34 @@ class _Scan:
         z = 0 if is_picture else slice_number
         mm = [spacing * voxels for spacing, voxels in zip(self.spacing, self.shape, strict=True)]
         yield z, stated.within(Extent(math.prod(mm if z is None else mm[:2]), z is not None, self.length_unit))
+
+    def places(self, structure: str, row: SizeRow, table: SizeTable) -> list[Any]:
+        """
+        Return the points and lines of a row in a picture, in scanner mm, RAS+.
+
+        Raises:
+            ValueError: when the scan is no picture, or a point lies outside it.
+        """
+        where = table.where(row, CLICK_PX, structure)
+        if self.num_slices != 1:
+            raise ValueError(
+                f"{where} is for pictures, but the scan '{row.image}' has {self.num_slices} slices. State scanner mm, "
+                f"in a column '{structure} click_mm'."
+            )
+        width, height = self.shape[:2]
+        affine = nibabel.load(self.file).affine
+
+        def in_mm(place: Any) -> Any:
+            if isinstance(place[0], list):
+                return [in_mm(end) for end in place]
+            x, y = place
+            if not (0 <= x < width and 0 <= y < height):
+                raise ValueError(
+                    f"{where}: {x:g} {y:g} lies outside the picture, which has {width} × {height} pixels. Correct it."
+                )
+            return apply_affine(affine, (x, y, 0)).tolist()
+
+        return [in_mm(place) for place in row.clicks_px[structure]]
 
     def faults(self, row: SizeRow, table: SizeTable) -> Iterator[str]:
         """Yield a problem if a row is of a slice that the scan lacks, or states other pixels than the picture has."""
@@ -125,6 +157,11 @@ def scan_sizes(
             continue
         for structure, places in row.clicks.items():
             clicks.setdefault(structure, []).extend(places)
+        for structure in row.clicks_px:
+            try:
+                clicks.setdefault(structure, []).extend(scan.places(structure, row, table))
+            except ValueError as e:
+                problems.append(str(e))
         for structure, stated in row.sizes.items():
             try:
                 for z, size in scan.parts(stated, row.slice):
@@ -152,7 +189,8 @@ def _grid(
         return scan_header(scan_file)
     except ValueError as e:
         stated = [size for row in rows for size in row.sizes.values()]
-        if all(row.slice is None for row in rows) and all(size.unit == "mm3" for size in stated):
+        of_scans = all(row.slice is None and not row.clicks_px for row in rows)
+        if of_scans and all(size.unit == "mm3" for size in stated):
             return [math.nan] * 3, [0] * 3
         problem = f"{table.where(rows[0], 'image')}: {e}. Is '{dataset_dir}' the data set's folder?"
         raise SizeTableError(table.source, [problem]) from e

@@ -33,6 +33,7 @@ slices. A picture is a scan of one slice:
 | ``liver volume_ml low``, ``… high`` | bounds, if no more is known; likewise for numbers above |
 | ``liver click_mm`` | where it is, in scanner mm (RAS+, as in NIfTI); several points have semicolons between them |
 | ``liver click_lps_mm`` | the same in LPS, as in DICOM |
+| ``liver click_px`` | where it is in a picture: pixels from the left and the upper edge, the first one is 0 |
 | ``liver error_percent`` | the reader's error, in percent of the number in the row |
 | ``error_percent`` | the same for all structures without bounds or an error of their own |
 
@@ -108,6 +109,8 @@ class SizeRow:
     """Size of each structure; structures of unknown size are left out."""
     clicks: dict[str, list[Any]] = field(default_factory=dict)
     """Points and lines of each structure, scanner mm, RAS+."""
+    clicks_px: dict[str, list[Any]] = field(default_factory=dict)
+    """Those in a picture, pixels from its left and its upper edge."""
     pixel_mm: float | None = None
     """Side of the pixels of a picture; ``None`` if the table does not say."""
     roi: RoiMm | None = None

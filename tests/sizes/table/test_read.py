@@ -234,6 +234,10 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
         [[*LIVER, "liver fraction"], ["a", "3-4", 0.1]],
         "row 2, column 'liver volume_ml' (B) and column 'liver fraction' (C) are all filled in",
     ),
+    "a click in pixels with three coordinates": (
+        [["image", "liver fraction", "liver click_px"], ["a.png", 0.1, "1 2 3"]],
+        "(C) is '1 2 3': '1 2 3' has 3 coordinates. Write x y in pixels from the upper left corner",
+    ),
     "low alone": (
         [["image", "liver volume_ml low", "liver volume_ml high"], ["a", 3, ""]],
         "row 2, column 'liver volume_ml low' (B) is filled in, but the other bound is not",

@@ -20,6 +20,7 @@ from monai.data import MetaTensor
 from scipy.special import ellipe
 
 from medsize.data import load_cohort, write_data_list
+from medsize.scans.pictures.file import picture_affine
 from medsize.scans.space.grid import Grid
 from medsize.sizes.table.read import read_size_table
 from medsize.sizes.table.scan_sizes import add_sizes, scan_sizes
@@ -428,6 +429,41 @@ def test_sizes_of_slices_come_back_from_fractions_of_any_scan(
 def test_clicks_are_points_and_lines_in_ras(tmp_path: Path, column: str, cell: str, places: list[Any]) -> None:
     file = write_csv(tmp_path / "sizes.csv", ["image", "liver volume_ml", column], ["a.nii", "2", cell])
     assert scan_sizes(read_size_table(file), "a.nii") == {"size": {"liver": 2000.0}, "clicks": {"liver": places}}
+
+
+@pytest.mark.parametrize(
+    ("cell", "places"),
+    [
+        ("3 2", [[-0.75, -0.5, 0]]),
+        ("3,2; (0, 0)", [[-0.75, -0.5, 0], [0, 0, 0]]),
+        ("0 1 to 5 1", [[[0, -0.25, 0], [-1.25, -0.25, 0]]]),
+    ],
+)
+def test_clicks_in_pictures_may_be_stated_in_pixels(tmp_path: Path, cell: str, places: list[Any]) -> None:
+    write_scan(tmp_path / "a.nii.gz", (6, 4, 1), picture_affine((0.25, 0.25)))
+    stated = sizes(tmp_path, ["image", "lesion fraction", "lesion click_px"], ["a.nii.gz", 0.1, cell])
+    assert stated["clicks"] == {"lesion": places}
+
+
+@pytest.mark.parametrize(
+    ("shape", "cell", "problem"),
+    [
+        ((6, 4, 1), "6 1", "row 2, column 'lesion click_px' (C): 6 1 lies outside the picture, which has 6 × 4 pixels"),
+        ((6, 4, 1), "1 -1", "1 -1 lies outside the picture"),
+        ((6, 4, 3), "1 1", "column 'lesion click_px' (C) is for pictures, but the scan 'a.nii.gz' has 3 slices"),
+    ],
+)
+def test_clicks_in_pixels_lie_in_a_picture(
+    tmp_path: Path, shape: tuple[int, int, int], cell: str, problem: str
+) -> None:
+    write_scan(tmp_path / "a.nii.gz", shape)
+    with pytest.raises(SizeTableError, match=re.escape(problem)):
+        sizes(tmp_path, ["image", "lesion fraction", "lesion click_px"], ["a.nii.gz", 0.1, cell])
+
+
+def test_a_scan_with_a_click_in_pixels_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(SizeTableError, match=r"Is '.*' the data set's folder"):
+        sizes(tmp_path, ["image", "lesion volume_ml", "lesion click_px"], ["a.nii.gz", 1, "3 2"])
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
