@@ -30,14 +30,16 @@ def test_a_folder_of_pictures_and_a_spreadsheet_give_masks_of_new_pictures(comma
         (tmp_path / name).mkdir()
         for number in numbers:
             Image.fromarray(disc(number)[0]).save(tmp_path / name / f"{number}.png")
-    rows = [f"{number}.png,{disc(number)[1].mean():.3f}" for number in range(10)]
-    (tmp_path / "moles" / "sizes.csv").write_text("\n".join(["image,mole fraction", *rows]))
+    middles = {number: np.argwhere(disc(number)[1]).mean(axis=0).round()[::-1] for number in range(3)}
+    clicks = {number: "{:g} {:g}".format(*middle) for number, middle in middles.items()}
+    rows = [f"{number}.png,{disc(number)[1].mean():.3f},{clicks.get(number, '')}" for number in range(10)]
+    (tmp_path / "moles" / "sizes.csv").write_text("\n".join(["image,mole fraction,mole click_px", *rows]))
 
     command("medsize.cli", "init", "moles", cwd=tmp_path)
     command("medsize.cli", "fit", "moles_prepared", *QUICK, cwd=tmp_path)
     command("medsize.cli", "predict", "runs/fit", "new", "--output", "predictions", cwd=tmp_path)
 
-    assert RunSummary.read(tmp_path / "runs" / "fit" / "fold_0" / "lean_unet").supervision == "size"
+    assert RunSummary.read(tmp_path / "runs" / "fit" / "fold_0" / "lean_unet").supervision == "size+scribble"
     found = pd.read_csv(tmp_path / "predictions" / "predictions.csv")
     assert sorted(found["image"]) == ["20.png", "21.png"]
     for image, area in zip(found["image"], found["area_px"], strict=True):
