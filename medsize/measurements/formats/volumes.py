@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
 
 from medsize.measurements.measurement import Measurement, Readings
+from medsize.sizes.table.spreadsheet import csv_rows
 from medsize.suggest import first_few
 
 __all__ = ["header_of", "text_rows", "volume_readings"]
@@ -22,17 +21,10 @@ def text_rows(file: Path) -> list[list[str]]:
         ValueError: when it is not UTF-8 text, or not a table.
     """
     try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise ValueError(f"{file}: it is not UTF-8 text, expected a table. Save it as 'CSV UTF-8'.") from e
-    first = next(iter(text.splitlines()), "")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max("\t;,", key=first.count))
-    try:
-        return [[cell.strip() for cell in row] for row in reader]
-    except csv.Error as e:
-        raise ValueError(
-            f"{file}, line {reader.line_num}: found no valid CSV ({e}), expected a table. Are quotation marks closed?"
-        ) from e
+        rows, _ = csv_rows(file)
+    except ValueError as e:
+        raise ValueError(f"{file}: {e}") from e
+    return rows
 
 
 def header_of(start: bytes) -> list[str]:

@@ -16,7 +16,7 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 from openpyxl import load_workbook
 
-__all__ = ["TABLE_ENDINGS", "Cell", "Cells", "Shown", "parse_number", "read_cells", "uses_decimal_comma"]
+__all__ = ["TABLE_ENDINGS", "Cell", "Cells", "Shown", "csv_rows", "parse_number", "read_cells", "uses_decimal_comma"]
 
 TEXT_ENDINGS, WORKBOOK_ENDINGS = (".csv", ".tsv"), (".xlsx", ".xlsm")
 TABLE_ENDINGS = (*TEXT_ENDINGS, *WORKBOOK_ENDINGS)
@@ -95,7 +95,8 @@ def read_cells(path: Path, sheet: str | None = None) -> Cells:
     if not path.is_file():
         raise ValueError("there is no such file.")
     if path.suffix.lower() in TEXT_ENDINGS:
-        cells = _read_csv(path)
+        rows, separator = csv_rows(path)
+        cells = Cells([[*row] for row in rows], separator)
         if sheet is not None:
             raise ValueError(f"it is a text file, which has no sheet '{sheet}'. Leave --sheet out.")
     elif path.suffix.lower() in WORKBOOK_ENDINGS:
@@ -148,7 +149,16 @@ def uses_decimal_comma(texts: Iterable[str], separator: str) -> bool:
     return any(map(has_decimal_comma, numbers)) or (separator != "," and not any(pointed))
 
 
-def _read_csv(path: Path) -> Cells:
+def csv_rows(path: Path) -> tuple[list[list[str]], str]:
+    """
+    Return the cells of a text file, stripped, and the separator between them: a comma, semicolon or tab.
+
+    Args:
+        path: the file, in UTF-8. A line ``sep=;`` at its beginning may name the separator.
+
+    Raises:
+        ValueError: without the name of the file, when it is not UTF-8 text or not valid CSV.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as e:
@@ -160,7 +170,7 @@ def _read_csv(path: Path) -> Cells:
         separator, text = stated[1], text[stated.end() :]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        return Cells([[cell.strip() for cell in row] for row in reader], separator)
+        return [[cell.strip() for cell in row] for row in reader], separator
     except csv.Error as e:
         raise ValueError(f"it is not valid CSV: {e} in line {reader.line_num}. Are quotation marks closed?") from e
 

@@ -77,7 +77,7 @@ def test_tables_that_break_off_are_named(scans: Path) -> None:
 
 def test_a_table_with_an_endless_cell_is_named(scans: Path) -> None:
     (scans / "p1" / "volumes.csv").write_text(ITK_SNAP + '2,"spleen' + 200_000 * "n")
-    assert "volumes.csv, line 4: found no valid CSV (field larger than" in problems(scans)
+    assert "volumes.csv: it is not valid CSV: field larger than" in problems(scans)
 
 
 def test_results_of_imagej_need_a_unit_and_name_their_image(scans: Path) -> None:
