@@ -320,7 +320,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     before = {file: file.stat().st_mtime_ns for file in written[:2]}  # one scan and its mask are whole
     monkeypatch.setattr(conversion, "write_nifti", write_nifti)
     result = init(tmp_path / "scans", tmp_path / "out")
-    assert "converted 3 scans, 1 of them before" in result.output
+    assert "converted 3 scans, 1 of them by an earlier call" in result.output
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 

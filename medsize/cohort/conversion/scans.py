@@ -281,7 +281,8 @@ class Converted:
     def summary(self, with_subjects: bool = True) -> str:
         """Return a line with the number of converted scans, and of their subjects unless others are known better."""
         subjects = f" of {len({row['subject'] for row in self.rows.values()})} subjects" if with_subjects else ""
-        return f"converted {counted(self.scans.values())}{subjects}, {self.num_kept} of them before"
+        before = f", {self.num_kept} of them by an earlier call" if self.num_kept else ""
+        return f"converted {counted(self.scans.values())}{subjects}{before}"
 
     def resampled(self, output_dir: Path) -> list[str]:
         """Return a remark if masks were resampled to the voxels of their scans; their volumes are in the index."""
