@@ -13,7 +13,7 @@ from medsize.sizes.table.cells import KINDS_BESIDE_SIZES, ROI_KINDS, SIZE_KINDS,
 from medsize.sizes.table.spreadsheet import Cell, parse_number
 from medsize.suggest import did_you_mean, first_few
 
-__all__ = ["TAGS", "Column", "comparable", "late_header", "read_columns"]
+__all__ = ["OF_IMAGES", "TAGS", "Column", "comparable", "late_header", "read_columns"]
 
 OWN_COLUMNS = ("image", "subject", "slice", "lesion", "comment", "source", "error_percent", "pixel_mm", *ROI_KINDS)
 TAGS = ("present", "classes", "tags")
@@ -38,8 +38,9 @@ UNIT_ALONE = re.compile(
 """A structure and a unit that only volumes or only areas have."""
 ROI_COLUMN = re.compile(r"((?P<structure>.+)[\s_]+)?roi([\s_(\[]+\w+[)\]]?)?", re.IGNORECASE)
 STEMS = {"diameter": "diameters", "clicks": "click", "vol": "volume", "vol.": "volume"}
+OF_IMAGES = ("scan", "scans", "file", "filename", "file_name", "filepath", "path", "image_path")
 OTHER_NAMES = {
-    **dict.fromkeys(("scan", "scans", "file", "filename", "file_name", "filepath", "path", "image_path"), "image"),
+    **dict.fromkeys(OF_IMAGES, "image"),
     **dict.fromkeys(("patient", "patient_id", "patientid", "subject_id"), "subject"),
 }
 """Columns as people name them, by words that are not alike."""
@@ -124,7 +125,7 @@ def read_columns(
 
     Returns:
         one column for each cell, ``None`` if its name is missing or faulty, and for each of the tags; the problems of
-        the names; and remarks on columns that were read as fractions.
+        the names; and remarks on columns that were read as fractions, or as scans and subjects by another word.
     """
     columns: list[Column | None] = []
     problems = []
@@ -141,7 +142,7 @@ def read_columns(
                 if twin is not None:
                     raise ValueError(f"has the same meaning as {twin}. Delete one of them.")
         except _UnknownNameError as e:
-            meant = OTHER_NAMES.get(re.sub(r"[\s_]+", "_", as_text(cell).lower()))  # type: ignore[arg-type]
+            meant = _meant(cell)
             hint = f" Did you mean '{meant}'?" if meant and meant not in others else ""
             unknown[index] = f"{hint}{e}"
         except ValueError as e:
@@ -161,7 +162,7 @@ def read_columns(
             problems.append(f"row 1, {e}")
             column = None
         columns.append(column)
-    doubts = []
+    doubts = list(_named_otherwise(header, unknown, columns))
     if of_pictures and (parts := _fractions_by_name(unknown, numbers or {})):
         named = []
         for index in parts:
@@ -193,6 +194,34 @@ def read_columns(
         if column and column.structure and comparable(column.structure) not in sized
     ]
     return columns, problems, doubts
+
+
+def _meant(name: Cell) -> str | None:
+    """Return the column that a usual other word names."""
+    return None if isinstance(name, ValueError) else OTHER_NAMES.get(re.sub(r"[\s_]+", "_", as_text(name).lower()))
+
+
+def _named_otherwise(header: Sequence[Cell], unknown: dict[int, str], columns: list[Column | None]) -> Iterator[str]:
+    """
+    Yield a remark for the column of scans, and one for that of subjects, if a usual other word names it.
+
+    They are added to the columns, and no longer unknown. Without a column of scans, subjects may stand in its place:
+    then these stay unknown.
+
+    Args:
+        header: cells of the first row.
+        unknown: message for each column of an unknown name, by its index.
+        columns: the columns, ``None`` where they are unknown.
+    """
+    for kind in ("image", "subject"):
+        named = {column.kind for column in columns if column}
+        alike = [index for index in unknown if _meant(header[index]) == kind]
+        if kind in named or len(alike) != 1 or (kind == "subject" and "image" not in named):
+            continue
+        (index,) = alike
+        del unknown[index]
+        columns[index] = column = Column(as_text(header[index]), get_column_letter(index + 1), kind)  # type: ignore[arg-type]
+        yield f"{column} was read as '{kind}'."
 
 
 def _fractions_by_name(unknown: Iterable[int], numbers: Mapping[int, Sequence[float]]) -> list[int]:

@@ -27,7 +27,7 @@ from medsize.sizes.table.cells import (
     read_cell,
     read_tags,
 )
-from medsize.sizes.table.columns import TAGS, Column, comparable, late_header, read_columns
+from medsize.sizes.table.columns import OF_IMAGES, TAGS, Column, comparable, late_header, read_columns
 from medsize.sizes.table.contradictions import contradictions
 from medsize.sizes.table.measurements import misfits, of_other_extent, stated_size
 from medsize.sizes.table.size_table import SizeRow, SizeTable, SizeTableError
@@ -165,6 +165,8 @@ def _index(header: Sequence[Cell], names: Sequence[str]) -> int | None:
 def _are_pictures(header: Sequence[Cell], rows: Sequence[Sequence[Cell]]) -> bool:
     """Return whether the column ``image`` names files of pictures."""
     index = _index(header, ["image"])
+    if index is None:
+        index = _index(header, OF_IMAGES)
     named = [row[index] for row in rows if index is not None and index < len(row) and row[index] != ""]
     return bool(named) and all(
         isinstance(n, str) and n.partition("#")[0].lower().endswith(PICTURE_ENDINGS) for n in named

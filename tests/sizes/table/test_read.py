@@ -393,7 +393,6 @@ FAULTY: dict[str, tuple[list[Row], str]] = {
     "no unit": ([["image", "liver volume"], ["a", 2]], "(B) names no unit. Convert its numbers where necessary"),
     "unknown column": ([[*LIVER, "age"], ["a", 2, 40]], "row 1, column 'age' (C) is not known. Delete it, or rename"),
     "misspelt column": ([[*LIVER, "subjet"], ["a", 2, "A"]], "'subjet' (C) is not known. Did you mean 'subject'?"),
-    "column as others name it": ([[*LIVER, "Patient ID"], ["a", 2, 7]], "not known. Did you mean 'subject'?"),
     "second name of the image": ([[*LIVER, "filename"], ["a", 2, "b"]], "'filename' (C) is not known. Delete it"),
     "cm of a diameter": ([["image", "liver diameter (cm)"], ["a", 2]], "name it 'liver diameters_mm'. 1 cm is 10 mm."),
     "cc": ([["image", "liver (cc)"], ["a", 2]], "unknown unit 'cc'. Convert its numbers where necessary, and name it"),
@@ -646,9 +645,35 @@ def test_a_first_line_for_excel_names_the_separator(tmp_path: Path) -> None:
     assert (read.structures, read.rows[0].number, read.rows[0].sizes["liver"].low) == (("liver",), 2, 1500.0)
 
 
-def test_a_column_of_files_is_guessed_to_be_the_image(tmp_path: Path) -> None:
-    problems = problems_of(write_csv(tmp_path / "sizes.csv", ["Scan", "liver volume_ml"], ["a", 1]))
-    assert "row 1, column 'Scan' (A) is not known. Did you mean 'image'?" in problems[0]
+@pytest.mark.parametrize(
+    ("header", "read_as"),
+    [
+        (["Scan", "Patient ID"], [("Scan", "A", "image"), ("Patient ID", "B", "subject")]),
+        (["File name", "subject"], [("File name", "A", "image")]),
+        (["image", "patient"], [("patient", "B", "subject")]),
+    ],
+)
+def test_other_words_for_scans_and_subjects_are_read_and_said(
+    tmp_path: Path, header: list[str], read_as: list[tuple[str, str, str]]
+) -> None:
+    table = read_size_table(write_csv(tmp_path / "sizes.csv", [*header, "liver volume_ml"], ["a", "P1", 1]))
+    assert (table.rows[0].image, table.rows[0].subject) == ("a", "P1")
+    assert list(table.doubts) == [f"column '{n}' ({letter}) was read as '{kind}'." for n, letter, kind in read_as]
+
+
+@pytest.mark.parametrize(
+    ("header", "meant"),
+    [(["Patient ID"], "subject"), (["scan", "file"], "image"), (["path", "scan", "patient"], "image")],
+)
+def test_words_that_may_mean_several_columns_are_only_guessed(tmp_path: Path, header: list[str], meant: str) -> None:
+    cells = [str(n) for n in range(len(header))]
+    problems = problems_of(write_csv(tmp_path / "sizes.csv", [*header, "liver volume_ml"], [*cells, 1]))
+    assert f"row 1, column '{header[0]}' (A) is not known. Did you mean '{meant}'?" in problems[0]
+
+
+def test_pictures_are_told_by_a_column_of_another_word(tmp_path: Path) -> None:
+    table = read_size_table(write_csv(tmp_path / "sizes.csv", ["file", "mole"], ["a.png", 0.1], ["b.png", 0.2]))
+    assert table.rows[1].sizes["mole"].unit == "fraction"
 
 
 def test_merged_cells_are_refused(tmp_path: Path) -> None:
