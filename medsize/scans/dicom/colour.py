@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, pixel_array
 from pydicom.uid import ExplicitVRLittleEndian
-
-from medsize.scans.pictures.picture import to_channels
 
 __all__ = ["COLOURS", "make_grey"]
 
 COLOURS = {"RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3, "PALETTE COLOR": 1}
 """Values per voxel of the kinds of colour that are read."""
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue, ITU-R BT.601."""
 
 
 def make_grey(dataset: pydicom.Dataset) -> None:
@@ -26,7 +27,7 @@ def make_grey(dataset: pydicom.Dataset) -> None:
         if "RedPaletteColorLookupTableDescriptor" not in dataset:
             raise ValueError("it holds indices of colours (PALETTE COLOR) without their table. Export grey values")
         stored = apply_color_lut(stored, dataset)
-    grey = to_channels(stored[..., :3], 1).astype(stored.dtype.newbyteorder("<"))
+    grey = np.rint(stored[..., :3] @ np.array(LUMINANCE)).astype(stored.dtype.newbyteorder("<"))
     for keyword in ("PixelData", *dataset.dir("PaletteColorLookupTable", "ImagePixelValue", "PlanarConfiguration")):
         if keyword in dataset:
             del dataset[keyword]
